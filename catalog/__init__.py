@@ -1,0 +1,1 @@
+"""Pure declaration of a mesh: domains, products, contracts, governance. No socket, no database."""

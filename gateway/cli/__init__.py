@@ -1,0 +1,1 @@
+"""Room `gateway.cli`; see docs/architecture.md."""

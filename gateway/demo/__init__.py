@@ -1,0 +1,1 @@
+"""Room `gateway.demo`; see docs/architecture.md."""

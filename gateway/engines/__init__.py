@@ -1,0 +1,1 @@
+"""Room `gateway.engines`; see docs/architecture.md."""

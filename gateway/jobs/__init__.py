@@ -1,0 +1,1 @@
+"""Room `gateway.jobs`; see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""Room `gateway.passes`; see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""Room `gateway.policies`; see docs/architecture.md."""

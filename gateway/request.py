@@ -1,0 +1,58 @@
+"""Who asks what, when and why.
+
+Takes: what an endpoint read from the wire. Gives: the immutable `Request` that every stage works
+on. Never reads the clock, the network or a file: the reading of the clock is a field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Mapping
+
+EMPTY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who asks. `attributes` map a name to its values, all text."""
+
+    user: str
+    groups: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    attributes: Mapping[str, tuple[str, ...]] = field(default=EMPTY, hash=False)
+    may_impersonate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one statement: rows of the answer, seconds of its run, bytes of the answer."""
+
+    rows: int | None = None
+    seconds: float = 300.0
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One statement of one principal. `parameters` are Python values, bound and never spliced.
+
+    `domain` is the session's default domain. `dialect` is the client's SQL dialect as sqlglot
+    names it. `now` is an aware UTC time.
+    """
+
+    sql: str
+    principal: Principal
+    now: datetime
+    query_id: str
+    purpose: str | None = None
+    domain: str | None = None
+    dialect: str = "duckdb"
+    timezone: str = "UTC"
+    parameters: tuple[object, ...] = ()
+    limits: Limits = Limits()
+    client: str = ""
+    endpoint: str = "in-process"
+    push_down: bool = True
+    require_pushdown: bool = False

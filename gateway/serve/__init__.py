@@ -1,0 +1,1 @@
+"""Room `gateway.serve`; see docs/architecture.md."""

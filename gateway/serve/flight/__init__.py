@@ -1,0 +1,1 @@
+"""Room `gateway.serve.flight`; see docs/architecture.md."""

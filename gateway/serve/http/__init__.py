@@ -1,0 +1,1 @@
+"""Room `gateway.serve.http`; see docs/architecture.md."""

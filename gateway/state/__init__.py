@@ -1,0 +1,1 @@
+"""Room `gateway.state`; see docs/architecture.md."""
