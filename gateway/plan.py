@@ -1,74 +1,53 @@
 """A guarded query becomes a plan: fragments, gate statements, one merge (stage 6).
 
-Takes: a `GuardedQuery` and a `PlanContext` (abilities, tables, settings). Gives: a `Plan`. Never
-opens a connection, never sees a query that carries no decision, never reads raw statistics.
+Takes: a `GuardedQuery` and a `PlanContext` (physical tables, abilities, settings). Gives: a
+`Plan`. Never opens a connection, never plans a query that carries no decision, never reads raw
+statistics. The passes rewrite a `Draft`; `assemble` makes the plan of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from gateway.assemble import assemble
+from gateway.draft import Draft, Input, Plan, PlanContext
+from gateway.errors import UnsupportedSql
+from gateway.guard import GuardedQuery
+from gateway.passes.push_blocks import push_blocks
+from gateway.passes.push_filters import push_filters
+from gateway.passes.push_joins import push_joins
+from gateway.passes.push_limit import push_limit
 
-from connectors.base import Fragment
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One line of EXPLAIN: what was pushed or stayed, and why. `reason` is a stable code."""
-
-    part: str
-    outcome: str
-    reason: str = ""
-    hint: str = ""
+# Filters first: what a relation takes stands inside its barrier, also within a block.
+PASSES = (push_filters, push_blocks, push_joins, push_limit)
 
 
-@dataclass(frozen=True, slots=True)
-class PseudonymColumn:
-    """A column that the gateway adds to a fragment's batches: the pseudonym of another."""
+def plan(guarded: GuardedQuery, context: PlanContext) -> Plan:
+    """The plan of a guarded query.
 
-    name: str
-    source_column: str
-    join_group: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedFragment:
-    """A fragment, its source, and what happens to its batches before the merge.
-
-    name: the input's name in the merge (`fragment_0` ...). shown: the SQL with policy literals
-      replaced by `<policy id>`, for EXPLAIN. pseudonyms: added by the gateway, in Arrow.
-      gate: DuckDB SQL over the input `raw` that applies policy and masks as a statement of its
-      own; None where the batches already carry their whole policy. exact: its rows are final.
+    Raises UnsupportedSql where the caller asked that filters be pushed and one would move a
+    whole table.
     """
+    if not isinstance(guarded, GuardedQuery):
+        raise TypeError("plan() takes a GuardedQuery and nothing else")
+    draft = Draft(
+        tree=guarded.tree.copy(),
+        inputs={name: Input((relation,)) for name, relation in guarded.relations.items()},
+        context=context,
+    )
+    for rewrite in PASSES:
+        draft = rewrite(draft)
+    made = assemble(draft, guarded)
+    if context.require_pushdown:
+        _refuse_whole_tables(draft)
+    return made
 
-    name: str
-    source: str
-    fragment: Fragment
-    shown: str
-    pseudonyms: tuple[PseudonymColumn, ...] = ()
-    gate: str | None = None
-    gate_shown: str | None = None
-    columns: tuple[tuple[str, str], ...] = ()
-    references: int = 1
-    notes: tuple[Note, ...] = ()
-    relations: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to run. `merge` is None where the one fragment is the answer (bypass).
-
-    inputs of the merge are the fragments by name. `merge_parameters` are the parameter numbers
-    that the merge still uses. `empty` relations need no source at all.
-    """
-
-    fragments: tuple[PlannedFragment, ...]
-    merge: str | None
-    merge_shown: str | None
-    outputs: tuple[str, ...]
-    decision_fingerprint: str
-    masked: tuple[str, ...] = ()
-    notes: tuple[Note, ...] = ()
-    row_limit: int | None = None
-    shape: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+def _refuse_whole_tables(draft: Draft) -> None:
+    for one in draft.inputs.values():
+        whole = one.block is None and not one.pushed and one.limit is None
+        if whole and any(note.outcome == "stayed" for note in one.notes):
+            stayed = "; ".join(f"{n.part} ({n.reason})" for n in one.notes if n.outcome == "stayed")
+            raise UnsupportedSql(
+                f"require_pushdown is set and {one.relations[0].address} would move whole: "
+                f"{stayed}",
+                hint="Filter by a comparison with constants, or SET require_pushdown = false.",
+            )

@@ -27,11 +27,15 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one statement: rows of the answer, seconds of its run, bytes of the answer."""
+    """Bounds of one statement: rows of the answer, seconds of its run, bytes of the answer.
+
+    More `rows` or `bytes` than that is an error; `first` is what the caller asked to be cut at.
+    """
 
     rows: int | None = None
     seconds: float = 300.0
     bytes: int | None = None
+    first: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Room `gateway.passes`; see docs/architecture.md."""
+"""Push-down rewrites of a draft, one per file; each takes a Draft and gives a Draft."""

@@ -1,0 +1,146 @@
+"""A draft becomes a plan.
+
+Takes: a draft after all passes and the guarded query. Gives: the `Plan`: every fragment's SQL,
+its gate, the merge's SQL. Never adds or moves a predicate: that is what passes do.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from connectors.base import Fragment, FragmentColumn
+from gateway.draft import Draft, Input, Plan, PlannedFragment
+from gateway.gate import gate_sql, pseudonyms_of, split
+from gateway.guard import GuardedQuery
+from gateway.render import raw_names, render_block, render_relation
+
+
+def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
+    """The plan of a draft."""
+    fragments = tuple(_fragment(draft, name, one) for name, one in draft.inputs.items())
+    is_whole = len(fragments) == 1 and _is_pass_through(draft)
+    merge, used = _merge(draft.tree)
+    return Plan(
+        fragments=fragments,
+        merge=None if is_whole else merge,
+        outputs=guarded.outputs,
+        can_stream=len(fragments) == 1 and _reads_once(draft.tree),
+        used_parameters=used,
+        masked=tuple(
+            f"{one.address}.{column.name}"
+            for one in guarded.relations.values() for column in one.columns if column.policy
+        ),
+    )
+
+
+def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
+    if one.block is not None:
+        return _block_fragment(draft, name, one)
+    relation = one.relations[0]
+    parts = split(draft, relation)
+    names = raw_names(draft, relation)
+    rendered = render_relation(draft, one, names)
+    table = draft.context.tables[relation.address]
+    visible = {column.name: column.type for column in relation.columns}
+    types = {
+        key: table.columns[key][1] if parts.needs_gate or key not in visible else visible[key]
+        for key in names
+    }
+    columns = tuple(FragmentColumn(key, types[key]) for key in names)
+    return PlannedFragment(
+        name=name,
+        source=table.source,
+        fragment=Fragment(
+            rendered.sql, columns, (table.physical_name,), rendered.parameters,
+            rendered.parameter_types,
+        ),
+        shown=rendered.shown,
+        tables=(relation.address,),
+        columns=tuple((column.name, column.type) for column in relation.columns),
+        pseudonyms=pseudonyms_of(parts.gate_columns),
+        gate=gate_sql(relation, parts) if parts.needs_gate else None,
+        gate_shown=gate_sql(relation, parts, shown=True) if parts.needs_gate else None,
+        notes=one.notes,
+    )
+
+
+def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
+    assert one.block is not None
+    rendered = render_block(draft, one)
+    outputs = [column.alias_or_name for column in _selects(one.block)]
+    types = draft.context.describe(one.block)
+    unique = _unique(outputs)
+    columns = tuple(
+        FragmentColumn(output, kind) for output, kind in zip(unique, types, strict=True)
+    )
+    physical = tuple(
+        dict.fromkeys(draft.context.tables[r.address].physical_name for r in one.relations)
+    )
+    return PlannedFragment(
+        name=name,
+        source=draft.source_of(one.relations[0]),
+        fragment=Fragment(
+            rendered.sql, columns, physical, rendered.parameters, rendered.parameter_types
+        ),
+        shown=rendered.shown,
+        tables=tuple(dict.fromkeys(relation.address for relation in one.relations)),
+        columns=tuple(zip(unique, types, strict=True)),
+        notes=one.notes,
+    )
+
+
+def _selects(query: exp.Expression) -> list[exp.Expression]:
+    return query.selects if isinstance(query, exp.Query) else []
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names made distinct: a whole statement may repeat them, a fragment's columns may not."""
+    seen: set[str] = set()
+    made = []
+    for position, name in enumerate(names):
+        chosen = name if name not in seen else f"{name} ({position})"
+        seen.add(chosen)
+        made.append(chosen)
+    return made
+
+
+def _is_pass_through(draft: Draft) -> bool:
+    """Whether the merge would only hand the one input on, column by column, in order."""
+    tree = draft.tree
+    name = next(iter(draft.inputs))
+    if not isinstance(tree, exp.Select) or {k for k, v in tree.args.items() if v} != {
+        "expressions", "from_"
+    }:
+        return False
+    source = tree.args["from_"].this
+    if not (isinstance(source, exp.Table) and source.name == name):
+        return False
+    values = [one.unalias() for one in tree.expressions]
+    if not all(isinstance(one, exp.Column) for one in values):
+        return False
+    given = (
+        [one.alias_or_name for one in _selects(draft.inputs[name].block)]
+        if draft.inputs[name].block is not None
+        else [column.name for column in draft.inputs[name].relations[0].columns]
+    )
+    return [one.name for one in values] == given
+
+
+def _merge(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
+    """The merge's SQL with its parameters numbered anew, and their old numbers."""
+    copy = tree.copy()
+    used: list[int] = []
+    for node in list(copy.find_all(exp.Parameter)):
+        number = int(node.name)
+        if number not in used:
+            used.append(number)
+        node.this.replace(exp.Literal.number(used.index(number) + 1))
+    return copy.sql("duckdb"), tuple(used)
+
+
+def _reads_once(tree: exp.Expression) -> bool:
+    """Whether the one input is read once and not from a sub-query that may run again."""
+    tables = list(tree.find_all(exp.Table))
+    nested = tree.find(exp.CTE, exp.Exists, exp.In, exp.Lateral, exp.SetOperation)
+    selects = list(tree.find_all(exp.Select))
+    return len(tables) == 1 and nested is None and len(selects) == 1

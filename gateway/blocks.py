@@ -1,0 +1,244 @@
+"""Whether one source can run a whole query block with identical meaning.
+
+Takes: a query over guarded relations and a draft. Gives: `block_source`, the identity of the one
+source that can run it and the relations in it, or the reason why none can. Never decides by a
+source's kind: two servers of one kind are two sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
+
+from connectors.base import Abilities
+from gateway.constants import INTEGERS, family
+from gateway.draft import Draft
+from gateway.gate import split
+from gateway.guard import GuardedRelation
+from gateway.pushable import Checker, is_volatile
+
+_SELECT_PARTS = {
+    "with_", "expressions", "from_", "joins", "where", "group", "having", "distinct", "order",
+    "limit", "offset", "kind", "hint",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockVerdict:
+    """`reason` is None where the block can go to `source`."""
+
+    source: str
+    relations: tuple[GuardedRelation, ...]
+    reason: str | None = None
+
+
+def block_verdict(query: exp.Expression, draft: Draft) -> BlockVerdict:
+    """Whether and where the block can run; it must be closed (no outer names)."""
+    tables = list(query.find_all(exp.Table))
+    own = {cte.alias for cte in query.find_all(exp.CTE)}
+    inputs = [draft.inputs.get(table.name) for table in tables if table.name not in own]
+    if any(one is None for one in inputs) or not inputs:
+        return BlockVerdict("", (), "outer_names" if inputs else "no_table")
+    relations = tuple(one.relations[0] for one in inputs if one is not None)
+    sources = {draft.source_of(one) for one in relations}
+    if len(sources) != 1:
+        return BlockVerdict("", relations, "several_sources")
+    reason = _refusal(query, relations, draft)
+    return BlockVerdict(sources.pop(), relations, reason)
+
+
+def _refusal(
+    query: exp.Expression, relations: tuple[GuardedRelation, ...], draft: Draft
+) -> str | None:
+    abilities = draft.abilities_of(relations[0])
+    scope = build_scope(query)
+    if scope is None or scope.external_columns:
+        return "outer_names"
+    if any(not one.clear for one in relations) and abilities.barrier is None:
+        return "barrier"
+    for one in relations:
+        if split(draft, one).needs_gate:
+            return "policy_not_exact"
+    if is_volatile(query):
+        return "volatile"
+    if query.find(exp.Parameter):
+        return "parameter"
+    if abilities.is_reference:
+        return None
+    with_ = query.args.get("with_")
+    if with_ is not None and (with_.recursive or not abilities.can_cte):
+        return "recursive" if with_.recursive else "cte"
+    return _StructureCheck(draft, abilities).refusal(query)
+
+
+class _StructureCheck:
+    """Walks the block scope by scope, inner ones first, with the types of all columns."""
+
+    def __init__(self, draft: Draft, abilities: Abilities) -> None:
+        self.draft = draft
+        self.abilities = abilities
+        self.types: dict[int, str | None] = {}
+        self.outputs: dict[int, dict[str, str | None]] = {}
+        self.checker = Checker(
+            abilities, lambda column: self.types.get(id(column)),
+            draft.context.parameters, draft.context.timezone,
+        )
+
+    def refusal(self, query: exp.Expression) -> str | None:
+        for scope in traverse_scope(query):
+            self._type_columns(scope)
+            reason = self._scope_refusal(scope)
+            if reason:
+                return reason
+        return None
+
+    def _type_columns(self, scope: Scope) -> None:
+        for column in scope.columns:
+            self.types[id(column)] = self._column_type(scope, column)
+
+    def _column_type(self, scope: Scope | None, column: exp.Column) -> str | None:
+        while scope is not None:
+            source = scope.sources.get(column.table)
+            if isinstance(source, exp.Table):
+                relation = self.draft.inputs[source.name].relations[0]
+                return next((c.type for c in relation.columns if c.name == column.name), None)
+            if isinstance(source, Scope):
+                return self.outputs.get(id(source.expression), {}).get(column.name)
+            scope = scope.parent
+        return None
+
+    def _scope_refusal(self, scope: Scope) -> str | None:
+        query = scope.expression
+        if isinstance(query, exp.SetOperation):
+            return self._set_operation(query)
+        if not isinstance(query, exp.Select):
+            return "construct"
+        self.outputs[id(query)] = {
+            one.alias_or_name: self.checker.type_name(one) for one in query.expressions
+        }
+        unknown = {key for key, value in query.args.items() if value} - _SELECT_PARTS
+        if unknown:
+            return sorted(unknown)[0].rstrip("_")
+        return (
+            self._expressions(query)
+            or self._joins(query)
+            or self._grouping(query)
+            or self._ordering(query)
+        )
+
+    def _expressions(self, query: exp.Select) -> str | None:
+        if query.find(exp.Window):
+            return "window"
+        for one in query.expressions:
+            value = one.unalias()
+            constant = isinstance(value, exp.Literal | exp.Null | exp.Boolean)
+            reason = None if constant else self._expression(value)
+            if reason:
+                return reason
+            if self.checker.type_name(value) is None and not constant:
+                return "type_unknown"
+        where, having = query.args.get("where"), query.args.get("having")
+        for clause in (where, having):
+            reason = self._expression(clause.this) if clause is not None else None
+            if reason:
+                return reason
+        return None
+
+    def _expression(self, node: exp.Expression) -> str | None:
+        nested = node.find(exp.Select, exp.SetOperation)
+        if nested is None:
+            return self.checker.refusal(node)
+        if not self.abilities.can_subquery:
+            return "subquery"
+        match node:
+            case exp.And() | exp.Or():
+                return self._expression(node.this) or self._expression(node.expression)
+            case exp.Not() | exp.Paren():
+                return self._expression(node.this)
+            case exp.Exists():
+                return None
+            case exp.In():
+                kind = family(self.checker.type_name(node.this) or "")
+                inner = self.outputs.get(id(node.args["query"].unnest()), {}).values()
+                same = [family(one or "?") for one in inner] == [kind]
+                return None if kind in self.abilities.groupable and same else "subquery"
+            case _:
+                return "subquery"
+
+    def _joins(self, query: exp.Select) -> str | None:
+        for join in query.args.get("joins") or []:
+            if join.method or join.kind not in ("", "INNER", "CROSS", "OUTER"):
+                return "join"
+            if not (self.abilities.can_outer_join if join.side else self.abilities.can_join):
+                return "join"
+            on = join.args.get("on")
+            reason = self._expression(on) if on is not None else None
+            if reason:
+                return reason
+        return None
+
+    def _grouping(self, query: exp.Select) -> str | None:
+        group, distinct = query.args.get("group"), query.args.get("distinct")
+        aggregates = query.find(exp.AggFunc) is not None
+        if (group is not None or aggregates) and not self.abilities.can_group:
+            return "aggregate"
+        if group is not None:
+            extra = [key for key, value in group.args.items() if value and key != "expressions"]
+            if extra or any(not self._groupable(one) for one in group.expressions):
+                return "group"
+        if distinct is not None:
+            if distinct.args.get("on") or not self.abilities.can_distinct:
+                return "distinct"
+            if any(not self._groupable(one.unalias()) for one in query.expressions):
+                return "distinct"
+        return None
+
+    def _groupable(self, node: exp.Expression) -> bool:
+        plain = isinstance(node, exp.Column | exp.Case | exp.Coalesce)
+        kind = family(self.checker.type_name(node) or "")
+        return plain and kind in self.abilities.groupable and self.checker.refusal(node) is None
+
+    def _ordering(self, query: exp.Expression) -> str | None:
+        order, limit = query.args.get("order"), query.args.get("limit")
+        offset = query.args.get("offset")
+        for clause in (limit, offset):
+            if clause is not None and not (
+                isinstance(clause, exp.Limit | exp.Offset)
+                and isinstance(clause.expression, exp.Literal) and self.abilities.can_limit
+            ):
+                return "limit"
+        if order is None:
+            return None
+        if not self.abilities.can_sort:
+            return "sort"
+        for one in order.expressions:
+            if not isinstance(one, exp.Ordered) or one.args.get("with_fill"):
+                return "sort"
+            # Outputs are named again by alias after grouping, so both forms are looked up.
+            kind = family(self.checker.type_name(one.this) or "")
+            if kind not in self.abilities.sortable or self.checker.refusal(one.this):
+                return "collation" if kind == "VARCHAR" else "sort"
+        return None
+
+    def _set_operation(self, query: exp.SetOperation) -> str | None:
+        if not self.abilities.can_set_operation or query.args.get("by_name"):
+            return "set_operation"
+        left, right = (
+            list(self.outputs.get(id(side.unnest()), {"?": None}).items())
+            for side in (query.this, query.expression)
+        )
+        merged: dict[str, str | None] = {}
+        for (name, one), (_, other) in zip(left, right, strict=False):
+            both = {one, other}
+            if None in both or (len(both) != 1 and not both <= INTEGERS):
+                return "type_mismatch"
+            if family(one or "") not in self.abilities.groupable:
+                return "set_operation"
+            merged[name] = one
+        self.outputs[id(query)] = merged
+        return self._ordering_of_set(query)
+
+    def _ordering_of_set(self, query: exp.SetOperation) -> str | None:
+        return "sort" if query.args.get("order") else self._ordering(query)

@@ -1,0 +1,233 @@
+"""Constants of a query folded to exactly the type of the column they meet.
+
+Takes: a constant expression (literal, typed literal, parameter) and a DuckDB type name. Gives:
+the same constant as a literal of exactly that type, or None where it cannot be had exactly
+(DESIGN 5, barrier rule 2c). Never rounds, never guesses, never evaluates an expression.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from zoneinfo import ZoneInfo
+
+from sqlglot import exp
+
+_INTEGER_BITS = {
+    "TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128,
+}
+INTEGERS = frozenset(_INTEGER_BITS)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?")
+_ZONED = re.compile(r"(.*\d)(Z|[+-]\d{2}(:\d{2})?)")
+
+
+def family(type_name: str) -> str:
+    """A type without its arguments: `DECIMAL(12,2)` is DECIMAL."""
+    return type_name.split("(")[0].strip()
+
+
+def decimal_shape(type_name: str) -> tuple[int, int]:
+    """Precision and scale of `DECIMAL(p,s)`."""
+    precision, scale = type_name.removeprefix("DECIMAL(").removesuffix(")").split(",")
+    return int(precision), int(scale)
+
+
+def value_of(expression: exp.Expression, parameters: tuple[object, ...]) -> object | None:
+    """The Python value of a constant; None for NULL and for what is no constant.
+
+    A text literal inside a cast to a date or time is returned as text: folding parses it.
+    """
+    match expression:
+        case exp.Paren():
+            return value_of(expression.this, parameters)
+        case exp.Parameter():
+            return parameters[int(expression.name) - 1]
+        case exp.Neg():
+            inner = value_of(expression.this, parameters)
+            return -inner if isinstance(inner, int | Decimal) else None
+        case exp.Boolean():
+            return bool(expression.this)
+        case exp.Literal():
+            return str(expression.this) if expression.is_string else _number(expression.name)
+        case exp.Cast() if not isinstance(expression, exp.TryCast):
+            return _typed_literal(expression)
+        case _:
+            return None
+
+
+def _number(text: str) -> object | None:
+    if text.isdigit():
+        return int(text)
+    try:
+        return float(text) if "e" in text.lower() else Decimal(text)
+    except (InvalidOperation, ValueError):
+        return None
+
+
+class TypedText(str):
+    """A text literal that the query casts to `type_name`, such as DATE '2013-07-01'."""
+
+    type_name: str
+
+    def __new__(cls, text: str, type_name: str) -> TypedText:
+        """A text with its type."""
+        made = super().__new__(cls, text)
+        made.type_name = type_name
+        return made
+
+
+def _typed_literal(cast: exp.Cast) -> object | None:
+    if not (isinstance(cast.this, exp.Literal) and cast.this.is_string):
+        return None
+    name = cast.to.sql("duckdb")
+    names = {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE", "DATETIME": "TIMESTAMP", "TEXT": "VARCHAR"}
+    return TypedText(cast.this.name, names.get(name, name))
+
+
+def fold(
+    expression: exp.Expression, type_name: str, parameters: tuple[object, ...], timezone: str
+) -> exp.Expression | None:
+    """The constant as an expression of exactly `type_name`, or None.
+
+    `timezone` is what a text without an offset means for TIMESTAMP WITH TIME ZONE.
+    """
+    value = value_of(expression, parameters)
+    if value is None:
+        return None
+    is_parameter = expression.find(exp.Parameter) is not None
+    literal = _literal(value, type_name, is_parameter, timezone)
+    if literal is None or not is_parameter:
+        return literal
+    # Stays a parameter: it is bound at the source, never spliced into its text.
+    bound = exp.Parameter(this=exp.Literal.number(0))
+    bound.meta["value"] = _bound_value(value, type_name)
+    bound.meta["type"] = type_name
+    return bound
+
+
+def _bound_value(value: object, type_name: str) -> object:
+    kind = family(type_name)
+    if kind == "DOUBLE":
+        return float(str(value))
+    if kind == "DECIMAL":
+        return Decimal(str(value)).quantize(Decimal(1).scaleb(-decimal_shape(type_name)[1]))
+    return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+
+
+def _literal(
+    value: object, type_name: str, is_parameter: bool, timezone: str
+) -> exp.Expression | None:
+    kind = family(type_name)
+    if kind in INTEGERS:
+        return _fold_integer(value, kind)
+    if kind in ("DOUBLE", "REAL"):
+        return _fold_double(value, kind)
+    if kind == "DECIMAL":
+        return _fold_decimal(value, type_name)
+    if kind == "VARCHAR":
+        plain = isinstance(value, str) and getattr(value, "type_name", "VARCHAR") == "VARCHAR"
+        return exp.Literal.string(str(value)) if plain and "\0" not in str(value) else None
+    if kind == "BOOLEAN":
+        return exp.Boolean(this=value) if isinstance(value, bool) else None
+    if isinstance(value, str) and is_parameter:
+        return None
+    return _fold_time(value, kind, timezone)
+
+
+def _fold_integer(value: object, kind: str) -> exp.Expression | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    bound = 1 << (_INTEGER_BITS[kind] - 1)
+    return _signed(str(value)) if -bound <= value < bound else None
+
+
+def _signed(text: str) -> exp.Expression:
+    if text.startswith("-"):
+        return exp.Neg(this=exp.Literal.number(text[1:]))
+    return exp.Literal.number(text)
+
+
+def _fold_double(value: object, kind: str) -> exp.Expression | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    number = float(value)
+    # Up to 15 digits every engine rounds a decimal to the same double.
+    digits = len(Decimal(value).as_tuple().digits) if number == number else 99
+    exact = isinstance(value, float) or digits <= 15
+    if kind == "REAL" or not exact or abs(number) >= 2**53:
+        return None
+    text = repr(number) if "e" not in repr(number) else format(Decimal(number), "f")
+    return exp.cast(_signed(text), "DOUBLE")
+
+
+def _fold_decimal(value: object, type_name: str) -> exp.Expression | None:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    precision, scale = decimal_shape(type_name)
+    number = Decimal(value)
+    if not number.is_finite():
+        return None
+    scaled = number.scaleb(scale)
+    if scaled != scaled.to_integral_value() or abs(scaled) >= Decimal(10) ** precision:
+        return None
+    return exp.cast(_signed(format(number.quantize(Decimal(1).scaleb(-scale)), "f")), type_name)
+
+
+def _fold_time(value: object, kind: str, timezone: str) -> exp.Expression | None:
+    declared = getattr(value, "type_name", None)
+    if declared not in (None, kind):
+        return None
+    if kind == "DATE":
+        return _fold_date(value)
+    if kind in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
+        moment = _moment(value, kind, timezone)
+        if moment is None:
+            return None
+        text = moment.replace(tzinfo=None).isoformat(sep=" ")
+        suffix = "+00:00" if kind != "TIMESTAMP" else ""
+        return exp.cast(exp.Literal.string(text + suffix), kind)
+    return None
+
+
+def _fold_date(value: object) -> exp.Expression | None:
+    if isinstance(value, datetime):
+        return None
+    if isinstance(value, str):
+        if not _DATE.fullmatch(value):
+            return None
+        try:
+            value = date.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, date):
+        return None
+    return exp.cast(exp.Literal.string(value.isoformat()), "DATE")
+
+
+def _moment(value: object, kind: str, timezone: str) -> datetime | None:
+    """The moment in UTC for zoned types, as written for TIMESTAMP."""
+    zoned = kind != "TIMESTAMP"
+    if isinstance(value, datetime):
+        if (value.tzinfo is not None) != zoned:
+            return None
+        return value.astimezone(UTC) if zoned else value
+    if not isinstance(value, str):
+        return None
+    offset = _ZONED.fullmatch(value) if zoned else None
+    if not _TIMESTAMP.fullmatch(offset.group(1) if offset else value):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if not zoned:
+        return moment
+    if moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    local = moment.replace(tzinfo=ZoneInfo(timezone))
+    folded = local.replace(fold=1)
+    if local.utcoffset() != folded.utcoffset():
+        return None
+    return local.astimezone(UTC)

@@ -1,0 +1,64 @@
+"""What runs a merge.
+
+Takes: nothing. Gives: the protocols `Engine` and `MergeSession`. Never knows policies or sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+# Inputs by name: (column, DuckDB type) in order.
+Shapes = Mapping[str, Sequence[tuple[str, str]]]
+
+
+class MergeSession(Protocol):
+    """One query's private database; used by several threads, each through its own cursor."""
+
+    def load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+        """Make the table `name` of the batches."""
+        ...
+
+    def load_gated(
+        self, name: str, gate: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    ) -> None:
+        """Make the table `name` of what `gate` says of the batches, known to it as `raw`."""
+        ...
+
+    def stream(
+        self, sql: str, parameters: Sequence[object],
+        inputs: Mapping[str, tuple[pa.Schema, Iterator[pa.RecordBatch]]],
+    ) -> Iterator[pa.RecordBatch]:
+        """Run the merge; `inputs` are read as they come, each once."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop what runs, from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Give the database back; idempotent."""
+        ...
+
+
+class Engine(Protocol):
+    """What runs merges."""
+
+    def describe(
+        self, sql: str, shapes: Shapes, parameters: Sequence[object], timezone: str
+    ) -> pa.Schema:
+        """The schema of a query over empty tables; field metadata `type` is the DuckDB type.
+
+        Raises TypeMismatch where the query does not bind.
+        """
+        ...
+
+    def open(self, timezone: str) -> MergeSession:
+        """A private, locked-down database."""
+        ...
+
+    def close(self) -> None:
+        """Give all databases back."""
+        ...

@@ -1,0 +1,312 @@
+"""The merge engine: DuckDB in process, locked down, from a pool.
+
+Takes: merge SQL over named inputs. Gives: Arrow batches. Never reaches files, the network or the
+settings: external access is off and the configuration locked before any text of a user's
+arrives (DESIGN 5, barrier rule 7). Never shows DuckDB's text of an error that data may shape.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import duckdb
+import pyarrow as pa
+
+from gateway.engines.base import Shapes
+from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
+
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Bounds of one merge. `spill` is the folder that a merge over its memory may fill."""
+
+    memory: str = "1GB"
+    threads: int = 2
+    spill: str = ".spill"
+    kept: int = 4
+
+
+class DuckdbEngine:
+    """A pool of locked-down in-memory databases, one a query."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._idle: dict[str, queue.SimpleQueue[duckdb.DuckDBPyConnection]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self._described: Callable[..., pa.Schema] = lru_cache(maxsize=2048)(self._describe)
+
+    def describe(
+        self, sql: str, shapes: Shapes, parameters: Sequence[object], timezone: str
+    ) -> pa.Schema:
+        """The schema of a query over empty tables, cached."""
+        key = tuple((name, tuple(shapes[name])) for name in sorted(shapes))
+        try:
+            return self._described(sql, key, tuple(parameters), timezone)
+        except TypeError:
+            return self._describe(sql, key, tuple(parameters), timezone)
+
+    def _describe(
+        self, sql: str, shapes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
+        parameters: tuple[object, ...], timezone: str,
+    ) -> pa.Schema:
+        connection = self._take(timezone)
+        try:
+            for name, columns in shapes:
+                body = ", ".join(f"{_quoted(column)} {kind}" for column, kind in columns)
+                connection.execute(f"CREATE TABLE {_quoted(name)} ({body})")
+            relation = connection.sql(sql, params=list(parameters) or None)
+            if relation is None:
+                raise InternalError("the statement gives no rows")
+            types = [_type_name(one) for one in relation.types]
+            reader = relation.limit(0).to_arrow_reader()
+            schema = reader.schema
+            reader.close()
+        except duckdb.Error as error:
+            raise _binding_error(error) from None
+        finally:
+            self._give(timezone, connection)
+        return pa.schema([
+            pa.field(field.name, field.type, True, {b"type": kind.encode()})
+            for field, kind in zip(schema, types, strict=True)
+        ])
+
+    def open(self, timezone: str) -> DuckdbSession:
+        """A private database; `close` resets it for the next query."""
+        connection = self._take(timezone)
+        return DuckdbSession(connection, lambda healthy: self._put(timezone, connection, healthy))
+
+    def close(self) -> None:
+        """Close every idle database."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = list(self._idle.values()), {}
+        for one in idle:
+            while not one.empty():
+                one.get_nowait().close()
+
+    def _take(self, timezone: str) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            idle = self._idle.setdefault(timezone, queue.SimpleQueue())
+        try:
+            return idle.get_nowait()
+        except queue.Empty:
+            return self._new(timezone)
+
+    def _new(self, timezone: str) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(":memory:")
+        connection.execute(f"SET TimeZone = {_text(timezone)}")
+        connection.execute(f"SET threads = {self._settings.threads}")
+        connection.execute(f"SET memory_limit = {_text(self._settings.memory)}")
+        connection.execute(f"SET temp_directory = {_text(self._settings.spill)}")
+        connection.execute("SET autoinstall_known_extensions = false")
+        connection.execute("SET autoload_known_extensions = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return connection
+
+    def _put(self, timezone: str, connection: duckdb.DuckDBPyConnection, healthy: bool) -> None:
+        if healthy:
+            self._give(timezone, connection)
+        else:
+            connection.close()
+
+    def _give(self, timezone: str, connection: duckdb.DuckDBPyConnection) -> None:
+        """Reset a database: what a query made is dropped before the next one gets it."""
+        with self._lock:
+            idle = self._idle.get(timezone)
+            keep = not self._closed and idle is not None and idle.qsize() < self._settings.kept
+        try:
+            made = connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE NOT internal"
+            ).fetchall()
+            for (name,) in made:
+                connection.execute(f"DROP TABLE {_quoted(name)}")
+        except duckdb.Error:
+            keep = False
+        if keep and idle is not None:
+            idle.put(connection)
+        else:
+            connection.close()
+
+
+class DuckdbSession:
+    """One query's database. Each use has its own cursor, since one cursor holds one result."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, give_back: Callable[[bool], None]
+    ) -> None:
+        self._connection = connection
+        self._give_back = give_back
+        self._lock = threading.Lock()
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._healthy = True
+        self._closed = False
+        self._cancelled = False
+
+    def load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+        """Make the table `name` of the batches."""
+        self._create(name, "SELECT * FROM raw", schema, batches)
+
+    def load_gated(
+        self, name: str, gate: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    ) -> None:
+        """Make the table `name` by the gate's statement, which holds no text of the user's."""
+        self._create(name, gate, schema, batches)
+
+    def _create(
+        self, name: str, query: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    ) -> None:
+        cursor = self._cursor()
+        held = _Held(batches)
+        cursor.register("raw", pa.RecordBatchReader.from_batches(schema, held))
+        try:
+            cursor.execute(f"CREATE TABLE {_quoted(name)} AS {query}")
+        except (duckdb.Error, OSError, pa.ArrowException) as error:
+            raise self._translated(error, held) from None
+        finally:
+            with contextlib.suppress(duckdb.Error):
+                cursor.unregister("raw")
+
+    def stream(
+        self, sql: str, parameters: Sequence[object],
+        inputs: Mapping[str, tuple[pa.Schema, Iterator[pa.RecordBatch]]],
+    ) -> Iterator[pa.RecordBatch]:
+        """Run the merge and stream its batches; closing the iterator stops it."""
+        cursor = self._cursor()
+        held = []
+        for name, (schema, batches) in inputs.items():
+            held.append(_Held(batches))
+            cursor.register(name, pa.RecordBatchReader.from_batches(schema, held[-1]))
+        try:
+            relation = cursor.sql(sql, params=list(parameters) or None)
+            reader = relation.to_arrow_reader(BATCH_ROWS)
+            try:
+                while True:
+                    batch = _next(reader)
+                    if batch is None:
+                        return
+                    yield batch
+            finally:
+                cursor.interrupt()
+                reader.close()
+        except (duckdb.Error, OSError, pa.ArrowException) as error:
+            raise self._translated(error, *held) from None
+        finally:
+            for name in inputs:
+                with contextlib.suppress(duckdb.Error):
+                    cursor.unregister(name)
+
+    def cancel(self) -> None:
+        """Interrupt every cursor."""
+        with self._lock:
+            self._cancelled = True
+            for one in self._cursors:
+                one.interrupt()
+
+    def close(self) -> None:
+        """Close the cursors and give the database back."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            cursors, self._cursors = self._cursors, []
+        for one in cursors:
+            with contextlib.suppress(duckdb.Error):
+                one.close()
+        self._give_back(self._healthy and not self._cancelled)
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._cancelled or self._closed:
+                raise Cancelled("The query was cancelled.")
+            cursor = self._connection.cursor()
+            self._cursors.append(cursor)
+            return cursor
+
+    def _translated(self, error: Exception, *held: _Held) -> Exception:
+        self._healthy = False
+        for one in held:
+            if one.error is not None:
+                return one.error
+        if self._cancelled:
+            return Cancelled("The query was cancelled.")
+        return run_error(error)
+
+
+class _Held:
+    """Batches whose error survives the way through DuckDB."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        try:
+            return next(self._batches)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    try:
+        return reader.read_next_batch()
+    except StopIteration:
+        return None
+
+
+def run_error(error: Exception) -> SqluiceError:
+    """DuckDB's error at run time as ours: a stable code, and no word that data may shape."""
+    private = str(error)
+    if isinstance(error, duckdb.InterruptException) or "INTERRUPT" in private:
+        return Cancelled("The query was cancelled.")
+    if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in private:
+        return LimitExceeded("The query needs more memory than it may use.", private=private)
+    kinds = (
+        duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException,
+        duckdb.TypeMismatchException, duckdb.BinderException,
+    )
+    if isinstance(error, kinds) or any(
+        mark in private for mark in ("Conversion Error", "Out of Range", "Invalid Input")
+    ):
+        return TypeMismatch(
+            "A value of the answer does not fit an operation of the query (a cast, a division, a "
+            "pattern or a range).",
+            hint="Use TRY_CAST, NULLIF or a narrower filter where a value may not fit.",
+            private=private,
+        )
+    return InternalError("The merge failed.", private=private)
+
+
+def _binding_error(error: duckdb.Error) -> SqluiceError:
+    """Binding sees empty tables and visible names only, so its first line may be shown."""
+    private = str(error)
+    if "INTERNAL" in private or isinstance(error, duckdb.InternalException):
+        return InternalError("The statement could not be bound.", private=private)
+    first = private.splitlines()[0]
+    return TypeMismatch(first.split(": ", 1)[-1], private=private)
+
+
+def _type_name(duckdb_type: object) -> str:
+    return str(duckdb_type)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,332 @@
+"""A plan becomes a stream of Arrow batches (stage 7).
+
+Takes: a `Plan` and a `Run` (connections, engine, keys, deadline). Gives: a `Result`. Fragments
+run side by side; a deadline, a cancel, a limit or a caller who leaves stops them at their
+sources. Never shows a source's text to a caller; never ends a broken stream as if it were whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from catalog.model import Source
+from connectors.base import (
+    Connection,
+    ConnectorCancelled,
+    ConnectorError,
+    ConnectorUnavailable,
+    arrow_schema,
+)
+from gateway.draft import Plan, PlannedFragment
+from gateway.engines.base import Engine, MergeSession
+from gateway.errors import (
+    Cancelled,
+    LimitExceeded,
+    SourceFailed,
+    SourceUnavailable,
+    SqluiceError,
+    TimedOut,
+    TypeMismatch,
+)
+from gateway.pools import Pools
+from gateway.pseudonyms import KeyOf, with_pseudonyms
+from gateway.request import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that one execution needs besides its plan."""
+
+    query_id: str
+    sources: Mapping[str, Source]
+    pools: Pools
+    engine: Engine
+    key_of: KeyOf
+    schema: pa.Schema
+    limits: Limits
+    parameters: tuple[object, ...] = ()
+    timezone: str = "UTC"
+    on_finish: Callable[[Result, SqluiceError | None], None] | None = None
+
+
+class Result:
+    """The answer to one request: a schema and one pass over its batches.
+
+    `rows`, `bytes` and `truncated` are final once the batches have ended. `fetched` counts rows
+    per fragment, for the owners of the sources.
+    """
+
+    def __init__(
+        self, query_id: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch],
+        masked: tuple[str, ...] = (),
+    ) -> None:
+        self.query_id = query_id
+        self.schema = schema
+        self.masked = masked
+        self.rows = 0
+        self.bytes = 0
+        self.truncated = False
+        self.fetched: dict[str, int] = {}
+        self.columns_read: tuple[str, ...] = ()
+        self._batches = batches
+        self._cancel: Callable[[SqluiceError], None] = lambda _: None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The batches; closing the iterator stops the query at its sources."""
+        return self._batches
+
+    def cancel(self, reason: SqluiceError | None = None) -> None:
+        """Stop it from another thread; the reader meets the reason."""
+        self._cancel(reason or Cancelled("The query was cancelled."))
+
+    def close(self) -> None:
+        """Stop whatever still runs; idempotent."""
+        self.cancel()
+        closer = getattr(self._batches, "close", None)
+        if closer is not None:
+            # A generator that another thread is reading ends by the cancel above.
+            with contextlib.suppress(ValueError):
+                closer()
+
+
+def execute(plan: Plan, run: Run) -> Result:
+    """Start a plan and wait for its first batch, so that early errors are raised here."""
+    running = _Running(plan, run)
+    result = Result(run.query_id, run.schema, iter(()), plan.masked)
+    result._cancel = running.cancel
+    stream = running.stream(result)
+    first = _first(stream)
+    result._batches = _chained(first, stream)
+    return result
+
+
+def _first(stream: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    return next(stream, None)
+
+
+def _chained(
+    first: pa.RecordBatch | None, stream: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    try:
+        if first is not None:
+            yield first
+            yield from stream
+    finally:
+        closer = getattr(stream, "close", None)
+        if closer is not None:
+            closer()
+
+
+class _Running:
+    """One execution: its leases, its merge session, its reason to stop."""
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        self.plan = plan
+        self.run = run
+        self.reason: SqluiceError | None = None
+        self.lock = threading.Lock()
+        self.active: list[Connection] = []
+        self.session: MergeSession | None = None
+        self.fetched: dict[str, int] = {}
+
+    def cancel(self, reason: SqluiceError) -> None:
+        """Stop every fragment and the merge; the first reason stays."""
+        with self.lock:
+            if self.reason is not None:
+                return
+            self.reason = reason
+            active, session = list(self.active), self.session
+        for one in active:
+            with contextlib.suppress(ConnectorError):
+                one.cancel()
+        if session is not None:
+            session.cancel()
+
+    def stream(self, result: Result) -> Iterator[pa.RecordBatch]:
+        """All batches of the answer, cast, counted, bounded; tells the outcome once."""
+        result.fetched = self.fetched
+        timer = threading.Timer(self.run.limits.seconds, self._time_out)
+        timer.daemon = True
+        timer.start()
+        failure: SqluiceError | None = None
+        try:
+            yield from _bounded(self._cast(self._answer()), self.run.limits, result)
+        except GeneratorExit:
+            failure = self.reason or Cancelled("The caller left before the end.")
+            raise
+        except SqluiceError as error:
+            failure = self.reason or error
+            failure.query_id = self.run.query_id
+            raise failure from None
+        finally:
+            timer.cancel()
+            if failure is not None:
+                self.cancel(failure)
+            if self.session is not None:
+                self.session.close()
+            if self.run.on_finish is not None:
+                self.run.on_finish(result, failure)
+
+    def _time_out(self) -> None:
+        self.cancel(TimedOut(f"The query ran longer than {self.run.limits.seconds:g} seconds."))
+
+    def _answer(self) -> Iterator[pa.RecordBatch]:
+        plan = self.plan
+        only = plan.fragments[0] if len(plan.fragments) == 1 else None
+        if only is not None and plan.merge is None and only.gate is None:
+            yield from self._batches(only)
+            return
+        session = self._open()
+        values = [self.run.parameters[number - 1] for number in plan.used_parameters]
+        if only is not None and plan.can_stream and only.gate is None:
+            inputs = {only.name: (_raw_schema(only), self._batches(only))}
+            yield from session.stream(plan.merge or "", values, inputs)
+            return
+        self._load_all(session)
+        merge = plan.merge or f'SELECT * FROM "{plan.fragments[0].name}"'
+        yield from session.stream(merge, values, {})
+
+    def _open(self) -> MergeSession:
+        session = self.run.engine.open(self.run.timezone)
+        with self.lock:
+            self.session = session
+            reason = self.reason
+        if reason is not None:
+            raise reason
+        return session
+
+    def _load_all(self, session: MergeSession) -> None:
+        """All fragments side by side; the first that fails stops the others."""
+        if not self.plan.fragments:
+            return
+        with ThreadPoolExecutor(len(self.plan.fragments)) as pool:
+            tasks = [pool.submit(self._load, session, one) for one in self.plan.fragments]
+            done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+            failure = _failure(done)
+            if failure is not None:
+                self.cancel(failure)
+        if failure is not None:
+            raise self.reason or failure
+
+    def _load(self, session: MergeSession, one: PlannedFragment) -> None:
+        schema, batches = _raw_schema(one), self._batches(one)
+        if one.pseudonyms:
+            schema, batches = with_pseudonyms(schema, batches, one.pseudonyms, self.run.key_of)
+        if one.gate is None:
+            session.load(one.name, schema, batches)
+        else:
+            session.load_gated(one.name, one.gate, schema, batches)
+
+    def _batches(self, one: PlannedFragment) -> Iterator[pa.RecordBatch]:
+        """The fragment's batches from its source; errors become ours, their text private."""
+        source = self.run.sources[one.source]
+        try:
+            with self.run.pools.lease(source) as connection, self._tracked(connection):
+                batches = connection.stream(one.fragment)
+                try:
+                    for batch in batches:
+                        self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
+                        yield batch
+                finally:
+                    closer = getattr(batches, "close", None)
+                    if closer is not None:
+                        closer()
+        except ConnectorError as error:
+            raise self.reason or source_error(error, one) from None
+
+    @contextlib.contextmanager
+    def _tracked(self, connection: Connection) -> Iterator[None]:
+        with self.lock:
+            if self.reason is not None:
+                raise self.reason
+            self.active.append(connection)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.active.remove(connection)
+
+    def _cast(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in batches:
+                yield cast_batch(batch, self.run.schema)
+        finally:
+            closer = getattr(batches, "close", None)
+            if closer is not None:
+                closer()
+
+
+def _failure(tasks: Sequence[Future[None]] | set[Future[None]]) -> SqluiceError | None:
+    for task in tasks:
+        error = task.exception()
+        if isinstance(error, SqluiceError):
+            return error
+        if error is not None:
+            raise error
+    return None
+
+
+def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
+    """A connector's error as a caller may see it: which product, not what happened."""
+    product = f"{one.tables[0].domain}.{one.tables[0].product}"
+    if isinstance(error, ConnectorUnavailable):
+        return SourceUnavailable(
+            f"The source of {product} cannot be reached.", private=f"{one.source}: {error}"
+        )
+    if isinstance(error, ConnectorCancelled):
+        return Cancelled("The query was cancelled.")
+    return SourceFailed(
+        f"The source of {product} answered with an error.", private=f"{one.source}: {error}"
+    )
+
+
+def _raw_schema(one: PlannedFragment) -> pa.Schema:
+    return arrow_schema(one.fragment.columns)
+
+
+def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch by position in the final schema; a value beyond its type is a type_error."""
+    try:
+        arrays = [
+            column if column.type == field.type else column.cast(field.type)
+            for column, field in zip(batch.columns, schema, strict=True)
+        ]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise TypeMismatch(
+            "A value of the answer does not fit its type.",
+            hint="Cast the column to a wider type.", private=str(error),
+        ) from None
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _bounded(
+    batches: Iterator[pa.RecordBatch], limits: Limits, result: Result
+) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in batches:
+            if limits.first is not None and result.rows + batch.num_rows > limits.first:
+                batch = batch.slice(0, limits.first - result.rows)
+                result.truncated = True
+            result.rows += batch.num_rows
+            result.bytes += batch.nbytes
+            if limits.rows is not None and result.rows > limits.rows:
+                raise LimitExceeded(
+                    f"The answer has more than {limits.rows} rows, the most you may take.",
+                    hint="Narrow the query, add LIMIT, or ask for a higher limit.",
+                )
+            if limits.bytes is not None and result.bytes > limits.bytes:
+                raise LimitExceeded(f"The answer has more than {limits.bytes} bytes.")
+            if batch.num_rows:
+                yield batch
+            if result.truncated:
+                return
+    finally:
+        closer = getattr(batches, "close", None)
+        if closer is not None:
+            closer()

@@ -1,0 +1,111 @@
+"""What of a relation's policy its source decides, and what the gateway does itself.
+
+Takes: a draft and one guarded relation. Gives: the split of its filters and columns, and the SQL
+of the gate: a statement of its own over the raw batches, without any text of the user's (DESIGN
+5, barrier rules 3 and 4). Never sends a condition that the source would read differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from gateway.authorize import Condition
+from gateway.draft import Draft, PseudonymColumn
+from gateway.guard import GuardedColumn, GuardedRelation
+
+PSEUDONYM = "PSEUDONYM"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Filters and columns by who evaluates them."""
+
+    source_filters: tuple[Condition, ...]
+    gate_filters: tuple[Condition, ...]
+    source_columns: tuple[GuardedColumn, ...]
+    gate_columns: tuple[GuardedColumn, ...]
+
+    @property
+    def needs_gate(self) -> bool:
+        """Whether a gate statement is due."""
+        return bool(self.gate_filters or self.gate_columns)
+
+
+def split(draft: Draft, relation: GuardedRelation) -> Split:
+    """Which filters and columns the relation's source evaluates exactly."""
+    filters = [(one, _at_source(draft, relation, one.expression)) for one in relation.filters]
+    masked = [one for one in relation.columns if not one.clear]
+    # Names mean raw values at the gate, so either all masks are computed there or none is.
+    gated = not all(exact for _, exact in filters) or not all(
+        _at_source(draft, relation, one.expression) for one in masked
+    )
+    columns = [(one, one.clear or not gated) for one in relation.columns]
+    return Split(
+        tuple(one for one, exact in filters if exact),
+        tuple(one for one, exact in filters if not exact),
+        tuple(one for one, exact in columns if exact),
+        tuple(one for one, exact in columns if not exact),
+    )
+
+
+def needs_gate_filter(draft: Draft, relation: GuardedRelation) -> bool:
+    """Whether rows are still to be removed after the source."""
+    return bool(split(draft, relation).gate_filters)
+
+
+def _at_source(draft: Draft, relation: GuardedRelation, expression: exp.Expression) -> bool:
+    if not draft.context.push_down or not draft.abilities_of(relation).can_filter:
+        return False
+    return draft.raw_checker(relation).refusal(expression) is None
+
+
+def pseudonyms_of(columns: tuple[GuardedColumn, ...]) -> tuple[PseudonymColumn, ...]:
+    """The pseudonym columns that the gateway has to add for these columns."""
+    found: dict[str, PseudonymColumn] = {}
+    for one in columns:
+        for call in one.expression.find_all(exp.Anonymous):
+            if call.name.upper() == PSEUDONYM:
+                made = _pseudonym(call)
+                found[made.name] = made
+    return tuple(found.values())
+
+
+def _pseudonym(call: exp.Anonymous) -> PseudonymColumn:
+    column, group = call.expressions
+    return PseudonymColumn(f"{column.name} of {group.name}", column.name, group.name)
+
+
+def gate_sql(relation: GuardedRelation, parts: Split, shown: bool = False) -> str:
+    """The gate's SQL over `raw`; with `shown` each condition is replaced by `<policy id>`."""
+    query = exp.Select()
+    at_source = {one.name for one in parts.source_columns}
+    for one in relation.columns:
+        value = (
+            exp.column(exp.to_identifier(one.name, quoted=True))
+            if one.name in at_source
+            else _with_pseudonyms(one.expression)
+        )
+        if shown and one.name not in at_source:
+            value = exp.Var(this=f"<{one.policy}>")
+        query = query.select(
+            exp.alias_(exp.cast(value, one.type) if not shown else value, one.name, quoted=True),
+            copy=False,
+        )
+    query = query.from_(exp.to_table("raw"), copy=False)
+    for condition in parts.gate_filters:
+        query = query.where(
+            exp.Var(this=f"<{condition.policy}>") if shown else condition.expression.copy(),
+            copy=False,
+        )
+    return query.sql("duckdb")
+
+
+def _with_pseudonyms(expression: exp.Expression) -> exp.Expression:
+    def replace_call(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Anonymous) and node.name.upper() == PSEUDONYM:
+            return exp.column(exp.to_identifier(_pseudonym(node).name, quoted=True))
+        return node
+
+    return expression.copy().transform(replace_call)

@@ -1,0 +1,81 @@
+"""The largest single-source blocks go down whole.
+
+Takes: a draft. Gives: a draft in which each largest closed query (the statement itself, else CTE
+bodies, derived tables, arms of set operations, closed sub-queries) that one source can run with
+identical meaning has become one input. Never takes a block whose policy its source cannot keep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from gateway.blocks import block_verdict
+from gateway.draft import Draft, Input, Note
+from gateway.guard import GuardedRelation
+
+
+def push_blocks(draft: Draft) -> Draft:
+    """Replace each largest single-source block by an input of its own."""
+    if not draft.context.push_down:
+        return draft
+    holder = exp.Paren(this=draft.tree.copy())
+    inputs = dict(draft.inputs)
+    _visit(holder.this, replace(draft, tree=holder.this), inputs)
+    return replace(draft, tree=holder.this, inputs=inputs)
+
+
+def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> None:
+    verdict = block_verdict(query, draft)
+    names = [one.alias_or_name for one in query.selects] if isinstance(query, exp.Query) else []
+    distinct_names = len(set(names)) == len(names)
+    is_root = isinstance(query.parent, exp.Paren) and query.parent.parent is None
+    if verdict.reason is None and (distinct_names or is_root):
+        _replace(query, verdict.relations, names, inputs)
+        return
+    if verdict.relations and len({draft.source_of(one) for one in verdict.relations}) == 1:
+        name = verdict.relations[0].name
+        note = Note("query block", "stayed", verdict.reason or "duplicate_names")
+        inputs[name] = replace(inputs[name], notes=(*inputs[name].notes, note))
+    for child in _children(query):
+        _visit(child, draft, inputs)
+
+
+def _replace(
+    query: exp.Expression, members: tuple[GuardedRelation, ...], names: list[str],
+    inputs: dict[str, Input],
+) -> None:
+    name = f"block_{members[0].name}"
+    taken = [inputs.pop(one.name) for one in members]
+    notes = (*(note for one in taken for note in one.notes), Note("query block", "pushed"))
+    pushed = {key: value for one in taken for key, value in one.pushed.items()}
+    inputs[name] = Input(members, block=query.copy(), pushed=pushed, notes=notes)
+    chosen = exp.Select()
+    for output in names:
+        chosen.select(exp.alias_(exp.column(output, table=name, quoted=True), output, quoted=True),
+                      copy=False)
+    chosen.from_(exp.Table(this=exp.to_identifier(name, quoted=True)), copy=False)
+    query.replace(chosen)
+
+
+def _children(query: exp.Expression) -> list[exp.Expression]:
+    """The queries directly below, each under no other query."""
+    found: list[exp.Expression] = []
+
+    def walk(node: exp.Expression) -> None:
+        for child in node.iter_expressions():
+            if isinstance(child, exp.Select | exp.SetOperation):
+                if not _is_recursive(child):
+                    found.append(child)
+            else:
+                walk(child)
+
+    walk(query)
+    return found
+
+
+def _is_recursive(query: exp.Expression) -> bool:
+    cte = query.parent
+    with_ = cte.parent if isinstance(cte, exp.CTE) else None
+    return isinstance(with_, exp.With) and bool(with_.recursive)

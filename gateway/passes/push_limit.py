@@ -1,0 +1,61 @@
+"""A LIMIT that nothing stands between goes down.
+
+Takes: a draft. Gives: a draft in which a relation that is read alone, without filter, order,
+group, distinct or window in the merge, delivers no more rows than the LIMIT needs. Never pushes
+below a policy or predicate that the source does not decide itself (trap 38).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import traverse_scope
+
+from gateway.draft import Draft, Note
+from gateway.gate import needs_gate_filter
+
+_BETWEEN = ("joins", "where", "group", "having", "qualify", "distinct", "order", "laterals")
+
+
+def push_limit(draft: Draft) -> Draft:
+    """Set the limit of each input that a plain LIMIT reads."""
+    if not draft.context.push_down:
+        return draft
+    inputs = dict(draft.inputs)
+    for scope in traverse_scope(draft.tree):
+        select = scope.expression
+        rows = _rows(select) if isinstance(select, exp.Select) else None
+        if rows is None or len(scope.sources) != 1 or select.find(exp.AggFunc, exp.Window):
+            continue
+        table = next(iter(scope.sources.values()))
+        name = table.name if isinstance(table, exp.Table) else ""
+        if name not in inputs or inputs[name].block is not None:
+            continue
+        one = inputs[name]
+        relation = one.relations[0]
+        if draft.abilities_of(relation).can_limit and not needs_gate_filter(draft, relation):
+            note = Note(f"LIMIT {rows}", "pushed")
+            inputs[name] = replace(one, limit=rows, notes=(*one.notes, note))
+    return replace(draft, inputs=inputs)
+
+
+def _rows(select: exp.Select) -> int | None:
+    """LIMIT plus OFFSET where both are plain numbers and nothing stands between."""
+    if any(select.args.get(key) for key in _BETWEEN) or _has_unnest(select):
+        return None
+    limit = select.args.get("limit")
+    offset = select.args.get("offset")
+    if not isinstance(limit, exp.Limit) or not _is_count(limit.expression):
+        return None
+    if offset is not None and not _is_count(offset.expression):
+        return None
+    return int(limit.expression.name) + (int(offset.expression.name) if offset else 0)
+
+
+def _is_count(node: exp.Expression) -> bool:
+    return isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit()
+
+
+def _has_unnest(select: exp.Select) -> bool:
+    return select.find(exp.Unnest, exp.Explode, exp.Query) not in (None, select)

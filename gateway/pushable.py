@@ -1,0 +1,320 @@
+"""What a source may take over, and what may stand inside a barrier.
+
+Takes: an expression, the types of its columns, a source's abilities. Gives: `refusal`, a reason
+code where the source must not evaluate the expression, and `is_safe`, whether a predicate may
+stand beside a policy (DESIGN 5, barrier rule 2; DESIGN 6). Never changes the expression: use
+`folded` for the form that is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from connectors.base import Abilities
+from gateway.constants import INTEGERS, family, fold
+
+TypeOf = Callable[[exp.Column], str | None]
+
+COMPARISONS = (
+    exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ,
+)
+# Not the same from row to row, call to call or server to server (trap 41).
+VOLATILE = (
+    exp.Rand, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentUser, exp.Uuid,
+    exp.CurrentDatetime, exp.Localtime, exp.Localtimestamp,
+)
+_VOLATILE_NAMES = frozenset({"random", "setseed", "uuid", "gen_random_uuid", "now", "pseudonym",
+                             "today", "get_current_timestamp", "transaction_timestamp", "uuidv4",
+                             "uuidv7", "current_localtime", "current_localtimestamp", "age",
+                             "get_current_time", "version", "current_schema", "current_database"})
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """The question "may this source evaluate that?" for one statement.
+
+    type_of: the DuckDB type of a column, None where unknown. parameters, timezone: what
+    constants mean.
+    """
+
+    abilities: Abilities
+    type_of: TypeOf
+    parameters: tuple[object, ...]
+    timezone: str
+    conditions: bool = True
+
+    def refusal(self, expression: exp.Expression) -> str | None:
+        """A reason code where the source cannot evaluate it with identical meaning, else None."""
+        if is_volatile(expression):
+            return "volatile"
+        if self.abilities.is_reference:
+            return None
+        return self._refusal(expression)
+
+    def _refusal(self, node: exp.Expression) -> str | None:
+        match node:
+            case exp.Paren() | exp.Not():
+                return self._refusal(node.this)
+            case exp.And() | exp.Or():
+                return self._refusal(node.this) or self._refusal(node.expression)
+            case exp.Boolean() | exp.Null():
+                return None
+            case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
+                return self._comparison(node, node.this, node.expression)
+            case exp.NullSafeEQ() | exp.NullSafeNEQ():
+                return self._comparison(node, node.this, node.expression)
+            case exp.Between():
+                return self._comparison(node, node.this, node.args["low"]) or self._comparison(
+                    node, node.this, node.args["high"]
+                )
+            case exp.In():
+                return self._membership(node)
+            case exp.Is():
+                null = isinstance(node.expression, exp.Null | exp.Boolean)
+                return self._refusal(node.this) if null else "function_not_identical"
+            case _:
+                return self._value(node)
+
+    def _comparison(
+        self, node: exp.Expression, left: exp.Expression, right: exp.Expression
+    ) -> str | None:
+        if isinstance(node, exp.NullSafeEQ | exp.NullSafeNEQ) and (
+            type(node).__name__ not in self.abilities.functions
+            and not self.abilities.can_filter
+        ):
+            return "function_not_identical"
+        left_type, right_type = self.type_name(left), self.type_name(right)
+        if left_type is None and right_type is not None:
+            left, right, left_type, right_type = right, left, right_type, left_type
+        if left_type is None:
+            return "type_unknown"
+        if self._kind(left_type) not in self.abilities.comparable:
+            return "collation" if left_type == "VARCHAR" else "type_not_comparable"
+        if right_type is None:
+            if fold(right, left_type, self.parameters, self.timezone) is None:
+                return "constant_not_exact"
+            return self._value(left)
+        if not same_meaning(left_type, right_type):
+            return "type_mismatch"
+        return self._value(left) or self._value(right)
+
+    def _membership(self, node: exp.In) -> str | None:
+        if node.args.get("query") or node.args.get("unnest") or node.args.get("field"):
+            return "subquery"
+        if len(node.expressions) > self.abilities.maximum_list:
+            return "list_too_long"
+        for one in node.expressions:
+            if self.type_name(one) is not None:
+                return "type_mismatch"
+            reason = self._comparison(node, node.this, one)
+            if reason:
+                return reason
+        return None
+
+    def _value(self, node: exp.Expression) -> str | None:
+        if isinstance(node, exp.Column):
+            return None if self.type_of(node) else "type_unknown"
+        if isinstance(node, exp.Paren):
+            return self._value(node.this)
+        if isinstance(node, exp.Literal | exp.Null | exp.Boolean):
+            return None
+        if isinstance(node, exp.AggFunc):
+            return self._call(node, self.abilities.aggregates)
+        if isinstance(node, COMPARISONS + (exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Between)):
+            return self._refusal(node)
+        if isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast):
+            return self._cast(node)
+        return self._call(node, self.abilities.functions)
+
+    def _cast(self, node: exp.Cast) -> str | None:
+        source = self.type_name(node.this)
+        target = node.to.sql("duckdb")
+        if source is None or f"{family(source)}>{family(target)}" not in self.abilities.casts:
+            return "cast"
+        return self._value(node.this)
+
+    def _call(self, node: exp.Expression, allowed: object) -> str | None:
+        table = allowed if hasattr(allowed, "get") else {}
+        types = table.get(type(node).__name__)
+        if types is None:
+            return "function_not_identical"
+        for argument in node.iter_expressions():
+            if isinstance(argument, exp.Distinct):
+                inner = argument.expressions
+                if len(inner) != 1 or self._kind_of(inner[0]) not in self.abilities.groupable:
+                    return "collation"
+                argument = inner[0]
+            if isinstance(argument, exp.Star | exp.DataType | exp.Var):
+                continue
+            if isinstance(argument, exp.If):
+                reason = self._refusal(argument.this) or self._argument(argument.args["true"], types)
+            else:
+                reason = self._argument(argument, types)
+            if reason:
+                return reason
+        return None
+
+    def _argument(self, node: exp.Expression, types: tuple[str, ...]) -> str | None:
+        name = self.type_name(node)
+        if name is None and not isinstance(node, exp.Literal | exp.Null | exp.Boolean):
+            return "type_unknown"
+        if types and name is not None and self._kind(name) not in types:
+            return "type_not_identical"
+        return self._value(node)
+
+    def _kind(self, type_name: str) -> str:
+        return family(type_name)
+
+    def _kind_of(self, node: exp.Expression) -> str:
+        return self._kind(self.type_name(node) or "")
+
+    def type_name(self, node: exp.Expression) -> str | None:
+        """The DuckDB type of an expression where it is certain; None for constants too."""
+        match node:
+            case exp.Paren():
+                return self.type_name(node.this)
+            case exp.Column():
+                return self.type_of(node)
+            case exp.Alias():
+                return self.type_name(node.this)
+            case exp.Count():
+                return "BIGINT"
+            case exp.Avg():
+                return "DOUBLE"
+            case exp.Sum():
+                return _sum_type(self._argument_type(node))
+            case exp.Min() | exp.Max():
+                return self._argument_type(node)
+            case exp.Cast():
+                name = node.to.sql("duckdb")
+                return None if isinstance(node.this, exp.Literal) else name
+            case exp.Case():
+                branches = [one.args["true"] for one in node.args["ifs"]]
+                return self._common([*branches, node.args.get("default")])
+            case exp.Coalesce():
+                return self._common([node.this, *node.expressions])
+            case exp.And() | exp.Or() | exp.Not() | exp.Is() | exp.In() | exp.Between():
+                return "BOOLEAN"
+            case _:
+                return "BOOLEAN" if isinstance(node, COMPARISONS) else None
+
+    def _argument_type(self, node: exp.Expression) -> str | None:
+        inner = node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this
+        return self.type_name(inner)
+
+    def _common(self, nodes: list[exp.Expression | None]) -> str | None:
+        names = {self.type_name(one) for one in nodes if one is not None
+                 and not isinstance(one, exp.Null)}
+        return names.pop() if len(names) == 1 else None
+
+
+def _sum_type(argument: str | None) -> str | None:
+    if argument is None:
+        return None
+    kind = family(argument)
+    if kind in INTEGERS:
+        return "HUGEINT"
+    if kind == "DECIMAL":
+        return "DECIMAL(38," + argument.split(",")[1]
+    return "DOUBLE" if kind in ("DOUBLE", "REAL") else None
+
+
+def same_meaning(left: str, right: str) -> bool:
+    """Whether values of two types compare without a cast that could change or fail."""
+    kinds = {family(left), family(right)}
+    return len(kinds) == 1 or kinds <= INTEGERS
+
+
+def is_volatile(expression: exp.Expression) -> bool:
+    """Whether any part gives another value on another server or at another time."""
+    for node in expression.walk():
+        if isinstance(node, VOLATILE):
+            return True
+        if isinstance(node, exp.Anonymous) and node.name.lower() in _VOLATILE_NAMES:
+            return True
+    return False
+
+
+def folded(expression: exp.Expression, checker: Checker) -> exp.Expression:
+    """A copy of a pushable predicate whose constants have exactly their column's type."""
+    copy = expression.copy()
+    root = exp.Paren(this=copy)
+    for node in list(root.walk()):
+        if isinstance(node, COMPARISONS):
+            _fold_side(node, "expression", checker.type_name(node.this), checker)
+            _fold_side(node, "this", checker.type_name(node.expression), checker)
+        elif isinstance(node, exp.Between):
+            for key in ("low", "high"):
+                _fold_side(node, key, checker.type_name(node.this), checker)
+        elif isinstance(node, exp.In):
+            name = checker.type_name(node.this)
+            if name and not node.args.get("query"):
+                node.set("expressions", [
+                    fold(one, name, checker.parameters, checker.timezone) or one
+                    for one in node.expressions
+                ])
+    done: exp.Expression = root.this
+    return done
+
+
+def _fold_side(node: exp.Expression, key: str, type_name: str | None, checker: Checker) -> None:
+    if type_name is None:
+        return
+    made = fold(node.args[key], type_name, checker.parameters, checker.timezone)
+    if made is not None:
+        node.set(key, made)
+
+
+def is_safe(
+    predicate: exp.Expression, is_clear: Callable[[exp.Column], bool], checker: Checker
+) -> bool:
+    """Barrier rule 2: cannot fail on any row, and sees clear columns only."""
+    match predicate:
+        case exp.Paren() | exp.Not():
+            return is_safe(predicate.this, is_clear, checker)
+        case exp.And() | exp.Or():
+            return is_safe(predicate.this, is_clear, checker) and is_safe(
+                predicate.expression, is_clear, checker
+            )
+        case exp.Is():
+            return _clear(predicate.this, is_clear) and isinstance(predicate.expression, exp.Null)
+        case exp.In():
+            plain = not (predicate.args.get("query") or predicate.args.get("unnest"))
+            return plain and bool(predicate.expressions) and _against_constants(
+                predicate.this, predicate.expressions, is_clear, checker
+            )
+        case exp.Between():
+            bounds = [predicate.args["low"], predicate.args["high"]]
+            return not predicate.args.get("symmetric") and _against_constants(
+                predicate.this, bounds, is_clear, checker
+            )
+        case _ if isinstance(predicate, COMPARISONS):
+            left, right = predicate.this, predicate.expression
+            return _against_constants(left, [right], is_clear, checker) or _against_constants(
+                right, [left], is_clear, checker
+            )
+        case _:
+            return False
+
+
+def _clear(node: exp.Expression, is_clear: Callable[[exp.Column], bool]) -> bool:
+    return isinstance(node, exp.Column) and is_clear(node)
+
+
+def _against_constants(
+    column: exp.Expression,
+    constants: list[exp.Expression],
+    is_clear: Callable[[exp.Column], bool],
+    checker: Checker,
+) -> bool:
+    if not (isinstance(column, exp.Column) and is_clear(column)):
+        return False
+    type_name = checker.type_of(column)
+    if type_name is None:
+        return False
+    return all(
+        fold(one, type_name, checker.parameters, checker.timezone) is not None for one in constants
+    )

@@ -1,0 +1,180 @@
+"""SQL for one source, in its own dialect.
+
+Takes: an input of a draft. Gives: the text of its fragment with bound parameters, and the form
+that a caller may see. Never emits a predicate of the user's beside a policy unless the passes
+found it safe; puts every other restricted relation behind the source's barrier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+
+from connectors.base import Abilities
+from gateway.authorize import Condition
+from gateway.draft import Draft, Input
+from gateway.gate import Split, pseudonyms_of, split
+from gateway.guard import GuardedRelation
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A fragment's SQL, its bound values, and what a caller may see of it."""
+
+    sql: str
+    shown: str
+    parameters: tuple[object, ...]
+    parameter_types: tuple[str, ...]
+
+
+def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendered:
+    """The fragment of one relation, delivering the raw or final columns `names`."""
+    relation = one.relations[0]
+    parts = split(draft, relation)
+
+    def build(shown: bool) -> exp.Select:
+        made = _relation_select(draft, relation, parts, names, shown)
+        for predicate in one.pushed.get(relation.name, ()):
+            made.where(_physical(draft, relation, predicate), copy=False)
+        if one.limit is not None:
+            made.limit(one.limit, copy=False)
+        return made
+
+    return _finish(build(False), build(True), draft.abilities_of(relation))
+
+
+def render_block(draft: Draft, one: Input) -> Rendered:
+    """The fragment of a whole block, each restricted relation behind its barrier."""
+    assert one.block is not None
+
+    def build(shown: bool) -> exp.Expression:
+        members = {member.name: member for member in one.relations}
+
+        def place(node: exp.Expression) -> exp.Expression:
+            member = members.get(node.name) if isinstance(node, exp.Table) else None
+            return node if member is None else _as_subquery(draft, one, member, node, shown)
+
+        return one.block.copy().transform(place) if one.block is not None else exp.Select()
+
+    return _finish(build(False), build(True), draft.abilities_of(one.relations[0]))
+
+
+def _as_subquery(
+    draft: Draft, one: Input, relation: GuardedRelation, table: exp.Expression, shown: bool
+) -> exp.Expression:
+    parts = split(draft, relation)
+    names = tuple(column.name for column in relation.columns)
+    select = _relation_select(draft, relation, parts, names, shown)
+    for predicate in one.pushed.get(relation.name, ()):
+        select.where(_physical(draft, relation, predicate), copy=False)
+    if not relation.clear:
+        _end_with_barrier(select, draft.abilities_of(relation))
+    return select.subquery(table.alias_or_name, copy=False)
+
+
+def _end_with_barrier(select: exp.Select, abilities: Abilities) -> None:
+    if abilities.barrier is None:
+        raise ValueError(f"{abilities.kind} has no barrier inside a statement")
+    pattern = sqlglot.parse_one(f"SELECT 1 FROM t {abilities.barrier}", dialect=abilities.dialect)
+    for key in ("limit", "offset"):
+        clause = pattern.args.get(key)
+        if clause is not None:
+            select.set(key, clause.copy())
+
+
+def raw_names(draft: Draft, relation: GuardedRelation) -> tuple[str, ...]:
+    """The columns that a relation's fragment delivers: final ones, or what its gate reads."""
+    parts = split(draft, relation)
+    if not parts.needs_gate:
+        return tuple(one.name for one in relation.columns)
+    names = [one.name for one in parts.source_columns]
+    for column in parts.gate_columns:
+        names += [name for name, _ in column.raw]
+    for condition in parts.gate_filters:
+        names += [column.name for column in condition.expression.find_all(exp.Column)]
+    for pseudonym in pseudonyms_of(parts.gate_columns):
+        names.append(pseudonym.source_column)
+    return tuple(dict.fromkeys(names)) or (_any_column(draft, relation),)
+
+
+def _any_column(draft: Draft, relation: GuardedRelation) -> str:
+    return next(iter(draft.context.tables[relation.address].columns))
+
+
+def _relation_select(
+    draft: Draft, relation: GuardedRelation, parts: Split, names: tuple[str, ...], shown: bool
+) -> exp.Select:
+    table = draft.context.tables[relation.address]
+    masked = {} if parts.needs_gate else {c.name: c for c in relation.columns if not c.clear}
+    visible = {column.name for column in relation.columns}
+    select = exp.Select()
+    for name in names:
+        column = masked.get(name)
+        value = column.expression if column else exp.column(name, quoted=True)
+        shape = _physical(draft, relation, value)
+        if shown and (column is not None or name not in visible):
+            shape = exp.Var(this=f"<{column.policy if column else _hidden_reason(parts)}>")
+        select.select(exp.alias_(shape, name if not shown or name in visible else "policy",
+                                 quoted=True), copy=False)
+    select.from_(_table(draft.abilities_of(relation), table.physical_name), copy=False)
+    for condition in parts.source_filters:
+        select.where(_condition(draft, relation, condition, shown), copy=False)
+    return select
+
+
+def _hidden_reason(parts: Split) -> str:
+    names = [one.policy for one in parts.gate_filters] + [one.policy for one in parts.gate_columns]
+    return ", ".join(dict.fromkeys(names)) or "policy"
+
+
+def _condition(
+    draft: Draft, relation: GuardedRelation, condition: Condition, shown: bool
+) -> exp.Expression:
+    if shown:
+        return exp.Var(this=f"<{condition.policy}>")
+    return exp.Paren(this=_physical(draft, relation, condition.expression))
+
+
+def _table(abilities: Abilities, physical_name: str) -> exp.Table:
+    parts = physical_name.split(".") if abilities.qualified_names else [physical_name]
+    names = [exp.to_identifier(part, quoted=True) for part in parts]
+    keys = ("this", "db", "catalog")
+    return exp.Table(**dict(zip(keys, reversed(names), strict=False)))
+
+
+def _physical(
+    draft: Draft, relation: GuardedRelation, expression: exp.Expression
+) -> exp.Expression:
+    """A copy whose columns are the source's own, text by bytes (trap 1)."""
+    columns = draft.context.tables[relation.address].columns
+    abilities = draft.abilities_of(relation)
+
+    def place(node: exp.Expression) -> exp.Expression:
+        if not isinstance(node, exp.Column):
+            return node
+        physical_name, type_name = columns[node.name]
+        made: exp.Expression = exp.column(physical_name, quoted=True)
+        if type_name == "VARCHAR" and abilities.text_cast:
+            made = exp.cast(made, abilities.text_cast)
+        if type_name == "VARCHAR" and abilities.text_collation:
+            made = exp.Collate(this=made, expression=exp.Var(this=abilities.text_collation))
+        return made
+
+    return expression.copy().transform(place)
+
+
+def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -> Rendered:
+    values: list[object] = []
+    types: list[str] = []
+    for node in list(real.find_all(exp.Parameter)):
+        values.append(node.meta["value"])
+        types.append(node.meta["type"])
+        mark = "$" if abilities.parameter_style == "dollar" else "?"
+        node.replace(exp.Var(this=f"{mark}{len(values)}"))
+    for number, node in enumerate(list(shown.find_all(exp.Parameter)), start=1):
+        node.replace(exp.Var(this=f"${number}"))
+    return Rendered(
+        real.sql(abilities.dialect), shown.sql(abilities.dialect), tuple(values), tuple(types)
+    )
