@@ -50,6 +50,8 @@ class Abilities:
     casts: `FROM>TO` pairs that mean the same.
     can_...: the operator as a whole.
     maximum_parameters, maximum_list: bounds of one statement.
+    is_reference: the source is DuckDB itself, so that every deterministic expression means the
+      same there; the lists above are then not consulted.
     """
 
     kind: str
@@ -78,6 +80,7 @@ class Abilities:
     can_cte: bool = False
     maximum_parameters: int = 100
     maximum_list: int = 1000
+    is_reference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
