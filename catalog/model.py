@@ -50,7 +50,7 @@ class Column:
     unit: str = ""
     critical: bool = False
     examples: tuple[str, ...] = ()
-    semantics: Mapping[str, str] = field(default=NOTHING, hash=False)
+    semantics: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class Source:
     domain: str
     name: str
     kind: str
-    settings: Mapping[str, str] = field(default=NOTHING, hash=False)
-    secrets: Mapping[str, str] = field(default=NOTHING, hash=False)
+    settings: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
+    secrets: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
     region: str = ""
     place: Place | None = None
 

@@ -21,7 +21,7 @@ class Principal:
     user: str
     groups: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
-    attributes: Mapping[str, tuple[str, ...]] = field(default=EMPTY, hash=False)
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY, hash=False)
     may_impersonate: bool = False
 
 
