@@ -1,0 +1,286 @@
+"""The settings of one gateway: `gateway.toml` of a mesh folder and the environment.
+
+Takes: a mesh folder (an argument, `SQLUICE_CONF`, `./conf`, else the sample mesh that is shipped)
+and the environment (`SQLUICE_STATE`, `SQLUICE_DATA`). Gives: a frozen `Config`. Never reads a
+secret, opens no socket and no database; an unknown key is an error with its line.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import get_type_hints
+
+from catalog.model import Place
+from gateway.errors import InvalidConfig
+
+FILE = "gateway.toml"
+_REMEDY = "Correct gateway.toml; docs/configuration.md lists every key."
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one protocol listens. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Folders: `data` below the mesh folder, the rest below `data`, unless absolute."""
+
+    data: str = "../.state"
+    secrets: str = "secrets"
+    logs: str = "logs"
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """Where state lives (`url` empty: a SQLite file below `data`); `durable`: sync each commit."""
+
+    url: str = ""
+    durable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificate and key (files, relative to the mesh folder); both empty: plaintext."""
+
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What one statement and one principal may take unless a policy says less. 0: no bound."""
+
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 300.0
+    concurrency: int = 16
+    requests_per_second: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How long a session token lasts, and from which failed try on a user is slowed."""
+
+    token_hours: float = 12.0
+    free_failures: int = 5
+    longest_delay: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """How often the head of the chain is exported, and to which file below `data`."""
+
+    heads: str = "audit-heads.jsonl"
+    heads_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Bounds of the engine that merges. `spill` is a folder below `data`."""
+
+    memory: str = "1GB"
+    threads: int = 2
+    spill: str = "spill"
+    databases: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What the JSON log holds."""
+
+    level: str = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings; `folder` is the mesh, `data` and `secrets` are absolute, `state` is a URL."""
+
+    folder: Path
+    data: Path
+    state: str
+    paths: Paths = Paths()
+    state_settings: StateSettings = StateSettings()
+    http: Endpoint = Endpoint(port=7080)
+    flight: Endpoint = Endpoint(port=7051)
+    pgwire: Endpoint = Endpoint(port=7032, enabled=False)
+    tls: Tls = Tls()
+    limits: LimitSettings = LimitSettings()
+    sign_in: SignIn = SignIn()
+    audit: AuditSettings = AuditSettings()
+    engine: EngineSettings = EngineSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def secrets(self) -> Path:
+        """The secrets folder."""
+        return self.data / self.paths.secrets
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the owners' logs."""
+        return self.data / self.paths.logs
+
+    @property
+    def heads(self) -> Path:
+        """The file to which heads of the audit chain are exported."""
+        return self.data / self.audit.heads
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the command line of `serve` changes; None keeps what the file says."""
+
+    watch: bool = False
+    host: str | None = None
+    http_port: int | None = None
+    flight_port: int | None = None
+    pgwire_port: int | None = None
+    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+_SECTIONS: Mapping[str, tuple[str, type]] = {
+    "paths": ("paths", Paths),
+    "state": ("state_settings", StateSettings),
+    "http": ("http", Endpoint),
+    "flight": ("flight", Endpoint),
+    "pgwire": ("pgwire", Endpoint),
+    "tls": ("tls", Tls),
+    "limits": ("limits", LimitSettings),
+    "sign_in": ("sign_in", SignIn),
+    "audit": ("audit", AuditSettings),
+    "engine": ("engine", EngineSettings),
+    "log": ("log", LogSettings),
+}
+_DEFAULTS: Mapping[str, object] = {
+    one.name: one.default for one in fields(Config) if one.name not in ("folder", "data", "state")
+}
+
+
+def embedded_folder() -> Path:
+    """The sample mesh that is shipped: inside the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "demo" / "conf"
+    return shipped if shipped.is_dir() else package.parent / "conf"
+
+
+def mesh_folder(given: Path | None, environment: Mapping[str, str]) -> Path:
+    """The mesh folder: as given, else `SQLUICE_CONF`, else `./conf`, else the sample mesh."""
+    if given is None and environment.get("SQLUICE_CONF"):
+        given = Path(environment["SQLUICE_CONF"])
+    if given is None:
+        here = Path("conf")
+        return here.resolve() if (here / FILE).is_file() else embedded_folder()
+    if not given.is_dir():
+        raise InvalidConfig(
+            f"There is no mesh folder {given.name!r} at the place given.",
+            hint="Name an existing folder with --conf or SQLUICE_CONF, or make one: sqluice init.",
+        )
+    return given.resolve()
+
+
+def load_config(
+    folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Config:
+    """The settings of the mesh in `folder`; raises InvalidConfig naming every wrong key."""
+    environment = os.environ if environment is None else environment
+    folder = mesh_folder(folder, environment)
+    sections = _read_sections(folder / FILE)
+    paths = sections.get("paths", Paths())
+    settings = sections.get("state_settings", StateSettings())
+    assert isinstance(paths, Paths) and isinstance(settings, StateSettings)
+    data = environment.get("SQLUICE_DATA") or paths.data
+    place = (folder / data).resolve() if not environment.get("SQLUICE_DATA") else Path(data).resolve()
+    url = environment.get("SQLUICE_STATE") or settings.url
+    state = url or f"sqlite:///{place / 'gateway' / 'state.sqlite'}"
+    values = {name: sections.get(name, default) for name, default in _DEFAULTS.items()}
+    return Config(folder=folder, data=place, state=state, **values)  # type: ignore[arg-type]  # checked by section
+
+
+def _read_sections(path: Path) -> Mapping[str, object]:
+    """The sections of the file as dataclasses, by name of the field in `Config`."""
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(f"{FILE} is no TOML: {error}", hint=_REMEDY) from None
+    problems: list[str] = []
+    sections: dict[str, object] = {}
+    for name, content in raw.items():
+        known = _SECTIONS.get(name)
+        if known is None or not isinstance(content, dict):
+            place = Place(FILE, name, line_of(text, name, None))
+            problems.append(f"{place}: unknown; sections are {', '.join(_SECTIONS)}")
+            continue
+        attribute, kind = known
+        values, wrong = _checked(name, content, kind, text)
+        problems.extend(wrong)
+        default = _DEFAULTS[attribute]
+        base = {one.name: getattr(default, one.name) for one in fields(kind)}
+        sections[attribute] = kind(**(base | values))
+    if problems:
+        raise InvalidConfig("\n".join(problems), hint=_REMEDY)
+    return sections
+
+
+def _checked(
+    section: str, content: Mapping[str, object], kind: type, text: str
+) -> tuple[dict[str, object], list[str]]:
+    """The values that fit the dataclass, and one line for each that does not."""
+    hints = get_type_hints(kind)
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for key, value in content.items():
+        place = Place(FILE, f"{section}.{key}", line_of(text, section, key))
+        if key not in hints:
+            problems.append(f"{place}: unknown; keys are {', '.join(hints)}")
+        elif not _fits(value, hints[key]):
+            problems.append(f"{place}: must be {_type_words(hints[key])}")
+        elif isinstance(value, int | float) and value < 0:
+            problems.append(f"{place}: must not be negative")
+        else:
+            values[key] = float(value) if hints[key] is float else value  # type: ignore[arg-type]  # fits
+    return values, problems
+
+
+def _fits(value: object, hint: object) -> bool:
+    if isinstance(value, bool):
+        return hint is bool
+    if hint is float:
+        return isinstance(value, int | float)
+    return isinstance(value, hint) if isinstance(hint, type) else False
+
+
+def _type_words(hint: object) -> str:
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(hint, "something else") if isinstance(hint, type) else "something else"
+
+
+def line_of(text: str, section: str, key: str | None) -> int | None:
+    """The line of a key in a section of a TOML text, or of the section's own heading."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            current = stripped.strip("[]").split("]")[0].strip().strip('"')
+            if key is None and current == section:
+                return number
+        elif key is None and not current and _key(stripped) == section:
+            return number
+        elif key is not None and current == section and _key(stripped) == key:
+            return number
+    return None
+
+
+def _key(line: str) -> str:
+    return line.split("=", 1)[0].strip().strip('"') if "=" in line else ""

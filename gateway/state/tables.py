@@ -1,0 +1,105 @@
+"""The tables of state.
+
+Takes: nothing. Gives: SQLAlchemy tables, which the migrations create and a test compares with
+them. Times are UTC text with microseconds, so that every database keeps and sorts them alike.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+METADATA = MetaData()
+
+REVISIONS = Table(
+    "revisions",
+    METADATA,
+    Column("revision", String(80), primary_key=True),
+    Column("recorded_at", String(32), nullable=False),
+    Column("domains", Integer, nullable=False),
+    Column("products", Integer, nullable=False),
+    Column("policies", Integer, nullable=False),
+    Column("grants", Integer, nullable=False),
+)
+
+REVISION_CONTENTS = Table(
+    "revision_contents",
+    METADATA,
+    Column("hash", String(64), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+REVISION_FILES = Table(
+    "revision_files",
+    METADATA,
+    Column("revision", String(80), ForeignKey("revisions.revision"), primary_key=True),
+    Column("path", String(500), primary_key=True),
+    Column("hash", String(64), ForeignKey("revision_contents.hash"), nullable=False),
+)
+
+TOKENS = Table(
+    "session_tokens",
+    METADATA,
+    Column("hash", String(64), primary_key=True),
+    Column("user_name", String(200), nullable=False),
+    Column("verifier", String(64), nullable=False),
+    Column("issued_at", String(32), nullable=False),
+    Column("expires_at", String(32), nullable=False),
+    Index("session_tokens_expires_at", "expires_at"),
+)
+
+AUDIT_CHAINS = Table(
+    "audit_chains",
+    METADATA,
+    Column("chain", String(32), primary_key=True),
+    Column("started_at", String(32), nullable=False),
+    Column("host", String(200), nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("genesis", String(64), nullable=False),
+)
+
+AUDIT_RECORDS = Table(
+    "audit_records",
+    METADATA,
+    Column("chain", String(32), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(10), nullable=False),
+    Column("query_id", String(64), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("user_name", String(200)),
+    Column("actor", String(200)),
+    Column("client", Text),
+    Column("endpoint", String(40)),
+    Column("purpose", String(200)),
+    Column("purpose_was_default", Boolean),
+    Column("normalised", Text),
+    Column("statement_hash", String(64)),
+    Column("products", Text),
+    Column("columns_read", Text),
+    Column("policies", Text),
+    Column("revision", String(80)),
+    Column("decision", String(80)),
+    Column("outcome", String(20)),
+    Column("code", String(40)),
+    Column("row_count", BigInteger),
+    Column("byte_count", BigInteger),
+    Column("timings", Text),
+    Column("commitment", String(64)),
+    Column("salt", String(32)),
+    Column("redactable", Text),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("audit_records_query_id", "query_id"),
+    Index("audit_records_at", "at"),
+)
