@@ -54,6 +54,7 @@ class SqluiceError(Exception):
         self.hint = hint
         self.private = private
         self.query_id: str | None = None
+        self.is_audited = False
 
     @property
     def entry(self) -> Code:

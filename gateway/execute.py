@@ -95,11 +95,17 @@ class Result:
                 closer()
 
 
-def execute(plan: Plan, run: Run) -> Result:
-    """Start a plan and wait for its first batch, so that early errors are raised here."""
+def execute(
+    plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _: None
+) -> Result:
+    """Start a plan and wait for its first batch, so that early errors are raised here.
+
+    `announce` gets the result before anything runs, so that it can be cancelled from the start.
+    """
     running = _Running(plan, run)
     result = Result(run.query_id, run.schema, iter(()), plan.masked)
     result._cancel = running.cancel
+    announce(result)
     stream = running.stream(result)
     first = _first(stream)
     result._batches = _chained(first, stream)

@@ -1,0 +1,111 @@
+"""A plan, a decision or a shape as rows that a caller may read.
+
+Takes: a plan, a decision, visible tables. Gives: Arrow tables. Never shows a policy's literal, a
+key, a hidden name, a host, or a count from before the policy (DESIGN 5, barrier rule 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from gateway.authorize import Decision
+from gateway.draft import Plan, PlannedFragment
+from gateway.metadata import VisibleTable
+
+HINTS = {
+    "barrier": "may fail or look at more than one row's clear values, so it stays behind the policy",
+    "masked": "reads a masked column, whose visible value the source does not have",
+    "collation": "the source does not compare text by bytes",
+    "constant_not_exact": "the constant has no exact form in the column's type",
+    "function_not_identical": "the source's function is not proved to mean the same",
+    "outer_join": "stands at the side of an outer join that may be filled with NULL",
+    "parameter": "a parameter outside a plain comparison is evaluated by the gateway",
+    "policy_not_exact": "the source cannot evaluate the whole policy, so the gateway does",
+    "several_sources": "the block reads more than one source",
+    "source_cannot_filter": "the source takes no filters",
+    "type_unknown": "the type of an expression is not certain",
+    "type_mismatch": "the two sides differ in type",
+    "volatile": "gives another value at each call",
+    "window": "window functions are evaluated by the gateway",
+}
+
+
+def plan_table(plan: Plan) -> pa.Table:
+    """EXPLAIN: one row a line: step, fragment, source, what, detail, why."""
+    rows: list[tuple[str, str, str, str, str]] = []
+    for one in plan.fragments:
+        rows += _fragment_rows(one)
+    if plan.merge is not None:
+        rows.append(("merge", "gateway", "sql", plan.merge, ""))
+    else:
+        rows.append(("merge", "gateway", "none", "the fragment is the answer", ""))
+    rows += [("answer", "gateway", "masked", name, "") for name in plan.masked]
+    names = ("step", "where", "what", "detail", "why")
+    return _table(names, rows)
+
+
+def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]:
+    rows = [(one.name, one.source, "sql", one.shown, "")]
+    for note in one.notes:
+        why = HINTS.get(note.reason, note.reason.replace("_", " "))
+        reason = f"{note.reason}: {why}" if note.reason else ""
+        rows.append((one.name, one.source, note.outcome, note.part, reason))
+    for pseudonym in one.pseudonyms:
+        detail = f"pseudonym of {pseudonym.source_column} (join group {pseudonym.join_group})"
+        why = "computed by the gateway: raw values travel from the source to it and no further"
+        rows.append((one.name, "gateway", "pseudonym", detail, why))
+    if one.gate_shown is not None:
+        rows.append((one.name, "gateway", "gate", one.gate_shown, "a statement of its own"))
+    return rows
+
+
+def decision_table(decision: Decision) -> pa.Table:
+    """EXPLAIN POLICY: object, outcome, policy; first the purpose."""
+    rows = []
+    if decision.purpose is not None:
+        how = "the only one possible" if decision.purpose_was_default else "as declared"
+        rows.append(("purpose", decision.purpose, how))
+    rows += [(one.subject, one.outcome, one.policy) for one in decision.reasons]
+    return _table(("object", "outcome", "policy"), rows)
+
+
+def tables_table(tables: Sequence[VisibleTable]) -> pa.Table:
+    """SHOW TABLES."""
+    rows = [
+        (str(one.address.domain), one.address.product, one.address.table,
+         one.table.description or one.product.description)
+        for one in tables
+    ]
+    return _table(("domain", "product", "table", "description"), rows)
+
+
+def columns_table(table: VisibleTable) -> pa.Table:
+    """DESCRIBE a table."""
+    key = table.primary_key
+    rows = [
+        (one.name, one.type, "NO" if one.required else "YES",
+         "PRI" if one.name in key else "", one.masked, one.description)
+        for one in table.columns
+    ]
+    return _table(("column_name", "column_type", "null", "key", "masked", "description"), rows)
+
+
+def schema_table(schema: pa.Schema) -> pa.Table:
+    """DESCRIBE a query."""
+    rows = [
+        (field.name, (field.metadata or {}).get(b"type", b"").decode(), "YES", "", "", "")
+        for field in schema
+    ]
+    return _table(("column_name", "column_type", "null", "key", "masked", "description"), rows)
+
+
+def names_table(heading: str, names: Sequence[str]) -> pa.Table:
+    """SHOW of a list of names."""
+    return _table((heading,), [(one,) for one in names])
+
+
+def _table(names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> pa.Table:
+    columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(len(names))]
+    return pa.Table.from_arrays(columns, names=list(names))
