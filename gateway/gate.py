@@ -88,7 +88,7 @@ def gate_sql(relation: GuardedRelation, parts: Split, shown: bool = False) -> st
             else _with_pseudonyms(one.expression)
         )
         if shown and one.name not in at_source:
-            value = exp.Var(this=f"<{one.policy}>")
+            value = policy_mark(one.policy)
         query = query.select(
             exp.alias_(exp.cast(value, one.type) if not shown else value, one.name, quoted=True),
             copy=False,
@@ -96,10 +96,21 @@ def gate_sql(relation: GuardedRelation, parts: Split, shown: bool = False) -> st
     query = query.from_(exp.to_table("raw"), copy=False)
     for condition in parts.gate_filters:
         query = query.where(
-            exp.Var(this=f"<{condition.policy}>") if shown else condition.expression.copy(),
+            policy_mark(condition.policy) if shown else condition.expression.copy(),
             copy=False,
         )
-    return query.sql("duckdb")
+    text = query.sql("duckdb")
+    return without_quotes(text) if shown else text
+
+
+def policy_mark(policy: str) -> exp.Column:
+    """What stands in shown SQL for all that a policy says."""
+    return exp.column(exp.to_identifier(f"<{policy}>", quoted=True))
+
+
+def without_quotes(text: str) -> str:
+    """Shown SQL with its policy marks unquoted."""
+    return text.replace('"<', "<").replace('>"', ">")
 
 
 def _with_pseudonyms(expression: exp.Expression) -> exp.Expression:

@@ -15,7 +15,7 @@ from sqlglot import exp
 from connectors.base import Abilities
 from gateway.authorize import Condition
 from gateway.draft import Draft, Input
-from gateway.gate import Split, pseudonyms_of, split
+from gateway.gate import Split, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
 
 
@@ -71,7 +71,8 @@ def _as_subquery(
         select.where(_physical(draft, relation, predicate), copy=False)
     if not relation.clear:
         _end_with_barrier(select, draft.abilities_of(relation))
-    return select.subquery(table.alias_or_name, copy=False)
+    alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True))
+    return exp.Subquery(this=select, alias=alias)
 
 
 def _end_with_barrier(select: exp.Select, abilities: Abilities) -> None:
@@ -115,7 +116,7 @@ def _relation_select(
         value = column.expression if column else exp.column(name, quoted=True)
         shape = _physical(draft, relation, value)
         if shown and (column is not None or name not in visible):
-            shape = exp.Var(this=f"<{column.policy if column else _hidden_reason(parts)}>")
+            shape = policy_mark(column.policy if column else _hidden_reason(parts))
         select.select(exp.alias_(shape, name if not shown or name in visible else "policy",
                                  quoted=True), copy=False)
     select.from_(_table(draft.abilities_of(relation), table.physical_name), copy=False)
@@ -133,7 +134,7 @@ def _condition(
     draft: Draft, relation: GuardedRelation, condition: Condition, shown: bool
 ) -> exp.Expression:
     if shown:
-        return exp.Var(this=f"<{condition.policy}>")
+        return policy_mark(condition.policy)
     return exp.Paren(this=_physical(draft, relation, condition.expression))
 
 
@@ -175,6 +176,5 @@ def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -
         node.replace(exp.Var(this=f"{mark}{len(values)}"))
     for number, node in enumerate(list(shown.find_all(exp.Parameter)), start=1):
         node.replace(exp.Var(this=f"${number}"))
-    return Rendered(
-        real.sql(abilities.dialect), shown.sql(abilities.dialect), tuple(values), tuple(types)
-    )
+    text = without_quotes(shown.sql(abilities.dialect))
+    return Rendered(real.sql(abilities.dialect), text, tuple(values), tuple(types))
