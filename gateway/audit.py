@@ -201,7 +201,7 @@ class Audit:
                 }
             )
             with writing(self._engine) as connection:
-                rows.forget_text(connection, one["chain"], one["sequence"])
+                rows.forget_text(connection, one)
         return len(found)
 
     def export_head(self, path: Path) -> Head | None:

@@ -197,8 +197,8 @@ def load_config(
     paths = sections.get("paths", Paths())
     settings = sections.get("state_settings", StateSettings())
     assert isinstance(paths, Paths) and isinstance(settings, StateSettings)
-    data = environment.get("SQLUICE_DATA") or paths.data
-    place = (folder / data).resolve() if not environment.get("SQLUICE_DATA") else Path(data).resolve()
+    elsewhere = environment.get("SQLUICE_DATA")
+    place = (Path(elsewhere) if elsewhere else folder / paths.data).resolve()
     url = environment.get("SQLUICE_STATE") or settings.url
     state = url or f"sqlite:///{place / 'gateway' / 'state.sqlite'}"
     values = {name: sections.get(name, default) for name, default in _DEFAULTS.items()}
@@ -267,17 +267,16 @@ def _type_words(hint: object) -> str:
 
 
 def line_of(text: str, section: str, key: str | None) -> int | None:
-    """The line of a key in a section of a TOML text, or of the section's own heading."""
+    """The line of a key in a section of a TOML text, or where the section itself begins."""
+    wanted = ("", section) if key is None else (section, key)
     current = ""
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
         if stripped.startswith("["):
-            current = stripped.strip("[]").split("]")[0].strip().strip('"')
+            current = stripped.strip("[").split("]")[0].strip().strip('"')
             if key is None and current == section:
                 return number
-        elif key is None and not current and _key(stripped) == section:
-            return number
-        elif key is not None and current == section and _key(stripped) == key:
+        elif (current, _key(stripped)) == wanted:
             return number
     return None
 

@@ -109,7 +109,7 @@ def _check_chain(
         findings.flaws.append(Flaw(chain, 0, "the declaration of the chain was changed"))
     expected = 1
     for row in rows.records(connection, chain):
-        sequence = int(row["sequence"])
+        sequence = int(str(row["sequence"]))
         findings.records += 1
         if sequence != expected:
             missing = f"records {expected} to {sequence - 1} are missing"

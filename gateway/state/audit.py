@@ -15,11 +15,14 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, insert, select, update
+from sqlalchemy import Connection, Select, and_, insert, select, update
 
 from gateway.state.tables import AUDIT_CHAINS, AUDIT_RECORDS
 
+# A row as it was read: a plain mapping, independent of the connection.
+Row = Mapping[str, object]
 _UNHASHED = frozenset({"salt", "redactable", "hash"})
 HASHED = tuple(sorted(one.name for one in AUDIT_RECORDS.columns if one.name not in _UNHASHED))
 _INSERT = insert(AUDIT_RECORDS)
@@ -72,10 +75,10 @@ def insert_record(connection: Connection, row: Mapping[str, object]) -> None:
     connection.execute(_INSERT, dict(row))
 
 
-def chains(connection: Connection) -> Sequence[RowMapping]:
+def chains(connection: Connection) -> Sequence[Row]:
     """All declared chains, oldest first."""
     found = select(AUDIT_CHAINS).order_by(AUDIT_CHAINS.c.started_at, AUDIT_CHAINS.c.chain)
-    return connection.execute(found).mappings().all()
+    return _rows(connection, found)
 
 
 def undeclared_chains(connection: Connection) -> Sequence[str]:
@@ -85,7 +88,7 @@ def undeclared_chains(connection: Connection) -> Sequence[str]:
     return connection.scalars(found.where(AUDIT_RECORDS.c.chain.not_in(declared))).all()
 
 
-def records(connection: Connection, chain: str) -> Iterator[RowMapping]:
+def records(connection: Connection, chain: str) -> Iterator[Row]:
     """The rows of a chain in order, a page at a time."""
     after = None
     while True:
@@ -93,49 +96,54 @@ def records(connection: Connection, chain: str) -> Iterator[RowMapping]:
         if after is not None:
             page = page.where(AUDIT_RECORDS.c.sequence > after)
         page = page.order_by(AUDIT_RECORDS.c.sequence).limit(_PAGE)
-        rows = connection.execute(page).mappings().all()
+        rows = _rows(connection, page)
         yield from rows
         if len(rows) < _PAGE:
             return
         after = rows[-1]["sequence"]
 
 
-def record_at(connection: Connection, chain: str, sequence: int) -> RowMapping | None:
+def record_at(connection: Connection, chain: str, sequence: int) -> Row | None:
     """One row of a chain."""
     wanted = and_(AUDIT_RECORDS.c.chain == chain, AUDIT_RECORDS.c.sequence == sequence)
-    return connection.execute(select(AUDIT_RECORDS).where(wanted)).mappings().one_or_none()
+    return next(iter(_rows(connection, select(AUDIT_RECORDS).where(wanted))), None)
 
 
-def of_query(connection: Connection, query_id: str) -> Sequence[RowMapping]:
+def of_query(connection: Connection, query_id: str) -> Sequence[Row]:
     """Every row about one query."""
     found = select(AUDIT_RECORDS).where(AUDIT_RECORDS.c.query_id == query_id)
     order = found.order_by(AUDIT_RECORDS.c.at, AUDIT_RECORDS.c.sequence)
-    return connection.execute(order).mappings().all()
+    return _rows(connection, order)
 
 
-def forget_text(connection: Connection, chain: str, sequence: int) -> None:
+def forget_text(connection: Connection, row: Row) -> None:
     """Drop the text and the salt of one row."""
-    wanted = and_(AUDIT_RECORDS.c.chain == chain, AUDIT_RECORDS.c.sequence == sequence)
+    of_chain = AUDIT_RECORDS.c.chain == row["chain"]
+    wanted = and_(of_chain, AUDIT_RECORDS.c.sequence == row["sequence"])
     connection.execute(update(AUDIT_RECORDS).where(wanted).values(salt=None, redactable=None))
 
 
 def latest(
     connection: Connection, count: int, user: str | None
-) -> Sequence[tuple[RowMapping, RowMapping | None]]:
+) -> Sequence[tuple[Row, Row | None]]:
     """The newest started rows, oldest first, each with its finished row if there is one."""
     started = select(AUDIT_RECORDS).where(AUDIT_RECORDS.c.kind == "started")
     if user is not None:
         started = started.where(AUDIT_RECORDS.c.user_name == user)
     key = (AUDIT_RECORDS.c.at, AUDIT_RECORDS.c.chain, AUDIT_RECORDS.c.sequence)
     newest = started.order_by(*(one.desc() for one in key)).limit(count)
-    rows = list(reversed(connection.execute(newest).mappings().all()))
+    rows = _rows(connection, newest)[::-1]
     finished = _finished(connection, [str(one["query_id"]) for one in rows])
     return [(one, finished.get((one["chain"], one["query_id"]))) for one in rows]
 
 
 def _finished(
     connection: Connection, query_ids: Sequence[str]
-) -> Mapping[tuple[str, str], RowMapping]:
+) -> Mapping[tuple[object, object], Row]:
     wanted = and_(AUDIT_RECORDS.c.kind == "finished", AUDIT_RECORDS.c.query_id.in_(query_ids))
-    found = connection.execute(select(AUDIT_RECORDS).where(wanted)).mappings()
+    found = _rows(connection, select(AUDIT_RECORDS).where(wanted))
     return {(one["chain"], one["query_id"]): one for one in found}
+
+
+def _rows(connection: Connection, query: Select[Any]) -> list[Row]:
+    return [dict(one) for one in connection.execute(query).mappings()]

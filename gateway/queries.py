@@ -1,0 +1,160 @@
+"""The queries that run now, and those that ended lately.
+
+Takes: what the pipeline tells of each query. Gives: listings and cancellation for their owners,
+and for operators of everybody's. Never shows the literals of another's statement, and answers for
+a foreign query as for one that does not exist.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain
+from threading import Lock
+
+from gateway.normalise import normalise
+from gateway.request import Principal, Request
+
+OPERATOR = "operator"
+_FINISHED_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunningQuery:
+    """A query as its owner sees it. `state` is running, cancelling, ok, failed or cancelled."""
+
+    query_id: str
+    user: str
+    statement: str
+    started: datetime
+    endpoint: str = ""
+    purpose: str | None = None
+    state: str = "running"
+    rows: int = 0
+    seconds: float = 0.0
+    code: str = ""
+
+
+@dataclass(slots=True)
+class _Entry:
+    query: RunningQuery
+    normalised: str
+    began: float
+    cancel: Callable[[], None] | None = None
+
+
+class Queries:
+    """The registry of one gateway. Every method may be called from any thread."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, kept: int = _FINISHED_KEPT
+    ) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._running: dict[str, _Entry] = {}
+        self._finished: deque[_Entry] = deque(maxlen=kept)
+
+    def begin(self, request: Request, cancel: Callable[[], None] | None = None) -> RunningQuery:
+        """Register a query that starts."""
+        query = RunningQuery(
+            query_id=request.query_id,
+            user=request.principal.user,
+            statement=request.sql,
+            started=request.now,
+            endpoint=request.endpoint,
+            purpose=request.purpose,
+        )
+        entry = _Entry(query, normalise(request.sql, request.dialect), self._clock(), cancel)
+        with self._lock:
+            self._running[query.query_id] = entry
+        return query
+
+    def attach(self, query_id: str, cancel: Callable[[], None]) -> None:
+        """Say how to stop a query; called at once where it was cancelled meanwhile."""
+        with self._lock:
+            entry = self._running.get(query_id)
+            if entry is None:
+                return
+            entry.cancel = cancel
+            is_late = entry.query.state == "cancelling"
+        if is_late:
+            cancel()
+
+    def is_cancelled(self, query_id: str) -> bool:
+        """Whether somebody has asked for the query to stop."""
+        with self._lock:
+            entry = self._running.get(query_id)
+            return entry is not None and entry.query.state == "cancelling"
+
+    def progress(self, query_id: str, rows: int) -> None:
+        """Tell how many rows have left so far."""
+        with self._lock:
+            entry = self._running.get(query_id)
+            if entry is not None:
+                entry.query = replace(entry.query, rows=rows)
+
+    def finish(self, query_id: str, state: str = "ok", code: str = "") -> None:
+        """Take a query off; nothing where it is gone already."""
+        with self._lock:
+            entry = self._running.pop(query_id, None)
+            if entry is None:
+                return
+            seconds = self._clock() - entry.began
+            entry.query = replace(entry.query, state=state, code=code, seconds=seconds)
+            entry.cancel = None
+            self._finished.append(entry)
+
+    def cancel(self, query_id: str, principal: Principal) -> bool:
+        """Stop a running query of one's own, or anybody's for an operator; False: no such query."""
+        with self._lock:
+            entry = self._running.get(query_id)
+            if entry is None or not _may_see(principal, entry.query):
+                return False
+            entry.query = replace(entry.query, state="cancelling")
+            cancel = entry.cancel
+        if cancel is not None:
+            cancel()
+        return True
+
+    def cancel_all(self) -> int:
+        """Stop everything, for a gateway that goes down; gives how many there were."""
+        with self._lock:
+            entries = list(self._running.values())
+            for entry in entries:
+                entry.query = replace(entry.query, state="cancelling")
+        for entry in entries:
+            if entry.cancel is not None:
+                entry.cancel()
+        return len(entries)
+
+    def list(self, principal: Principal, finished: bool = False) -> tuple[RunningQuery, ...]:
+        """The running queries that the principal may see, oldest first; also those that ended."""
+        with self._lock:
+            ended = list(self._finished) if finished else []
+            entries = list(chain(ended, self._running.values()))
+            seen = (one for one in entries if _may_see(principal, one.query))
+            return tuple(self._shown(one, principal) for one in seen)
+
+    def get(self, query_id: str, principal: Principal) -> RunningQuery | None:
+        """One query, running or ended lately."""
+        return next((one for one in self.list(principal, True) if one.query_id == query_id), None)
+
+    @property
+    def count(self) -> int:
+        """How many run now."""
+        return len(self._running)
+
+    def _shown(self, entry: _Entry, principal: Principal) -> RunningQuery:
+        query = entry.query
+        if query.query_id in self._running:
+            query = replace(query, seconds=self._clock() - entry.began)
+        if query.user != principal.user:
+            query = replace(query, statement=entry.normalised)
+        return query
+
+
+def _may_see(principal: Principal, query: RunningQuery) -> bool:
+    return principal.user == query.user or OPERATOR in principal.roles
