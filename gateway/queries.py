@@ -57,7 +57,7 @@ class Queries:
         self._running: dict[str, _Entry] = {}
         self._finished: deque[_Entry] = deque(maxlen=kept)
 
-    def begin(self, request: Request, cancel: Callable[[], None] | None = None) -> RunningQuery:
+    def started(self, request: Request, cancel: Callable[[], None] | None = None) -> RunningQuery:
         """Register a query that starts."""
         query = RunningQuery(
             query_id=request.query_id,
@@ -96,7 +96,7 @@ class Queries:
             if entry is not None:
                 entry.query = replace(entry.query, rows=rows)
 
-    def finish(self, query_id: str, state: str = "ok", code: str = "") -> None:
+    def finished(self, query_id: str, state: str = "ok", code: str = "") -> None:
         """Take a query off; nothing where it is gone already."""
         with self._lock:
             entry = self._running.pop(query_id, None)
@@ -130,11 +130,11 @@ class Queries:
                 entry.cancel()
         return len(entries)
 
-    def list(self, principal: Principal, finished: bool = False) -> tuple[RunningQuery, ...]:
+    def list(self, principal: Principal, ended: bool = False) -> tuple[RunningQuery, ...]:
         """The running queries that the principal may see, oldest first; also those that ended."""
         with self._lock:
-            ended = list(self._finished) if finished else []
-            entries = list(chain(ended, self._running.values()))
+            past = list(self._finished) if ended else []
+            entries = list(chain(past, self._running.values()))
             seen = (one for one in entries if _may_see(principal, one.query))
             return tuple(self._shown(one, principal) for one in seen)
 
