@@ -1,0 +1,160 @@
+"""Files of a mesh become the revision that the gateway serves.
+
+Takes: a mesh folder and state. Gives: the present `Snapshot`, recorded in state before it is
+served. Never serves half a revision, and never gives the last good one up for a broken one: the
+failure is shown and the last good one stays (DESIGN 5, rule 12).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from catalog.mesh import MeshError, load_mesh
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from gateway.errors import InvalidConfig, SourceUnavailable, SqluiceError
+from gateway.policies.compile import compile_policies
+from gateway.snapshot import Snapshot
+from gateway.state.engine import moment_text, writing
+from gateway.state.revisions import record_revision
+
+log = logging.getLogger("gateway.publish")
+
+WATCH_SECONDS = 0.5
+_TRIES = 3
+_SUFFIXES = frozenset({".yaml", ".yml", ".toml"})
+
+Signature = Mapping[Path, tuple[int, int]]
+
+
+def build_snapshot(folder: Path) -> Snapshot:
+    """Load and compile a mesh folder; raises InvalidConfig that names every problem."""
+    try:
+        mesh = load_mesh(folder)
+    except MeshError as error:
+        raise InvalidConfig(
+            "\n".join(str(one) for one in error.problems),
+            hint="Correct the files named and run `sqluice check`.",
+        ) from error
+    return Snapshot(mesh, compile_policies(mesh))
+
+
+class Publisher:
+    """Holds the present snapshot of one folder. Every method may be called from any thread.
+
+    The first load raises InvalidConfig where the mesh is broken: a gateway does not start on it.
+    """
+
+    def __init__(
+        self, folder: Path, engine: Engine, build: Callable[[Path], Snapshot] = build_snapshot
+    ) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._build = build
+        self._lock = threading.Lock()
+        self._failure: SqluiceError | None = None
+        self._signature: Signature = {}
+        self._snapshot = self._load()
+
+    def current(self) -> Snapshot:
+        """The snapshot in force; whoever works on it keeps it to the end of his request."""
+        return self._snapshot
+
+    @property
+    def failure(self) -> str | None:
+        """Why the newest files are not in force; None where they are."""
+        failure = self._failure
+        return None if failure is None else failure.message
+
+    def reload(self) -> bool:
+        """Read the folder again; False where it is broken and the last good revision stays."""
+        with self._lock:
+            try:
+                snapshot = self._load()
+            except SqluiceError as error:
+                if self.failure != error.message:
+                    log.error("the new revision is broken, the last good one stays",
+                              extra={"event": "reload_failed", "code": error.code})
+                self._failure = error
+                return False
+            self._failure = None
+            if snapshot.mesh.revision != self._snapshot.mesh.revision:
+                self._snapshot = snapshot
+                log.info("published", extra={"revision": snapshot.mesh.revision})
+            return True
+
+    def watch(self, seconds: float = WATCH_SECONDS) -> Callable[[], None]:
+        """Reload whenever a file changes; gives what stops the watching."""
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(seconds):
+                if signature_of(self._folder) != self._signature:
+                    self.reload()
+
+        worker = threading.Thread(target=run, name="publish-watch", daemon=True)
+        worker.start()
+
+        def close() -> None:
+            stop.set()
+            worker.join(timeout=10)
+
+        return close
+
+    def _load(self) -> Snapshot:
+        """Build and record. Files that change meanwhile are read again, so that what is recorded
+        is what is served.
+        """
+        for _ in range(_TRIES):
+            self._signature = before = signature_of(self._folder)
+            snapshot = self._build(self._folder)
+            files = _contents(self._folder, before)
+            if files is not None and signature_of(self._folder) == before:
+                self._record(snapshot, files)
+                return snapshot
+        raise InvalidConfig(
+            "The files of the mesh change while they are read.",
+            hint="Replace files at one stroke (write beside, then rename), then reload.",
+        )
+
+    def _record(self, snapshot: Snapshot, files: Mapping[str, bytes]) -> None:
+        now = moment_text(datetime.now(UTC))
+        try:
+            with writing(self._engine) as connection:
+                record_revision(connection, snapshot.mesh, files, now)
+        except IntegrityError:
+            # Another gateway recorded the same revision at the same moment: they are equal.
+            return
+        except SQLAlchemyError as error:
+            raise SourceUnavailable(
+                "The revision could not be recorded in state.",
+                hint="Check SQLUICE_STATE and that its database runs and may be written.",
+                private=str(error),
+            ) from error
+
+
+def signature_of(folder: Path) -> Signature:
+    """What tells that a file of the mesh changed: time of change and size, by path."""
+    found: dict[Path, tuple[int, int]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in _SUFFIXES:
+            continue
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        found[path] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+def _contents(folder: Path, signature: Signature) -> Mapping[str, bytes] | None:
+    """The files' contents by their path in the folder; None where one is gone meanwhile."""
+    try:
+        return {one.relative_to(folder).as_posix(): one.read_bytes() for one in signature}
+    except FileNotFoundError:
+        return None
