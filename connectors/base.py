@@ -9,6 +9,7 @@ entry-point group `sqluice.connectors`, and an ability file `<kind>.toml` beside
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,11 +120,125 @@ class SourceColumn:
     contract_types: frozenset[str]
 
 
+_SIMPLE = MappingProxyType(
+    {
+        "BOOLEAN": pa.bool_(),
+        "TINYINT": pa.int8(),
+        "SMALLINT": pa.int16(),
+        "INTEGER": pa.int32(),
+        "BIGINT": pa.int64(),
+        "HUGEINT": pa.decimal128(38, 0),
+        "UTINYINT": pa.uint8(),
+        "USMALLINT": pa.uint16(),
+        "UINTEGER": pa.uint32(),
+        "UBIGINT": pa.uint64(),
+        "UHUGEINT": pa.decimal128(38, 0),
+        "FLOAT": pa.float32(),
+        "DOUBLE": pa.float64(),
+        "DECIMAL": pa.decimal128(18, 3),
+        "VARCHAR": pa.string(),
+        "BLOB": pa.binary(),
+        "BIT": pa.binary(),
+        "DATE": pa.date32(),
+        "TIME": pa.time64("us"),
+        "TIME WITH TIME ZONE": pa.time64("us"),
+        "TIMESTAMP": pa.timestamp("us"),
+        "TIMESTAMP_S": pa.timestamp("s"),
+        "TIMESTAMP_MS": pa.timestamp("ms"),
+        "TIMESTAMP_NS": pa.timestamp("ns"),
+        "TIMESTAMP WITH TIME ZONE": pa.timestamp("us", "UTC"),
+        "INTERVAL": pa.month_day_nano_interval(),
+        "UUID": pa.string(),
+        "JSON": pa.string(),
+        "NULL": pa.null(),
+        '"NULL"': pa.null(),
+    }
+)
+_ALIASES = MappingProxyType(
+    {
+        "BOOL": "BOOLEAN",
+        "INT": "INTEGER",
+        "REAL": "FLOAT",
+        "TEXT": "VARCHAR",
+        "STRING": "VARCHAR",
+        "NUMERIC": "DECIMAL",
+        "TIMETZ": "TIME WITH TIME ZONE",
+        "DATETIME": "TIMESTAMP",
+        "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
+    }
+)
+
+
+def arrow_type(duckdb_type: str) -> pa.DataType:
+    """The Arrow type that DuckDB 2 itself exports for one of its types.
+
+    ConnectorError for a name that is no such type.
+    """
+    name = duckdb_type.strip()
+    simple = _SIMPLE.get(_ALIASES.get(name.upper(), name.upper()))
+    if simple is not None:
+        return simple
+    listed = re.fullmatch(r"(?s)(.*)\[(\d*)\]", name)
+    if listed is not None:
+        value = arrow_type(listed[1])
+        size = int(listed[2]) if listed[2] else None
+        return pa.list_(pa.field("l", value)) if size is None else pa.list_(value, size)
+    built = re.fullmatch(r"(?s)(\w+)\s*\((.*)\)", name)
+    if built is None:
+        raise ConnectorError(f"no type of the contract's: {duckdb_type!r}")
+    return _built_type(built[1].upper(), built[2], duckdb_type)
+
+
+def _built_type(name: str, inside: str, shown: str) -> pa.DataType:
+    parts = _split_at_commas(inside)
+    match _ALIASES.get(name, name):
+        case "DECIMAL" if all(part.isdigit() for part in parts) and len(parts) in (1, 2):
+            return pa.decimal128(int(parts[0]), int(parts[1]) if len(parts) > 1 else 0)
+        case "VARCHAR":
+            return pa.string()
+        case "MAP" if len(parts) == 2:  # noqa: PLR2004
+            return pa.map_(arrow_type(parts[0]), arrow_type(parts[1]))
+        case "STRUCT":
+            return pa.struct([_struct_field(part) for part in parts])
+        case "ENUM":
+            return pa.dictionary(_enum_index(len(parts)), pa.string())
+    raise ConnectorError(f"no type of the contract's: {shown!r}")
+
+
+def _struct_field(text: str) -> pa.Field:
+    found = re.fullmatch(r'(?s)(?:"((?:[^"]|"")+)"|(\w+))\s+(.+)', text)
+    if found is None:
+        raise ConnectorError(f"no field of a STRUCT: {text!r}")
+    return pa.field(found[1].replace('""', '"') if found[1] else found[2], arrow_type(found[3]))
+
+
+def _enum_index(values: int) -> pa.DataType:
+    narrow = pa.uint8() if values <= 0xFF else pa.uint16()
+    return narrow if values <= 0xFFFF else pa.uint32()  # noqa: PLR2004
+
+
+def _split_at_commas(text: str) -> list[str]:
+    """Parts between commas that stand outside brackets and quotes."""
+    parts, start, depth = [], 0, 0
+    for found in re.finditer(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),\[\]]""", text):
+        mark = found[0]
+        depth += (mark in "([") - (mark in ")]")
+        if mark == "," and depth == 0:
+            parts.append(text[start : found.start()].strip())
+            start = found.end()
+    return [*parts, text[start:].strip()]
+
+
+def arrow_schema(columns: Sequence[FragmentColumn]) -> pa.Schema:
+    """The schema of a fragment's batches."""
+    return pa.schema([pa.field(one.name, arrow_type(one.type)) for one in columns])
+
+
 class Connection(Protocol):
     """One open connection; used by one statement at a time, cancelled from any thread."""
 
     def stream(self, fragment: Fragment) -> Iterator[pa.RecordBatch]:
-        """Batches with exactly the fragment's columns, cast to `arrow_schema(fragment)`.
+        """Batches with exactly the fragment's columns, cast to `arrow_schema(fragment.columns)`.
 
         A value that does not fit its type exactly raises ConnectorError. Closing the iterator
         stops the statement.
