@@ -41,7 +41,7 @@ from gateway.parse import ParsedStatement, check_patterns, parse
 from gateway.plan import plan
 from gateway.pools import Pools
 from gateway.pseudonyms import KeyOf
-from gateway.queries import Queries
+from gateway.queries import Queries, RunningQuery
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import Address, resolve
 from gateway.snapshot import Snapshot
@@ -138,6 +138,10 @@ class Gateway:
     def cancel(self, query_id: str, principal: Principal) -> bool:
         """Cancel a running query: one's own, or as an operator anybody's."""
         return self._services.queries.cancel(query_id, principal)
+
+    def queries(self, principal: Principal, ended: bool = False) -> tuple[RunningQuery, ...]:
+        """The running queries that the principal may see, with `ended` also late ones."""
+        return self._services.queries.list(principal, ended)
 
     def _run(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         services = self._services
@@ -409,10 +413,11 @@ class _Finish:
             stopped = isinstance(failure, Cancelled | TimedOut)
             outcome = "cancelled" if stopped else "failed"
             _log_private(failure, self._request)
-        self._services.queries.finished(self._request.query_id, outcome)
+        code = failure.code if failure else ""
+        self._services.queries.finished(self._request.query_id, outcome, code)
         self._services.audit.finished(self._ticket, AuditFinish(
             outcome, rows=result.rows if result else 0, bytes=result.bytes if result else 0,
-            timings=timings, code=failure.code if failure else "",
+            timings=timings, code=code,
         ))
 
 
