@@ -213,7 +213,7 @@ def _struct_field(text: str) -> pa.Field:
 
 
 def _enum_index(values: int) -> pa.DataType:
-    narrow = pa.uint8() if values <= 0xFF else pa.uint16()
+    narrow = pa.uint8() if values <= 0xFF else pa.uint16()  # noqa: PLR2004
     return narrow if values <= 0xFFFF else pa.uint32()  # noqa: PLR2004
 
 
