@@ -1,0 +1,75 @@
+"""A gateway inside the caller's own process.
+
+Takes: a mesh folder and a user's name. Gives: a `LocalGateway` that answers statements. Never
+checks a password: whoever can read the files of the mesh is trusted (DESIGN 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from gateway.config import load_config
+from gateway.errors import Unauthenticated
+from gateway.execute import Result
+from gateway.identity import principal_of
+from gateway.opening import OpenGateway, open_gateway
+from gateway.parse import parse
+from gateway.sessions import Session
+
+
+class LocalGateway:
+    """An open gateway with one session of one user."""
+
+    def __init__(self, opened: OpenGateway, session: Session) -> None:
+        self._opened = opened
+        self._session = session
+        self._result: Result | None = None
+
+    def execute(
+        self, sql: str, parameters: tuple[object, ...] = ()
+    ) -> tuple[pa.Schema, Iterator[pa.RecordBatch], Mapping[str, object]]:
+        """Schema, batches, and what else is known: query_id and the masked columns."""
+        request = self._session.request(sql, datetime.now(UTC), parameters)
+        statement = parse(request)
+        if statement.kind == "set":
+            self._session.apply(statement)
+            return pa.schema([]), iter(()), {"query_id": request.query_id, "masked": ()}
+        result = self._opened.gateway.answer(request)
+        self._result = result
+        info = {"query_id": result.query_id, "masked": result.masked}
+        return result.schema, result.batches(), info
+
+    def set(self, name: str, value: str | None) -> None:
+        """Change a setting of the session."""
+        self._session.set(name, value)
+
+    def cancel(self) -> None:
+        """Stop the statement that runs, from another thread."""
+        if self._result is not None:
+            self._result.cancel()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._opened.close()
+
+
+def open(conf: str, user: str, **settings: str | None) -> LocalGateway:  # noqa: A001
+    """Open the mesh in the folder `conf` as `user`; settings are those of a session."""
+    opened = open_gateway(load_config(Path(conf)))
+    found = next(
+        (one for one in opened.publisher.current().mesh.users if one.name == user), None
+    )
+    if found is None:
+        opened.close()
+        raise Unauthenticated(
+            f"There is no user {user!r} in this mesh.", hint="identities.yaml lists the users."
+        )
+    session = Session(principal_of(found), limits=opened.limits)
+    for name, value in settings.items():
+        if value is not None:
+            session.set(name, value)
+    return LocalGateway(opened, session)

@@ -1,0 +1,117 @@
+"""Everything that one gateway process holds, opened and closed together.
+
+Takes: a `Config`. Gives: an `OpenGateway`: mesh, state, audit, sign-in, sources, engine and the
+pipeline over them. Never listens: endpoints and in-process use are built upon it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from catalog.model import Source
+from connectors.base import Abilities, ConnectorError, ConnectorUnavailable, load_abilities
+from gateway.audit import Audit, export_heads
+from gateway.config import Config
+from gateway.engines.duckdb import DuckdbEngine, EngineSettings
+from gateway.errors import InvalidConfig
+from gateway.identity import Identity
+from gateway.keys import PseudonymKeys
+from gateway.pipeline import Gateway, Services
+from gateway.pools import Pools
+from gateway.publish import Publisher
+from gateway.queries import Queries
+from gateway.request import Limits
+from gateway.secrets import Secrets
+from gateway.state.engine import open_state
+
+
+@dataclass(slots=True)
+class OpenGateway:
+    """An open gateway. `close` gives everything back, newest first."""
+
+    config: Config
+    state: Engine
+    publisher: Publisher
+    audit: Audit
+    identity: Identity
+    queries: Queries
+    pools: Pools
+    gateway: Gateway
+    limits: Limits
+    _closers: list[Callable[[], None]] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Stop running queries, then close in reverse order of opening."""
+        self.queries.cancel_all()
+        while self._closers:
+            self._closers.pop()()
+
+
+def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
+    """Open a gateway; raises InvalidConfig where mesh or settings are wrong."""
+    state = open_state(config.state, durable=config.state_settings.durable)
+    closers: list[Callable[[], None]] = [state.dispose]
+    publisher = Publisher(config.folder, state)
+    audit = Audit(state)
+    closers.append(export_heads(audit, config.heads, config.audit.heads_seconds))
+    pools = Pools(_settings_of(config, publisher))
+    closers.append(pools.close)
+    engine = DuckdbEngine(EngineSettings(
+        memory=config.engine.memory, threads=config.engine.threads,
+        spill=str(config.data / config.engine.spill), kept=config.engine.databases,
+    ))
+    closers.append(engine.close)
+    if watch:
+        closers.append(publisher.watch())
+    limits = limits_of(config)
+    queries = Queries()
+    services = Services(
+        engine=engine, pools=pools, audit=audit, queries=queries, key_of=_keys(config).key_of,
+        abilities_of=functools.cache(_abilities), limits=limits,
+    )
+    return OpenGateway(
+        config=config, state=state, publisher=publisher, audit=audit,
+        identity=Identity(lambda: publisher.current().mesh, state, config.sign_in),
+        queries=queries, pools=pools, gateway=Gateway(publisher.current, services),
+        limits=limits, _closers=closers,
+    )
+
+
+def limits_of(config: Config) -> Limits:
+    """The bounds of one statement as the settings have them."""
+    settings = config.limits
+    return Limits(
+        rows=settings.rows or None, seconds=settings.seconds or 300.0,
+        bytes=settings.bytes or None,
+    )
+
+
+def _keys(config: Config) -> PseudonymKeys:
+    return PseudonymKeys(Secrets(config.secrets, os.environ), config.secrets)
+
+
+def _settings_of(config: Config, publisher: Publisher) -> Callable[[Source], Mapping[str, str]]:
+    def settings_of(source: Source) -> Mapping[str, str]:
+        domains = [one.name for one in publisher.current().mesh.domains]
+        secrets = Secrets(config.secrets, os.environ, domains)
+        try:
+            return secrets.settings(source, config.data)
+        except InvalidConfig as error:
+            # To a caller a source without its secret is a source that is down.
+            raise ConnectorUnavailable(f"{source.identity}: {error.message}") from None
+
+    return settings_of
+
+
+def _abilities(kind: str) -> Abilities:
+    try:
+        return load_abilities(kind)
+    except (OSError, ConnectorError) as error:
+        raise InvalidConfig(
+            f"There are no abilities for sources of kind {kind!r}.", private=str(error)
+        ) from None
