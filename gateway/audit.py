@@ -27,10 +27,17 @@ from types import MappingProxyType
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.config import Config
 from gateway.errors import InternalError
 from gateway.normalise import normalise
 from gateway.state import audit as rows
-from gateway.state.engine import moment_text, reading, writing
+from gateway.state.engine import moment_text, open_state, reading, writing
+from gateway.state.verify import Flaw, Head, Verification, read_heads, verify
+
+__all__ = [
+    "Audit", "AuditFinish", "AuditStart", "AuditTicket", "AuditedQuery", "Flaw", "Head",
+    "Verification", "export_heads", "history", "read_heads", "state_of", "verify",
+]
 
 NO_TIMINGS: Mapping[str, float] = MappingProxyType({})
 
@@ -84,15 +91,6 @@ class AuditTicket:
     query_id: str
     chain: str
     sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The newest record of a chain: with it a cut tail can be found."""
-
-    chain: str
-    sequence: int
-    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +242,11 @@ class Audit:
         with writing(self._engine) as connection:
             rows.insert_chain(connection, {**row, "genesis": genesis})
         return Head(chain, 0, genesis)
+
+
+def state_of(config: Config) -> Engine:
+    """The state of a gateway, opened and migrated."""
+    return open_state(config.state, durable=config.state_settings.durable)
 
 
 def history(engine: Engine, count: int = 50, user: str | None = None) -> tuple[AuditedQuery, ...]:

@@ -1,1 +1,54 @@
-"""Room `gateway.cli`; see docs/architecture.md."""
+"""The commands of the server, for the `sqluice` command of the client.
+
+Takes: nothing. Gives: one light stand-in for each command, which loads the command's file when it
+is called: `sqluice query` in a notebook image must not pay for Flask, Alembic and the rest. Never
+imports a command here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+_COMMANDS = (
+    ("serve", "Serve a mesh over HTTP and Flight SQL.", "serve"),
+    ("demo", "Build the sample mesh and show one question answered for three people.", "demo"),
+    ("init", "Make a mesh folder with an example product.", "init"),
+    ("check", "Check the files of a mesh, and its sources with --live.", "check"),
+    ("audit", "Verify and read the audit.", "audit"),
+    ("queries", "List the queries of a running gateway.", "queries"),
+    ("cancel", "Cancel a query of a running gateway.", "cancel"),
+    ("user", "Make password verifiers for identities.yaml.", "user"),
+)
+
+
+class Deferred(click.Command):
+    """Stands for a command until it is called. The file has the command's name."""
+
+    def __init__(self, name: str, short_help: str, module: str) -> None:
+        """Remember where the command is."""
+        super().__init__(name, short_help=short_help, help=short_help)
+        self.module = module
+
+    def load(self) -> click.Command:
+        """The command itself. The import is late on purpose: see the module."""
+        found = getattr(import_module(f"gateway.cli.{self.module}"), self.module)
+        assert isinstance(found, click.Command)
+        return found
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        """The context of the command itself, which then runs in our place."""
+        return self.load().make_context(info_name, args, parent, **extra)
+
+
+def commands() -> Sequence[click.Command]:
+    """Every command of the server."""
+    return tuple(Deferred(name, text, module) for name, text, module in _COMMANDS)

@@ -14,10 +14,18 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from gateway.audit import Head
 from gateway.errors import InvalidConfig
 from gateway.state import audit as rows
 from gateway.state.engine import reading
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest record of a chain: with it a cut tail can be found."""
+
+    chain: str
+    sequence: int
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)

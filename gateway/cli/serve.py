@@ -1,0 +1,30 @@
+"""`sqluice serve`: all endpoints of one gateway in one process.
+
+Takes: a mesh folder and ports. Gives: a gateway that runs until it is told to stop. Never changes
+a file of the mesh.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gateway.cli.output import EXIT_CODES, conf_option, shows_errors
+from gateway.config import ServeOptions, load_config
+from gateway.serve.app import run
+
+
+@click.command(epilog=f"Example: sqluice serve --conf conf --watch. {EXIT_CODES}")
+@conf_option
+@click.option("--watch", is_flag=True, help="Publish changed files within a second.")
+@click.option("--host", help="Address to listen on; loopback unless told otherwise.")
+@click.option("--http-port", type=int, help="Port of HTTP; 0 takes a free one.")
+@click.option("--flight-port", type=int, help="Port of Flight SQL; 0 takes a free one.")
+@shows_errors
+def serve(
+    conf: str | None, watch: bool, host: str | None, http_port: int | None, flight_port: int | None
+) -> None:
+    """Serve a mesh over HTTP and Flight SQL."""
+    config = load_config(Path(conf) if conf else None)
+    run(config, ServeOptions(watch, host, http_port, flight_port))
