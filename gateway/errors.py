@@ -55,6 +55,7 @@ class SqluiceError(Exception):
         self.private = private
         self.query_id: str | None = None
         self.is_audited = False
+        self.source = ""
 
     @property
     def entry(self) -> Code:

@@ -281,15 +281,17 @@ def _failure(tasks: Sequence[Future[None]] | set[Future[None]]) -> SqluiceError 
 def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
     """A connector's error as a caller may see it: which product, not what happened."""
     product = f"{one.tables[0].domain}.{one.tables[0].product}"
+    made: SqluiceError
     if isinstance(error, ConnectorUnavailable):
-        return SourceUnavailable(
-            f"The source of {product} cannot be reached.", private=f"{one.source}: {error}"
+        made = SourceUnavailable(f"The source of {product} cannot be reached.", private=str(error))
+    elif isinstance(error, ConnectorCancelled):
+        made = Cancelled("The query was cancelled.")
+    else:
+        made = SourceFailed(
+            f"The source of {product} answered with an error.", private=str(error)
         )
-    if isinstance(error, ConnectorCancelled):
-        return Cancelled("The query was cancelled.")
-    return SourceFailed(
-        f"The source of {product} answered with an error.", private=f"{one.source}: {error}"
-    )
+    made.source = one.source
+    return made
 
 
 def _raw_schema(one: PlannedFragment) -> pa.Schema:

@@ -21,6 +21,8 @@ from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import InvalidConfig
 from gateway.identity import Identity
 from gateway.keys import PseudonymKeys
+from gateway.limits import Limiter, statement_limits
+from gateway.logs import OwnerLogs
 from gateway.pipeline import Gateway, Services
 from gateway.pools import Pools
 from gateway.publish import Publisher
@@ -68,26 +70,20 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     closers.append(engine.close)
     if watch:
         closers.append(publisher.watch())
-    limits = limits_of(config)
+    limits = statement_limits(config.limits)
     queries = Queries()
+    owner_logs = OwnerLogs(config.logs)
+    closers.append(owner_logs.close)
     services = Services(
         engine=engine, pools=pools, audit=audit, queries=queries, key_of=_keys(config).key_of,
         abilities_of=functools.cache(_abilities), limits=limits,
+        limiter=Limiter(config.limits), owner_logs=owner_logs,
     )
     return OpenGateway(
         config=config, state=state, publisher=publisher, audit=audit,
         identity=Identity(lambda: publisher.current().mesh, state, config.sign_in),
         queries=queries, pools=pools, gateway=Gateway(publisher.current, services),
         limits=limits, _closers=closers,
-    )
-
-
-def limits_of(config: Config) -> Limits:
-    """The bounds of one statement as the settings have them."""
-    settings = config.limits
-    return Limits(
-        rows=settings.rows or None, seconds=settings.seconds or 300.0,
-        bytes=settings.bytes or None,
     )
 
 

@@ -36,6 +36,8 @@ from gateway.explain import (
     tables_table,
 )
 from gateway.guard import GuardedQuery, guard
+from gateway.limits import Limiter
+from gateway.logs import OwnerLogs
 from gateway.metadata import VisibleTable, visible_tables
 from gateway.parse import ParsedStatement, check_patterns, parse
 from gateway.plan import plan
@@ -59,6 +61,8 @@ class Services:
     queries: Queries
     key_of: KeyOf
     abilities_of: Callable[[str], Abilities]
+    limiter: Limiter
+    owner_logs: OwnerLogs
     limits: Limits = Limits()
 
 
@@ -103,7 +107,7 @@ class Gateway:
             error.query_id = request.query_id
             if not error.is_audited:
                 self._services.audit.refused(_start(request, snapshot, None), error.code)
-            _log_private(error, request)
+            _log_private(error, request, self._services)
             raise
         except Exception as error:
             # A defect of ours: the caller gets a stable code, the log the traceback.
@@ -154,8 +158,13 @@ class Gateway:
             )
         if statement.tree is not None:
             check_patterns(statement.tree, request.parameters)
-        prepared = prepare(request, statement, snapshot, services)
-        ticket = services.audit.started(_start(request, snapshot, prepared))
+        services.limiter.enter(request.principal)
+        try:
+            prepared = prepare(request, statement, snapshot, services)
+            ticket = services.audit.started(_start(request, snapshot, prepared))
+        except BaseException:
+            services.limiter.leave(request.principal)
+            raise
         finish = _Finish(self, request, ticket, began, prepared.timings)
         run = Run(
             query_id=request.query_id, sources=snapshot.mesh.sources, pools=services.pools,
@@ -388,9 +397,12 @@ def _start(request: Request, snapshot: Snapshot, prepared: Prepared | None) -> A
     )
 
 
-def _log_private(error: SqluiceError, request: Request) -> None:
+def _log_private(error: SqluiceError, request: Request, services: Services) -> None:
+    """What may hold a value goes to the owner of the source, else to the gateway's operators."""
     if error.private:
-        log.warning("%s", error.code, extra={"query_id": request.query_id, "text": error.private})
+        error.query_id = request.query_id
+        domain = error.source.split(".")[0] or "gateway"
+        services.owner_logs.write(domain, error, error.source)
 
 
 class _Finish:
@@ -409,10 +421,11 @@ class _Finish:
     def __call__(self, result: Result | None, failure: SqluiceError | None) -> None:
         timings = {**self._timings, "total": time.perf_counter() - self._began}
         outcome = "ok"
+        self._services.limiter.leave(self._request.principal)
         if failure is not None:
             stopped = isinstance(failure, Cancelled | TimedOut)
             outcome = "cancelled" if stopped else "failed"
-            _log_private(failure, self._request)
+            _log_private(failure, self._request, self._services)
         code = failure.code if failure else ""
         self._services.queries.finished(self._request.query_id, outcome, code)
         self._services.audit.finished(self._ticket, AuditFinish(
