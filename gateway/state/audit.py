@@ -24,6 +24,7 @@ from gateway.state.tables import AUDIT_CHAINS, AUDIT_RECORDS
 # A row as it was read: a plain mapping, independent of the connection.
 Row = Mapping[str, object]
 _UNHASHED = frozenset({"salt", "redactable", "hash"})
+_LENGTHS = {one.name: getattr(one.type, "length", None) for one in AUDIT_RECORDS.columns}
 HASHED = tuple(sorted(one.name for one in AUDIT_RECORDS.columns if one.name not in _UNHASHED))
 _INSERT = insert(AUDIT_RECORDS)
 _PAGE = 2000
@@ -31,7 +32,7 @@ _PAGE = 2000
 
 def canonical(value: object) -> str:
     """JSON with one spelling for each value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def genesis_hash(chain: str, started_at: str, host: str, process: int) -> str:
@@ -60,9 +61,17 @@ def _sha256(label: str, content: str) -> str:
 
 def sealed(record: Mapping[str, object]) -> dict[str, object]:
     """The complete row of a record: missing columns are NULL, the hash is computed."""
-    row: dict[str, object] = {one.name: record.get(one.name) for one in AUDIT_RECORDS.columns}
+    row = {name: _storable(record.get(name), length) for name, length in _LENGTHS.items()}
     row["hash"] = record_hash(row)
     return row
+
+
+def _storable(value: object, length: int | None) -> object:
+    """A text as every database can keep it: a request is never refused for its odd characters."""
+    if not isinstance(value, str):
+        return value
+    clean = value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return clean[:length]
 
 
 def insert_chain(connection: Connection, row: Mapping[str, object]) -> None:
