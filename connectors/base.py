@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import pyarrow as pa
 
@@ -288,8 +288,8 @@ def load_connector(kind: str) -> Connector:
 
 def load_abilities(kind: str, folder: Path | None = None) -> Abilities:
     """The abilities of a kind from `<kind>.toml` beside this file (or in `folder`)."""
-    path = (folder or Path(__file__).parent) / f"{kind}.toml"
-    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    raw = _read(kind, folder)
+    raw.pop("tables", None)
     sets = ("comparable", "sortable", "groupable", "casts")
     maps = ("functions", "aggregates")
     values = {key: value for key, value in raw.items() if key not in sets + maps}
@@ -299,3 +299,13 @@ def load_abilities(kind: str, folder: Path | None = None) -> Abilities:
         for key in maps
     }
     return Abilities(kind=kind, **values)
+
+
+def load_tables(kind: str) -> Mapping[str, Mapping[str, str]]:
+    """The data tables of a kind's own connector: `[tables.<name>]` of its ability file."""
+    return MappingProxyType(_read(kind, None)["tables"])
+
+
+def _read(kind: str, folder: Path | None) -> dict[str, Any]:
+    path = (folder or Path(__file__).parent) / f"{kind}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,255 @@
+"""What the connectors share: exact casts in Arrow, and a stream that can be cancelled.
+
+Takes: a driver's batches. Gives: batches of exactly the declared types, at most 65,536 rows
+each, or a ConnectorError. Never rounds, truncates or guesses a value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import decimal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.base import (
+    ConnectorCancelled,
+    ConnectorError,
+    ConnectorUnavailable,
+    Fragment,
+    arrow_schema,
+    arrow_type,
+)
+
+BATCH_ROWS = 65_536
+_WIDE = 76  # digits of the widest decimal that Arrow has: room to check in
+
+
+class _Run:
+    """One statement from start to end."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def check(self) -> None:
+        if self.cancelled:
+            raise ConnectorCancelled("the statement was cancelled")
+
+
+class StreamingConnection(ABC):
+    """The half of a connection that is the same everywhere: casting, errors, cancelling.
+
+    A connector gives `errors`, what its driver raises; `_batches`, a generator over the driver's
+    batches that stops the statement when it is closed early; `_interrupt`, called from another
+    thread while it runs; `_probe`, which fails where the connection is of no more use.
+    """
+
+    errors: ClassVar[tuple[type[Exception], ...]]
+
+    def __init__(self) -> None:
+        """No statement runs yet."""
+        self._lock = threading.Lock()
+        self._run: _Run | None = None
+        self._broken = False
+
+    def stream(self, fragment: Fragment) -> Iterator[pa.RecordBatch]:
+        """Batches with exactly the fragment's columns; closing the iterator stops the source."""
+        if self._broken:
+            raise ConnectorUnavailable("the connection broke")
+        run = _Run()
+        with self._lock:
+            self._run = run
+        return self._stream(run, fragment)
+
+    def cancel(self) -> None:
+        """Stop what runs now, from another thread; nothing where nothing runs."""
+        # The lock is held so that the interrupt cannot hit a later statement.
+        with self._lock:
+            if self._run is not None:
+                self._run.cancelled = True
+                with contextlib.suppress(*self.errors):
+                    self._interrupt()
+
+    def _stream(self, run: _Run, fragment: Fragment) -> Iterator[pa.RecordBatch]:
+        try:
+            schema = arrow_schema(fragment.columns)
+            with contextlib.closing(self._batches(fragment)) as batches:
+                run.check()
+                for batch in batches:
+                    run.check()
+                    whole = cast_batch(batch, schema)
+                    for start in range(0, whole.num_rows, BATCH_ROWS):
+                        yield whole.slice(start, BATCH_ROWS)
+                        run.check()
+        except (*self.errors, pa.ArrowException) as error:
+            raise self._translated(run, error) from error
+        finally:
+            with self._lock:
+                if self._run is run:
+                    self._run = None
+            if run.cancelled:
+                self._recover()
+
+    def _translated(self, run: _Run, error: Exception) -> ConnectorError:
+        if run.cancelled:
+            return ConnectorCancelled("the statement was cancelled")
+        self._recover()
+        kind = ConnectorUnavailable if self._broken else ConnectorError
+        return kind(str(error).strip())
+
+    def _recover(self) -> None:
+        """Make the connection usable after an error or a cancel, or mark it broken."""
+        for last in (False, True):  # a late interrupt may hit the first probe
+            try:
+                self._probe()
+                return
+            except self.errors:
+                self._broken = last
+
+    def ping(self) -> None:
+        """A cheap statement; ConnectorUnavailable where the source is gone."""
+        if not self._broken:
+            self._recover()
+        if self._broken:
+            raise ConnectorUnavailable("the source does not answer")
+
+    @abstractmethod
+    def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]: ...
+
+    @abstractmethod
+    def _interrupt(self) -> None: ...
+
+    @abstractmethod
+    def _probe(self) -> None: ...
+
+
+def parameters_of(fragment: Fragment) -> pa.RecordBatch | None:
+    """The bound values as one row, each of its declared type; None where there are none."""
+    if not fragment.parameters:
+        return None
+    try:
+        arrays = [
+            pa.array([value], arrow_type(name))
+            for value, name in zip(fragment.parameters, fragment.parameter_types, strict=True)
+        ]
+    except (pa.ArrowException, OverflowError, TypeError) as error:
+        raise ConnectorError(f"a parameter does not fit its type: {error}") from error
+    return pa.record_batch(arrays, names=[str(place + 1) for place in range(len(arrays))])
+
+
+def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch by position in the schema; ConnectorError for a value that does not fit."""
+    if batch.num_columns != len(schema):
+        raise ConnectorError(f"{batch.num_columns} columns came, {len(schema)} were asked for")
+    arrays = []
+    for array, field in zip(batch.columns, schema, strict=True):
+        try:
+            arrays.append(cast_exactly(array, field.type))
+        except (pa.ArrowException, decimal.DecimalException) as error:
+            raise ConnectorError(f"column {field.name!r}: {error}") from error
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def cast_exactly(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """The same values in another type of the same family; an ArrowException where one is lost."""
+    if isinstance(array.type, pa.BaseExtensionType):
+        array = _without_extension(array)
+    source = array.type
+    if source.equals(target):
+        return array
+    if pa.types.is_dictionary(source):
+        return cast_exactly(array.dictionary_decode(), target)
+    if pa.types.is_list(source) and pa.types.is_list(target):
+        return _cast_list(array, target)
+    if pa.types.is_struct(source) and pa.types.is_struct(target):
+        return _cast_struct(array, target)
+    if pa.types.is_decimal(target):
+        return _cast_decimal(array, target)
+    if not _same_family(source, target):
+        raise pa.ArrowTypeError(f"{source} is no {target}")
+    return pc.cast(array, target)
+
+
+def _same_family(source: pa.DataType, target: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_null(source):
+        return True
+    if types.is_timestamp(source) and types.is_timestamp(target):
+        return (source.tz is None) == (target.tz is None)
+    if types.is_floating(source) and types.is_floating(target):
+        return bool(source.bit_width <= target.bit_width)
+    if types.is_integer(target):
+        return _is_number(source)
+    if types.is_float64(target):
+        return _is_number(source)
+    families = (types.is_time, _is_text, _is_bytes, types.is_date)
+    return any(one(source) and one(target) for one in families)
+
+
+def _is_number(one: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_decimal(one))
+
+
+def _is_text(one: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_string(one) or types.is_large_string(one) or types.is_string_view(one))
+
+
+def _is_bytes(one: pa.DataType) -> bool:
+    types = pa.types
+    found = types.is_binary(one) or types.is_large_binary(one) or types.is_binary_view(one)
+    return bool(found or types.is_fixed_size_binary(one))
+
+
+def _without_extension(array: pa.Array) -> pa.Array:
+    if array.type.extension_name == "arrow.uuid":
+        return pa.array([None if one is None else str(one) for one in array.to_pylist()])
+    if array.type.extension_name == "arrow.opaque" and not _is_text(array.type.storage_type):
+        raise pa.ArrowTypeError(f"{array.type.type_name} of the source has no type here")
+    return array.storage
+
+
+def _cast_list(array: pa.ListArray, target: pa.ListType) -> pa.Array:
+    values = cast_exactly(array.values, target.value_type)
+    offsets = (
+        pa.array(array.offsets.to_numpy(zero_copy_only=False)) if array.offset else array.offsets
+    )
+    return pa.ListArray.from_arrays(offsets, values, type=target, mask=array.is_null())
+
+
+def _cast_struct(array: pa.StructArray, target: pa.StructType) -> pa.Array:
+    names = [array.type.field(place).name for place in range(array.type.num_fields)]
+    if names != [target.field(place).name for place in range(target.num_fields)]:
+        raise pa.ArrowTypeError(f"{array.type} is no {target}")
+    parts = [
+        cast_exactly(array.field(place), target.field(place).type) for place in range(len(names))
+    ]
+    return pa.StructArray.from_arrays(parts, fields=list(target), mask=array.is_null())
+
+
+def _cast_decimal(array: pa.Array, target: pa.Decimal128Type) -> pa.Array:
+    source = array.type
+    if _is_text(source):
+        return _text_to_decimal(array, target)
+    if pa.types.is_integer(source):
+        return pc.cast(pc.cast(array, pa.decimal256(_WIDE, target.scale)), target)
+    if pa.types.is_decimal(source) or pa.types.is_null(source):
+        return pc.cast(array, target)
+    raise pa.ArrowTypeError(f"{source} is no {target}")
+
+
+def _text_to_decimal(array: pa.Array, target: pa.Decimal128Type) -> pa.Array:
+    """Arrow's own cast lets more digits than it can hold wrap around: measure first."""
+    longest = pc.max(pc.binary_length(array)).as_py() or 0
+    if longest + target.scale < _WIDE:
+        return pc.cast(pc.cast(array, pa.decimal256(_WIDE, target.scale)), target)
+    with decimal.localcontext(prec=longest + target.precision) as context:
+        context.traps[decimal.Inexact] = True
+        step = decimal.Decimal(1).scaleb(-target.scale)
+        values = [None if one is None else decimal.Decimal(one) for one in array.to_pylist()]
+        exact = [None if one is None else one.quantize(step) for one in values]
+    return pa.array(exact, target)

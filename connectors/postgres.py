@@ -1,0 +1,205 @@
+"""PostgreSQL, over ADBC.
+
+Takes: `url` (postgresql://user:password@host/database) and optionally `tls = "false"`. Gives:
+read-only connections whose session means the same everywhere. Never writes, never sends data in
+clear to another machine unless told so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import adbc_driver_manager
+import pyarrow as pa
+import pyarrow.compute as pc
+from adbc_driver_postgresql import dbapi
+
+from connectors.arrow import BATCH_ROWS, StreamingConnection, parameters_of
+from connectors.base import (
+    ConnectorError,
+    ConnectorUnavailable,
+    Fragment,
+    SourceColumn,
+    load_tables,
+)
+
+TABLES = load_tables("postgres")
+SESSION, TYPES, SQL = (TABLES[name] for name in ("session", "types", "sql"))
+# The first day and microsecond that PostgreSQL knows; what is before is its infinity, wrapped.
+_FIRST_DAY = -2_440_588
+_FIRST_MICROSECOND = _FIRST_DAY * 86_400_000_000
+
+
+class PostgresConnection(StreamingConnection):
+    """One session."""
+
+    errors = (adbc_driver_manager.Error, OSError)
+
+    def __init__(self, connection: dbapi.Connection) -> None:
+        """Take over an open connection in autocommit mode."""
+        super().__init__()
+        self._connection = connection
+
+    def prepare(self) -> None:
+        """Set the session's settings and see that they hold."""
+        names = ", ".join(
+            f"set_config('{name}', '{value}', false)" for name, value in SESSION.items()
+        )
+        self._rows(f"SELECT {names}")
+        shown = ", ".join(f"current_setting('{name}')" for name in SESSION)
+        found = self._rows(f"SELECT {shown}")[0]
+        for (name, wanted), value in zip(SESSION.items(), found, strict=True):
+            if value != wanted:
+                raise ConnectorError(f"{name} is {value!r} and cannot be made {wanted!r}")
+
+    def columns(self, physical_name: str) -> Sequence[SourceColumn]:
+        """The live table's columns; an empty sequence where there is no such table."""
+        schema, _, table = physical_name.rpartition(".")
+        names = pa.record_batch([[schema], [table]], names=["1", "2"])
+        return tuple(
+            SourceColumn(name, shown, nullable, _contract_types(base, kind, modifier))
+            for name, shown, nullable, base, kind, modifier in self._rows(SQL["columns"], names)
+        )
+
+    def close(self) -> None:
+        """Give everything back; idempotent."""
+        self._broken = True
+        with contextlib.suppress(*self.errors):
+            self._connection.close()
+
+    def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
+        values = parameters_of(fragment)
+        made = (
+            self._by_copy(fragment.sql) if values is None else self._by_cursor(fragment.sql, values)
+        )
+        with contextlib.closing(made) as batches:
+            for batch in batches:
+                yield _plain(batch)
+
+    def _by_copy(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
+        done = False
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(sql)
+                with cursor.fetch_record_batch() as reader:
+                    yield from reader
+                    done = True
+            finally:
+                if not done:
+                    with contextlib.suppress(*self.errors):
+                        self._interrupt()
+
+    def _by_cursor(self, sql: str, values: pa.RecordBatch) -> Generator[pa.RecordBatch, None, None]:
+        """COPY takes no parameters, and without it the driver holds the whole result."""
+        try:
+            self._rows("BEGIN READ ONLY")
+            self._rows(f"DECLARE fragment NO SCROLL CURSOR FOR {sql}", values)
+            while True:
+                with self._connection.cursor(
+                    adbc_stmt_kwargs={"adbc.postgresql.use_copy": "false"}
+                ) as cursor:
+                    cursor.execute(f"FETCH {BATCH_ROWS} FROM fragment")
+                    table = cursor.fetch_arrow_table()
+                yield from table.to_batches()
+                if table.num_rows < BATCH_ROWS:
+                    return
+        finally:
+            with contextlib.suppress(*self.errors):
+                self._rows("ROLLBACK")
+
+    def _rows(self, sql: str, values: pa.RecordBatch | None = None) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def _interrupt(self) -> None:
+        self._connection.adbc_cancel()
+
+    def _probe(self) -> None:
+        self._rows("SELECT 1")
+
+
+class PostgresConnector:
+    """Opens sessions."""
+
+    def connect(self, settings: Mapping[str, str]) -> PostgresConnection:
+        """Open a session; `url` is needed, `tls = "false"` permits plaintext to other machines."""
+        unknown = sorted(set(settings) - {"url", "tls"})
+        if unknown or "url" not in settings:
+            raise ConnectorError(
+                f"postgres takes url and tls; wrong: {', '.join(unknown) or 'no url'}"
+            )
+        address = _address(settings["url"], settings.get("tls", "true") != "false")
+        try:
+            opened = PostgresConnection(dbapi.connect(address, autocommit=True))
+        except adbc_driver_manager.Error as error:
+            raise ConnectorUnavailable(str(error)) from error
+        try:
+            opened.prepare()
+        except (*PostgresConnection.errors, ConnectorError) as error:
+            opened.close()
+            raise ConnectorError(str(error)) from error
+        return opened
+
+
+CONNECTOR = PostgresConnector()
+
+
+def _address(url: str, tls: bool) -> str:
+    """The URL with a time to give up, and TLS to any machine but this one."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise ConnectorError("url is no postgresql://user:password@host/database")
+    given = parse_qs(parts.query)
+    extra = [] if "connect_timeout" in given else ["connect_timeout=5"]
+    if tls and not _is_here(parts.hostname) and "sslmode" not in given:
+        extra.append("sslmode=require")
+    query = "&".join([*filter(None, [parts.query]), *extra])
+    return parts._replace(query=query).geturl()
+
+
+def _is_here(host: str | None) -> bool:
+    if not host or host == "localhost" or host.startswith(("/", "%2F", "%2f")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _contract_types(base: str, kind: str, modifier: int) -> frozenset[str]:
+    if kind == "e":
+        return frozenset({"VARCHAR"})
+    if base == "numeric":
+        precision, scale = divmod(modifier - 4, 1 << 16) if modifier > 0 else (0, 0)
+        return frozenset(
+            f"DECIMAL({wide},{fine})"
+            for wide in range(1, 39)
+            for fine in range(scale, wide + 1)
+            if wide - fine >= precision - scale
+        )
+    return frozenset({TYPES[base]} if base in TYPES else ())
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """char(n) without its padding; ConnectorError for an infinite date or timestamp."""
+    arrays = []
+    for array, field in zip(batch.columns, batch.schema, strict=True):
+        kind = (field.metadata or {}).get(b"POSTGRESQL:type")
+        if pa.types.is_temporal(field.type):
+            _refuse_infinity(array, field)
+        arrays.append(pc.utf8_rtrim(array, " ") if kind == b"bpchar" else array)
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def _refuse_infinity(array: pa.Array, field: pa.Field) -> None:
+    day = pa.types.is_date(field.type)
+    if not (day or pa.types.is_timestamp(field.type)):
+        return
+    low = pc.min(array.view(pa.int32() if day else pa.int64())).as_py()
+    if low is not None and low < (_FIRST_DAY if day else _FIRST_MICROSECOND):
+        raise ConnectorError(f"column {field.name!r} holds an infinite or too distant date")
