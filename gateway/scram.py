@@ -50,7 +50,8 @@ def make_verifier(
 ) -> Verifier:
     """The verifier of a password, with a fresh salt unless one is given."""
     salt = salt or secrets.token_bytes(16)
-    salted = hashlib.pbkdf2_hmac("sha256", prepare(password).encode(), salt, iterations)
+    text = prepare(password).encode("utf-8", "surrogatepass")
+    salted = hashlib.pbkdf2_hmac("sha256", text, salt, iterations)
     client_key = _hmac(salted, b"Client Key")
     stored = hashlib.sha256(client_key).digest()
     return Verifier(iterations, salt, stored, _hmac(salted, b"Server Key"))
@@ -73,7 +74,8 @@ def parse_verifier(text: str) -> Verifier | None:
 def fits(password: str, verifier: Verifier) -> bool:
     """Whether the password is the verifier's; takes the same time for yes and no."""
     made = make_verifier(password, verifier.iterations, verifier.salt)
-    return hmac.compare_digest(made.stored_key, verifier.stored_key)
+    # HMAC fills short keys up with zero bytes, so that `x` and `x\0` would be one password.
+    return hmac.compare_digest(made.stored_key, verifier.stored_key) and "\0" not in password
 
 
 def prepare(password: str) -> str:

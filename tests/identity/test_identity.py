@@ -1,0 +1,258 @@
+"""Sign-in by password and by token: who gets in, who does not, and at what cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from sqlalchemy import Engine, text
+
+from catalog.model import Mesh, Taxonomy, User
+from gateway.config import SignIn
+from gateway.errors import AccessDenied, RateLimited, Unauthenticated
+from gateway.identity import Identity
+from gateway.scram import fits, make_verifier
+from gateway.sign_in import Slowing
+from gateway.state.engine import open_state, reading
+
+ITERATIONS = 4096
+NORA = User(
+    "nora",
+    str(make_verifier("nora-demo", ITERATIONS)),
+    frozenset({"staff"}),
+    attributes=MappingProxyType({"region": ("northeast",)}),
+)
+OLA = User(
+    "ola", str(make_verifier("ola-demo", ITERATIONS)), roles=frozenset({"operator"}),
+    may_impersonate=True,
+)
+NOBODY = User("without-password", "")
+
+
+@dataclass(slots=True)
+class World:
+    """A mesh that changes, a clock that is set, and the sleeps that were asked for."""
+
+    engine: Engine
+    users: tuple[User, ...] = (NORA, OLA, NOBODY)
+    now: float = 1_780_000_000.0
+    slept: list[float] = field(default_factory=list)
+    meshes: dict[tuple[User, ...], Mesh] = field(default_factory=dict)
+
+    def mesh(self) -> Mesh:
+        """The mesh of the present users; the same object until they change."""
+        key = tuple(self.users)
+        if key not in self.meshes:
+            self.meshes[key] = Mesh(str(len(self.meshes)), (), (), (), (), (), Taxonomy(), key)
+        return self.meshes[key]
+
+    def identity(self, settings: SignIn | None = None) -> Identity:
+        """A gateway's sign-in over this world."""
+        settings = settings or SignIn()
+        slowing = Slowing(
+            settings.free_failures, settings.longest_delay, lambda: self.now, self.slept.append
+        )
+        return Identity(self.mesh, self.engine, settings, lambda: self.now, slowing)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world with its own state."""
+    engine = open_state(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    yield World(engine)
+    engine.dispose()
+
+
+def test_the_right_password_makes_a_principal(world: World) -> None:
+    found = world.identity().authenticate_basic("nora", "nora-demo")
+    assert (found.user, found.may_impersonate) == ("nora", False)
+    assert found.groups == {"staff"}
+    assert found.attributes["region"] == ("northeast",)
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("nora", "ola-demo"), ("nora", ""), ("Nora", "nora-demo"), ("stranger", "nora-demo"),
+        ("", ""), ("without-password", ""), ("nora\0", "nora-demo"), ("nora", "\ud800"),
+    ],
+)
+def test_every_refusal_reads_the_same(user: str, password: str, world: World) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        world.identity().authenticate_basic(user, password)
+    assert caught.value.message == "The user or the password is wrong."
+
+
+def test_unknown_users_cost_the_same(world: World) -> None:
+    identity = world.identity(SignIn(free_failures=10_000))
+
+    def cost(user: str) -> float:
+        times = []
+        for _ in range(15):
+            began = time.perf_counter()
+            with pytest.raises(Unauthenticated):
+                identity.authenticate_basic(user, "wrong")
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    known, unknown, without = cost("nora"), cost("stranger"), cost("without-password")
+    assert unknown > 0.6 * known and without > 0.6 * known and unknown < 1.7 * known
+
+
+def test_a_right_password_is_cheap_the_second_time_until_it_changes(world: World) -> None:
+    world.users = (replace(NORA, verifier=str(make_verifier("nora-demo", 200_000))),)
+    identity = world.identity()
+    identity.authenticate_basic("nora", "nora-demo")
+    began = time.perf_counter()
+    identity.authenticate_basic("nora", "nora-demo")
+    assert time.perf_counter() - began < 0.02
+    world.users = (replace(NORA, verifier=str(make_verifier("another", ITERATIONS))),)
+    with pytest.raises(Unauthenticated):
+        identity.authenticate_basic("nora", "nora-demo")
+
+
+def test_a_token_signs_in_until_it_expires(world: World) -> None:
+    identity = world.identity(SignIn(token_hours=1.0))
+    token = identity.issue(identity.authenticate_basic("nora", "nora-demo"))
+    assert identity.authenticate_bearer(token.value).user == "nora"
+    world.now += 3599
+    assert identity.authenticate_bearer(token.value).user == "nora"
+    world.now += 2
+    with pytest.raises(Unauthenticated, match="unknown or has expired"):
+        identity.authenticate_bearer(token.value)
+
+
+def test_state_keeps_only_the_hash_of_a_token(world: World) -> None:
+    identity = world.identity()
+    token = identity.issue(identity.trusted("nora"))
+    with reading(world.engine) as connection:
+        row = connection.execute(text("SELECT * FROM session_tokens")).one()
+    assert token.value not in str(row)
+    assert token.value.removeprefix("sqs_") not in str(row)
+
+
+def test_expired_tokens_are_forgotten(world: World) -> None:
+    identity = world.identity(SignIn(token_hours=1.0))
+    identity.issue(identity.trusted("nora"))
+    world.now += 7200
+    identity.issue(identity.trusted("nora"))
+    with reading(world.engine) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM session_tokens")) == 1
+
+
+def test_another_gateway_knows_the_token_and_its_revocation_within_a_second(world: World) -> None:
+    here, there = world.identity(), world.identity()
+    token = here.issue(here.trusted("nora")).value
+    assert there.authenticate_bearer(token).user == "nora"
+    assert here.revoke(token)
+    assert not here.revoke(token)
+    with pytest.raises(Unauthenticated):
+        here.authenticate_bearer(token)
+    world.now += 1.0
+    with pytest.raises(Unauthenticated):
+        there.authenticate_bearer(token)
+
+
+@pytest.mark.parametrize("token", ["", "sqs_", "sqs_unknown", "x" * 100_000, "é"])
+def test_unknown_tokens_are_refused(token: str, world: World) -> None:
+    with pytest.raises(Unauthenticated):
+        world.identity().authenticate_bearer(token)
+
+
+def test_a_user_who_left_or_changed_his_password_is_out_at_once(world: World) -> None:
+    identity = world.identity()
+    token = identity.issue(identity.trusted("nora")).value
+    world.users = (OLA,)
+    with pytest.raises(Unauthenticated):
+        identity.authenticate_bearer(token)
+    world.users = (replace(NORA, verifier=str(make_verifier("new", ITERATIONS))), OLA)
+    with pytest.raises(Unauthenticated):
+        identity.authenticate_bearer(token)
+    world.users = (NORA, OLA)
+    assert identity.authenticate_bearer(token).user == "nora"
+
+
+def test_a_new_group_counts_from_the_next_request(world: World) -> None:
+    identity = world.identity()
+    token = identity.issue(identity.trusted("nora")).value
+    world.users = (replace(NORA, groups=frozenset({"privacy-office"})),)
+    assert identity.authenticate_bearer(token).groups == {"privacy-office"}
+
+
+def test_only_who_may_impersonate_acts_as_others(world: World) -> None:
+    identity = world.identity()
+    ola, nora = identity.trusted("ola"), identity.trusted("nora")
+    acting = identity.act_as(ola, "nora")
+    assert (acting.user, acting.may_impersonate) == ("nora", False)
+    assert identity.act_as(nora, "nora") == nora
+    messages = set()
+    for who, name in ((nora, "ola"), (ola, "stranger"), (nora, "stranger"), (acting, "ola")):
+        with pytest.raises(AccessDenied) as caught:
+            identity.act_as(who, name)
+        messages.add(caught.value.message.replace(name, "X"))
+    assert len(messages) == 1
+
+
+def test_a_mock_verifier_is_steady_and_fits_nothing(world: World) -> None:
+    identity = world.identity()
+    assert fits("nora-demo", identity.verifier("nora"))
+    mock = identity.verifier("stranger")
+    assert mock == identity.verifier("stranger") != identity.verifier("other")
+    assert mock.iterations == ITERATIONS and not fits("stranger", mock)
+
+
+def test_failures_slow_a_user_within_bounds(world: World) -> None:
+    identity = world.identity(SignIn(free_failures=3, longest_delay=2.0))
+    for _ in range(12):
+        with pytest.raises(Unauthenticated):
+            identity.authenticate_basic("nora", "wrong")
+    assert world.slept[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert world.slept[-1] == 2.0 and len(world.slept) == 9
+    assert identity.authenticate_basic("ola", "ola-demo").user == "ola"
+    assert len(world.slept) == 9
+    assert identity.authenticate_basic("nora", "nora-demo").user == "nora"
+    world.slept.clear()
+    assert identity.authenticate_basic("nora", "nora-demo").user == "nora"
+    assert world.slept == []
+
+
+def test_unknown_users_are_slowed_alike_and_forgiven_in_time(world: World) -> None:
+    identity = world.identity(SignIn(free_failures=1))
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            identity.authenticate_basic("stranger", "wrong")
+    assert world.slept == [0.1, 0.2]
+    world.now += 901
+    with pytest.raises(Unauthenticated):
+        identity.authenticate_basic("stranger", "wrong")
+    assert world.slept == [0.1, 0.2]
+
+
+def test_guessing_side_by_side_gains_nothing() -> None:
+    waits, go = threading.Event(), threading.Event()
+
+    def sleep(_seconds: float) -> None:
+        waits.set()
+        go.wait(10)
+
+    slowing = Slowing(0, 2.0, sleep=sleep)
+    with slowing.attempt("nora"):
+        pass
+
+    def try_once() -> None:
+        with slowing.attempt("nora"):
+            pass
+
+    first = threading.Thread(target=try_once)
+    first.start()
+    assert waits.wait(10)
+    with pytest.raises(RateLimited) as caught, slowing.attempt("nora"):
+        pass
+    assert 0 < caught.value.retry_after <= 2.0
+    go.set()
+    first.join(10)

@@ -1,0 +1,107 @@
+"""The registry of queries: who sees and stops what."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from functools import partial
+
+from gateway.queries import Queries
+from gateway.request import Principal, Request
+
+NORA, CARL = Principal("nora"), Principal("carl")
+OLA = Principal("ola", roles=frozenset({"operator"}))
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def _request(query_id: str, principal: Principal = NORA) -> Request:
+    return Request("SELECT 'secret', 7 -- note", principal, NOW, query_id, endpoint="http")
+
+
+def test_everybody_sees_his_own_and_operators_everybodys() -> None:
+    queries = Queries()
+    queries.started(_request("a"))
+    queries.started(_request("b", CARL))
+    assert [one.query_id for one in queries.list(NORA)] == ["a"]
+    assert [one.query_id for one in queries.list(OLA)] == ["a", "b"]
+    assert queries.get("b", NORA) is None
+    assert queries.count == 2
+
+
+def test_an_operator_does_not_see_the_literals_of_others() -> None:
+    queries = Queries()
+    queries.started(_request("a"))
+    assert queries.list(NORA)[0].statement == "SELECT 'secret', 7 -- note"
+    assert queries.list(OLA)[0].statement == "SELECT ? , ?"
+
+
+def test_cancel_stops_ones_own_and_for_operators_any() -> None:
+    queries = Queries()
+    stopped: list[str] = []
+    for name in ("a", "b"):
+        queries.started(_request(name), partial(stopped.append, name))
+    assert not queries.cancel("a", CARL)
+    assert not queries.cancel("unknown", OLA)
+    assert queries.cancel("a", NORA) and queries.cancel("b", OLA)
+    assert stopped == ["a", "b"]
+    assert queries.is_cancelled("a")
+    assert [one.state for one in queries.list(NORA)] == ["cancelling", "cancelling"]
+
+
+def test_a_cancel_that_comes_early_is_not_lost() -> None:
+    queries = Queries()
+    queries.started(_request("a"))
+    assert queries.cancel("a", NORA)
+    stopped = threading.Event()
+    queries.attach("a", stopped.set)
+    assert stopped.is_set()
+    queries.attach("unknown", lambda: None)
+
+
+def test_what_ended_is_kept_for_a_while() -> None:
+    now = [0.0]
+    queries = Queries(lambda: now[0], kept=2)
+    for number in range(4):
+        queries.started(_request(f"q{number}"))
+        queries.progress(f"q{number}", number)
+    now[0] = 2.5
+    assert queries.list(NORA)[0].seconds == 2.5
+    for number in range(3):
+        queries.finished(f"q{number}", "failed" if number else "ok", "timeout")
+    queries.finished("q2")
+    queries.progress("q2", 99)
+    now[0] = 9.0
+    assert [one.query_id for one in queries.list(NORA, ended=True)] == ["q1", "q2", "q3"]
+    ended = queries.get("q2", NORA)
+    assert ended is not None
+    assert (ended.state, ended.code, ended.rows, ended.seconds) == ("failed", "timeout", 2, 2.5)
+    assert not queries.cancel("q2", NORA)
+
+
+def test_everything_stops_when_the_gateway_goes_down() -> None:
+    queries = Queries()
+    stopped: list[str] = []
+    queries.started(_request("a"), lambda: stopped.append("a"))
+    queries.started(_request("b"))
+    assert queries.cancel_all() == 2
+    assert stopped == ["a"]
+
+
+def test_many_threads_may_use_it() -> None:
+    queries = Queries(kept=50)
+
+    def work(name: int) -> None:
+        for number in range(100):
+            query_id = f"{name}-{number}"
+            queries.started(_request(query_id), lambda: None)
+            queries.cancel(query_id, NORA)
+            queries.list(OLA, ended=True)
+            queries.finished(query_id)
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(timeout=60)
+    assert queries.count == 0
+    assert len(queries.list(NORA, ended=True)) == 50
