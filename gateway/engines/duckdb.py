@@ -102,7 +102,8 @@ class DuckdbEngine:
 
     def _new(self, timezone: str) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(":memory:")
-        connection.execute(f"SET TimeZone = {_text(timezone)}")
+        # Cursors are sessions of their own: only a global setting reaches them.
+        connection.execute(f"SET GLOBAL TimeZone = {_text(timezone)}")
         connection.execute(f"SET threads = {self._settings.threads}")
         connection.execute(f"SET memory_limit = {_text(self._settings.memory)}")
         connection.execute(f"SET temp_directory = {_text(self._settings.spill)}")

@@ -1,0 +1,143 @@
+"""The merge engine: locked down, reset between queries, errors without values.
+
+Takes: small inputs. Gives: what a merge can and cannot do.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from gateway.engines.duckdb import DuckdbEngine, EngineSettings
+from gateway.errors import Cancelled, InternalError, SqluiceError, TypeMismatch
+
+SCHEMA = pa.schema([pa.field("x", pa.int64()), pa.field("s", pa.string())])
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[DuckdbEngine]:
+    """A small engine."""
+    made = DuckdbEngine(EngineSettings(memory="256MB", threads=2, spill=str(tmp_path)))
+    yield made
+    made.close()
+
+
+def _batches(*values: tuple[int, str]) -> Iterator[pa.RecordBatch]:
+    yield pa.RecordBatch.from_pylist([{"x": x, "s": s} for x, s in values], schema=SCHEMA)
+
+
+def test_load_gate_and_merge(engine: DuckdbEngine) -> None:
+    """Inputs become tables, a gate filters before the merge sees anything."""
+    session = engine.open("UTC")
+    session.load("a", SCHEMA, _batches((1, "one"), (2, "two")))
+    session.load_gated("b", "SELECT x FROM raw WHERE s <> 'x'", SCHEMA, _batches((1, "x"), (2, "y")))
+    found = pa.Table.from_batches(
+        list(session.stream('SELECT a.s FROM "a" JOIN "b" USING (x) WHERE x > $1', [0], {}))
+    )
+    session.close()
+    assert found.to_pylist() == [{"s": "two"}]
+
+
+def test_a_returned_database_is_empty(engine: DuckdbEngine) -> None:
+    """What one query made, the next one does not find."""
+    first = engine.open("UTC")
+    first.load("secret", SCHEMA, _batches((1, "one")))
+    first.close()
+    second = engine.open("UTC")
+    with pytest.raises(SqluiceError):
+        list(second.stream('SELECT * FROM "secret"', [], {}))
+    second.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM glob('/*')",
+        "COPY (SELECT 1) TO '/tmp/sqluice-copy'",
+        "ATTACH '/tmp/sqluice-attach.duckdb'",
+        "INSTALL httpfs",
+        "SET memory_limit = '100GB'",
+        "SET enable_external_access = true",
+    ],
+)
+def test_locked_down(engine: DuckdbEngine, sql: str) -> None:
+    """No files, no network, no settings, whatever text should ever arrive."""
+    session = engine.open("UTC")
+    with pytest.raises((SqluiceError, AttributeError)):
+        list(session.stream(sql, [], {}))
+    session.close()
+    assert not Path("/tmp/sqluice-copy").exists()
+    assert not Path("/tmp/sqluice-attach.duckdb").exists()
+
+
+def test_an_error_shows_no_value(engine: DuckdbEngine) -> None:
+    """DuckDB's text quotes the value; the caller's does not."""
+    session = engine.open("UTC")
+    session.load("a", SCHEMA, _batches((1, "SECRET-7")))
+    with pytest.raises(TypeMismatch) as caught:
+        list(session.stream('SELECT CAST(s AS INTEGER) FROM "a"', [], {}))
+    session.close()
+    assert "SECRET" not in caught.value.message + caught.value.remedy
+    assert "SECRET" in (caught.value.private or "")
+
+
+def test_an_error_of_an_input_survives(engine: DuckdbEngine) -> None:
+    """What an input raises comes out as itself, not as DuckDB's wording of it."""
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield from _batches((1, "one"))
+        raise InternalError("the input broke")
+
+    session = engine.open("UTC")
+    with pytest.raises(InternalError, match="the input broke"):
+        session.load("a", SCHEMA, broken())
+    session.close()
+
+
+def test_cancel_stops_a_merge(engine: DuckdbEngine) -> None:
+    """A merge that would run for minutes stops within a second."""
+    session = engine.open("UTC")
+    timer = threading.Timer(0.3, session.cancel)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        list(session.stream(
+            "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range",
+            [], {},
+        ))
+    timer.join()
+    session.close()
+    assert time.monotonic() - began < 3
+
+
+def test_describe(engine: DuckdbEngine) -> None:
+    """The binder's own types, with DuckDB's names in the metadata."""
+    shapes = {"a": (("n", "INTEGER"), ("d", "DECIMAL(12,2)"))}
+    schema = engine.describe('SELECT sum(n) AS s, avg(d) AS m, sum(d) AS t FROM "a"', shapes, (), "UTC")
+    assert [str(one.type) for one in schema] == ["decimal128(38, 0)", "double", "decimal128(38, 2)"]
+    assert [(one.metadata or {})[b"type"] for one in schema] == [b"HUGEINT", b"DOUBLE", b"DECIMAL(38,2)"]
+
+
+def test_describe_refuses_what_does_not_bind(engine: DuckdbEngine) -> None:
+    """A type error is the caller's own text, first line only."""
+    with pytest.raises(TypeMismatch) as caught:
+        engine.describe('SELECT n + DATE \'2020-01-01\' + n FROM "a"', {"a": (("n", "BOOLEAN"),)}, (), "UTC")
+    assert "\n" not in caught.value.message
+
+
+def test_time_zones_are_apart(engine: DuckdbEngine) -> None:
+    """Each zone has databases of its own, since the setting is locked."""
+    texts = []
+    for zone in ("UTC", "America/New_York", "UTC"):
+        session = engine.open(zone)
+        sql = "SELECT CAST(TIMESTAMPTZ '2013-01-01 00:00:00+00' AS VARCHAR) t"
+        texts += pa.Table.from_batches(list(session.stream(sql, [], {}))).column("t").to_pylist()
+        session.close()
+    assert texts == ["2013-01-01 00:00:00+00", "2012-12-31 19:00:00-05", "2013-01-01 00:00:00+00"]
