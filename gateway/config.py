@@ -7,6 +7,7 @@ secret, opens no socket and no database; an unknown key is an error with its lin
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from catalog.model import Place
 from gateway.errors import InvalidConfig
 
 FILE = "gateway.toml"
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_LAST_PORT = 65_535
 _REMEDY = "Correct gateway.toml; docs/configuration.md lists every key."
 
 
@@ -246,11 +249,28 @@ def _checked(
             problems.append(f"{place}: unknown; keys are {', '.join(hints)}")
         elif not _fits(value, hints[key]):
             problems.append(f"{place}: must be {_type_words(hints[key])}")
-        elif isinstance(value, int | float) and value < 0:
-            problems.append(f"{place}: must not be negative")
+        elif (wrong := _out_of_bounds(key, value)) is not None:
+            problems.append(f"{place}: {wrong}")
         else:
-            values[key] = float(value) if hints[key] is float else value  # type: ignore[arg-type]  # fits
+            values[key] = float(value) if isinstance(value, int) and hints[key] is float else value
+    if kind is Tls and bool(values.get("certificate")) != bool(values.get("key")):
+        at = Place(FILE, section, line_of(text, section, None))
+        problems.append(f"{at}: certificate and key come together")
     return values, problems
+
+
+def _out_of_bounds(key: str, value: object) -> str | None:
+    """What is wrong with a value of the right type."""
+    if key == "level" and str(value).upper() not in _LEVELS:
+        return f"must be one of {', '.join(_LEVELS)}"
+    if isinstance(value, int | float):
+        if not math.isfinite(value):
+            return "must be finite"
+        if value < 0:
+            return "must not be negative"
+        if key == "port" and value > _LAST_PORT:
+            return f"must be at most {_LAST_PORT}"
+    return None
 
 
 def _fits(value: object, hint: object) -> bool:

@@ -1,0 +1,1 @@
+"""Settings, secrets, publishing, contracts against live tables."""
