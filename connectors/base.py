@@ -229,6 +229,16 @@ def _split_at_commas(text: str) -> list[str]:
     return [*parts, text[start:].strip()]
 
 
+def decimals(precision: int, scale: int) -> frozenset[str]:
+    """The decimal types that hold every value of `DECIMAL(precision,scale)`."""
+    return frozenset(
+        f"DECIMAL({wide},{fine})"
+        for wide in range(1, 39)
+        for fine in range(scale, wide + 1)
+        if wide - fine >= precision - scale
+    )
+
+
 def arrow_schema(columns: Sequence[FragmentColumn]) -> pa.Schema:
     """The schema of a fragment's batches."""
     return pa.schema([pa.field(one.name, arrow_type(one.type)) for one in columns])

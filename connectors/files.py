@@ -1,8 +1,9 @@
 """Parquet, CSV and JSON files below one folder.
 
 Takes: `path`, `format` (parquet, csv, json), and optionally `types`, such as `code VARCHAR, day
-DATE`, where DuckDB would guess wrong: columns of CSV and JSON, partitions of Parquet. Gives: connections that can read below
-`path` and nowhere else; a physical name is a glob relative to it. Never follows a link out of it.
+DATE`, where DuckDB would guess wrong: columns of CSV and JSON, partitions of Parquet. Gives:
+connections that can read below `path` and nowhere else; a physical name is a glob relative to it.
+Never follows a link out of it.
 """
 
 from __future__ import annotations

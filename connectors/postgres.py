@@ -24,6 +24,7 @@ from connectors.base import (
     ConnectorUnavailable,
     Fragment,
     SourceColumn,
+    decimals,
     load_tables,
 )
 
@@ -172,17 +173,11 @@ def _is_here(host: str | None) -> bool:
 
 
 def _contract_types(base: str, kind: str, modifier: int) -> frozenset[str]:
-    if kind == "e":
-        return frozenset({"VARCHAR"})
     if base == "numeric":
         precision, scale = divmod(modifier - 4, 1 << 16) if modifier > 0 else (0, 0)
-        return frozenset(
-            f"DECIMAL({wide},{fine})"
-            for wide in range(1, 39)
-            for fine in range(scale, wide + 1)
-            if wide - fine >= precision - scale
-        )
-    return frozenset({TYPES[base]} if base in TYPES else ())
+        return decimals(precision, scale)
+    name = "VARCHAR" if kind == "e" else TYPES.get(base)
+    return frozenset({name} if name else ())
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
