@@ -17,7 +17,7 @@ from catalog.mesh import MeshError, load_mesh
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from gateway.errors import InvalidConfig, SourceUnavailable, SqluiceError
+from gateway.errors import InternalError, InvalidConfig, SourceUnavailable, SqluiceError
 from gateway.policies.compile import compile_policies
 from gateway.snapshot import Snapshot
 from gateway.state.engine import moment_text, writing
@@ -77,11 +77,11 @@ class Publisher:
             try:
                 snapshot = self._load()
             except SqluiceError as error:
-                if self.failure != error.message:
-                    log.error("the new revision is broken, the last good one stays",
-                              extra={"event": "reload_failed", "code": error.code})
-                self._failure = error
-                return False
+                return self._failed(error)
+            except Exception as error:
+                log.exception("a defect in reading the mesh")
+                defect = InternalError("The mesh could not be read.", private=repr(error))
+                return self._failed(defect)
             self._failure = None
             if snapshot.mesh.revision != self._snapshot.mesh.revision:
                 self._snapshot = snapshot
@@ -106,13 +106,22 @@ class Publisher:
 
         return close
 
+    def _failed(self, error: SqluiceError) -> bool:
+        if self.failure != error.message:
+            log.error(
+                "the new revision is broken, the last good one stays",
+                extra={"event": "reload_failed", "code": error.code},
+            )
+        self._failure = error
+        return False
+
     def _load(self) -> Snapshot:
         """Build and record. Files that change meanwhile are read again, so that what is recorded
         is what is served.
         """
         for _ in range(_TRIES):
             self._signature = before = signature_of(self._folder)
-            snapshot = self._build(self._folder)
+            snapshot = self._built()
             files = _contents(self._folder, before)
             if files is not None and signature_of(self._folder) == before:
                 self._record(snapshot, files)
@@ -121,6 +130,16 @@ class Publisher:
             "The files of the mesh change while they are read.",
             hint="Replace files at one stroke (write beside, then rename), then reload.",
         )
+
+    def _built(self) -> Snapshot:
+        try:
+            return self._build(self._folder)
+        except OSError as error:
+            raise InvalidConfig(
+                f"A file of the mesh cannot be read: {Path(error.filename or '').name}.",
+                hint="See that it exists and that the gateway's user may read it.",
+                private=str(error),
+            ) from error
 
     def _record(self, snapshot: Snapshot, files: Mapping[str, bytes]) -> None:
         now = moment_text(datetime.now(UTC))

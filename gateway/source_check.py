@@ -14,6 +14,8 @@ from catalog.model import Column, Mesh, Place, Product, Source, Table
 from connectors.base import Connection, ConnectorError, ConnectorUnavailable, SourceColumn
 from gateway.errors import SqluiceError
 
+_SHOWN_TYPES = 8
+
 OpenConnection = Callable[[Source], Connection]
 
 
@@ -114,7 +116,7 @@ def _differences(
         )
         return
     if column.type not in live.contract_types:
-        allowed = ", ".join(sorted(live.contract_types)) or "no type of a contract"
+        allowed = _few(sorted(live.contract_types)) or "no type of a contract"
         yield (
             "type_mismatch", f"the contract says {column.type}, the source has {live.type}.",
             f"The source's type maps to {allowed}.",
@@ -124,3 +126,8 @@ def _differences(
             "nullable", "the contract says required, the source allows NULL.",
             "Add NOT NULL at the source, or take `required` out of the contract.",
         )
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names: a text column of a loose source may stand for hundreds of decimals."""
+    return ", ".join(names[:_SHOWN_TYPES]) + (", ..." if len(names) > _SHOWN_TYPES else "")

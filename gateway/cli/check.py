@@ -1,0 +1,121 @@
+"""`sqluice check`: everything that is wrong with a mesh, in one go.
+
+Takes: a mesh folder. Gives: each problem with file, line, path and remedy; with `--live` also
+where contracts and sources differ. Never changes anything, never shows a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from catalog.mesh import MeshError, load_mesh
+from catalog.model import Mesh, Place, Source
+from connectors.base import Connection, load_connector
+from gateway.cli.output import (
+    EXIT_CODES,
+    PROBLEMS,
+    conf_option,
+    json_option,
+    print_json,
+    shows_errors,
+)
+from gateway.config import Config, load_config
+from gateway.errors import InvalidConfig
+from gateway.policies.compile import compile_policies
+from gateway.secrets import Secrets
+from gateway.source_check import OpenConnection, SourceProblem, check_sources
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    severity: str
+    code: str
+    file: str
+    line: int | None
+    path: str
+    message: str
+    remedy: str
+
+
+@click.command(epilog=f"Example: sqluice check --conf conf --live --json. {EXIT_CODES}")
+@conf_option
+@click.option("--live", is_flag=True, help="Also compare each contract with its live source.")
+@json_option
+@shows_errors
+def check(conf: str | None, live: bool, as_json: bool) -> None:
+    """Check the files of a mesh, and its sources with --live."""
+    config = load_config(Path(conf) if conf else None)
+    mesh, findings = _check_files(config.folder)
+    if live and mesh is not None:
+        findings += [_of_source(one) for one in check_sources(mesh, _opener(config, mesh))]
+    errors = [one for one in findings if one.severity == "error"]
+    if as_json:
+        shown = {"revision": mesh.revision if mesh else None, "live": live}
+        print_json({"ok": not errors, **shown, "problems": [asdict(one) for one in findings]})
+    else:
+        _print(mesh, findings, live)
+    if errors:
+        raise SystemExit(PROBLEMS)
+
+
+def _check_files(folder: Path) -> tuple[Mesh | None, list[Finding]]:
+    try:
+        mesh = load_mesh(folder)
+    except MeshError as error:
+        return None, [_of_file(one.place, one.message, one.remedy) for one in error.problems]
+    try:
+        compile_policies(mesh)
+    except InvalidConfig as error:
+        place = Place("governance")
+        return mesh, [_of_file(place, line, error.remedy) for line in error.message.splitlines()]
+    return mesh, []
+
+
+def _of_file(place: Place, message: str, remedy: str) -> Finding:
+    return Finding(
+        "error", "invalid_config", place.file, place.line, place.path, message, remedy
+    )
+
+
+def _of_source(problem: SourceProblem) -> Finding:
+    place = problem.place
+    return Finding(
+        severity="warning" if problem.is_warning else "error",
+        code=problem.code,
+        file=place.file,
+        line=place.line,
+        path=place.path,
+        message=problem.message,
+        remedy=problem.remedy,
+    )
+
+
+def _opener(config: Config, mesh: Mesh) -> OpenConnection:
+    secrets = Secrets(config.secrets, os.environ, [one.name for one in mesh.domains])
+
+    def open_source(source: Source) -> Connection:
+        return load_connector(source.kind).connect(secrets.settings(source, config.data))
+
+    return open_source
+
+
+def _print(mesh: Mesh | None, findings: list[Finding], live: bool) -> None:
+    for one in findings:
+        place = Place(one.file, one.path, one.line)
+        mark = "" if one.severity == "error" else "warning: "
+        click.echo(f"{place}: {mark}{one.message}\n    {one.remedy}", err=True)
+    errors = sum(one.severity == "error" for one in findings)
+    if errors:
+        click.echo(f"{errors} problems", err=True)
+    elif mesh is not None:
+        checked = "files and sources" if live else "files"
+        click.echo(
+            f"{checked} are fine: {len(mesh.domains)} domains, {len(mesh.products)} products, "
+            f"{len(mesh.policies)} policies, revision {mesh.revision[:12]}"
+        )

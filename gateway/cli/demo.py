@@ -1,0 +1,26 @@
+"""`sqluice demo`: the sample mesh, built, served and asked.
+
+Takes: a folder for its databases. Gives: questions and answers on the terminal. Never touches a
+database that it did not make, and leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gateway.cli.output import EXIT_CODES, shows_errors
+from gateway.demo.showcase import run
+
+
+@click.command(epilog=f"Example: sqluice demo. {EXIT_CODES}")
+@click.option(
+    "--data", type=click.Path(file_okay=False), metavar="DIR", default=".state/demo",
+    show_default=True, help="Where the sample's databases are built, once.",
+)
+@shows_errors
+def demo(data: str) -> None:
+    """Build the sample mesh and show one question answered for three people."""
+    sys.exit(run(Path(data).resolve()))
