@@ -8,6 +8,7 @@ failure is shown and the last good one stays (DESIGN 5, rule 12).
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ log = logging.getLogger("gateway.publish")
 
 WATCH_SECONDS = 0.5
 _TRIES = 3
-_SUFFIXES = frozenset({".yaml", ".yml", ".toml"})
+_SUFFIXES = (".yaml", ".yml", ".toml")
 
 Signature = Mapping[Path, tuple[int, int]]
 
@@ -160,14 +161,17 @@ class Publisher:
 def signature_of(folder: Path) -> Signature:
     """What tells that a file of the mesh changed: time of change and size, by path."""
     found: dict[Path, tuple[int, int]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix not in _SUFFIXES:
-            continue
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            continue
-        found[path] = (status.st_mtime_ns, status.st_size)
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for name in sorted(names):
+            if not name.endswith(_SUFFIXES):
+                continue
+            path = Path(here, name)
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            found[path] = (status.st_mtime_ns, status.st_size)
     return found
 
 

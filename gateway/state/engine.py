@@ -61,8 +61,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that reads one consistent state."""
-    with engine.connect() as connection, connection.begin():
-        yield connection
+    options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with engine.connect() as connection:
+        prepared = connection.execution_options(**options)
+        with prepared.begin():
+            yield prepared
 
 
 def migrate(engine: Engine) -> None:
