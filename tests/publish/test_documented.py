@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ KEYS = sorted(
     {
         key.name
         for section in fields(Config)
-        if hasattr(section.default, "__dataclass_fields__")
+        if is_dataclass(section.default)
         for key in fields(section.default)
     }
 )
