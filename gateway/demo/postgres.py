@@ -105,11 +105,12 @@ class Server:
 
     def start(self) -> None:
         """Make the server answer; nothing where it already does."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """Stop what `start` started; idempotent."""
-        raise NotImplementedError
+
+    def discard(self) -> None:
+        """Stop it and delete its folder with all data, wherever they lie; nothing if not ours."""
 
     def run(self, database: str, *statements: str) -> None:
         """Run statements as superuser, each on its own (CREATE DATABASE needs that)."""
@@ -157,12 +158,6 @@ class ForeignServer(Server):
         if password is None:
             user, password = self._user, self._password
         return f"{_address(user, password, self._place, database)}{self._query}"
-
-    def start(self) -> None:
-        """Nothing: it runs."""
-
-    def stop(self) -> None:
-        """Nothing: it is not ours."""
 
 
 class OwnServer(Server):
@@ -218,6 +213,13 @@ class OwnServer(Server):
             if adopted is not None and _ended_orphan(adopted, number):
                 break
         atexit.unregister(self.stop)
+
+    def discard(self) -> None:
+        """Stop it and delete its folder with all data, wherever they lie."""
+        self.stop()
+        for name in ("cluster", "programs"):
+            shutil.rmtree((self._folder / name).resolve(), ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _cluster(self) -> Path:
         """The data folder: below ours, or elsewhere (behind a link) where ours is shut off."""
