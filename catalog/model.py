@@ -185,7 +185,7 @@ class Grant:
     id: str
     domain: str
     product: str
-    subjects: Subjects
+    subjects: tuple[Subjects, ...]
     tables: frozenset[str] | None = None
     columns: frozenset[str] | None = None
     scope: str | None = None
@@ -234,14 +234,15 @@ class Policy:
 
     `effect` is deny, filter, mask, hide, aggregate, limit or require; `filter` holds the SQL of a
     filter, `mask` that of a mask, `settings` the rest. `domain` None: written by the governance
-    group, else by that domain. `unless` exempts subjects; `subjects` None: everybody.
+    group, else by that domain. `unless` exempts subjects; no `subjects`: everybody. Several
+    subjects: any of them.
     """
 
     id: str
     effect: str
     match: Match
     domain: str | None = None
-    subjects: Subjects | None = None
+    subjects: tuple[Subjects, ...] = ()
     purposes: frozenset[str] = frozenset()
     unless: tuple[Subjects, ...] = ()
     filter: str | None = None

@@ -6,14 +6,22 @@ Takes: a `ResolvedQuery`, a `Request` (principal, purpose, now) and a `PolicyInd
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 
 from sqlglot import exp
 
-from gateway.resolve import Address
+from catalog.model import Column, Grant, Mask, Policy, Product, Subjects, Taxonomy
+from gateway.constants import fold
+from gateway.errors import PurposeRequired, UnknownTable, UnsupportedSql
+from gateway.request import Principal, Request
+from gateway.resolve import Address, Directory, KnownProduct, ResolvedQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +111,467 @@ class Decision:
     valid_until: datetime | None = None
     limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCondition:
+    """A condition bound to a table's raw columns; subjects stand in it as placeholders.
+
+    A placeholder's name is `subject.region`, `request.now` ...; its meta `type` is the DuckDB
+    type that its values must have.
+    """
+
+    policy: str
+    expression: exp.Expression = field(compare=False)
+    sql: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledGrant:
+    """A grant as one table meets it."""
+
+    grant: Grant
+    condition: CompiledCondition | None
+    columns: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy:
+    """A policy as one table, or one of its columns, meets it."""
+
+    policy: Policy
+    condition: CompiledCondition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableEntry:
+    """Everything that may concern one table: found once, at load."""
+
+    address: Address
+    columns: tuple[Column, ...]
+    grants: tuple[CompiledGrant, ...]
+    policies: tuple[CompiledPolicy, ...]
+    masks: Mapping[str, tuple[CompiledPolicy, ...]]
+
+
+class PolicyIndex:
+    """All compiled policies of one revision, by table. Decisions are remembered, bounded."""
+
+    def __init__(
+        self, revision: str, tables: Mapping[Address, TableEntry],
+        products: tuple[Product, ...], taxonomy: Taxonomy, purposes: tuple[str, ...],
+    ) -> None:
+        self.revision = revision
+        self.tables = tables
+        self.products = products
+        self.rank = {kind: rank for rank, kind in enumerate(taxonomy.mask_order)}
+        self.purposes = purposes
+        self.decisions: OrderedDict[object, Decision] = OrderedDict()
+
+
+_KEPT_DECISIONS = 4096
+
+
+def directory(index: PolicyIndex, principal: Principal, now: datetime) -> Directory:
+    """What the principal may know: tables that some grant gives him now, for any purpose."""
+    found: dict[tuple[str, str], dict[int, list[str]]] = {}
+    pins: dict[tuple[str, str], set[int]] = {}
+    for address, entry in index.tables.items():
+        grants = _active(entry, principal, now)
+        if not grants or _denied(entry, principal, None):
+            continue
+        key = (address.domain, address.product)
+        found.setdefault(key, {}).setdefault(address.major, []).append(address.table)
+        pins.setdefault(key, set()).update(
+            one.grant.major for one in grants if one.grant.major is not None
+        )
+    known: dict[tuple[str, str], KnownProduct] = {}
+    for key, majors in found.items():
+        known[key[0].casefold(), key[1].casefold()] = _known(index, key, majors, pins[key])
+    return Directory(known)
+
+
+def _known(
+    index: PolicyIndex, key: tuple[str, str], majors: Mapping[int, list[str]], pins: set[int]
+) -> KnownProduct:
+    products = {one.major: one for one in index.products if (one.domain, one.name) == key}
+    active = [major for major in majors if products[major].status == "active"]
+    newest = max(active or majors)
+    preferred = newest if not pins else (next(iter(pins)) if len(pins) == 1 else None)
+    return KnownProduct(
+        domain=key[0], product=key[1],
+        tables={major: tuple(tables) for major, tables in majors.items()},
+        default_tables={
+            major: _default_table(products[major], tables) for major, tables in majors.items()
+        },
+        preferred=preferred,
+    )
+
+
+def _default_table(product: Product, tables: list[str]) -> str | None:
+    """The declared default, or the only table of the product, if the caller may know it."""
+    only = product.tables[0].name if len(product.tables) == 1 else None
+    name = product.default_table or only
+    return name if name in tables else None
+
+
+def authorize(resolved: ResolvedQuery, request: Request, index: PolicyIndex) -> Decision:
+    """The decision for a query; UnknownTable and PurposeRequired where it is no."""
+    return authorize_tables(
+        resolved.tables, request.principal, request.purpose, request.now, index
+    )
+
+
+def authorize_tables(
+    addresses: tuple[Address, ...], principal: Principal, purpose: str | None, now: datetime,
+    index: PolicyIndex,
+) -> Decision:
+    """The decision for some tables, remembered until the next grant starts or ends."""
+    key = (addresses, _identity(principal), purpose)
+    known = index.decisions.get(key)
+    if known is not None and known.valid_until is not None and now < known.valid_until:
+        return known
+    made = _decide(addresses, principal, purpose, now, index)
+    if made.valid_until is not None:
+        index.decisions[key] = made
+        while len(index.decisions) > _KEPT_DECISIONS:
+            index.decisions.popitem(last=False)
+    return made
+
+
+def visible(decision: Decision) -> Mapping[Address, tuple[tuple[str, str], ...]]:
+    """The visible columns of each table, for binding."""
+    return {
+        address: tuple((one.name, one.type) for one in table.columns)
+        for address, table in decision.tables.items()
+    }
+
+
+def _identity(principal: Principal) -> object:
+    return (
+        principal.user, principal.groups, principal.roles,
+        tuple(sorted((name, tuple(values)) for name, values in principal.attributes.items())),
+    )
+
+
+def _decide(
+    addresses: tuple[Address, ...], principal: Principal, purpose: str | None, now: datetime,
+    index: PolicyIndex,
+) -> Decision:
+    entries = []
+    for address in addresses:
+        entry = index.tables.get(address)
+        if entry is None or not _active(entry, principal, now):
+            raise unknown_table(address)
+        entries.append(entry)
+    chosen, was_default = _purpose(entries, principal, purpose, now, index)
+    tables: dict[Address, TableDecision] = {}
+    reasons: list[Reason] = []
+    limits: dict[str, int] = {}
+    subjects = _Subjects(principal, chosen, now)
+    for entry in entries:
+        if _denied(entry, principal, chosen):
+            raise unknown_table(entry.address)
+        tables[entry.address] = _table(entry, subjects, index, reasons)
+        _limits(entry, subjects, limits, reasons)
+    return Decision(
+        tables=tables, purpose=chosen, purpose_was_default=was_default, revision=index.revision,
+        fingerprint=_fingerprint(index.revision, chosen, tables, limits),
+        valid_until=None if subjects.used_now else _valid_until(entries, now),
+        limits=limits, reasons=tuple(reasons),
+    )
+
+
+def unknown_table(address: Address) -> UnknownTable:
+    """The error that reads the same for what is denied and for what does not exist."""
+    return UnknownTable(f"There is no table {address} that you may query.")
+
+
+def subject_matches(subjects: Subjects, principal: Principal) -> bool:
+    """Any of users, groups and roles (where any is named), and every attribute."""
+    named = subjects.users or subjects.groups or subjects.roles
+    someone = (
+        principal.user in subjects.users
+        or bool(principal.groups & subjects.groups)
+        or bool(principal.roles & subjects.roles)
+    )
+    if not (subjects.everyone or someone or (not named and subjects.attributes)):
+        return False
+    return all(
+        values & frozenset(principal.attributes.get(name, ()))
+        for name, values in subjects.attributes.items()
+    )
+
+
+def _any_matches(subjects: tuple[Subjects, ...], principal: Principal) -> bool:
+    return any(subject_matches(one, principal) for one in subjects)
+
+
+def _active(entry: TableEntry, principal: Principal, now: datetime) -> list[CompiledGrant]:
+    return [
+        one for one in entry.grants
+        if (one.grant.valid_from is None or one.grant.valid_from <= now)
+        and (one.grant.until is None or now < one.grant.until)
+        and _any_matches(one.grant.subjects, principal)
+    ]
+
+
+def _applies(policy: Policy, principal: Principal, purpose: str | None) -> bool:
+    concerned = not policy.subjects or _any_matches(policy.subjects, principal)
+    in_purpose = not policy.purposes or purpose in policy.purposes
+    return concerned and in_purpose and not _any_matches(policy.unless, principal)
+
+
+def _denied(entry: TableEntry, principal: Principal, purpose: str | None) -> bool:
+    return any(
+        one.policy.effect == "deny" and _applies(one.policy, principal, purpose)
+        for one in entry.policies
+    )
+
+
+def _purpose(
+    entries: list[TableEntry], principal: Principal, purpose: str | None, now: datetime,
+    index: PolicyIndex,
+) -> tuple[str | None, bool]:
+    """The statement's purpose and whether it is the only one possible (rule 9)."""
+    possible: set[str] | None = None
+    failing: TableEntry | None = None
+    needed = False
+    for entry in entries:
+        grants = _active(entry, principal, now)
+        required = any(
+            one.policy.effect == "require" and one.policy.settings.get("purpose")
+            and _applies(one.policy, principal, purpose) for one in entry.policies
+        )
+        free = any(not one.grant.purposes for one in grants)
+        allowed = (
+            set(index.purposes) if free
+            else {name for one in grants for name in one.grant.purposes}
+        )
+        if required or not free:
+            needed = True
+            possible = allowed if possible is None else possible & allowed
+        if purpose is not None and not free and purpose not in allowed:
+            failing = failing or entry
+    if purpose is not None and failing is None:
+        return purpose, False
+    if purpose is None and not needed:
+        return None, False
+    choices = sorted(possible or ())
+    if not choices:
+        raise unknown_table((failing or entries[0]).address)
+    if purpose is None and len(choices) == 1:
+        return choices[0], True
+    listed = ", ".join(choices)
+    raise PurposeRequired(
+        f"Say why you ask; your purposes here are: {listed}.",
+        hint=f"SET purpose = '{choices[0]}', the field `purpose` of an HTTP request, or the Flight "
+        "SQL header x-sqluice-purpose.",
+    )
+
+
+def _table(
+    entry: TableEntry, subjects: _Subjects, index: PolicyIndex, reasons: list[Reason]
+) -> TableDecision:
+    scopes = []
+    for one in _active(entry, subjects.principal, subjects.now):
+        if one.grant.purposes and subjects.purpose not in one.grant.purposes:
+            continue
+        condition = subjects.fill(one.condition) if one.condition else None
+        scopes.append(Scope(one.grant.id, condition, one.columns))
+        rows = "rows of its scope" if condition else "all rows"
+        reasons.append(Reason(str(entry.address), f"granted, {rows}", one.grant.id))
+    filters = []
+    for policy in entry.policies:
+        if policy.condition is None or policy.policy.effect != "filter":
+            continue
+        if _applies(policy.policy, subjects.principal, subjects.purpose):
+            filters.append(subjects.fill(policy.condition))
+            reasons.append(Reason(str(entry.address), "rows filtered", policy.policy.id))
+    _refuse_aggregates(entry, subjects)
+    covered = [
+        one for one in entry.columns
+        if any(scope.columns is None or one.name in scope.columns for scope in scopes)
+    ]
+    columns = []
+    for column in covered:
+        made = _column(entry, column, subjects, index, reasons)
+        if made is not None:
+            columns.append(made)
+    if not columns:
+        raise unknown_table(entry.address)
+    return TableDecision(entry.address, tuple(scopes), tuple(filters), tuple(columns))
+
+
+def _refuse_aggregates(entry: TableEntry, subjects: _Subjects) -> None:
+    """Aggregated tables are refused whole: fail closed (rule 12)."""
+    for one in entry.policies:
+        if one.policy.effect == "aggregate" and _applies(
+            one.policy, subjects.principal, subjects.purpose
+        ):
+            raise UnsupportedSql(
+                f"{entry.address} is offered in aggregated form only, which this version does not "
+                "serve."
+            )
+
+
+def _column(
+    entry: TableEntry, column: Column, subjects: _Subjects, index: PolicyIndex,
+    reasons: list[Reason],
+) -> ColumnDecision | None:
+    """The strictest of all matching masks (rule 3); None where the column is hidden."""
+    matching = [
+        one.policy for one in entry.masks.get(column.name, ())
+        if _applies(one.policy, subjects.principal, subjects.purpose)
+    ]
+    clear = ColumnDecision(column.name, column.type, column.type)
+    if not matching:
+        return clear
+    strictest = min(index.rank[_kind(one)] for one in matching)
+    winners = [one for one in matching if index.rank[_kind(one)] == strictest]
+    name = f"{entry.address}.{column.name}"
+    kind = _kind(winners[0])
+    reasons.append(Reason(name, "hidden" if kind == "hide" else f"masked: {kind}", winners[0].id))
+    if kind == "hide":
+        return None
+    if kind == "clear":
+        return clear
+    masks = {one.mask for one in winners}
+    if len(masks) > 1:
+        named = ", ".join(one.id for one in winners)
+        reasons.append(Reason(name, "masked: null, since masks of one rank differ", named))
+        return ColumnDecision(column.name, column.type, column.type, "null", winners[0].id)
+    mask = winners[0].mask
+    assert mask is not None
+    kept = column.masked_type or column.type
+    type_name = kept if kind in ("pseudonym", "partial") else column.type
+    return ColumnDecision(
+        column.name, column.type, type_name, kind, winners[0].id, mask_arguments(mask)
+    )
+
+
+def _kind(policy: Policy) -> str:
+    return "hide" if policy.effect == "hide" else (policy.mask.kind if policy.mask else "null")
+
+
+def mask_arguments(mask: Mask) -> Mapping[str, str]:
+    """A mask's arguments as text, by name."""
+    values = {
+        "value": mask.value, "join_group": mask.join_group, "unit": mask.unit, "size": mask.size,
+        "keep_first": str(mask.keep_first), "keep_last": str(mask.keep_last), "fill": mask.fill,
+    }
+    return MappingProxyType({name: one for name, one in values.items() if one is not None})
+
+
+def _limits(
+    entry: TableEntry, subjects: _Subjects, limits: dict[str, int], reasons: list[Reason]
+) -> None:
+    for one in entry.policies:
+        if one.policy.effect != "limit" or not _applies(
+            one.policy, subjects.principal, subjects.purpose
+        ):
+            continue
+        for name, value in one.policy.settings.items():
+            if name in ("rows", "bytes") and isinstance(value, int):
+                limits[name] = min(value, limits.get(name, value))
+                reasons.append(Reason(str(entry.address), f"{name} limited", one.policy.id))
+
+
+class _Subjects:
+    """Puts the subject's and the request's values into conditions, as typed literals."""
+
+    def __init__(self, principal: Principal, purpose: str | None, now: datetime) -> None:
+        self.principal = principal
+        self.purpose = purpose
+        self.now = now
+        self.used_now = False
+
+    def fill(self, condition: CompiledCondition) -> Condition:
+        """The condition with literals for its placeholders."""
+        holder = exp.Paren(this=condition.expression.copy())
+        for node in list(holder.find_all(exp.Placeholder)):
+            self._fill_one(node)
+        made = holder.this
+        return Condition(condition.policy, made, made.sql("duckdb"))
+
+    def _fill_one(self, node: exp.Placeholder) -> None:
+        parent = node.parent
+        type_name = str(node.meta["type"])
+        literals = [
+            one for one in (
+                fold(exp.Literal.string(value), type_name, (), "UTC")
+                if not type_name.startswith(_NUMBERS) else _number(value, type_name)
+                for value in self._values(node.name)
+            ) if one is not None
+        ]
+        if isinstance(parent, exp.In):
+            others = [one for one in parent.expressions if one is not node]
+            values = others + literals
+            if values:
+                parent.set("expressions", values)
+            else:
+                parent.replace(exp.false())
+        elif literals:
+            node.replace(literals[0])
+        else:
+            node.replace(exp.cast(exp.null(), type_name))
+
+    def _values(self, name: str) -> tuple[str, ...]:
+        kind, _, key = name.partition(".")
+        if kind == "request":
+            if key == "now":
+                self.used_now = True
+                return (self.now.isoformat(sep=" "),)
+            return (self.purpose,) if self.purpose is not None else ()
+        if key == "user":
+            return (self.principal.user,)
+        if key == "groups":
+            return tuple(sorted(self.principal.groups))
+        if key == "roles":
+            return tuple(sorted(self.principal.roles))
+        return tuple(self.principal.attributes.get(key, ()))
+
+
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "REAL", "DECIMAL")
+
+
+def _number(text: str, type_name: str) -> exp.Expression | None:
+    """A number written as text; None where it is none, since it can then match nothing."""
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    if not value.is_finite():
+        return None
+    literal = exp.Literal.number(format(abs(value), "f"))
+    return fold(exp.Neg(this=literal) if value < 0 else literal, type_name, (), "UTC")
+
+
+def _valid_until(entries: list[TableEntry], now: datetime) -> datetime:
+    moments = [
+        moment for entry in entries for one in entry.grants
+        for moment in (one.grant.valid_from, one.grant.until)
+        if moment is not None and moment > now
+    ]
+    return min(moments, default=now + timedelta(hours=1))
+
+
+def _fingerprint(
+    revision: str, purpose: str | None, tables: Mapping[Address, TableDecision],
+    limits: Mapping[str, int],
+) -> str:
+    content = [
+        revision, purpose, sorted(limits.items()),
+        [
+            (
+                str(address), address.major,
+                [(s.grant, s.condition.sql if s.condition else None,
+                  sorted(s.columns) if s.columns is not None else None) for s in one.scopes],
+                [(f.policy, f.sql) for f in one.filters],
+                [(c.name, c.type, c.kind, c.policy, sorted(c.arguments.items()))
+                 for c in one.columns],
+            )
+            for address, one in sorted(tables.items(), key=lambda pair: (str(pair[0]), pair[0].major))
+        ],
+    ]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()

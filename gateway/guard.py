@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from gateway.authorize import Condition, Decision
+from gateway.authorize import (
+    ColumnDecision,
+    Condition,
+    Decision,
+    Scope,
+    TableDecision,
+    unknown_table,
+)
+from gateway.bind import BoundQuery
+from gateway.errors import InternalError
+from gateway.masks import mask_expression
 from gateway.resolve import Address
 
 
@@ -82,3 +92,111 @@ class GuardedQuery:
         self.decision = decision
         self.outputs = outputs
         self.parameters = parameters
+
+
+def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
+    """Put each table reference behind its decision; raises UnknownTable where there is none."""
+    tree = bound.tree.copy()
+    prefix = _free_prefix(tree)
+    relations: dict[str, GuardedRelation] = {}
+    used = _used_columns(tree)
+    for number, table in enumerate(_mesh_tables(tree)):
+        address: Address = table.meta["address"]
+        decided = decision.tables.get(address)
+        if decided is None:
+            raise unknown_table(address)
+        name = f"{prefix}{number}"
+        relations[name] = _relation(name, decided, used[id(table)])
+        alias = table.args["alias"]
+        made = exp.Table(this=exp.to_identifier(name, quoted=True), alias=alias)
+        if table.args.get("joins"):
+            made.set("joins", table.args["joins"])
+        if table is tree:
+            raise InternalError("a table is no query")
+        table.replace(made)
+    return GuardedQuery(
+        _TOKEN, tree=tree, relations=relations, decision=decision, outputs=bound.outputs,
+        parameters=bound.parameters,
+    )
+
+
+def _mesh_tables(tree: exp.Expression) -> list[exp.Table]:
+    return [one for one in tree.find_all(exp.Table) if "address" in one.meta]
+
+
+def _free_prefix(tree: exp.Expression) -> str:
+    """A prefix that no name of the caller's begins with."""
+    names = {one.name.casefold() for one in tree.find_all(exp.Identifier)}
+    prefix = "guarded_"
+    while any(name.startswith((prefix, f"block_{prefix}")) for name in names):
+        prefix = f"_{prefix}"
+    return prefix
+
+
+def _used_columns(tree: exp.Expression) -> dict[int, set[str]]:
+    """The columns that each table reference is read for, anywhere below its query."""
+    used: dict[int, set[str]] = {}
+    for table in _mesh_tables(tree):
+        select = table.find_ancestor(exp.Select) or tree
+        alias = table.alias
+        used[id(table)] = {
+            column.name for column in select.find_all(exp.Column) if column.table == alias
+        }
+    return used
+
+
+def _relation(name: str, decided: TableDecision, used: set[str]) -> GuardedRelation:
+    wanted = [one for one in decided.columns if one.name in used]
+    if not wanted:
+        clear = [one for one in decided.columns if one.kind == "clear"]
+        wanted = [(clear or list(decided.columns))[0]]
+    filters = (*decided.filters, *_row_scope(decided.scopes))
+    columns = tuple(_guarded_column(one, decided.scopes) for one in wanted)
+    raw = {column.name for one in filters for column in one.expression.find_all(exp.Column)}
+    return GuardedRelation(
+        name=name, address=decided.address, columns=columns, filters=filters,
+        filter_raw=tuple((one, "") for one in sorted(raw)),
+        clear=not filters and all(one.clear for one in columns),
+    )
+
+
+def _row_scope(scopes: tuple[Scope, ...]) -> tuple[Condition, ...]:
+    """A row is visible iff some grant's scope is true."""
+    conditions = [one.condition for one in scopes]
+    found = [one for one in conditions if one is not None]
+    if len(found) != len(conditions):
+        return ()
+    if not found:
+        return (Condition("no grant", exp.false(), "FALSE"),)
+    policy = ", ".join(dict.fromkeys(one.policy for one in found))
+    either = exp.or_(*(one.expression.copy() for one in found), copy=False)
+    return (Condition(policy, either, either.sql("duckdb")),)
+
+
+def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedColumn:
+    value = mask_expression(one)
+    covering = [s for s in scopes if s.columns is None or one.name in s.columns]
+    cellwise = len(covering) != len(scopes) and all(s.condition is not None for s in covering)
+    policy = one.policy
+    if cellwise:
+        conditions = [s.condition.expression.copy() for s in covering if s.condition is not None]
+        value = exp.Case(ifs=[exp.If(this=exp.or_(*conditions, copy=False), true=value)])
+        policy = policy or ", ".join(s.grant for s in covering)
+    raw = dict.fromkeys(column.name for column in value.find_all(exp.Column))
+    return GuardedColumn(
+        name=one.name, type=one.type, expression=value, raw=tuple((name, "") for name in raw),
+        clear=one.kind == "clear" and not cellwise, policy=policy,
+    )
+
+
+def render(guarded: GuardedQuery) -> str:
+    """A guarded query as text, for golden tests and for people."""
+    parts = []
+    for one in guarded.relations.values():
+        columns = ", ".join(
+            f'{column.expression.sql("duckdb")} AS "{column.name}"' for column in one.columns
+        )
+        where = " AND ".join(f"({condition.sql}) IS TRUE" for condition in one.filters)
+        text = f"{one.name} AS (SELECT {columns} FROM {one.address}"
+        parts.append(text + (f" WHERE {where}" if where else "") + ")")
+    return "\n".join([*parts, guarded.tree.sql("duckdb")])
