@@ -216,11 +216,16 @@ class _StructureCheck:
         for one in order.expressions:
             if not isinstance(one, exp.Ordered) or one.args.get("with_fill"):
                 return "sort"
-            # Outputs are named again by alias after grouping, so both forms are looked up.
-            kind = family(self.checker.type_name(one.this) or "")
-            if kind not in self.abilities.sortable or self.checker.refusal(one.this):
+            kind = family(self._key_type(query, one.this) or "")
+            if kind not in self.abilities.sortable:
                 return "collation" if kind == "VARCHAR" else "sort"
         return None
+
+    def _key_type(self, query: exp.Expression, key: exp.Expression) -> str | None:
+        """The type of a sort key: an output by its name, or an expression the source can do."""
+        if isinstance(key, exp.Column) and not key.table:
+            return self.outputs.get(id(query), {}).get(key.name)
+        return None if self.checker.refusal(key) else self.checker.type_name(key)
 
     def _set_operation(self, query: exp.SetOperation) -> str | None:
         if not self.abilities.can_set_operation or query.args.get("by_name"):

@@ -255,7 +255,7 @@ select unnest([1, 2, 3]) u;
 select range from range(5);
 select carrier, {'n': count(*), 'd': max(distance)} s from operations.departures group by carrier;
 select s.n from (select {'n': flight_id} s from operations.departures where flight_id < 9);
-select list_transform([1, 2, 3], x -> x + 1) l;
+select list_transform([1, 2, 3], lambda x: x + 1) l;
 -- who: mara petra
 select * from loyalty.members where member_id < 100;
 -- who: mara petra
