@@ -157,7 +157,7 @@ def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def cast_exactly(array: pa.Array, target: pa.DataType) -> pa.Array:
     """The same values in another type of the same family; an ArrowException where one is lost."""
     if isinstance(array.type, pa.BaseExtensionType):
-        array = _without_extension(array)
+        array = _without_extension(array, target)
     source = array.type
     if source.equals(target):
         return array
@@ -205,12 +205,27 @@ def _is_bytes(one: pa.DataType) -> bool:
     return bool(found or types.is_fixed_size_binary(one))
 
 
-def _without_extension(array: pa.Array) -> pa.Array:
-    if array.type.extension_name == "arrow.uuid":
-        return pa.array([None if one is None else str(one) for one in array.to_pylist()])
-    if array.type.extension_name == "arrow.opaque" and not _is_text(array.type.storage_type):
-        raise pa.ArrowTypeError(f"{array.type.type_name} of the source has no type here")
+def _without_extension(array: pa.Array, target: pa.DataType) -> pa.Array:
+    kind = array.type
+    if kind.extension_name == "arrow.uuid":
+        texts = [None if one is None else str(one) for one in array.to_pylist()]
+        return pa.array(texts, pa.string())
+    if kind.extension_name == "arrow.opaque" and kind.type_name == "numeric":
+        return _from_numeric(array.storage, target)
+    if kind.extension_name == "arrow.opaque":
+        raise pa.ArrowTypeError(f"{kind.type_name} of the source has no type here")
     return array.storage
+
+
+def _from_numeric(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """PostgreSQL's numeric, which arrives as text; text of the user's does not come here."""
+    if pa.types.is_float64(target):
+        return pc.cast(array, target)
+    if pa.types.is_integer(target):
+        return _text_to_decimal(array, pa.decimal128(38, 0))
+    if pa.types.is_decimal(target):
+        return _text_to_decimal(array, target)
+    raise pa.ArrowTypeError(f"numeric is no {target}")
 
 
 def _cast_list(array: pa.ListArray, target: pa.ListType) -> pa.Array:

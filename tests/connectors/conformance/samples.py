@@ -1,0 +1,250 @@
+"""The rows of `rows.sql` in a source of each kind, and in DuckDB as the reference.
+
+Takes: folders and servers. Gives: a `Sample` for each kind and flavour. A flavour changes how
+PostgreSQL compares text by itself; what the gateway asks for must not notice.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+import duckdb
+import sqlglot
+from sqlglot import exp
+
+from connectors.base import (
+    Abilities,
+    Connection,
+    ConnectorError,
+    Fragment,
+    FragmentColumn,
+    load_abilities,
+    load_connector,
+)
+from gateway.demo.postgres import Server
+
+ROWS = Path(__file__).with_name("rows.sql")
+Row = tuple[object, ...]
+# The type of s, and how its database sorts and compares when nobody says otherwise.
+FLAVOURS: Mapping[str, tuple[str, str, str]] = {
+    "bytes": ("text", "", ""),
+    "linguistic": ("text", "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'", ""),
+    "varchar": ('varchar(20) COLLATE "en-x-icu"', "", ""),
+    "char": ("char(20)", "", ""),
+    "citext": ("citext", "", "CREATE EXTENSION citext"),
+    "no_case": (
+        "text COLLATE no_case",
+        "",
+        "CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', "
+        "deterministic = false)",
+    ),
+}
+_POSTGRES = {
+    "id": "integer", "b": "boolean", "n": "smallint", "i": "integer", "l": "bigint",
+    "m": "numeric(12,2)", "f": "double precision", "d": "date", "t": "timestamp",
+    "z": "timestamptz", "c": "time", "u": "uuid", "h": "numeric(38,0)",
+}  # fmt: skip
+_SQLITE = {
+    "id": "INTEGER", "b": "BOOLEAN", "n": "SMALLINT", "i": "INTEGER", "l": "BIGINT", "m": "TEXT",
+    "f": "DOUBLE", "s": "TEXT", "d": "DATE", "t": "TIMESTAMP", "z": "TIMESTAMP", "c": "TIME",
+    "u": "UUID", "h": "BIGINT",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One source with the rows, open, beside the same rows in DuckDB."""
+
+    kind: str
+    flavour: str
+    table: str
+    connection: Connection
+    reference: duckdb.DuckDBPyConnection
+
+    @property
+    def abilities(self) -> Abilities:
+        """What its kind declares."""
+        return load_abilities(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Rows, or that the statement failed."""
+
+    rows: tuple[Row, ...] | None
+    error: str = ""
+
+
+def reference() -> duckdb.DuckDBPyConnection:
+    """A DuckDB that holds the rows."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(ROWS.read_text(encoding="utf-8"))
+    return connection
+
+
+def in_duckdb(folder: Path) -> Sample:
+    """The rows in a DuckDB file."""
+    path, held = folder / "rows.duckdb", reference()
+    held.execute(f"ATTACH '{path}' AS other; CREATE TABLE other.probe AS FROM probe; DETACH other")
+    connection = load_connector("duckdb").connect({"path": str(path)})
+    return Sample("duckdb", "", "main.probe", connection, held)
+
+
+def in_files(folder: Path) -> Sample:
+    """The rows in Parquet files."""
+    held = reference()
+    (folder / "rows").mkdir()
+    for part in (0, 1):
+        # Parquet has no whole numbers of 128 bits.
+        rows = f"SELECT * REPLACE (h::DECIMAL(38, 0) AS h) FROM probe WHERE id % 2 = {part}"
+        held.execute(f"COPY ({rows}) TO '{folder}/rows/{part}.parquet'")
+    connection = load_connector("files").connect({"path": str(folder), "format": "parquet"})
+    return Sample("files", "", "rows/*.parquet", connection, held)
+
+
+def in_sqlite(folder: Path) -> Sample:
+    """The rows in a SQLite file; it has no NaN and no whole number beyond 64 bits."""
+    path, held = folder / "rows.sqlite", reference()
+    held.execute("UPDATE probe SET f = NULL WHERE isnan(f)")
+    held.execute("UPDATE probe SET h = NULL WHERE abs(h) > 9223372036854775807")
+    rows = held.execute(f"SELECT {', '.join(map(_sqlite_value, _SQLITE))} FROM probe").fetchall()
+    with closing(sqlite3.connect(path)) as database:
+        shown = ", ".join(f"{name} {kind}" for name, kind in _SQLITE.items())
+        database.execute(f"CREATE TABLE probe ({shown})")
+        marks = ", ".join("?" * len(_SQLITE))
+        database.executemany(f"INSERT INTO probe VALUES ({marks})", rows)
+        database.commit()
+    connection = load_connector("sqlite").connect({"path": str(path)})
+    return Sample("sqlite", "", "probe", connection, held)
+
+
+def _sqlite_value(name: str) -> str:
+    if name == "z":
+        return "strftime(z, '%Y-%m-%d %H:%M:%S.%f') || 'Z'"
+    return f"{name}::VARCHAR" if name in "mdtcu" else name
+
+
+def in_postgres(server: Server, flavour: str) -> Sample:
+    """The rows in a database of one flavour; raises what the server cannot do."""
+    kind, options, first = FLAVOURS[flavour]
+    database = f"rows_{flavour}"
+    server.run("postgres", f"CREATE DATABASE {database} TEMPLATE template0 {options}")
+    if first:
+        server.run(database, first)
+    held = reference()
+    if flavour == "char":
+        held.execute("UPDATE probe SET s = rtrim(s, ' ')")
+    types = _POSTGRES | {"s": kind}
+    names = [row[0] for row in held.execute("DESCRIBE probe").fetchall()]
+    shown = ", ".join(f"{name} {types[name]}" for name in names)
+    rows = held.execute("SELECT COLUMNS(*)::VARCHAR FROM probe").fetchall()
+    values = ", ".join(
+        "("
+        + ", ".join(_literal(value, types[name]) for value, name in zip(row, names, strict=True))
+        + ")"
+        for row in rows
+    )
+    server.run(database, f"CREATE TABLE probe ({shown})", f"INSERT INTO probe VALUES {values}")
+    connection = load_connector("postgres").connect({"url": server.url(database)})
+    return Sample("postgres", flavour, "public.probe", connection, held)
+
+
+def _literal(value: str | None, kind: str) -> str:
+    if value is None:
+        return "NULL"
+    return "'" + value.replace("'", "''") + "'::" + kind.split(" COLLATE", maxsplit=1)[0]
+
+
+def expected(sample: Sample, sql: str) -> Outcome:
+    """What DuckDB gives."""
+    try:
+        table = sample.reference.sql(sql).to_arrow_table()
+        return Outcome(tuple(zip(*(one.to_pylist() for one in table.columns), strict=True)))
+    except duckdb.Error as error:
+        return Outcome(None, str(error))
+
+
+def found(sample: Sample, sql: str) -> Outcome:
+    """What the source gives for the same statement in its own dialect."""
+    described = sample.reference.execute(f"DESCRIBE {sql}").fetchall()
+    columns = tuple(FragmentColumn(f"c{place}", row[1]) for place, row in enumerate(described))
+    fragment = Fragment(rendered(sql, sample.kind, sample.table), columns, (sample.table,))
+    rows: list[Row] = []
+    try:
+        for batch in sample.connection.stream(fragment):
+            rows += zip(*(one.to_pylist() for one in batch.columns), strict=True)
+    except ConnectorError as error:
+        return Outcome(None, str(error))
+    return Outcome(tuple(rows))
+
+
+@cache
+def rendered(sql: str, kind: str, table: str) -> str:
+    """A statement over `probe` as the planner sends it: text by bytes, names quoted."""
+    abilities = load_abilities(kind)
+
+    def place(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Table) and node.name == "probe":
+            return _physical(node, table, abilities)
+        if isinstance(node, exp.Column) and node.name in ("s", "s2"):
+            return _by_bytes(node, abilities)
+        return node
+
+    return sqlglot.parse_one(sql, read="duckdb").transform(place).sql(abilities.dialect)
+
+
+def _physical(node: exp.Table, table: str, abilities: Abilities) -> exp.Table:
+    parts = table.split(".") if abilities.qualified_names else [table]
+    names = [exp.to_identifier(part, quoted=True) for part in reversed(parts)]
+    made = exp.Table(**dict(zip(("this", "db"), names, strict=False)))
+    made.set("alias", exp.TableAlias(this=exp.to_identifier(node.alias or "probe")))
+    return made
+
+
+def _by_bytes(node: exp.Column, abilities: Abilities) -> exp.Expression:
+    made: exp.Expression = node.copy()
+    if abilities.text_cast:
+        made = exp.cast(made, abilities.text_cast)
+    if abilities.text_collation:
+        collation = exp.Var(this=abilities.text_collation)
+        # In brackets: PostgreSQL's BETWEEN and POSITION take no COLLATE without.
+        made = exp.Paren(this=exp.Collate(this=made, expression=collation))
+    return made
+
+
+def same(one: Outcome, other: Outcome, approximate: bool = False, ordered: bool = False) -> bool:
+    """Whether two outcomes are one answer; two failures are."""
+    if one.rows is None or other.rows is None:
+        return one.rows is other.rows
+    first, second = (_sorted(each.rows or (), ordered) for each in (one, other))
+    return len(first) == len(second) and all(
+        len(a) == len(b) and all(_equal(x, y, approximate) for x, y in zip(a, b, strict=True))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _sorted(rows: Sequence[Row], ordered: bool) -> list[Row]:
+    plain = [tuple(map(_plain, row)) for row in rows]
+    return plain if ordered else sorted(plain, key=lambda row: [repr(value) for value in row])
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return "nan" if math.isnan(value) else value + 0.0  # -0.0 is 0.0
+    if isinstance(value, Decimal):
+        return value.normalize() + 0
+    return value
+
+
+def _equal(one: object, other: object, approximate: bool) -> bool:
+    if approximate and isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return type(one) is type(other) and one == other

@@ -1,0 +1,140 @@
+"""Declared is what means the same as in DuckDB: no more, and no less without a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import adbc_driver_manager
+import pytest
+import yaml
+
+from connectors.base import load_abilities
+from gateway.demo.postgres import Server
+from tests.connectors.conformance.probes import Probe, all_probes
+from tests.connectors.conformance.samples import (
+    FLAVOURS,
+    Sample,
+    expected,
+    found,
+    in_postgres,
+    same,
+)
+
+PROBES = {one.name: one for one in all_probes()}
+REASONS: Mapping[str, Mapping[str, str]] = yaml.safe_load(
+    Path(__file__).with_name("reasons.yaml").read_text(encoding="utf-8")
+)
+KINDS = ("postgres", "sqlite")
+Verdict = Callable[[Sample, Probe], str | None]
+
+
+def difference(sample: Sample, probe: Probe) -> str | None:
+    """The first statement whose answer differs; None where all agree."""
+    for sql in probe.statements:
+        for one in _by_row(sample, sql):
+            wanted, got = expected(sample, one), found(sample, one)
+            if not same(wanted, got, probe.approximate, probe.ordered):
+                return f"{one}\nDuckDB: {wanted}\n{sample.kind} {sample.flavour}: {got}"
+    return None
+
+
+def _by_row(sample: Sample, sql: str) -> Iterator[str]:
+    """A statement that fails in DuckDB is asked for each row alone: one error hides the others."""
+    plain = sql.startswith("SELECT id, ") and " WHERE " not in sql
+    if plain and expected(sample, sql).rows is None:
+        yield from (f"{sql} WHERE id = {number}" for number in range(1, 37))
+    else:
+        yield sql
+
+
+def reason(kind: str, name: str) -> str | None:
+    """Why a kind leaves something out."""
+    return next((text for key, text in REASONS[kind].items() if name.startswith(key)), None)
+
+
+def check(sample: Sample, probe: Probe) -> None:
+    """Fail where more is declared than holds, or less without a reason."""
+    declared = probe.declared(sample.abilities)
+    if not declared and reason(sample.kind, probe.name):
+        return
+    differs = difference(sample, probe)
+    if declared:
+        assert differs is None, f"{sample.kind} declares {probe.name}:\n{differs}"
+    else:
+        assert differs is not None, f"{sample.kind} could declare {probe.name}"
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_embedded_sources(embedded: Sample, name: str) -> None:
+    """DuckDB and files can everything; SQLite what it declares."""
+    probe = PROBES[name]
+    if embedded.abilities.is_reference:
+        assert difference(embedded, probe) is None
+    else:
+        check(embedded, probe)
+
+
+@pytest.fixture(scope="session", params=FLAVOURS)
+def flavour(request: pytest.FixtureRequest, server: Server) -> Iterator[Sample]:
+    """The rows in PostgreSQL, text in every flavour that the server has."""
+    try:
+        sample = in_postgres(server, str(request.param))
+    except adbc_driver_manager.Error as error:
+        pytest.skip(f"this server has no {request.param}: {error}")
+    yield sample
+    sample.connection.close()
+    sample.reference.close()
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_postgres(flavour: Sample, name: str) -> None:
+    """What is declared holds whatever the collation; what is not declared has a reason."""
+    probe = PROBES[name]
+    if flavour.flavour == "bytes" or probe.type == "VARCHAR" or not probe.type:
+        check(flavour, probe)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_declared_ability_has_a_probe(kind: str) -> None:
+    """Nothing is declared that no probe looks at."""
+    abilities = load_abilities(kind)
+    declared = {f"{group}.{name}" for group in ("comparable", "sortable", "groupable", "casts")
+                for name in getattr(abilities, group)}  # fmt: skip
+    for group in ("functions", "aggregates"):
+        for key, types in getattr(abilities, group).items():
+            assert types, f"{group}.{key} must say for which types"
+            declared |= {f"{group}.{key}.{name}" for name in types}
+    assert declared <= set(PROBES)
+    switches = {name for name in abilities.__slots__ if name.startswith("can_")}
+    assert switches <= set(PROBES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_reason_is_needed(kind: str) -> None:
+    """A reason for what is declared, or for nothing, is stale."""
+    abilities = load_abilities(kind)
+    for key in REASONS[kind]:
+        probes = [one for one in PROBES.values() if one.name.startswith(key)]
+        assert probes, key
+        assert any(not one.declared(abilities) for one in probes), key
+
+
+CONTROLS = {
+    "linguistic": "SELECT id FROM probe WHERE {s} > 'Z'",
+    "varchar": "SELECT id FROM probe WHERE {s} > 'Z'",
+    "char": "SELECT id FROM probe WHERE {s} = 'a  '",
+    # Its operators are not on the search path, its order of sorting is always with it.
+    "citext": "SELECT count(DISTINCT {s}) FROM probe",
+    "no_case": "SELECT a.id, b.id FROM probe AS a JOIN probe AS b ON a.{s} = b.{s}",
+}
+
+
+@pytest.mark.parametrize("flavour", CONTROLS, indirect=True)
+def test_the_flavours_bite(flavour: Sample) -> None:
+    """The control: without the cast and the collation PostgreSQL answers otherwise."""
+    control = CONTROLS[flavour.flavour]
+    wanted = expected(flavour, control.format(s="s"))
+    assert same(wanted, found(flavour, control.format(s="s")))
+    # The rendering knows the column by its small letter only.
+    assert not same(wanted, found(flavour, control.format(s="S")))
