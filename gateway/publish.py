@@ -12,12 +12,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 
-from catalog.mesh import MeshError, load_mesh
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from catalog.mesh import MeshError, load_mesh
+from catalog.model import Mesh
 from gateway.errors import InternalError, InvalidConfig, SourceUnavailable, SqluiceError
 from gateway.policies.compile import compile_policies
 from gateway.snapshot import Snapshot
@@ -42,7 +44,21 @@ def build_snapshot(folder: Path) -> Snapshot:
             "\n".join(str(one) for one in error.problems),
             hint="Correct the files named and run `sqluice check`.",
         ) from error
+    unknown = unknown_kinds(mesh)
+    if unknown:
+        raise InvalidConfig("\n".join(unknown), hint="Correct it, or install the connector.")
     return Snapshot(mesh, compile_policies(mesh))
+
+
+def unknown_kinds(mesh: Mesh) -> tuple[str, ...]:
+    """One line for each source whose connector is not installed."""
+    known = {one.name for one in entry_points(group="sqluice.connectors")}
+    names = ", ".join(sorted(known))
+    return tuple(
+        f"{one.place}: there is no connector {one.kind!r}; there are {names}"
+        for one in mesh.sources.values()
+        if one.kind not in known
+    )
 
 
 class Publisher:

@@ -15,6 +15,8 @@ from connectors.base import Connection, ConnectorError, ConnectorUnavailable, So
 from gateway.errors import SqluiceError
 
 _SHOWN_TYPES = 8
+# Files have no NOT NULL to add: a warning that nobody can heed is noise.
+_NEVER_SAY_NOT_NULL = frozenset({"files"})
 
 OpenConnection = Callable[[Source], Connection]
 
@@ -67,7 +69,7 @@ def _check_source(
     try:
         for product in products:
             for table in product.tables:
-                yield from _check_table(connection, product, table)
+                yield from _check_table(connection, source.kind, product, table)
     except ConnectorError as error:
         yield _unusable(place, source, error)
     finally:
@@ -85,7 +87,7 @@ def _unusable(place: Place, source: Source, error: ConnectorError) -> SourceProb
 
 
 def _check_table(
-    connection: Connection, product: Product, table: Table
+    connection: Connection, kind: str, product: Product, table: Table
 ) -> Iterator[SourceProblem]:
     place = table.place or product.place or Place(f"domains/{product.domain}")
     live = connection.columns(table.physical_name)
@@ -104,6 +106,19 @@ def _check_table(
         for code, message, remedy in _differences(column, found):
             text = f"{name}.{column.name}: {message}"
             yield SourceProblem(at, product.source, code, text, remedy)
+    if kind in _NEVER_SAY_NOT_NULL:
+        return
+    loose = [
+        one.name
+        for one in table.columns
+        if one.required and one.physical_name in by_name and by_name[one.physical_name].nullable
+    ]
+    if loose:
+        yield SourceProblem(
+            place, product.source, "nullable",
+            f"{name}: the contract says required, the source allows NULL: {', '.join(loose)}.",
+            "Add NOT NULL at the source, or take `required` out of the contract.",
+        )
 
 
 def _differences(
@@ -114,17 +129,11 @@ def _differences(
             "missing_column", f"the source has no column {column.physical_name!r}.",
             "Correct physicalName, or take the column out of the contract (a breaking change).",
         )
-        return
-    if column.type not in live.contract_types:
+    elif column.type not in live.contract_types:
         allowed = _few(sorted(live.contract_types)) or "no type of a contract"
         yield (
             "type_mismatch", f"the contract says {column.type}, the source has {live.type}.",
             f"The source's type maps to {allowed}.",
-        )
-    if column.required and live.nullable:
-        yield (
-            "nullable", "the contract says required, the source allows NULL.",
-            "Add NOT NULL at the source, or take `required` out of the contract.",
         )
 
 

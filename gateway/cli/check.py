@@ -7,6 +7,7 @@ where contracts and sources differ. Never changes anything, never shows a secret
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,8 +27,11 @@ from gateway.cli.output import (
 from gateway.config import Config, load_config
 from gateway.errors import InvalidConfig
 from gateway.policies.compile import compile_policies
+from gateway.publish import unknown_kinds
 from gateway.secrets import Secrets
 from gateway.source_check import OpenConnection, SourceProblem, check_sources
+
+_PLACE = re.compile(r"(?P<file>[^:\s]+):(?P<line>\d+)(?: (?P<path>\S+))?: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,22 @@ def _check_files(folder: Path) -> tuple[Mesh | None, list[Finding]]:
         mesh = load_mesh(folder)
     except MeshError as error:
         return None, [_of_file(one.place, one.message, one.remedy) for one in error.problems]
+    remedy = "Correct it, or install the connector."
+    findings = [_of_line(one, remedy) for one in unknown_kinds(mesh)]
     try:
         compile_policies(mesh)
     except InvalidConfig as error:
-        place = Place("governance")
-        return mesh, [_of_file(place, line, error.remedy) for line in error.message.splitlines()]
-    return mesh, []
+        findings += [_of_line(line, error.remedy) for line in error.message.splitlines()]
+    return (None if findings else mesh), findings
+
+
+def _of_line(line: str, remedy: str) -> Finding:
+    """A problem that comes as one line of text, its place before the first colon and space."""
+    match = _PLACE.match(line)
+    if match is None:
+        return _of_file(Place("."), line, remedy)
+    place = Place(match["file"], match["path"] or "", int(match["line"]))
+    return _of_file(place, line[match.end() :], remedy)
 
 
 def _of_file(place: Place, message: str, remedy: str) -> Finding:

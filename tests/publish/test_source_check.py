@@ -59,8 +59,8 @@ def test_each_difference_is_named(column: Column, code: str, words: str, databas
     (problem,) = check_sources(_mesh(database, column), _open)
     assert problem.code == code
     assert words in problem.message and problem.remedy
-    assert f"fleet.aircraft.planes.{column.name}" in problem.message
-    assert str(problem).startswith(f"{PLACE.file}:12 schema[0].{column.name}: ")
+    assert problem.message.startswith("fleet.aircraft.planes") and column.name in problem.message
+    assert str(problem).startswith(f"{PLACE.file}:12 schema[0]")
     assert problem.is_warning == (code == "nullable")
 
 
