@@ -39,7 +39,8 @@ from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
 from gateway.metadata import VisibleTable, visible_tables
-from gateway.parse import ParsedStatement, check_patterns, parse
+from gateway.allowed import check_patterns
+from gateway.parse import ParsedStatement, parse
 from gateway.plan import plan
 from gateway.pools import Pools
 from gateway.pseudonyms import KeyOf
