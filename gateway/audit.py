@@ -118,6 +118,7 @@ class Audit:
     def __init__(
         self, engine: Engine, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
+        """Write to a state; the chain begins with the first record."""
         self._engine = engine
         self._clock = clock
         self._lock = threading.Lock()

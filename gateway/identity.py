@@ -70,6 +70,7 @@ class Identity:
         clock: Callable[[], float] = time.time,
         slowing: Slowing | None = None,
     ) -> None:
+        """Sign in against the mesh that is in force at that moment."""
         self._mesh = mesh
         self._engine = engine
         self._settings = settings

@@ -41,6 +41,7 @@ class Limiter:
     def __init__(
         self, settings: LimitSettings, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """Begin with nothing running."""
         self._concurrency = settings.concurrency
         self._rate = settings.requests_per_second
         self._clock = clock

@@ -70,6 +70,7 @@ class Publisher:
     def __init__(
         self, folder: Path, engine: Engine, build: Callable[[Path], Snapshot] = build_snapshot
     ) -> None:
+        """Load the folder; raises where it is broken."""
         self._folder = folder
         self._engine = engine
         self._build = build

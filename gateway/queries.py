@@ -52,6 +52,7 @@ class Queries:
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, kept: int = _FINISHED_KEPT
     ) -> None:
+        """Begin with nothing running."""
         self._clock = clock
         self._lock = Lock()
         self._running: dict[str, _Entry] = {}

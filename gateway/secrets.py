@@ -24,6 +24,7 @@ class Secrets:
     def __init__(
         self, folder: Path, environment: Mapping[str, str], domains: Iterable[str] = ()
     ) -> None:
+        """Look below a folder and in an environment."""
         self._folder = folder
         self._environment = environment
         self._domains = frozenset(domains)

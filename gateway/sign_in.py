@@ -50,6 +50,7 @@ class Slowing:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Begin with no failures."""
         self._free = free
         self._longest = longest
         self._clock = clock
