@@ -1,0 +1,54 @@
+# Everything a newcomer types. Installs only into .venv, builds only below .state.
+
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PINS := pyproject.toml client/pyproject.toml constraints.txt
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test test-long lint clean
+
+help: ## What there is to type
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+demo: .venv/.demo ## Build the sample mesh, ask it as three people, stop everything again
+	@$(BIN)/sqluice demo
+
+serve: .venv/.demo ## Keep the gateway of the sample mesh up until Ctrl-C
+	@$(BIN)/sqluice serve --conf conf --watch
+
+test: .venv/.test ## All tests but the long ones, with the wall time of each folder
+	@$(PYTEST)
+
+test-long: .venv/.test ## The long tests: leaks, wheels, load
+	@$(PYTEST) -m long
+
+lint: .venv/.test ## Style, types, import rules and the figures of the house style
+	@failed=0; \
+	$(BIN)/ruff check . || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	$(BIN)/lint-imports || failed=1; \
+	$(BIN)/python -m tests.style.count || failed=1; \
+	exit $$failed
+
+clean: ## Remove what demo, test and lint made, except .venv
+	rm -rf .state build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# The stamps say which tools .venv holds; the one of the tests includes the one of the demo.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sqluice needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv .venv
+
+.venv/.demo: $(PINS) | $(BIN)/python
+	@start=$$(date +%s) && echo "Installing into .venv ..." && \
+	$(INSTALL) --editable client --editable '.[demo]' && \
+	echo "Installed in $$(( $$(date +%s) - start )) s." && touch $@
+
+.venv/.test: $(PINS) | $(BIN)/python
+	@start=$$(date +%s) && echo "Installing into .venv, with the tools of the tests ..." && \
+	$(INSTALL) --editable client --editable '.[demo,fast,test]' && \
+	echo "Installed in $$(( $$(date +%s) - start )) s." && touch .venv/.demo $@

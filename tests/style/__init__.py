@@ -1,0 +1,1 @@
+"""The figures of the house style, counted over the tree."""
