@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import decimal
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from typing import ClassVar
@@ -26,6 +27,7 @@ from connectors.base import (
 )
 
 BATCH_ROWS = 65_536
+INSIST_TIMES, INSIST_SECONDS = 100, 0.1
 _WIDE = 76  # digits of the widest decimal that Arrow has: room to check in
 
 
@@ -67,12 +69,28 @@ class StreamingConnection(ABC):
 
     def cancel(self) -> None:
         """Stop what runs now, from another thread; nothing where nothing runs."""
+        with self._lock:
+            run = self._run
+        if run is not None:
+            run.cancelled = True
+            self._stop(run)
+            threading.Thread(target=self._insist, args=(run,), daemon=True).start()
+
+    def _insist(self, run: _Run) -> None:
+        """An interrupt that came just before the source began is lost: send it again."""
+        for _ in range(INSIST_TIMES):
+            time.sleep(INSIST_SECONDS)
+            if not self._stop(run):
+                return
+
+    def _stop(self, run: _Run) -> bool:
         # The lock is held so that the interrupt cannot hit a later statement.
         with self._lock:
-            if self._run is not None:
-                self._run.cancelled = True
-                with contextlib.suppress(*self.errors):
-                    self._interrupt()
+            if self._run is not run:
+                return False
+            with contextlib.suppress(*self.errors):
+                self._interrupt()
+            return True
 
     def _stream(self, run: _Run, fragment: Fragment) -> Iterator[pa.RecordBatch]:
         try:
@@ -86,7 +104,9 @@ class StreamingConnection(ABC):
                         yield whole.slice(start, BATCH_ROWS)
                         run.check()
         except (*self.errors, pa.ArrowException) as error:
-            raise self._translated(run, error) from error
+            if run.cancelled:
+                raise ConnectorCancelled("the statement was cancelled") from error
+            raise self._told(error) from error
         finally:
             with self._lock:
                 if self._run is run:
@@ -94,9 +114,15 @@ class StreamingConnection(ABC):
             if run.cancelled:
                 self._recover()
 
-    def _translated(self, run: _Run, error: Exception) -> ConnectorError:
-        if run.cancelled:
-            return ConnectorCancelled("the statement was cancelled")
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Make the driver's errors the connectors', around statements that are no fragments."""
+        try:
+            yield
+        except (*self.errors, pa.ArrowException) as error:
+            raise self._told(error) from error
+
+    def _told(self, error: Exception) -> ConnectorError:
         self._recover()
         kind = ConnectorUnavailable if self._broken else ConnectorError
         return kind(str(error).strip())

@@ -196,7 +196,7 @@ def _built_type(name: str, inside: str, shown: str) -> pa.DataType:
             return pa.decimal128(int(parts[0]), int(parts[1]) if len(parts) > 1 else 0)
         case "VARCHAR":
             return pa.string()
-        case "MAP" if len(parts) == 2:  # noqa: PLR2004
+        case "MAP" if len(parts) == 2:
             return pa.map_(arrow_type(parts[0]), arrow_type(parts[1]))
         case "STRUCT":
             return pa.struct([_struct_field(part) for part in parts])
@@ -213,8 +213,8 @@ def _struct_field(text: str) -> pa.Field:
 
 
 def _enum_index(values: int) -> pa.DataType:
-    narrow = pa.uint8() if values <= 0xFF else pa.uint16()  # noqa: PLR2004
-    return narrow if values <= 0xFFFF else pa.uint32()  # noqa: PLR2004
+    narrow = pa.uint8() if values <= 0xFF else pa.uint16()
+    return narrow if values <= 0xFFFF else pa.uint32()
 
 
 def _split_at_commas(text: str) -> list[str]:

@@ -1,8 +1,7 @@
 """PostgreSQL, over ADBC.
 
-Takes: `url` (postgresql://user:password@host/database) and optionally `tls = "false"`. Gives:
-read-only connections whose session means the same everywhere. Never writes, never sends data in
-clear to another machine unless told so.
+Takes: `url` and optionally `tls = "false"`. Gives: read-only sessions that mean the same
+everywhere. Never writes, never sends data in clear to another machine unless told so.
 """
 
 from __future__ import annotations
@@ -30,9 +29,11 @@ from connectors.base import (
 
 TABLES = load_tables("postgres")
 SESSION, TYPES, SQL = (TABLES[name] for name in ("session", "types", "sql"))
-# The first day and microsecond that PostgreSQL knows; what is before is its infinity, wrapped.
-_FIRST_DAY = -2_440_588
-_FIRST_MICROSECOND = _FIRST_DAY * 86_400_000_000
+# The driver gives bare integers for these.
+_REFUSED = (b"money", b"oid")
+_NO_COPY = {"adbc.postgresql.use_copy": "false"}
+# The first day that PostgreSQL knows; what is before is its infinity, wrapped.
+_FIRST_DAY, _DAY = -2_440_588, 86_400_000_000
 
 
 class PostgresConnection(StreamingConnection):
@@ -47,12 +48,8 @@ class PostgresConnection(StreamingConnection):
 
     def prepare(self) -> None:
         """Set the session's settings and see that they hold."""
-        names = ", ".join(
-            f"set_config('{name}', '{value}', false)" for name, value in SESSION.items()
-        )
-        self._rows(f"SELECT {names}")
-        shown = ", ".join(f"current_setting('{name}')" for name in SESSION)
-        found = self._rows(f"SELECT {shown}")[0]
+        shown = (f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
+        found = self._rows(f"SELECT {', '.join(shown)}")[0]
         for (name, wanted), value in zip(SESSION.items(), found, strict=True):
             if value != wanted:
                 raise ConnectorError(f"{name} is {value!r} and cannot be made {wanted!r}")
@@ -60,10 +57,12 @@ class PostgresConnection(StreamingConnection):
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The live table's columns; an empty sequence where there is no such table."""
         schema, _, table = physical_name.rpartition(".")
-        names = pa.record_batch([[schema], [table]], names=["1", "2"])
+        names = pa.record_batch({"1": [schema], "2": [table]})
+        with self.asking():
+            found = self._rows(SQL["columns"], names)
         return tuple(
             SourceColumn(name, shown, nullable, _contract_types(base, kind, modifier))
-            for name, shown, nullable, base, kind, modifier in self._rows(SQL["columns"], names)
+            for name, shown, nullable, base, kind, modifier in found
         )
 
     def close(self) -> None:
@@ -74,9 +73,8 @@ class PostgresConnection(StreamingConnection):
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         values = parameters_of(fragment)
-        made = (
-            self._by_copy(fragment.sql) if values is None else self._by_cursor(fragment.sql, values)
-        )
+        sql, by_copy = fragment.sql, values is None
+        made = self._by_copy(sql) if by_copy else self._by_cursor(sql, values)
         with contextlib.closing(made) as batches:
             for batch in batches:
                 yield _plain(batch)
@@ -96,13 +94,13 @@ class PostgresConnection(StreamingConnection):
 
     def _by_cursor(self, sql: str, values: pa.RecordBatch) -> Generator[pa.RecordBatch, None, None]:
         """COPY takes no parameters, and without it the driver holds the whole result."""
+        transaction = self._connection.adbc_connection
         try:
-            self._rows("BEGIN READ ONLY")
+            # Told to the driver: it begins and commits one of its own to bind a zoned timestamp.
+            transaction.set_autocommit(False)
             self._rows(f"DECLARE fragment NO SCROLL CURSOR FOR {sql}", values)
             while True:
-                with self._connection.cursor(
-                    adbc_stmt_kwargs={"adbc.postgresql.use_copy": "false"}
-                ) as cursor:
+                with self._connection.cursor(adbc_stmt_kwargs=_NO_COPY) as cursor:
                     cursor.execute(f"FETCH {BATCH_ROWS} FROM fragment")
                     table = cursor.fetch_arrow_table()
                 yield from table.to_batches()
@@ -110,7 +108,8 @@ class PostgresConnection(StreamingConnection):
                     return
         finally:
             with contextlib.suppress(*self.errors):
-                self._rows("ROLLBACK")
+                transaction.rollback()
+                transaction.set_autocommit(True)
 
     def _rows(self, sql: str, values: pa.RecordBatch | None = None) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
@@ -131,9 +130,7 @@ class PostgresConnector:
         """Open a session; `url` is needed, `tls = "false"` permits plaintext to other machines."""
         unknown = sorted(set(settings) - {"url", "tls"})
         if unknown or "url" not in settings:
-            raise ConnectorError(
-                f"postgres takes url and tls; wrong: {', '.join(unknown) or 'no url'}"
-            )
+            raise ConnectorError(f"postgres takes url and tls, not {', '.join(unknown) or 'none'}")
         address = _address(settings["url"], settings.get("tls", "true") != "false")
         try:
             opened = PostgresConnection(dbapi.connect(address, autocommit=True))
@@ -185,6 +182,8 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     arrays = []
     for array, field in zip(batch.columns, batch.schema, strict=True):
         kind = (field.metadata or {}).get(b"POSTGRESQL:type")
+        if kind in _REFUSED:
+            raise ConnectorError(f"column {field.name!r} is of type {kind.decode()}")
         if pa.types.is_temporal(field.type):
             _refuse_infinity(array, field)
         arrays.append(pc.utf8_rtrim(array, " ") if kind == b"bpchar" else array)
@@ -196,5 +195,5 @@ def _refuse_infinity(array: pa.Array, field: pa.Field) -> None:
     if not (day or pa.types.is_timestamp(field.type)):
         return
     low = pc.min(array.view(pa.int32() if day else pa.int64())).as_py()
-    if low is not None and low < (_FIRST_DAY if day else _FIRST_MICROSECOND):
+    if low is not None and low < _FIRST_DAY * (1 if day else _DAY):
         raise ConnectorError(f"column {field.name!r} holds an infinite or too distant date")

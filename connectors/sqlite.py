@@ -1,8 +1,7 @@
 """SQLite, over ADBC, in a process of its own for each connection.
 
-Takes: `path`. Gives: read-only connections. SQLite stores any value in any column, so each value
-is checked against the contract's type where it is read; one that does not fit is an error. The
-driver cannot interrupt a statement: ending the process that runs it can.
+Takes: `path`. Gives: read-only connections. SQLite stores any value in any column, so each is
+checked where it is read. Only the end of its process interrupts a statement of the driver's.
 """
 
 from __future__ import annotations
@@ -29,9 +28,6 @@ from connectors.base import (
 )
 
 TABLES = load_tables("sqlite")
-CLASSES, FITS, VALUES, DEFAULTS = (
-    TABLES[name] for name in ("classes", "fits", "values", "defaults")
-)
 _COLUMNS = 'SELECT name, type, "notnull" FROM pragma_table_xinfo(?) WHERE hidden <> 1'
 _MISSING, _WRONG = 1, 2
 
@@ -39,7 +35,7 @@ _MISSING, _WRONG = 1, 2
 class SqliteConnection(StreamingConnection):
     """One file, read by one process, which is started when it is needed."""
 
-    errors = (OSError,)
+    errors = (OSError, subprocess.TimeoutExpired)
 
     def __init__(self, path: Path) -> None:
         """Nothing is started yet."""
@@ -50,11 +46,8 @@ class SqliteConnection(StreamingConnection):
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The live table's columns; an empty sequence where there is no such table."""
         name = pa.record_batch([[physical_name]], names=["1"])
-        try:
+        with self.asking():
             found = [row for batch in self._read(_COLUMNS, name) for row in batch.to_pylist()]
-        except (*self.errors, pa.ArrowException, ConnectorError) as error:
-            self._end()
-            raise ConnectorError(str(error)) from error
         return tuple(
             SourceColumn(row["name"], row["type"], not row["notnull"], _contract_types(row["type"]))
             for row in found
@@ -91,7 +84,7 @@ class SqliteConnection(StreamingConnection):
             if not whole:
                 self._end()
         if error := json.loads(end)["error"]:
-            raise ConnectorError(error)
+            raise OSError(error)
 
     def _start(self) -> subprocess.Popen[bytes]:
         program = Path(__file__).with_name("sqlite_reader.py")
@@ -114,8 +107,11 @@ class SqliteConnection(StreamingConnection):
         # The reading thread meets the end of the stream and cleans up.
         if self._process is not None:
             self._process.kill()
+            self._process.wait(1)
 
     def _probe(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
         if not self._path.is_file():
             raise FileNotFoundError(self._path)
 
@@ -131,7 +127,11 @@ class SqliteConnector:
         if not path.is_file():
             raise ConnectorUnavailable(f"there is no file {path}")
         opened = SqliteConnection(path)
-        opened.columns("sqlite_schema")  # a file that is no database is found here
+        try:
+            opened.columns("sqlite_schema")  # a file that is no database is found here
+        except ConnectorError:
+            opened.close()
+            raise
         return opened
 
 
@@ -145,14 +145,14 @@ def _checked(sql: str, columns: Sequence[FragmentColumn]) -> str:
     """
     shown = []
     for place, column in enumerate(columns):
-        name, kind = f'"c{place}"', CLASSES.get(column.type.partition("(")[0].strip(), "")
+        name, kind = f'"c{place}"', TABLES["classes"].get(column.type.partition("(")[0].strip(), "")
         if not kind:
             raise ConnectorError(f"SQLite has no values of type {column.type}")
         large = "1" if column.type.endswith(",0)") else f"abs({name}) < 1e15"
-        fits = FITS[kind].format(c=name, large=large)
-        value = VALUES.get(kind, "{c}").format(c=name)
+        fits = TABLES["fits"][kind].format(c=name, large=large)
+        value = TABLES["values"].get(kind, "{c}").format(c=name)
         missing = f"CASE WHEN {name} IS NULL"
-        shown.append(f"{missing} OR NOT ({fits}) THEN {DEFAULTS[kind]} ELSE {value} END")
+        shown.append(f"{missing} OR NOT ({fits}) THEN {TABLES['defaults'][kind]} ELSE {value} END")
         shown.append(f"{missing} THEN {_MISSING} WHEN {fits} THEN 0 ELSE {_WRONG} END")
     names = ", ".join(f'"c{place}"' for place in range(len(columns)))
     return f"WITH fragment({names}) AS ({sql}) SELECT {', '.join(shown)} FROM fragment"
