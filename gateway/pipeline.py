@@ -22,10 +22,17 @@ from sqlglot import exp
 from connectors.base import Abilities
 from gateway.audit import Audit, AuditFinish, AuditStart, AuditTicket
 from gateway.authorize import Decision, PolicyIndex, authorize, directory, visible
-from gateway.bind import BoundQuery, bind
+from gateway.bind import BoundQuery, Visible, bind
 from gateway.draft import PhysicalTable, Plan, PlanContext
 from gateway.engines.base import Engine
-from gateway.errors import Cancelled, InternalError, SqluiceError, TimedOut, UnsupportedSql
+from gateway.errors import (
+    Cancelled,
+    InternalError,
+    SqluiceError,
+    TimedOut,
+    TypeMismatch,
+    UnsupportedSql,
+)
 from gateway.execute import Result, Run, execute
 from gateway.explain import (
     columns_table,
@@ -46,7 +53,7 @@ from gateway.pools import Pools
 from gateway.pseudonyms import KeyOf
 from gateway.queries import Queries, RunningQuery
 from gateway.request import Limits, Principal, Request
-from gateway.resolve import Address, resolve
+from gateway.resolve import Address, ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
 
 log = logging.getLogger("gateway.pipeline")
@@ -292,7 +299,9 @@ def prepare(
     clock.lap("resolve")
     decision = authorize(resolved, request, snapshot.index)
     clock.lap("authorize")
-    bound = bind(resolved, visible(decision))
+    columns = visible(decision)
+    bound = bind(resolved, columns)
+    bound = replace(bound, outputs=_output_names(resolved, columns, bound.outputs, request, services))
     clock.lap("bind")
     guarded = guard(bound, decision)
     clock.lap("guard")
@@ -321,6 +330,32 @@ def prepare(
         made = plan(guarded, context)
         clock.lap("plan")
     return Prepared(bound, decision, guarded, schema, made, clock.laps)
+
+
+def _output_names(
+    resolved: ResolvedQuery, columns: Visible, names: tuple[str, ...], request: Request,
+    services: Services,
+) -> tuple[str, ...]:
+    """What DuckDB itself calls the outputs: its binder reads the query over the visible columns.
+
+    A query that it cannot read in this form (paths of three parts) keeps the names that bind gave.
+    """
+    tree = resolved.tree.copy()
+    shapes = {}
+    for number, table in enumerate(list(tree.find_all(exp.Table))):
+        address = table.meta.get("address")
+        if address is not None:
+            shapes[f"mesh table {number}"] = columns[address]
+            table.set("this", exp.to_identifier(f"mesh table {number}", quoted=True))
+            table.set("db", None)
+            table.set("catalog", None)
+    try:
+        schema = services.engine.describe(
+            tree.sql("duckdb"), shapes, request.parameters, request.timezone
+        )
+    except TypeMismatch:
+        return names
+    return tuple(schema.names) if len(schema.names) == len(names) or not names else names
 
 
 def physical_tables(
