@@ -30,7 +30,6 @@ from gateway.errors import (
     InternalError,
     SqluiceError,
     TimedOut,
-    TypeMismatch,
     UnsupportedSql,
 )
 from gateway.execute import Result, Run, execute
@@ -336,26 +335,23 @@ def _output_names(
     resolved: ResolvedQuery, columns: Visible, names: tuple[str, ...], request: Request,
     services: Services,
 ) -> tuple[str, ...]:
-    """What DuckDB itself calls the outputs: its binder reads the query over the visible columns.
-
-    A query that it cannot read in this form (paths of three parts) keeps the names that bind gave.
-    """
-    tree = resolved.tree.copy()
-    shapes = {}
-    for number, table in enumerate(list(tree.find_all(exp.Table))):
+    """What DuckDB itself calls the outputs: its binder reads the text over the visible columns."""
+    catalog: dict[tuple[str, str, str], tuple[tuple[str, str], ...]] = {}
+    for table in resolved.tree.find_all(exp.Table):
         address = table.meta.get("address")
-        if address is not None:
-            shapes[f"mesh table {number}"] = columns[address]
-            table.set("this", exp.to_identifier(f"mesh table {number}", quoted=True))
-            table.set("db", None)
-            table.set("catalog", None)
-    try:
-        schema = services.engine.describe(
-            tree.sql("duckdb"), shapes, request.parameters, request.timezone
+        if not isinstance(address, Address):
+            continue
+        catalog[address.domain, address.product, address.table] = columns[address]
+        # The product's own name stands for its default table.
+        catalog[address.domain, "main", address.product] = columns[address]
+    is_query = request.sql.lstrip()[:7].lower() not in ("explain", "describ")
+    found = (
+        services.engine.output_names(
+            request.sql, tuple(sorted(catalog.items())), request.domain, request.parameters
         )
-    except TypeMismatch:
-        return names
-    return tuple(schema.names) if len(schema.names) == len(names) or not names else names
+        if is_query and request.dialect == "duckdb" else None
+    )
+    return found if found is not None and (len(found) == len(names) or not names) else names
 
 
 def physical_tables(

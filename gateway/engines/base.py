@@ -13,6 +13,9 @@ import pyarrow as pa
 # Inputs by name: (column, DuckDB type) in order.
 Shapes = Mapping[str, Sequence[tuple[str, str]]]
 
+# Empty tables by their path of three parts: (column, DuckDB type) in order.
+Catalog = tuple[tuple[tuple[str, str, str], tuple[tuple[str, str], ...]], ...]
+
 
 class MergeSession(Protocol):
     """One query's private database; used by several threads, each through its own cursor."""
@@ -53,6 +56,12 @@ class Engine(Protocol):
 
         Raises TypeMismatch where the query does not bind.
         """
+        ...
+
+    def output_names(
+        self, sql: str, catalog: Catalog, domain: str | None, parameters: Sequence[object],
+    ) -> tuple[str, ...] | None:
+        """What the engine calls the outputs of the caller's own text; None where it cannot tell."""
         ...
 
     def open(self, timezone: str) -> MergeSession:

@@ -17,7 +17,7 @@ from functools import lru_cache
 import duckdb
 import pyarrow as pa
 
-from gateway.engines.base import Shapes
+from gateway.engines.base import Catalog, Shapes
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
 
 BATCH_ROWS = 65_536
@@ -42,6 +42,7 @@ class DuckdbEngine:
         self._lock = threading.Lock()
         self._closed = False
         self._described: Callable[..., pa.Schema] = lru_cache(maxsize=2048)(self._describe)
+        self._named: Callable[..., tuple[str, ...] | None] = lru_cache(maxsize=2048)(self._names)
 
     def describe(
         self, sql: str, shapes: Shapes, parameters: Sequence[object], timezone: str
@@ -65,7 +66,7 @@ class DuckdbEngine:
             relation = connection.sql(sql, params=list(parameters) or None)
             if relation is None:
                 raise InternalError("the statement gives no rows")
-            types = [_type_name(one) for one in relation.types]
+            types, names = [str(one) for one in relation.types], relation.columns
             reader = relation.limit(0).to_arrow_reader()
             schema = reader.schema
             reader.close()
@@ -74,9 +75,47 @@ class DuckdbEngine:
         finally:
             self._give(timezone, connection)
         return pa.schema([
-            pa.field(field.name, field.type, True, {b"type": kind.encode()})
-            for field, kind in zip(schema, types, strict=True)
+            pa.field(name, field.type, True, {b"type": kind.encode()})
+            for name, field, kind in zip(names, schema, types, strict=True)
         ])
+
+    def output_names(
+        self, sql: str, catalog: Catalog, domain: str | None, parameters: Sequence[object],
+    ) -> tuple[str, ...] | None:
+        """What DuckDB calls the outputs of the caller's own text; None where it cannot tell.
+
+        Its binder sees empty tables under the addresses of the visible ones; nothing runs.
+        """
+        try:
+            return self._named(sql, catalog, domain, tuple(parameters))
+        except TypeError:
+            return self._names(sql, catalog, domain, tuple(parameters))
+
+    def _names(
+        self, sql: str, catalog: Catalog, domain: str | None, parameters: tuple[object, ...],
+    ) -> tuple[str, ...] | None:
+        connection = self._take("UTC")
+        domains = dict.fromkeys(path[0] for path, _ in catalog)
+        try:
+            for name in domains:
+                connection.execute(f"ATTACH ':memory:' AS {_quoted(name)}")
+            for path, columns in catalog:
+                body = ", ".join(f"{_quoted(column)} {kind}" for column, kind in columns)
+                schema = ".".join(_quoted(part) for part in path[:2])
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                connection.execute(f"CREATE TABLE {schema}.{_quoted(path[2])} ({body})")
+            if domain in domains:
+                connection.execute(f"USE {_quoted(domain or '')}")
+            relation = connection.sql(sql, params=list(parameters) or None)
+            return tuple(relation.columns) if relation is not None else None
+        except duckdb.Error:
+            return None
+        finally:
+            with contextlib.suppress(duckdb.Error):
+                connection.execute("USE memory")
+                for name in domains:
+                    connection.execute(f"DETACH {_quoted(name)}")
+            self._give("UTC", connection)
 
     def open(self, timezone: str) -> DuckdbSession:
         """A private database; `close` resets it for the next query."""
@@ -299,10 +338,6 @@ def _binding_error(error: duckdb.Error) -> SqluiceError:
         return InternalError("The statement could not be bound.", private=private)
     first = private.splitlines()[0]
     return TypeMismatch(first.split(": ", 1)[-1], private=private)
-
-
-def _type_name(duckdb_type: object) -> str:
-    return str(duckdb_type)
 
 
 def _quoted(name: str) -> str:
