@@ -1,0 +1,349 @@
+"""The Flight SQL endpoint: reads the wire, calls the pipeline, writes the wire.
+
+Takes: an open gateway. Gives: a server for ADBC, JDBC and every other Flight SQL client. A
+statement runs once, when GetFlightInfo is answered; DoGet streams what that started. Never
+writes, never answers without a signed-in session.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import flight
+
+from gateway.errors import SourceUnavailable, UnknownTable, UnsupportedSql
+from gateway.execute import Result
+from gateway.opening import OpenGateway
+from gateway.parse import parse
+from gateway.request import Request
+from gateway.serve.flight import tables
+from gateway.serve.flight.faults import clean_errors, translated
+from gateway.serve.flight.messages import make, pack, unpack
+from gateway.serve.flight.messages import parse as parse_message
+from gateway.serve.flight.options import get_options, set_options
+from gateway.serve.flight.sign_in import (
+    CallMiddleware,
+    CallMiddlewareFactory,
+    FlightSession,
+    NoHandshake,
+    Sessions,
+)
+from gateway.serve.flight.streams import Streams, Watcher, stream_of
+
+_MIDDLEWARE = "sqluice"
+_WRITES = ("CommandStatementUpdate", "CommandPreparedStatementUpdate", "CommandStatementIngest")
+_ACTIONS = {
+    "CreatePreparedStatement": "Parse and bind a statement.",
+    "ClosePreparedStatement": "Forget a prepared statement.",
+    "BeginTransaction": "Accepted; the gateway only reads.",
+    "EndTransaction": "Accepted; the gateway only reads.",
+    "CancelQuery": "Stop a query.",
+    "CancelFlightInfo": "Stop a query.",
+    "CloseSession": "End the session.",
+    "GetSessionOptions": "The session's settings.",
+    "SetSessionOptions": "Change the session's settings.",
+}
+_SET_ANSWER = pa.schema([("setting", pa.string()), ("value", pa.string())])
+
+
+@dataclass(slots=True)
+class PreparedStatement:
+    """A statement's text and the values bound last."""
+
+    sql: str
+    parameters: tuple[object, ...] = field(default=())
+
+
+class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has no types
+    """One method a kind of call; each runs inside `clean_errors`."""
+
+    def __init__(self, opened: OpenGateway, location: str, **options: object) -> None:
+        self._opened = opened
+        self._sessions = Sessions(opened.identity, opened.limits)
+        self._streams = Streams()
+        self._watcher = Watcher()
+        self._draining = False
+        super().__init__(
+            location, auth_handler=NoHandshake(),
+            middleware={_MIDDLEWARE: CallMiddlewareFactory(self._sessions)}, **options,
+        )
+
+    def drain(self) -> None:
+        """Refuse new calls and stop what runs."""
+        self._draining = True
+        self._streams.sweep(everything=True)
+        self._opened.queries.cancel_all()
+        self._watcher.close()
+
+    def get_flight_info(
+        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
+    ) -> flight.FlightInfo:
+        """Start a statement, or tell the shape of metadata."""
+        with clean_errors():
+            session = self._session(context)
+            name, message = unpack(descriptor.command)
+            if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
+                result = self._start(context, session, self._request(session, name, message))
+                handle = self._streams.put(session.session.principal.user, result)
+                ticket = pack(make("TicketStatementQuery", statement_handle=handle))
+                return _info(result.schema, descriptor, ticket)
+            table = self._metadata(session, name, message)
+            return _info(table.schema, descriptor, descriptor.command)
+
+    def get_schema(
+        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
+    ) -> flight.SchemaResult:
+        """The shape of an answer; nothing runs."""
+        with clean_errors():
+            session = self._session(context)
+            name, message = unpack(descriptor.command)
+            if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
+                request = self._request(session, name, message)
+                return flight.SchemaResult(self._opened.gateway.describe(request).schema)
+            return flight.SchemaResult(self._metadata(session, name, message).schema)
+
+    def do_get(
+        self, context: flight.ServerCallContext, ticket: flight.Ticket
+    ) -> flight.FlightDataStream:
+        """Stream a started result, or metadata."""
+        with clean_errors():
+            session = self._session(context)
+            name, message = unpack(ticket.ticket)
+            if name != "TicketStatementQuery":
+                return flight.RecordBatchStream(self._metadata(session, name, message))
+            user = session.session.principal.user
+            result = self._streams.take(user, message.statement_handle)
+            return flight.GeneratorStream(result.schema, self._watched(context, user, result))
+
+    def do_put(
+        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor,
+        reader: flight.MetadataRecordBatchReader, writer: flight.FlightMetadataWriter,
+    ) -> None:
+        """Bind parameters; writes are refused."""
+        with clean_errors():
+            session = self._session(context)
+            name, message = unpack(descriptor.command)
+            if name in _WRITES:
+                raise UnsupportedSql("The gateway only reads.", hint="Send SELECT.")
+            if name != "CommandPreparedStatementQuery":
+                raise UnsupportedSql(f"{name} takes no data.")
+            handle = message.prepared_statement_handle
+            prepared = _prepared(session, handle)
+            rows = reader.read_all()
+            if rows.num_rows > 1:
+                raise UnsupportedSql("A query takes one row of parameters.",
+                                     hint="Execute it once for each row.")
+            if rows.num_rows:
+                prepared.parameters = tuple(column[0].as_py() for column in rows.columns)
+            answer = make("DoPutPreparedStatementResult", prepared_statement_handle=handle)
+            writer.write(pa.py_buffer(answer.SerializeToString()))
+
+    def do_action(
+        self, context: flight.ServerCallContext, action: flight.Action
+    ) -> Iterator[flight.Result]:
+        """Prepared statements, sessions, cancelling."""
+        with clean_errors():
+            session = self._session(context)
+            handlers: dict[str, Callable[[FlightSession, bytes], bytes | None]] = {
+                "CreatePreparedStatement": self._prepare,
+                "ClosePreparedStatement": self._close_prepared,
+                "BeginTransaction": self._begin,
+                "EndTransaction": lambda *_: None,
+                "CancelQuery": self._cancel_query,
+                "CancelFlightInfo": self._cancel_info,
+                "CloseSession": self._close_session,
+                "GetSessionOptions": lambda one, _: get_options(one.session),
+                "SetSessionOptions": lambda one, body: set_options(one.session, body),
+            }
+            handler = handlers.get(action.type)
+            if handler is None:
+                raise UnsupportedSql(f"The action {action.type} is not served.")
+            answer = handler(session, action.body.to_pybytes() if action.body else b"")
+            return iter([flight.Result(answer)] if answer is not None else [])
+
+    def list_actions(self, context: flight.ServerCallContext) -> list[tuple[str, str]]:
+        """What do_action knows."""
+        return list(_ACTIONS.items())
+
+    def _session(self, context: flight.ServerCallContext) -> FlightSession:
+        if self._draining:
+            raise SourceUnavailable("The gateway is going down.", hint="Connect again later.")
+        middleware = context.get_middleware(_MIDDLEWARE)
+        assert isinstance(middleware, CallMiddleware) and middleware.session is not None
+        return middleware.session
+
+    def _request(self, session: FlightSession, name: str, message: Any) -> Request:  # noqa: ANN401
+        if name == "CommandStatementQuery":
+            return session.session.request(message.query, datetime.now(UTC))
+        prepared = _prepared(session, message.prepared_statement_handle)
+        return session.session.request(prepared.sql, datetime.now(UTC), prepared.parameters)
+
+    def _start(
+        self, context: flight.ServerCallContext, session: FlightSession, request: Request
+    ) -> Result:
+        statement = parse(request)
+        if statement.kind == "set":
+            session.session.apply(statement)
+            row = {"setting": [statement.argument], "value": [statement.value]}
+            table = pa.table(row, schema=_SET_ANSWER)
+            return Result(request.query_id, table.schema, iter(table.to_batches()))
+
+        def cancel() -> None:
+            self._opened.gateway.cancel(request.query_id, request.principal)
+
+        with self._watcher.watch(context, cancel):
+            return self._opened.gateway.answer(request)
+
+    def _watched(
+        self, context: flight.ServerCallContext, user: str, result: Result
+    ) -> Iterator[pa.Table]:
+        with self._watcher.watch(context, result.cancel):
+            yield from stream_of(result, lambda: self._streams.done(user), translated)
+
+    def _prepare(self, session: FlightSession, body: bytes) -> bytes:
+        """Bind only; the schema tells clients that it is a query."""
+        _, message = unpack(body)
+        request = session.session.request(message.query, datetime.now(UTC))
+        if parse(request).kind == "set":
+            schema, count = _SET_ANSWER, 0
+        else:
+            described = self._opened.gateway.describe(request)
+            schema, count = described.schema, described.parameters
+        handle = secrets.token_bytes(24)
+        session.prepared[handle] = PreparedStatement(message.query)
+        parameters = pa.schema([pa.field(str(n + 1), pa.null()) for n in range(count)])
+        return pack(make(
+            "ActionCreatePreparedStatementResult", prepared_statement_handle=handle,
+            dataset_schema=schema.serialize().to_pybytes(),
+            parameter_schema=parameters.serialize().to_pybytes(),
+        ))
+
+    def _close_prepared(self, session: FlightSession, body: bytes) -> None:
+        _, message = unpack(body)
+        session.prepared.pop(message.prepared_statement_handle, None)
+
+    def _begin(self, session: FlightSession, body: bytes) -> bytes:
+        return pack(make("ActionBeginTransactionResult", transaction_id=secrets.token_bytes(8)))
+
+    def _cancel_query(self, session: FlightSession, body: bytes) -> bytes:
+        _, message = unpack(body)
+        done = self._cancel(session, message.info)
+        return pack(make("ActionCancelQueryResult", result=1 if done else 3))
+
+    def _cancel_info(self, session: FlightSession, body: bytes) -> bytes:
+        message = parse_message("CancelFlightInfoRequest", body)
+        done = self._cancel(session, message.info)  # type: ignore[attr-defined]  # built at run time
+        return bytes(make("CloseSessionResult", status=1 if done else 3).SerializeToString())
+
+    def _cancel(self, session: FlightSession, info: bytes) -> bool:
+        endpoints = flight.FlightInfo.deserialize(info).endpoints
+        user = session.session.principal.user
+        done = False
+        for endpoint in endpoints:
+            name, ticket = unpack(endpoint.ticket.ticket)
+            if name == "TicketStatementQuery":
+                done = self._streams.cancel(user, ticket.statement_handle) or done  # type: ignore[attr-defined]
+        return done
+
+    def _close_session(self, session: FlightSession, body: bytes) -> bytes:
+        self._sessions.end(session.token)
+        return bytes(make("CloseSessionResult", status=1).SerializeToString())
+
+    def _metadata(self, session: FlightSession, name: str, message: Any) -> pa.Table:  # noqa: ANN401
+        """The table of a metadata command."""
+        match name:
+            case "CommandGetSqlInfo":
+                return tables.sql_info(list(message.info))
+            case "CommandGetXdbcTypeInfo":
+                return tables.xdbc_types(_optional(message, "data_type"))
+            case "CommandGetTableTypes":
+                return tables.table_types()
+        settings = session.session
+        shown = self._opened.gateway.catalog(
+            settings.principal, datetime.now(UTC), settings.settings.purpose
+        )
+        return _catalog_table(name, message, shown)
+
+
+def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: ANN401
+    match name:
+        case "CommandGetCatalogs":
+            return tables.catalogs(shown)
+        case "CommandGetDbSchemas":
+            return tables.schemas(
+                shown, _optional(message, "catalog"), _optional(message, "db_schema_filter_pattern")
+            )
+        case "CommandGetTables":
+            return tables.tables(
+                shown, _optional(message, "catalog"),
+                _optional(message, "db_schema_filter_pattern"),
+                _optional(message, "table_name_filter_pattern"), list(message.table_types),
+                message.include_schema,
+            )
+        case "CommandGetPrimaryKeys":
+            return tables.primary_keys(
+                shown, _optional(message, "catalog"), _optional(message, "db_schema"), message.table
+            )
+        case "CommandGetImportedKeys" | "CommandGetExportedKeys":
+            wanted = tables.is_named(
+                _optional(message, "catalog"), _optional(message, "db_schema"), message.table
+            )
+            imported = name == "CommandGetImportedKeys"
+            return tables.foreign_keys(shown, lambda a, b: wanted(a if imported else b))
+        case "CommandGetCrossReference":
+            target = tables.is_named(
+                _optional(message, "pk_catalog"), _optional(message, "pk_db_schema"),
+                message.pk_table,
+            )
+            origin = tables.is_named(
+                _optional(message, "fk_catalog"), _optional(message, "fk_db_schema"),
+                message.fk_table,
+            )
+            return tables.foreign_keys(shown, lambda a, b: origin(a) and target(b))
+        case _:
+            raise UnsupportedSql(f"{name} is not served.")
+
+
+def _optional(message: Any, name: str) -> Any:  # noqa: ANN401 - a field's value
+    return getattr(message, name) if message.HasField(name) else None
+
+
+def _prepared(session: FlightSession, handle: bytes) -> PreparedStatement:
+    found = session.prepared.get(handle)
+    if not isinstance(found, PreparedStatement):
+        raise UnknownTable("The prepared statement is unknown or closed.",
+                           hint="Prepare it again.")
+    return found
+
+
+def _info(
+    schema: pa.Schema, descriptor: flight.FlightDescriptor, ticket: bytes
+) -> flight.FlightInfo:
+    endpoint = flight.FlightEndpoint(flight.Ticket(ticket), [])
+    return flight.FlightInfo(schema, descriptor, [endpoint], -1, -1)
+
+
+class FlightEndpoint:
+    """The server in a thread of its own."""
+
+    def __init__(self, opened: OpenGateway, host: str, port: int) -> None:
+        self._server = FlightSqlServer(opened, f"grpc://{host}:{port}")
+        self._thread = threading.Thread(target=self._server.serve, name="flight", daemon=True)
+
+    def start(self) -> int:
+        """Serve; gives the port."""
+        self._thread.start()
+        return int(self._server.port)
+
+    def stop(self, deadline: float = 5.0) -> None:
+        """Drain, then shut down; waits no longer than `deadline` seconds."""
+        self._server.drain()
+        stopper = threading.Thread(target=self._server.shutdown, name="flight-stop", daemon=True)
+        stopper.start()
+        stopper.join(deadline)

@@ -1,0 +1,160 @@
+"""Who calls: Basic at the handshake, a bearer token ever after.
+
+Takes: the headers of each call. Gives: the session of the caller. Never takes a password over
+plaintext from another machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pyarrow import flight
+
+from gateway.errors import SqluiceError, Unauthenticated
+from gateway.identity import Identity
+from gateway.request import Limits, Principal
+from gateway.serve.flight.faults import flight_error
+from gateway.sessions import Session
+
+_HEADERS = ("purpose", "domain", "dialect", "timezone")
+_IDLE_SECONDS = 8 * 3600.0
+
+
+@dataclass(slots=True)
+class FlightSession:
+    """One client's session with its prepared statements, by handle."""
+
+    session: Session
+    token: str
+    prepared: dict[bytes, object] = field(default_factory=dict)
+    used: float = field(default_factory=time.monotonic)
+
+
+class Sessions:
+    """Sessions by token; each handshake begins one."""
+
+    def __init__(self, identity: Identity, limits: Limits) -> None:
+        self._identity = identity
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._sessions: dict[str, FlightSession] = {}
+
+    def begin(self, user: str, password: str) -> str:
+        """Sign in; gives the bearer token."""
+        principal = self._identity.authenticate_basic(user, password)
+        token = self._identity.issue(principal).value
+        self._keep(token, principal)
+        return token
+
+    def of(self, token: str) -> FlightSession:
+        """The session of a token that is still valid."""
+        principal = self._identity.authenticate_bearer(token)
+        with self._lock:
+            found = self._sessions.get(token)
+        if found is None:
+            return self._keep(token, principal)
+        found.used = time.monotonic()
+        found.session.principal = principal
+        return found
+
+    def end(self, token: str) -> None:
+        """Forget a session and revoke its token."""
+        with self._lock:
+            self._sessions.pop(token, None)
+        self._identity.revoke(token)
+
+    def _keep(self, token: str, principal: Principal) -> FlightSession:
+        session = Session(principal, endpoint="flight", limits=self._limits)
+        made = FlightSession(session, token)
+        now = time.monotonic()
+        with self._lock:
+            for key in [k for k, v in self._sessions.items() if now - v.used > _IDLE_SECONDS]:
+                del self._sessions[key]
+            self._sessions[token] = made
+        return made
+
+
+class CallMiddleware(flight.ServerMiddleware):
+    """What one call carries: its session, and the token for the answer to a handshake."""
+
+    def __init__(self, session: FlightSession | None, token: str | None) -> None:
+        self.session = session
+        self._token = token
+
+    def sending_headers(self) -> Mapping[str, str]:
+        """The token, after a handshake."""
+        return {"authorization": f"Bearer {self._token}"} if self._token else {}
+
+
+class CallMiddlewareFactory(flight.ServerMiddlewareFactory):
+    """Signs each call in."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def start_call(
+        self, info: flight.CallInfo, headers: Mapping[str, list[str | bytes]]
+    ) -> CallMiddleware:
+        """Raises a Flight error where nobody is signed in."""
+        try:
+            return self._start(headers)
+        except SqluiceError as error:
+            raise flight_error(error) from None
+
+    def _start(self, headers: Mapping[str, list[str | bytes]]) -> CallMiddleware:
+        scheme, _, value = _header(headers, "authorization").partition(" ")
+        if scheme.casefold() == "basic":
+            user, password = _basic(value)
+            token = self._sessions.begin(user, password)
+            session = self._sessions.of(token)
+            _apply(session.session, headers)
+            return CallMiddleware(session, token)
+        if scheme.casefold() == "bearer":
+            session = self._sessions.of(value.strip())
+            _apply(session.session, headers)
+            return CallMiddleware(session, None)
+        raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
+
+
+def _header(headers: Mapping[str, list[str | bytes]], name: str) -> str:
+    values = next((value for key, value in headers.items() if key.casefold() == name), [])
+    first = values[0] if values else ""
+    return first.decode("latin-1") if isinstance(first, bytes) else first
+
+
+def _basic(value: str) -> tuple[str, str]:
+    """User and password; Go clients leave the padding of base64 out."""
+    try:
+        text = base64.b64decode(value + "=" * (-len(value) % 4)).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unauthenticated("The authorization header cannot be read.") from None
+    user, _, password = text.partition(":")
+    return user, password
+
+
+def _apply(session: Session, headers: Mapping[str, list[str | bytes]]) -> None:
+    """Settings that travel as headers hold for the session from then on."""
+    for name in _HEADERS:
+        value = _header(headers, f"x-sqluice-{name}")
+        if value:
+            session.set(name, value)
+    agent = _header(headers, "user-agent")
+    session.client = session.client or agent[:200]
+
+
+class NoHandshake(flight.ServerAuthHandler):
+    """Lets the handshake through to the middleware, which does the work."""
+
+    def authenticate(self, outgoing: object, incoming: object) -> None:
+        """Nothing: the headers were read already."""
+
+    def is_valid(self, token: bytes) -> str:
+        """Nobody is known by this way."""
+        return ""
+
+
