@@ -17,7 +17,7 @@ demo: .venv/.demo ## Build the sample mesh, ask it as three people, stop everyth
 	@$(BIN)/sqluice demo
 
 serve: .venv/.demo ## Keep the gateway of the sample mesh up until Ctrl-C
-	@$(BIN)/sqluice serve --conf conf --watch
+	@$(BIN)/sqluice demo --serve
 
 test: .venv/.test ## All tests but the long ones, with the wall time of each folder
 	@$(PYTEST)

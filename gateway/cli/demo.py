@@ -20,7 +20,8 @@ from gateway.demo.showcase import run
     "--data", type=click.Path(file_okay=False), metavar="DIR", default=".state/demo",
     show_default=True, help="Where the sample's databases are built, once.",
 )
+@click.option("--serve", is_flag=True, help="Keep the gateway up instead of asking it.")
 @shows_errors
-def demo(data: str) -> None:
+def demo(data: str, serve: bool) -> None:
     """Build the sample mesh and show one question answered for three people."""
-    sys.exit(run(Path(data).resolve()))
+    sys.exit(run(Path(data).resolve(), serve))

@@ -97,6 +97,32 @@ def build(data: Path, server: Server, progress: Progress, size: Size = FULL) -> 
     (data / _MARK).write_text(_recipe_hash(size), encoding="utf-8")
 
 
+def build_without_postgres(data: Path, progress: Progress, size: Size = FULL) -> None:
+    """Build all sources where no PostgreSQL server is to be had: its tables go to DuckDB."""
+    for name in ("fleet", "weather", "network", "operations", "loyalty"):
+        _remove(data / name)
+    for number, step in enumerate((_build_fleet, _build_weather, _build_network)):
+        progress(f"step {number + 1} of 4", number / 4)
+        step(data)
+    progress("departures and loyalty into DuckDB", 0.75)
+    rows = flights(size)
+    members = people.members(size.members)
+    trips = people.trips(members, rows.column("flight_id").to_pylist(), size.trips)
+    for domain, source, tables in (
+        ("operations", "warehouse", {"flights": rows}),
+        ("loyalty", "crm", {"members": members, "trips": trips}),
+    ):
+        path = data / domain / f"{source}.duckdb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = duckdb.connect(str(path))
+        connection.execute("CREATE SCHEMA public")
+        for name, table in tables.items():
+            connection.register("rows_to_load", table)
+            connection.execute(f"CREATE TABLE public.{name} AS SELECT * FROM rows_to_load")
+            connection.unregister("rows_to_load")
+        connection.close()
+
+
 def _recipe_hash(size: Size) -> str:
     folder = Path(__file__).parent
     digest = hashlib.sha256(repr(size).encode())
