@@ -186,7 +186,8 @@ def _rebuilt(error: dbapi.Error, address: Remote | None) -> DatabaseError:
         if code == "source_unavailable":
             facts |= _UNREACHED
             where = f" at {address.host}:{address.port}" if address else ""
-            facts["message"] = f"No gateway answers{where}: {facts['message']}"
+            reason = str(facts["message"]).rsplit(": ", 1)[-1].strip('"')
+            facts["message"] = f"No gateway answers{where} ({reason})."
         elif code is not None:
             facts["code"] = code
     return rebuilt(facts)

@@ -1,0 +1,262 @@
+"""`sqluice`: the command of the client, which the server extends.
+
+Takes: arguments, `SQLUICE_URL`, `SQLUICE_PASSWORD` and `SQLUICE_TOKEN`. Gives: answers on standard
+output, everything else on standard error, an exit code. Never takes a password as an argument:
+other users of the machine could read it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from importlib.metadata import entry_points
+from itertools import chain, islice
+from typing import Any, NoReturn, cast
+
+import click
+
+from sqluice import __version__
+from sqluice.address import Remote, read_address
+from sqluice.connection import Connection, connect
+from sqluice.cursor import Cursor, Row
+from sqluice.display import MASKED, NULL, csv_lines, json_document, plan, table
+from sqluice.errors import Error, InterfaceError
+
+GROUP = "sqluice.commands"
+DEFAULT_URL = "grpc://127.0.0.1:7051"
+DEFAULT_ROWS = 1000
+PLAN_COLUMNS = ("step", "where", "what", "detail", "why")
+USER_ERROR, USAGE, UNAVAILABLE, REFUSED = 1, 2, 3, 4
+EXIT_CODES = (
+    "Exit codes: 0 fine, 1 an error in the statement or an answer that broke, 2 wrong usage, "
+    "3 something cannot be reached, 4 refused."
+)
+_EXIT_OF = {
+    "source_unavailable": UNAVAILABLE, "timeout": UNAVAILABLE,
+    "unauthenticated": REFUSED, "access_denied": REFUSED, "purpose_required": REFUSED,
+    "rate_limited": REFUSED, "limit_exceeded": REFUSED,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The options of every command that asks a statement."""
+
+    url: str
+    user: str | None
+    conf: str | None
+    as_name: str | None
+    domain: str | None
+    purpose: str | None
+    dialect: str | None
+    timeout: float | None
+    plaintext: bool
+    certificates: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """The options that say how an answer is printed."""
+
+    as_json: bool
+    as_csv: bool
+    limit: int | None
+
+
+_OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
+    click.option(
+        "--url", default=DEFAULT_URL, show_default=True, envvar="SQLUICE_URL",
+        help="Address of the gateway; without a scheme, or off this machine: TLS.",
+    ),
+    click.option("--user", help="Who signs in; the password is asked for."),
+    click.option("--conf", metavar="DIR", help="Open this mesh folder in process instead."),
+    click.option("--as", "as_name", metavar="NAME", help="With --conf: as whom to ask."),
+    click.option("--domain", help="Domain in which short names are looked up first."),
+    click.option("--purpose", help="Why you ask."),
+    click.option("--dialect", help="SQL dialect that you write; duckdb unless told otherwise."),
+    click.option("--timeout", type=float, metavar="SECONDS", help="Stop after that long."),
+    click.option("--plaintext", is_flag=True, help="Send the password in clear to another host."),
+    click.option("--certificates", metavar="FILE", help="Certificates to trust, as PEM."),
+)
+_PRINTING: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
+    click.option(
+        "--limit", type=click.IntRange(min=0), metavar="ROWS",
+        help=f"Print at most that many rows; {DEFAULT_ROWS} in a table unless told otherwise.",
+    ),
+)
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose options arrive as one `Asking` and one `Printing`."""
+
+    @wraps(command)
+    def run(**given: Any) -> None:  # noqa: ANN401  # click's own types
+        asking = Asking(**{one.name: given.pop(one.name) for one in fields(Asking)})
+        printing = Printing(**{one.name: given.pop(one.name) for one in fields(Printing)})
+        if printing.as_json and printing.as_csv:
+            raise click.UsageError("--json and --csv exclude each other.")
+        try:
+            command(asking=asking, printing=printing, **given)
+        except Error as error:
+            _fail(error, printing.as_json)
+
+    for option in reversed(_OPTIONS + _PRINTING):
+        run = option(run)
+    return run
+
+
+class Commands(click.Group):
+    """The client's commands and those that other distributions bring along."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command by name."""
+        return sorted({*super().list_commands(ctx), *self._others()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The client's own command, else another's."""
+        return super().get_command(ctx, cmd_name) or self._others().get(cmd_name)
+
+    def _others(self) -> dict[str, click.Command]:
+        return {
+            str(command.name): command
+            for entry in entry_points(group=GROUP)
+            for command in cast("Callable[[], Sequence[click.Command]]", entry.load())()
+        }
+
+
+@click.group(cls=Commands)
+@click.version_option(__version__, prog_name="sqluice")
+def main() -> None:
+    """One governed SQL address for all data products of an organisation."""
+
+
+@main.command(epilog=f'Example: sqluice query --user nora "SHOW TABLES". {EXIT_CODES}')
+@click.argument("sql")
+@_with_options
+def query(sql: str, asking: Asking, printing: Printing) -> None:
+    """Ask a statement; - reads it from standard input."""
+    with _opened(asking) as connection:
+        _print(connection.execute(_statement(sql)), printing)
+
+
+@main.command(epilog=f'Example: sqluice explain --user nora "SELECT ...". {EXIT_CODES}')
+@click.argument("sql")
+@click.option("--policy", is_flag=True, help="Show what policy decided instead of the plan.")
+@_with_options
+def explain(sql: str, policy: bool, asking: Asking, printing: Printing) -> None:
+    """Show who would do what for a statement, and why, without running it."""
+    what = "EXPLAIN POLICY" if policy else "EXPLAIN"
+    with _opened(asking) as connection:
+        cursor = connection.execute(f"{what} {_statement(sql)}")
+        names = tuple(one[0] for one in cursor.description or ())
+        if names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
+            click.echo("\n".join(plan(cursor)))
+        else:
+            _print(cursor, printing)
+
+
+def _statement(sql: str) -> str:
+    text = sys.stdin.read() if sql == "-" else sql
+    if not text.strip():
+        raise click.UsageError("There is no statement.")
+    return text
+
+
+def _opened(asking: Asking) -> Connection:
+    settings = {
+        "domain": asking.domain, "purpose": asking.purpose, "dialect": asking.dialect,
+        "timeout": asking.timeout,
+    }  # fmt: skip
+    if asking.conf is not None:
+        if asking.as_name is None:
+            raise click.UsageError("--conf needs --as: as whom shall it ask?")
+        folder = os.path.join(asking.conf, "")
+        return connect(folder, user=asking.as_name, **settings)  # type: ignore[arg-type]  # by name
+    if asking.as_name is not None:
+        raise click.UsageError("--as goes with --conf; sign in with --user.")
+    tls = asking.certificates or (False if asking.plaintext else None)
+    _check_address(asking.url, tls)
+    token = os.environ.get("SQLUICE_TOKEN")
+    if asking.user is None and not token:
+        raise click.UsageError("Say who signs in with --user, or set SQLUICE_TOKEN.")
+    if asking.user is None:
+        return connect(asking.url, token=token, tls=tls, **settings)  # type: ignore[arg-type]  # by name
+    password = os.environ.get("SQLUICE_PASSWORD")
+    if password is None:
+        password = click.prompt(f"Password of {asking.user}", hide_input=True, err=True)
+    return connect(asking.url, user=asking.user, password=password, tls=tls, **settings)  # type: ignore[arg-type]  # by name
+
+
+def _check_address(url: str, tls: bool | str | None) -> None:
+    """Complain before a password is asked for."""
+    try:
+        found = read_address(url, True if isinstance(tls, str) else tls)
+    except InterfaceError as error:
+        raise click.UsageError(error.message) from None
+    if not isinstance(found, Remote):
+        raise click.UsageError(f"--url is grpc://host:port; a folder is --conf {url}")
+
+
+def _print(cursor: Cursor, printing: Printing) -> None:
+    limit = printing.limit
+    if limit is None and not (printing.as_json or printing.as_csv):
+        limit = DEFAULT_ROWS
+    rows, is_more = _cut(cursor, limit)
+    if printing.as_json:
+        click.echo(json_document(cursor, rows, is_more[0] if is_more else False))
+        return
+    if printing.as_csv:
+        for line in csv_lines(cursor, rows):
+            click.echo(line)
+    else:
+        held = list(rows)
+        for line in table(cursor, held) if cursor.description else ():
+            click.echo(line)
+        _notes(cursor, held)
+    if any(is_more):
+        click.echo(f"Cut after {limit} rows; there are more (--limit).", err=True)
+
+
+def _cut(cursor: Cursor, limit: int | None) -> tuple[list[Row] | Iterator[Row], list[bool]]:
+    """The rows to print, and whether there are more; only an unlimited answer streams."""
+    if limit is None:
+        return iter(cursor), []
+    rows = list(islice(cursor, limit))
+    return rows, [cursor.fetchone() is not None]
+
+
+def _notes(cursor: Cursor, rows: list[Row]) -> None:
+    if not cursor.description:
+        return
+    notes = [f"{len(rows)} row{'' if len(rows) == 1 else 's'}"]
+    if any(value is None for value in chain.from_iterable(rows)):
+        notes.append(f"{NULL} is NULL")
+    if cursor.masked:
+        notes.append(f"{MASKED} masked for you: {', '.join(cursor.masked)}")
+    if cursor.query_id:
+        notes.append(cursor.query_id)
+    click.echo(" · ".join(notes), err=True)
+
+
+def _fail(error: Error, as_json: bool) -> NoReturn:
+    """Code and message, remedy, query id; the exit code says whose turn it is."""
+    if as_json:
+        from json import dumps  # noqa: PLC0415  # only here
+
+        shown = {
+            "code": error.code, "message": error.message, "remedy": error.remedy,
+            "query_id": error.query_id,
+        }  # fmt: skip
+        click.echo(dumps({"error": shown}, ensure_ascii=False, indent=2))
+    else:
+        start = f"{error.code}: " if error.code else ""
+        click.echo(f"{start}{error.message}", err=True)
+        for line in (error.remedy, f"Query id: {error.query_id}" if error.query_id else ""):
+            if line:
+                click.echo(line, err=True)
+    sys.exit(_EXIT_OF.get(error.code, USER_ERROR))
