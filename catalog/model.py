@@ -4,16 +4,17 @@ Takes: nothing. Gives: the frozen values that the loader (`catalog.mesh`) builds
 room reads. Never opens a file, a socket or a database.
 
 Column types are DuckDB type names in canonical spelling: BOOLEAN, TINYINT, SMALLINT, INTEGER,
-BIGINT, HUGEINT, REAL, DOUBLE, DECIMAL(p,s), VARCHAR, BLOB, DATE, TIME, TIMESTAMP,
+BIGINT, HUGEINT, FLOAT, DOUBLE, DECIMAL(p,s), VARCHAR, BLOB, DATE, TIME, TIMESTAMP,
 TIMESTAMP WITH TIME ZONE, INTERVAL, UUID, JSON and T[] of one of these.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Mapping
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -34,7 +35,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a contract. `masked_type` is the declared type of its masked form, if any."""
+    """A column of a contract. `masked_type` is the declared type of its masked form, if any.
+
+    `length` is the most characters that the contract allows a text, if it says so.
+    """
 
     name: str
     type: str
@@ -51,6 +55,8 @@ class Column:
     critical: bool = False
     examples: tuple[str, ...] = ()
     semantics: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
+    length: int | None = None
+    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Relationship:
     columns: tuple[str, ...]
     target: str
     target_columns: tuple[str, ...]
+    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
