@@ -59,10 +59,13 @@ def read_documents(file: str, text: str, problems: list[Problem]) -> list[Docume
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = mark.line + 1 if mark is not None else None
-        problems.append(Problem(
-            Place(file, "", line), f"is no YAML: {error.problem or error.context}",
-            "correct the indentation or the quotes",
-        ))
+        problems.append(
+            Problem(
+                Place(file, "", line),
+                f"is no YAML: {error.problem or error.context}",
+                "correct the indentation or the quotes",
+            )
+        )
         return found
     for node in nodes:
         lines: dict[Path, int] = {}
@@ -83,10 +86,13 @@ def _value(
         for key_node, value_node in node.value:
             key = str(key_node.value)
             if key in made:
-                problems.append(Problem(
-                    Place(file, ".".join(map(str, (*path, key))), key_node.start_mark.line + 1),
-                    "stands twice", "keep one",
-                ))
+                problems.append(
+                    Problem(
+                        Place(file, ".".join(map(str, (*path, key))), key_node.start_mark.line + 1),
+                        "stands twice",
+                        "keep one",
+                    )
+                )
             lines[(*path, key)] = key_node.start_mark.line + 1
             made[key] = _value(value_node, (*path, key), lines, file, problems)
         return made

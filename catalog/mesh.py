@@ -77,20 +77,27 @@ def load_mesh(folder: Path) -> Mesh:
         if path.suffix != ".toml" and "tests" not in path.relative_to(folder).parts:
             _read(name, content, parts)
     if not (folder / "gateway.toml").is_file() and not parts.domains:
-        parts.problems.append(Problem(
-            Place("."), "is no mesh folder: there is no domain", "run `sqluice init DIR`"
-        ))
+        parts.problems.append(
+            Problem(Place("."), "is no mesh folder: there is no domain", "run `sqluice init DIR`")
+        )
     products = tuple(
-        made for domain, document in parts.products
+        made
+        for domain, document in parts.products
         if (made := _product(domain, document, parts)) is not None
     )
     _cross_check(parts, products)
     if parts.problems:
         raise MeshError(tuple(parts.problems))
     return Mesh(
-        revision=digest.hexdigest(), domains=tuple(parts.domains), products=products,
-        grants=tuple(parts.grants), policies=tuple(parts.policies), purposes=parts.purposes,
-        taxonomy=parts.taxonomy, users=parts.users, join_groups=parts.join_groups,
+        revision=digest.hexdigest(),
+        domains=tuple(parts.domains),
+        products=products,
+        grants=tuple(parts.grants),
+        policies=tuple(parts.policies),
+        purposes=parts.purposes,
+        taxonomy=parts.taxonomy,
+        users=parts.users,
+        join_groups=parts.join_groups,
     )
 
 
@@ -104,9 +111,11 @@ def _read(name: str, content: bytes, parts: _Parts) -> None:
         kind = document.content.get("kind")
         if kind != "DataContract" and kind not in SCHEMAS:
             known = ", ".join(["DataContract", *SCHEMAS])
-            parts.problems.append(Problem(
-                document.place("kind"), f"the kind {kind!r} is not known", f"kinds are {known}"
-            ))
+            parts.problems.append(
+                Problem(
+                    document.place("kind"), f"the kind {kind!r} is not known", f"kinds are {known}"
+                )
+            )
         elif check_schema(document, validator_of(str(kind)), parts.problems):
             _take(str(kind), document, parts)
 
@@ -118,10 +127,13 @@ def _take(kind: str, document: Document, parts: _Parts) -> None:
         case "Domain":
             made = domain_of(document)
             if domain is not None and made.name != domain:
-                parts.problems.append(Problem(
-                    document.place("name"), f"is {made.name!r} in the folder of {domain!r}",
-                    "give folder and domain one name",
-                ))
+                parts.problems.append(
+                    Problem(
+                        document.place("name"),
+                        f"is {made.name!r} in the folder of {domain!r}",
+                        "give folder and domain one name",
+                    )
+                )
             parts.domains.append(made)
         case "DataProduct":
             parts.products.append((domain or content["domain"], document))
@@ -138,10 +150,13 @@ def _take(kind: str, document: Document, parts: _Parts) -> None:
         case "Identities":
             parts.users = users_of(content)
         case _:
-            parts.problems.append(Problem(
-                document.place("kind"), "a grant stands outside the folder of a domain",
-                "move it to domains/<domain>/grants",
-            ))
+            parts.problems.append(
+                Problem(
+                    document.place("kind"),
+                    "a grant stands outside the folder of a domain",
+                    "move it to domains/<domain>/grants",
+                )
+            )
 
 
 def _domain_of_file(file: str) -> str | None:
@@ -152,19 +167,24 @@ def _domain_of_file(file: str) -> str | None:
 def _product(domain: str, document: Document, parts: _Parts) -> Product | None:
     content = document.content
     if content["domain"] != domain:
-        parts.problems.append(Problem(
-            document.place("domain"), f"is {content['domain']!r} in the folder of {domain!r}",
-            "a domain's files speak of its own products only",
-        ))
+        parts.problems.append(
+            Problem(
+                document.place("domain"),
+                f"is {content['domain']!r} in the folder of {domain!r}",
+                "a domain's files speak of its own products only",
+            )
+        )
         return None
     port = content["outputPorts"][0]
     contract = parts.contracts.get((domain, port["contractId"]))
     if contract is None:
-        parts.problems.append(Problem(
-            document.place("outputPorts", 0, "contractId"),
-            f"there is no contract {port['contractId']} in {domain}",
-            "write it to contracts/, or correct the id",
-        ))
+        parts.problems.append(
+            Problem(
+                document.place("outputPorts", 0, "contractId"),
+                f"there is no contract {port['contractId']} in {domain}",
+                "write it to contracts/, or correct the id",
+            )
+        )
         return None
     source = custom(contract.content, "source")
     tables = tables_of(contract, parts.problems)
@@ -173,16 +193,23 @@ def _product(domain: str, document: Document, parts: _Parts) -> Product | None:
     team = content.get("team") or {}
     description = content.get("description") or {}
     return Product(
-        domain=domain, name=content["name"], version=content["version"], status=content["status"],
-        source=f"{domain}.{source}" if isinstance(source, str) and "." not in source else str(source),
-        tables=tables, contract_id=port["contractId"], default_table=default,
-        purpose=description.get("purpose", ""), description=_description(description, contract),
+        domain=domain,
+        name=content["name"],
+        version=content["version"],
+        status=content["status"],
+        source=f"{domain}.{source}"
+        if isinstance(source, str) and "." not in source
+        else str(source),
+        tables=tables,
+        contract_id=port["contractId"],
+        default_table=default,
+        purpose=description.get("purpose", ""),
+        description=_description(description, contract),
         tags=frozenset(content.get("tags") or ()) | frozenset(contract.content.get("tags") or ()),
         owners=tuple(one["username"] for one in team.get("members") or []),
-        support=tuple(
-            one.get("url") or one["channel"] for one in content.get("support") or []
-        ),
-        service_levels=service_levels(contract.content), quality=quality_rules(contract.content),
+        support=tuple(one.get("url") or one["channel"] for one in content.get("support") or []),
+        service_levels=service_levels(contract.content),
+        quality=quality_rules(contract.content),
         place=document.place(),
     )
 
@@ -193,25 +220,36 @@ def _description(description: Mapping[str, Any], contract: Document) -> str:
 
 
 def _check_product(
-    document: Document, contract: Document, tables: tuple[Table, ...], default: object,
+    document: Document,
+    contract: Document,
+    tables: tuple[Table, ...],
+    default: object,
     parts: _Parts,
 ) -> None:
     if not tables:
         parts.problems.append(Problem(contract.place("schema"), "the contract has no table"))
     if default is not None and default not in {one.name for one in tables}:
-        parts.problems.append(Problem(
-            document.place("customProperties"), f"the default table {default!r} does not exist",
-            "name a table of the contract",
-        ))
+        parts.problems.append(
+            Problem(
+                document.place("customProperties"),
+                f"the default table {default!r} does not exist",
+                "name a table of the contract",
+            )
+        )
     if not (document.content.get("team") or {}).get("members"):
-        parts.problems.append(Problem(
-            document.place(), "the product has no owner", "list its people under team.members"
-        ))
+        parts.problems.append(
+            Problem(
+                document.place(), "the product has no owner", "list its people under team.members"
+            )
+        )
     if not isinstance(custom(contract.content, "source"), str):
-        parts.problems.append(Problem(
-            contract.place("customProperties"), "the contract names no source",
-            "add {property: source, value: <name>, vendor: sqluice}",
-        ))
+        parts.problems.append(
+            Problem(
+                contract.place("customProperties"),
+                "the contract names no source",
+                "add {property: source, value: <name>, vendor: sqluice}",
+            )
+        )
 
 
 def _cross_check(parts: _Parts, products: tuple[Product, ...]) -> None:
@@ -220,13 +258,17 @@ def _cross_check(parts: _Parts, products: tuple[Product, ...]) -> None:
     problems = parts.problems
     for product in products:
         if product.domain not in {one.name for one in parts.domains}:
-            problems.append(_at(product.place, f"there is no domain {product.domain}",
-                                "write its domain.yaml"))
+            problems.append(
+                _at(product.place, f"there is no domain {product.domain}", "write its domain.yaml")
+            )
         elif product.source not in sources or not product.source.startswith(f"{product.domain}."):
-            problems.append(_at(
-                product.place, f"there is no source {product.source} in its domain",
-                "declare it in domain.yaml",
-            ))
+            problems.append(
+                _at(
+                    product.place,
+                    f"there is no source {product.source} in its domain",
+                    "declare it in domain.yaml",
+                )
+            )
         for table in product.tables:
             _check_words(product, table, parts)
     _check_references(parts, products)
@@ -240,17 +282,23 @@ def _at(place: Place | None, message: str, remedy: str = "") -> Problem:
 def _check_words(product: Product, table: Table, parts: _Parts) -> None:
     for name, tags in [("", product.tags | table.tags)] + [(c.name, c.tags) for c in table.columns]:
         for tag in sorted(tags - parts.taxonomy.tags):
-            parts.problems.append(_at(
-                table.place, f"the tag {tag!r}{f' of {name}' if name else ''} is not in the taxonomy",
-                "correct it, or let the governance group add it",
-            ))
+            parts.problems.append(
+                _at(
+                    table.place,
+                    f"the tag {tag!r}{f' of {name}' if name else ''} is not in the taxonomy",
+                    "correct it, or let the governance group add it",
+                )
+            )
     for column in table.columns:
         if column.classification not in (None, *parts.taxonomy.classifications):
-            parts.problems.append(_at(
-                table.place,
-                f"the classification {column.classification!r} of {column.name} is not in the "
-                "taxonomy", "correct it, or let the governance group add it",
-            ))
+            parts.problems.append(
+                _at(
+                    table.place,
+                    f"the classification {column.classification!r} of {column.name} is not in the "
+                    "taxonomy",
+                    "correct it, or let the governance group add it",
+                )
+            )
 
 
 def _check_references(parts: _Parts, products: tuple[Product, ...]) -> None:
@@ -259,10 +307,13 @@ def _check_references(parts: _Parts, products: tuple[Product, ...]) -> None:
     for grant in parts.grants:
         product = known_products.get((grant.domain, grant.product))
         if product is None:
-            parts.problems.append(_at(
-                grant.place, f"{grant.id}: {grant.domain} has no product {grant.product}",
-                "a domain grants its own products only",
-            ))
+            parts.problems.append(
+                _at(
+                    grant.place,
+                    f"{grant.id}: {grant.domain} has no product {grant.product}",
+                    "a domain grants its own products only",
+                )
+            )
         elif grant.tables is not None:
             for name in sorted(grant.tables - {one.name for one in product.tables}):
                 parts.problems.append(_at(grant.place, f"{grant.id}: there is no table {name}"))
@@ -276,51 +327,76 @@ def _check_purposes(
     name: str, used: frozenset[str], known: set[str], place: Place | None, parts: _Parts
 ) -> None:
     for purpose in sorted(used - known):
-        parts.problems.append(_at(
-            place, f"{name}: the purpose {purpose!r} is not known",
-            "correct it, or let the governance group add it to purposes.yaml",
-        ))
+        parts.problems.append(
+            _at(
+                place,
+                f"{name}: the purpose {purpose!r} is not known",
+                "correct it, or let the governance group add it to purposes.yaml",
+            )
+        )
 
 
 def _check_policy(policy: Policy, parts: _Parts, addresses: set[str]) -> None:
     for tag in sorted(policy.match.tags - parts.taxonomy.tags):
-        parts.problems.append(_at(
-            policy.place, f"{policy.id}: the tag {tag!r} is not in the taxonomy", "correct it"
-        ))
+        parts.problems.append(
+            _at(policy.place, f"{policy.id}: the tag {tag!r} is not in the taxonomy", "correct it")
+        )
     for name in sorted(policy.match.classifications - set(parts.taxonomy.classifications)):
-        parts.problems.append(_at(
-            policy.place, f"{policy.id}: the classification {name!r} is not in the taxonomy",
-            "correct it",
-        ))
+        parts.problems.append(
+            _at(
+                policy.place,
+                f"{policy.id}: the classification {name!r} is not in the taxonomy",
+                "correct it",
+            )
+        )
     group = policy.mask.join_group if policy.mask is not None else None
-    if policy.mask is not None and policy.mask.kind == "pseudonym" and group not in parts.join_groups:
-        parts.problems.append(_at(
-            policy.place, f"{policy.id}: the join group {group!r} is not in the taxonomy",
-            "add it to joinGroups",
-        ))
+    if (
+        policy.mask is not None
+        and policy.mask.kind == "pseudonym"
+        and group not in parts.join_groups
+    ):
+        parts.problems.append(
+            _at(
+                policy.place,
+                f"{policy.id}: the join group {group!r} is not in the taxonomy",
+                "add it to joinGroups",
+            )
+        )
     if policy.domain is not None:
         outside = policy.match.domain not in (None, policy.domain)
         product = policy.match.product or ""
         if outside or ("." in product and not product.startswith(f"{policy.domain}.")):
-            parts.problems.append(_at(
-                policy.place, f"{policy.id}: a domain restricts its own products only",
-                "remove it, or ask the governance group",
-            ))
+            parts.problems.append(
+                _at(
+                    policy.place,
+                    f"{policy.id}: a domain restricts its own products only",
+                    "remove it, or ask the governance group",
+                )
+            )
     elif "." in (policy.match.product or "") and policy.match.product not in addresses:
-        parts.problems.append(_at(
-            policy.place, f"{policy.id}: there is no product {policy.match.product}", "correct it"
-        ))
+        parts.problems.append(
+            _at(
+                policy.place,
+                f"{policy.id}: there is no product {policy.match.product}",
+                "correct it",
+            )
+        )
 
 
 def _check_duplicates(parts: _Parts, products: tuple[Product, ...]) -> None:
     ids = Counter([one.id for one in parts.policies] + [one.id for one in parts.grants])
-    for one in [*parts.policies, *parts.grants]:
-        if ids[one.id] > 1:
-            parts.problems.append(_at(one.place, f"the id {one.id} stands twice", "keep one"))
+    places = [(one.id, one.place) for one in parts.policies]
+    places += [(one.id, one.place) for one in parts.grants]
+    for name, place in places:
+        if ids[name] > 1:
+            parts.problems.append(_at(place, f"the id {name} stands twice", "keep one"))
     versions = Counter((one.domain, one.name.casefold(), one.major) for one in products)
     for product in products:
         if versions[product.domain, product.name.casefold(), product.major] > 1:
-            parts.problems.append(_at(
-                product.place, f"{product.address} stands twice in major {product.major}",
-                "keep one",
-            ))
+            parts.problems.append(
+                _at(
+                    product.place,
+                    f"{product.address} stands twice in major {product.major}",
+                    "keep one",
+                )
+            )

@@ -274,7 +274,13 @@ class Taxonomy:
     tags: frozenset[str] = frozenset()
     classifications: tuple[str, ...] = ()
     mask_order: tuple[str, ...] = (
-        "hide", "null", "constant", "pseudonym", "partial", "bucket", "clear",
+        "hide",
+        "null",
+        "constant",
+        "pseudonym",
+        "partial",
+        "bucket",
+        "clear",
     )
 
 

@@ -17,22 +17,53 @@ from catalog.model import Column, Relationship, Table
 VENDOR = "sqluice"
 _DECIMAL = re.compile(r"(?:decimal|numeric|number)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)", re.I)
 _PLAIN = {
-    "boolean": "BOOLEAN", "bool": "BOOLEAN", "tinyint": "TINYINT", "smallint": "SMALLINT",
-    "int2": "SMALLINT", "integer": "INTEGER", "int": "INTEGER", "int4": "INTEGER",
-    "bigint": "BIGINT", "int8": "BIGINT", "hugeint": "HUGEINT", "real": "FLOAT", "float4": "FLOAT",
-    "float": "FLOAT", "double": "DOUBLE", "double precision": "DOUBLE", "float8": "DOUBLE",
-    "varchar": "VARCHAR", "text": "VARCHAR", "string": "VARCHAR", "char": "VARCHAR",
-    "blob": "BLOB", "bytea": "BLOB", "date": "DATE", "time": "TIME", "timestamp": "TIMESTAMP",
+    "boolean": "BOOLEAN",
+    "bool": "BOOLEAN",
+    "tinyint": "TINYINT",
+    "smallint": "SMALLINT",
+    "int2": "SMALLINT",
+    "integer": "INTEGER",
+    "int": "INTEGER",
+    "int4": "INTEGER",
+    "bigint": "BIGINT",
+    "int8": "BIGINT",
+    "hugeint": "HUGEINT",
+    "real": "FLOAT",
+    "float4": "FLOAT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "double precision": "DOUBLE",
+    "float8": "DOUBLE",
+    "varchar": "VARCHAR",
+    "text": "VARCHAR",
+    "string": "VARCHAR",
+    "char": "VARCHAR",
+    "blob": "BLOB",
+    "bytea": "BLOB",
+    "date": "DATE",
+    "time": "TIME",
+    "timestamp": "TIMESTAMP",
     "timestamptz": "TIMESTAMP WITH TIME ZONE",
-    "timestamp with time zone": "TIMESTAMP WITH TIME ZONE", "interval": "INTERVAL",
-    "uuid": "UUID", "json": "JSON", "jsonb": "JSON",
+    "timestamp with time zone": "TIMESTAMP WITH TIME ZONE",
+    "interval": "INTERVAL",
+    "uuid": "UUID",
+    "json": "JSON",
+    "jsonb": "JSON",
 }
 _FORMATS = {
-    "i8": "TINYINT", "i16": "SMALLINT", "i32": "INTEGER", "i64": "BIGINT", "i128": "HUGEINT",
-    "f32": "FLOAT", "f64": "DOUBLE",
+    "i8": "TINYINT",
+    "i16": "SMALLINT",
+    "i32": "INTEGER",
+    "i64": "BIGINT",
+    "i128": "HUGEINT",
+    "f32": "FLOAT",
+    "f64": "DOUBLE",
 }
 _LOGICAL = {
-    "string": "VARCHAR", "date": "DATE", "time": "TIME", "boolean": "BOOLEAN",
+    "string": "VARCHAR",
+    "date": "DATE",
+    "time": "TIME",
+    "boolean": "BOOLEAN",
     "integer": "BIGINT",
 }
 
@@ -46,7 +77,9 @@ def canonical_type(text: str) -> str | None:
     found = _DECIMAL.fullmatch(plain)
     if found:
         precision, scale = int(found.group(1)), int(found.group(2) or 0)
-        return f"DECIMAL({precision},{scale})" if 1 <= precision <= 38 and scale <= precision else None
+        return (
+            f"DECIMAL({precision},{scale})" if 1 <= precision <= 38 and scale <= precision else None
+        )
     return _PLAIN.get(re.sub(r"\(.*\)", "", plain).strip())
 
 
@@ -80,16 +113,22 @@ def _table(
         problems.append(Problem(document.place(*path), f"has two columns {name}"))
     size = custom(content, "size")
     return Table(
-        name=content["name"], physical_name=content.get("physicalName") or content["name"],
-        columns=tuple(columns), description=_text(content.get("description")),
-        business_name=_text(content.get("businessName")), tags=frozenset(content.get("tags") or ()),
-        relationships=_relationships(content), size=size if isinstance(size, int) else None,
+        name=content["name"],
+        physical_name=content.get("physicalName") or content["name"],
+        columns=tuple(columns),
+        description=_text(content.get("description")),
+        business_name=_text(content.get("businessName")),
+        tags=frozenset(content.get("tags") or ()),
+        relationships=_relationships(content),
+        size=size if isinstance(size, int) else None,
         place=document.place(*path),
     )
 
 
 def _column(
-    document: Document, path: tuple[str | int, ...], content: Mapping[str, Any],
+    document: Document,
+    path: tuple[str | int, ...],
+    content: Mapping[str, Any],
     problems: list[Problem],
 ) -> Column | None:
     name = content["name"]
@@ -98,23 +137,30 @@ def _column(
         return None
     kind = _type(content)
     if kind is None:
-        problems.append(Problem(
-            document.place(*path), f"the type of {name} is not known",
-            "set physicalType, or the custom property `type` (vendor sqluice) to a DuckDB type",
-        ))
+        problems.append(
+            Problem(
+                document.place(*path),
+                f"the type of {name} is not known",
+                "set physicalType, or the custom property `type` (vendor sqluice) to a DuckDB type",
+            )
+        )
         return None
     masked = custom(content, "maskedType")
     position = content.get("primaryKeyPosition") if content.get("primaryKey") else None
     return Column(
-        name=name, type=kind, physical_name=content.get("physicalName") or name,
+        name=name,
+        type=kind,
+        physical_name=content.get("physicalName") or name,
         required=bool(content.get("required") or content.get("primaryKey")),
         unique=bool(content.get("unique")),
         primary_key_position=(position or 1) if content.get("primaryKey") else None,
         masked_type=canonical_type(masked) if isinstance(masked, str) else None,
-        tags=frozenset(content.get("tags") or ()), classification=content.get("classification"),
+        tags=frozenset(content.get("tags") or ()),
+        classification=content.get("classification"),
         description=_text(content.get("description")),
         business_name=_text(content.get("businessName")),
-        unit=_text(custom(content, "unit")), critical=bool(content.get("criticalDataElement")),
+        unit=_text(custom(content, "unit")),
+        critical=bool(content.get("criticalDataElement")),
         examples=tuple(str(one) for one in content.get("examples") or ()),
     )
 
@@ -147,8 +193,9 @@ def _relationships(content: Mapping[str, Any]) -> tuple[Relationship, ...]:
     for relationship in content.get("relationships") or []:
         given = relationship.get("from")
         columns = [given] if isinstance(given, str) else list(given or [])
-        found.append(_relationship([str(one).split(".")[-1] for one in columns],
-                                   relationship.get("to")))
+        found.append(
+            _relationship([str(one).split(".")[-1] for one in columns], relationship.get("to"))
+        )
     return tuple(found)
 
 
@@ -156,7 +203,8 @@ def _relationship(columns: list[str], target: Any) -> Relationship:  # noqa: ANN
     targets = [target] if isinstance(target, str) else list(target or [])
     paths = [str(one).replace("/", ".").split(".") for one in targets]
     return Relationship(
-        tuple(columns), ".".join(paths[0][:-1]) if paths else "",
+        tuple(columns),
+        ".".join(paths[0][:-1]) if paths else "",
         tuple(path[-1] for path in paths),
     )
 

@@ -35,19 +35,28 @@ def policy_of(document: Document, domain: str | None) -> Policy:
     match = content["match"]
     classes = match.get("classification") or ()
     return Policy(
-        id=content["id"], effect=effect, domain=domain,
+        id=content["id"],
+        effect=effect,
+        domain=domain,
         match=Match(
             tags=_set(match.get("tags")),
             classifications=frozenset([classes] if isinstance(classes, str) else classes),
-            domain=match.get("domain"), product=match.get("product"), table=match.get("table"),
-            columns=_set(match.get("columns")), region=match.get("region"),
+            domain=match.get("domain"),
+            product=match.get("product"),
+            table=match.get("table"),
+            columns=_set(match.get("columns")),
+            region=match.get("region"),
         ),
-        subjects=_subjects(content.get("subjects")), purposes=_set(content.get("purposes")),
+        subjects=_subjects(content.get("subjects")),
+        purposes=_set(content.get("purposes")),
         unless=_subjects(content.get("unless")),
         filter=value if effect == "filter" else None,
         mask=_mask(value) if effect == "mask" else None,
-        settings=MappingProxyType(dict(value) if isinstance(value, dict) and effect != "mask" else {}),
-        description=content.get("description", ""), place=document.place("effect", effect),
+        settings=MappingProxyType(
+            dict(value) if isinstance(value, dict) and effect != "mask" else {}
+        ),
+        description=content.get("description", ""),
+        place=document.place("effect", effect),
     )
 
 
@@ -55,13 +64,18 @@ def grant_of(document: Document, domain: str) -> Grant:
     """A grant of a domain on one of its products."""
     content = document.content
     return Grant(
-        id=content["id"], domain=domain, product=content["product"].split(".")[-1],
+        id=content["id"],
+        domain=domain,
+        product=content["product"].split(".")[-1],
         subjects=_subjects(content["subjects"]),
         tables=_set(content["tables"]) if "tables" in content else None,
         columns=_set(content["columns"]) if "columns" in content else None,
-        scope=content.get("scope"), purposes=_set(content.get("purposes")),
-        valid_from=_moment(content.get("from")), until=_moment(content.get("until")),
-        major=content.get("major"), approver=content.get("approver", ""),
+        scope=content.get("scope"),
+        purposes=_set(content.get("purposes")),
+        valid_from=_moment(content.get("from")),
+        until=_moment(content.get("until")),
+        major=content.get("major"),
+        approver=content.get("approver", ""),
         place=document.place("id"),
     )
 
@@ -72,8 +86,13 @@ def domain_of(document: Document) -> Domain:
     name = content["name"]
     sources = tuple(
         Source(
-            domain=name, name=key, kind=one["connector"], region=one.get("region", ""),
-            settings=MappingProxyType({k: _setting(v) for k, v in (one.get("settings") or {}).items()}),
+            domain=name,
+            name=key,
+            kind=one["connector"],
+            region=one.get("region", ""),
+            settings=MappingProxyType(
+                {k: _setting(v) for k, v in (one.get("settings") or {}).items()}
+            ),
             secrets=MappingProxyType(dict(one.get("secrets") or {})),
             place=document.place("sources", key),
         )
@@ -106,9 +125,13 @@ def users_of(content: Mapping[str, Any]) -> tuple[User, ...]:
     """The local users."""
     return tuple(
         User(
-            name=name, verifier=one.get("verifier", ""), groups=_set(one.get("groups")),
-            roles=_set(one.get("roles")), attributes=_attributes(one.get("attributes")),
-            full_name=one.get("fullName", ""), may_impersonate=bool(one.get("mayImpersonate")),
+            name=name,
+            verifier=one.get("verifier", ""),
+            groups=_set(one.get("groups")),
+            roles=_set(one.get("roles")),
+            attributes=_attributes(one.get("attributes")),
+            full_name=one.get("fullName", ""),
+            may_impersonate=bool(one.get("mayImpersonate")),
         )
         for name, one in content["users"].items()
     )
@@ -117,7 +140,8 @@ def users_of(content: Mapping[str, Any]) -> tuple[User, ...]:
 def _subjects(content: list[Mapping[str, Any]] | None) -> tuple[Subjects, ...]:
     return tuple(
         Subjects(
-            users=_set(one.get("users")), groups=_set(one.get("groups")),
+            users=_set(one.get("users")),
+            groups=_set(one.get("groups")),
             roles=_set(one.get("roles")),
             attributes=MappingProxyType(
                 {key: frozenset(value) for key, value in _attributes(one.get("attributes")).items()}
@@ -129,10 +153,12 @@ def _subjects(content: list[Mapping[str, Any]] | None) -> tuple[Subjects, ...]:
 
 
 def _attributes(content: Mapping[str, Any] | None) -> Mapping[str, tuple[str, ...]]:
-    return MappingProxyType({
-        key: tuple(str(one) for one in (value if isinstance(value, list) else [value]))
-        for key, value in (content or {}).items()
-    })
+    return MappingProxyType(
+        {
+            key: tuple(str(one) for one in (value if isinstance(value, list) else [value]))
+            for key, value in (content or {}).items()
+        }
+    )
 
 
 def _mask(content: Mapping[str, Any]) -> Mask:
@@ -140,9 +166,12 @@ def _mask(content: Mapping[str, Any]) -> Mask:
     return Mask(
         kind="null" if content["kind"] is None else content["kind"],
         value=None if value is None else _setting(value),
-        join_group=content.get("joinGroup"), keep_first=content.get("keepFirst", 0),
-        keep_last=content.get("keepLast", 0), fill=content.get("fill", "*"),
-        unit=content.get("unit"), size=None if size is None else f"{size:g}",
+        join_group=content.get("joinGroup"),
+        keep_first=content.get("keepFirst", 0),
+        keep_last=content.get("keepLast", 0),
+        fill=content.get("fill", "*"),
+        unit=content.get("unit"),
+        size=None if size is None else f"{size:g}",
     )
 
 

@@ -6,13 +6,14 @@ class, an unknown part or an unknown function is refused (DESIGN 4.4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot
 from sqlglot import exp
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from gateway.errors import TypeMismatch, UnsupportedSql
 from gateway.functions import is_allowed, is_table_function, size_limit
@@ -34,8 +35,21 @@ _NODES = frozenset(
 )
 _PARTS = {
     exp.Select: {
-        "with_", "expressions", "from_", "joins", "laterals", "where", "group", "having",
-        "qualify", "windows", "distinct", "order", "limit", "offset", "kind",
+        "with_",
+        "expressions",
+        "from_",
+        "joins",
+        "laterals",
+        "where",
+        "group",
+        "having",
+        "qualify",
+        "windows",
+        "distinct",
+        "order",
+        "limit",
+        "offset",
+        "kind",
     },
     exp.Table: {"this", "db", "catalog", "alias", "joins", "ordinality"},
     exp.Join: {"this", "on", "using", "side", "kind", "method", "expressions"},
@@ -56,14 +70,84 @@ _PARTS = {
     exp.TryCast: {"this", "to", "requires_string", "safe"},
 }
 _WORDS = {
-    "IN", "EXISTS", "VALUES", "OVER", "FILTER", "AND", "OR", "NOT", "SELECT", "FROM", "WHERE", "ON",
-    "USING", "AS", "JOIN", "BY", "CASE", "WHEN", "THEN", "ELSE", "UNION", "ALL", "EXCEPT",
-    "INTERSECT", "DISTINCT", "LATERAL", "ANY", "SOME", "IS", "BETWEEN", "LIKE", "ILIKE", "HAVING",
-    "QUALIFY", "LIMIT", "OFFSET", "SETS", "ROLLUP", "CUBE", "WITHIN", "GROUP", "RECURSIVE", "WITH",
-    "MATERIALIZED", "INTERVAL", "ESCAPE", "GLOB", "RETURNING", "EXCLUDE", "REPLACE", "RENAME", "TO",
-    "DECIMAL", "NUMERIC", "VARCHAR", "CHAR", "TEXT", "STRUCT", "MAP", "ARRAY", "COLUMNS", "SIMILAR",
-    "UNION", "BIT", "TIME", "TIMESTAMP", "ISNULL", "NOTNULL", "GROUPING SETS",
-    "ZONE", "KEY", "END", "GROUPING", "WINDOW", "ORDER", "PARTITION", "SEMI", "ANTI", "CROSS",
+    "IN",
+    "EXISTS",
+    "VALUES",
+    "OVER",
+    "FILTER",
+    "AND",
+    "OR",
+    "NOT",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "ON",
+    "USING",
+    "AS",
+    "JOIN",
+    "BY",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "UNION",
+    "ALL",
+    "EXCEPT",
+    "INTERSECT",
+    "DISTINCT",
+    "LATERAL",
+    "ANY",
+    "SOME",
+    "IS",
+    "BETWEEN",
+    "LIKE",
+    "ILIKE",
+    "HAVING",
+    "QUALIFY",
+    "LIMIT",
+    "OFFSET",
+    "SETS",
+    "ROLLUP",
+    "CUBE",
+    "WITHIN",
+    "GROUP",
+    "RECURSIVE",
+    "WITH",
+    "MATERIALIZED",
+    "INTERVAL",
+    "ESCAPE",
+    "GLOB",
+    "RETURNING",
+    "EXCLUDE",
+    "REPLACE",
+    "RENAME",
+    "TO",
+    "DECIMAL",
+    "NUMERIC",
+    "VARCHAR",
+    "CHAR",
+    "TEXT",
+    "STRUCT",
+    "MAP",
+    "ARRAY",
+    "COLUMNS",
+    "SIMILAR",
+    "BIT",
+    "TIME",
+    "TIMESTAMP",
+    "ISNULL",
+    "NOTNULL",
+    "GROUPING SETS",
+    "ZONE",
+    "KEY",
+    "END",
+    "GROUPING",
+    "WINDOW",
+    "ORDER",
+    "PARTITION",
+    "SEMI",
+    "ANTI",
+    "CROSS",
 }
 
 
@@ -80,8 +164,9 @@ def check_tree(tree: exp.Expression) -> None:
         level = [child for node in level for child in node.iter_expressions()]
     for name in _called(tree.sql("duckdb")):
         if not is_allowed(name):
-            raise UnsupportedSql(f"The function {name} is not served.",
-                                 hint="docs/sql.md lists the functions.")
+            raise UnsupportedSql(
+                f"The function {name} is not served.", hint="docs/sql.md lists the functions."
+            )
 
 
 def _check_node(node: exp.Expression) -> None:
@@ -107,29 +192,57 @@ def _check_table(table: exp.Table) -> None:
     if isinstance(table.this, exp.Func):
         name = next(iter(_called(table.this.sql("duckdb"))), "")
         if not is_table_function(name):
-            raise UnsupportedSql(f"The table function {name} is not served.",
-                                 hint="Only unnest, range and generate_series are.")
+            raise UnsupportedSql(
+                f"The table function {name} is not served.",
+                hint="Only unnest, range and generate_series are.",
+            )
         return
     for part in (table.this, table.args.get("db"), table.args.get("catalog")):
         if part is not None and not isinstance(part, exp.Identifier):
             raise UnsupportedSql("A table is named domain.product.table.")
     name = table.name
-    if not table.db and (("/" in name) or ("." in name and "@" not in name and " " not in name
-                                           and name.rsplit(".", 1)[1].lower() in _FILES)):
-        raise UnsupportedSql(f"{name!r} looks like a file; files are not tables here.",
-                             hint="A table is named domain.product.table.")
+    if not table.db and (
+        ("/" in name)
+        or (
+            "." in name
+            and "@" not in name
+            and " " not in name
+            and name.rsplit(".", 1)[1].lower() in _FILES
+        )
+    ):
+        raise UnsupportedSql(
+            f"{name!r} looks like a file; files are not tables here.",
+            hint="A table is named domain.product.table.",
+        )
 
 
-_FILES = {"csv", "tsv", "parquet", "json", "jsonl", "ndjson", "xlsx", "duckdb", "db", "gz", "zst",
-          "arrow", "feather", "txt", "sqlite"}
+_FILES = {
+    "csv",
+    "tsv",
+    "parquet",
+    "json",
+    "jsonl",
+    "ndjson",
+    "xlsx",
+    "duckdb",
+    "db",
+    "gz",
+    "zst",
+    "arrow",
+    "feather",
+    "txt",
+    "sqlite",
+}
 
 
 def _check_dot(dot: exp.Dot) -> None:
     if isinstance(dot.expression, exp.Func) or not isinstance(
         dot.expression, exp.Identifier | exp.Star
     ):
-        raise UnsupportedSql("A function after a dot is not served.",
-                             hint="Write function(value) instead of value.function().")
+        raise UnsupportedSql(
+            "A function after a dot is not served.",
+            hint="Write function(value) instead of value.function().",
+        )
 
 
 def _check_type(data_type: exp.DataType) -> None:
@@ -152,7 +265,7 @@ def _check_sizes(node: exp.Func) -> None:
             raise UnsupportedSql(f"{name} is served up to {most}.")
 
 
-def _arguments(node: exp.Expression) -> Iterator[exp.Expression]:
+def _arguments(node: exp.Expr) -> Iterator[exp.Expression]:
     for value in node.args.values():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, exp.Expression):
@@ -162,7 +275,7 @@ def _arguments(node: exp.Expression) -> Iterator[exp.Expression]:
 def _called(sql: str) -> Iterator[str]:
     """Names before an opening parenthesis in the SQL that DuckDB would get."""
     tokens = sqlglot.tokenize(sql, read="duckdb")
-    for token, after in zip(tokens, tokens[1:], strict=False):
+    for token, after in pairwise(tokens):
         if after.token_type != TokenType.L_PAREN or token.token_type == TokenType.STRING:
             continue
         quoted = token.token_type == TokenType.IDENTIFIER
@@ -179,7 +292,7 @@ def _is_word(text: str) -> bool:
     return bool(text) and (text[0].isalpha() or text[0] == "_")
 
 
-def _is_alias(tokens: list[object], token: object) -> bool:
+def _is_alias(tokens: Sequence[Token], token: Token) -> bool:
     position = next(i for i, one in enumerate(tokens) if one is token)
     before = tokens[position - 1] if position else None
     text = getattr(before, "text", "").upper()
@@ -188,7 +301,7 @@ def _is_alias(tokens: list[object], token: object) -> bool:
     return with_list or comma
 
 
-def _closes_into_as(tokens: list[object], position: int) -> bool:
+def _closes_into_as(tokens: Sequence[Token], position: int) -> bool:
     """`, name (a, b) AS (` is a further CTE."""
     depth = 0
     for number in range(position + 1, len(tokens)):
@@ -196,13 +309,18 @@ def _closes_into_as(tokens: list[object], position: int) -> bool:
         depth += (text == "(") - (text == ")")
         if depth == 0:
             after = [getattr(one, "text", "").upper() for one in tokens[number + 1 : number + 3]]
-            return after == ["AS", "("] or after == ["AS", "MATERIALIZED"]
+            return after in (["AS", "("], ["AS", "MATERIALIZED"])
     return False
 
 
 _PATTERN_FUNCTIONS = (
-    exp.RegexpLike, exp.RegexpFullMatch, exp.RegexpExtract, exp.RegexpExtractAll,
-    exp.RegexpReplace, exp.RegexpSplit, exp.RegexpILike,
+    exp.RegexpLike,
+    exp.RegexpFullMatch,
+    exp.RegexpExtract,
+    exp.RegexpExtractAll,
+    exp.RegexpReplace,
+    exp.RegexpSplit,
+    exp.RegexpILike,
 )
 
 
@@ -211,8 +329,9 @@ def check_patterns(tree: exp.Expression, parameters: tuple[object, ...] | None) 
 
     `parameters` None: those that are parameters are checked at each execute.
     """
-    for node in tree.find_all(exp.Like, exp.ILike, exp.Escape, exp.SimilarTo, exp.Glob,
-                              *_PATTERN_FUNCTIONS):
+    for node in tree.find_all(
+        exp.Like, exp.ILike, exp.Escape, exp.SimilarTo, exp.Glob, *_PATTERN_FUNCTIONS
+    ):
         if isinstance(node, exp.Escape):
             _check_escape(node, parameters)
         elif isinstance(node, exp.Like | exp.ILike | exp.Glob):
@@ -236,14 +355,14 @@ def _check_escape(node: exp.Escape, parameters: tuple[object, ...] | None) -> No
         if pattern[position] == escape:
             position += 1
             if position == len(pattern):
-                raise TypeMismatch("The LIKE pattern ends with its escape character.",
-                                   hint="Double the escape character to mean itself.")
+                raise TypeMismatch(
+                    "The LIKE pattern ends with its escape character.",
+                    hint="Double the escape character to mean itself.",
+                )
         position += 1
 
 
-def _constant(
-    node: exp.Expression | None, parameters: tuple[object, ...] | None
-) -> str | None:
+def _constant(node: exp.Expression | None, parameters: tuple[object, ...] | None) -> str | None:
     """The pattern's text; None where it is a parameter without a value, or NULL."""
     while isinstance(node, exp.Paren):
         node = node.this
@@ -265,13 +384,16 @@ def _constant(
         case exp.Any() | exp.All() | exp.Tuple() | exp.Array():
             raise UnsupportedSql("LIKE ANY and LIKE ALL are not served.")
         case _:
-            raise TypeMismatch("A pattern must be a constant or a parameter.",
-                               hint="Use contains(), starts_with() or = for values of columns.")
+            raise TypeMismatch(
+                "A pattern must be a constant or a parameter.",
+                hint="Use contains(), starts_with() or = for values of columns.",
+            )
 
 
 def _check_regular_expression(pattern: str) -> None:
     try:
         pc.match_substring_regex(pa.array([""]), pattern)
     except pa.ArrowInvalid as error:
-        raise TypeMismatch("The regular expression is not well formed (RE2 syntax).",
-                           private=str(error)) from None
+        raise TypeMismatch(
+            "The regular expression is not well formed (RE2 syntax).", private=str(error)
+        ) from None

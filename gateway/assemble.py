@@ -28,7 +28,9 @@ def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
         used_parameters=used,
         masked=tuple(
             f"{one.address}.{column.name}"
-            for one in guarded.relations.values() for column in one.columns if column.policy
+            for one in guarded.relations.values()
+            for column in one.columns
+            if column.policy
         ),
     )
 
@@ -51,7 +53,10 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         name=name,
         source=table.source,
         fragment=Fragment(
-            rendered.sql, columns, (table.physical_name,), rendered.parameters,
+            rendered.sql,
+            columns,
+            (table.physical_name,),
+            rendered.parameters,
             rendered.parameter_types,
         ),
         shown=rendered.shown,
@@ -89,8 +94,8 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
     )
 
 
-def _selects(query: exp.Expression) -> list[exp.Expression]:
-    return query.selects if isinstance(query, exp.Query) else []
+def _selects(query: exp.Expression | None) -> list[exp.Expr]:
+    return list(query.selects) if isinstance(query, exp.Query) else []
 
 
 def _unique(names: list[str]) -> list[str]:
@@ -109,7 +114,8 @@ def _is_pass_through(draft: Draft) -> bool:
     tree = draft.tree
     name = next(iter(draft.inputs))
     if not isinstance(tree, exp.Select) or {k for k, v in tree.args.items() if v} != {
-        "expressions", "from_"
+        "expressions",
+        "from_",
     }:
         return False
     source = tree.args["from_"].this

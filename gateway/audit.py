@@ -35,8 +35,19 @@ from gateway.state.engine import moment_text, open_state, reading, writing
 from gateway.state.verify import Flaw, Head, Verification, read_heads, verify
 
 __all__ = [
-    "Audit", "AuditFinish", "AuditStart", "AuditTicket", "AuditedQuery", "Flaw", "Head",
-    "Verification", "export_heads", "history", "read_heads", "state_of", "verify",
+    "Audit",
+    "AuditFinish",
+    "AuditStart",
+    "AuditTicket",
+    "AuditedQuery",
+    "Flaw",
+    "Head",
+    "Verification",
+    "export_heads",
+    "history",
+    "read_heads",
+    "state_of",
+    "verify",
 ]
 
 NO_TIMINGS: Mapping[str, float] = MappingProxyType({})

@@ -158,8 +158,12 @@ class PolicyIndex:
     """All compiled policies of one revision, by table. Decisions are remembered, bounded."""
 
     def __init__(
-        self, revision: str, tables: Mapping[Address, TableEntry],
-        products: tuple[Product, ...], taxonomy: Taxonomy, purposes: tuple[str, ...],
+        self,
+        revision: str,
+        tables: Mapping[Address, TableEntry],
+        products: tuple[Product, ...],
+        taxonomy: Taxonomy,
+        purposes: tuple[str, ...],
     ) -> None:
         self.revision = revision
         self.tables = tables
@@ -199,7 +203,8 @@ def _known(
     newest = max(active or majors)
     preferred = newest if not pins else (next(iter(pins)) if len(pins) == 1 else None)
     return KnownProduct(
-        domain=key[0], product=key[1],
+        domain=key[0],
+        product=key[1],
         tables={major: tuple(tables) for major, tables in majors.items()},
         default_tables={
             major: _default_table(products[major], tables) for major, tables in majors.items()
@@ -217,13 +222,14 @@ def _default_table(product: Product, tables: list[str]) -> str | None:
 
 def authorize(resolved: ResolvedQuery, request: Request, index: PolicyIndex) -> Decision:
     """The decision for a query; UnknownTable and PurposeRequired where it is no."""
-    return authorize_tables(
-        resolved.tables, request.principal, request.purpose, request.now, index
-    )
+    return authorize_tables(resolved.tables, request.principal, request.purpose, request.now, index)
 
 
 def authorize_tables(
-    addresses: tuple[Address, ...], principal: Principal, purpose: str | None, now: datetime,
+    addresses: tuple[Address, ...],
+    principal: Principal,
+    purpose: str | None,
+    now: datetime,
     index: PolicyIndex,
 ) -> Decision:
     """The decision for some tables, remembered until the next grant starts or ends."""
@@ -249,13 +255,18 @@ def visible(decision: Decision) -> Mapping[Address, tuple[tuple[str, str], ...]]
 
 def _identity(principal: Principal) -> object:
     return (
-        principal.user, principal.groups, principal.roles,
+        principal.user,
+        principal.groups,
+        principal.roles,
         tuple(sorted((name, tuple(values)) for name, values in principal.attributes.items())),
     )
 
 
 def _decide(
-    addresses: tuple[Address, ...], principal: Principal, purpose: str | None, now: datetime,
+    addresses: tuple[Address, ...],
+    principal: Principal,
+    purpose: str | None,
+    now: datetime,
     index: PolicyIndex,
 ) -> Decision:
     entries = []
@@ -275,10 +286,14 @@ def _decide(
         tables[entry.address] = _table(entry, subjects, index, reasons)
         _limits(entry, subjects, limits, reasons)
     return Decision(
-        tables=tables, purpose=chosen, purpose_was_default=was_default, revision=index.revision,
+        tables=tables,
+        purpose=chosen,
+        purpose_was_default=was_default,
+        revision=index.revision,
         fingerprint=_fingerprint(index.revision, chosen, tables, limits),
         valid_until=None if subjects.used_now else _valid_until(entries, now),
-        limits=limits, reasons=tuple(reasons),
+        limits=limits,
+        reasons=tuple(reasons),
     )
 
 
@@ -309,7 +324,8 @@ def _any_matches(subjects: tuple[Subjects, ...], principal: Principal) -> bool:
 
 def _active(entry: TableEntry, principal: Principal, now: datetime) -> list[CompiledGrant]:
     return [
-        one for one in entry.grants
+        one
+        for one in entry.grants
         if (one.grant.valid_from is None or one.grant.valid_from <= now)
         and (one.grant.until is None or now < one.grant.until)
         and _any_matches(one.grant.subjects, principal)
@@ -330,7 +346,10 @@ def _denied(entry: TableEntry, principal: Principal, purpose: str | None) -> boo
 
 
 def _purpose(
-    entries: list[TableEntry], principal: Principal, purpose: str | None, now: datetime,
+    entries: list[TableEntry],
+    principal: Principal,
+    purpose: str | None,
+    now: datetime,
     index: PolicyIndex,
 ) -> tuple[str | None, bool]:
     """The statement's purpose and whether it is the only one possible (rule 9)."""
@@ -340,13 +359,14 @@ def _purpose(
     for entry in entries:
         grants = _active(entry, principal, now)
         required = any(
-            one.policy.effect == "require" and one.policy.settings.get("purpose")
-            and _applies(one.policy, principal, purpose) for one in entry.policies
+            one.policy.effect == "require"
+            and one.policy.settings.get("purpose")
+            and _applies(one.policy, principal, purpose)
+            for one in entry.policies
         )
         free = any(not one.grant.purposes for one in grants)
         allowed = (
-            set(index.purposes) if free
-            else {name for one in grants for name in one.grant.purposes}
+            set(index.purposes) if free else {name for one in grants for name in one.grant.purposes}
         )
         if required or not free:
             needed = True
@@ -390,7 +410,8 @@ def _table(
             reasons.append(Reason(str(entry.address), "rows filtered", policy.policy.id))
     _refuse_aggregates(entry, subjects)
     covered = [
-        one for one in entry.columns
+        one
+        for one in entry.columns
         if any(scope.columns is None or one.name in scope.columns for scope in scopes)
     ]
     columns = []
@@ -416,12 +437,16 @@ def _refuse_aggregates(entry: TableEntry, subjects: _Subjects) -> None:
 
 
 def _column(
-    entry: TableEntry, column: Column, subjects: _Subjects, index: PolicyIndex,
+    entry: TableEntry,
+    column: Column,
+    subjects: _Subjects,
+    index: PolicyIndex,
     reasons: list[Reason],
 ) -> ColumnDecision | None:
     """The strictest of all matching masks (rule 3); None where the column is hidden."""
     matching = [
-        one.policy for one in entry.masks.get(column.name, ())
+        one.policy
+        for one in entry.masks.get(column.name, ())
         if _applies(one.policy, subjects.principal, subjects.purpose)
     ]
     clear = ColumnDecision(column.name, column.type, column.type)
@@ -457,8 +482,13 @@ def _kind(policy: Policy) -> str:
 def mask_arguments(mask: Mask) -> Mapping[str, str]:
     """A mask's arguments as text, by name."""
     values = {
-        "value": mask.value, "join_group": mask.join_group, "unit": mask.unit, "size": mask.size,
-        "keep_first": str(mask.keep_first), "keep_last": str(mask.keep_last), "fill": mask.fill,
+        "value": mask.value,
+        "join_group": mask.join_group,
+        "unit": mask.unit,
+        "size": mask.size,
+        "keep_first": str(mask.keep_first),
+        "keep_last": str(mask.keep_last),
+        "fill": mask.fill,
     }
     return MappingProxyType({name: one for name, one in values.items() if one is not None})
 
@@ -498,11 +528,14 @@ class _Subjects:
         parent = node.parent
         type_name = str(node.meta["type"])
         literals = [
-            one for one in (
+            one
+            for one in (
                 fold(exp.Literal.string(value), type_name, (), "UTC")
-                if not type_name.startswith(_NUMBERS) else _number(value, type_name)
+                if not type_name.startswith(_NUMBERS)
+                else _number(value, type_name)
                 for value in self._values(node.name)
-            ) if one is not None
+            )
+            if one is not None
         ]
         if isinstance(parent, exp.In):
             others = [one for one in parent.expressions if one is not node]
@@ -549,7 +582,9 @@ def _number(text: str, type_name: str) -> exp.Expression | None:
 
 def _valid_until(entries: list[TableEntry], now: datetime) -> datetime:
     moments = [
-        moment for entry in entries for one in entry.grants
+        moment
+        for entry in entries
+        for one in entry.grants
         for moment in (one.grant.valid_from, one.grant.until)
         if moment is not None and moment > now
     ]
@@ -557,21 +592,36 @@ def _valid_until(entries: list[TableEntry], now: datetime) -> datetime:
 
 
 def _fingerprint(
-    revision: str, purpose: str | None, tables: Mapping[Address, TableDecision],
+    revision: str,
+    purpose: str | None,
+    tables: Mapping[Address, TableDecision],
     limits: Mapping[str, int],
 ) -> str:
     content = [
-        revision, purpose, sorted(limits.items()),
+        revision,
+        purpose,
+        sorted(limits.items()),
         [
             (
-                str(address), address.major,
-                [(s.grant, s.condition.sql if s.condition else None,
-                  sorted(s.columns) if s.columns is not None else None) for s in one.scopes],
+                str(address),
+                address.major,
+                [
+                    (
+                        s.grant,
+                        s.condition.sql if s.condition else None,
+                        sorted(s.columns) if s.columns is not None else None,
+                    )
+                    for s in one.scopes
+                ],
                 [(f.policy, f.sql) for f in one.filters],
-                [(c.name, c.type, c.kind, c.policy, sorted(c.arguments.items()))
-                 for c in one.columns],
+                [
+                    (c.name, c.type, c.kind, c.policy, sorted(c.arguments.items()))
+                    for c in one.columns
+                ],
             )
-            for address, one in sorted(tables.items(), key=lambda pair: (str(pair[0]), pair[0].major))
+            for address, one in sorted(
+                tables.items(), key=lambda pair: (str(pair[0]), pair[0].major)
+            )
         ],
     ]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()

@@ -49,8 +49,10 @@ def bind(resolved: ResolvedQuery, visible: Visible) -> BoundQuery:
     tree = resolved.tree.copy()
     _refuse_two_majors(resolved.tables)
     prepare_names(tree, visible)
-    known = {address: {name.casefold(): name for name, _ in columns}
-             for address, columns in visible.items()}
+    known = {
+        address: {name.casefold(): name for name, _ in columns}
+        for address, columns in visible.items()
+    }
     tree = _qualified(tree, visible)
     expand_group_by_all(tree)
     columns = _restore_case(tree, known)
@@ -64,8 +66,8 @@ def _refuse_two_majors(tables: tuple[Address, ...]) -> None:
         raise UnsupportedSql("Two versions of one table in one statement are not served.")
 
 
-def _selects(tree: exp.Expression) -> list[exp.Expression]:
-    return tree.selects if isinstance(tree, exp.Query) else []
+def _selects(tree: exp.Expression) -> list[exp.Expr]:
+    return list(tree.selects) if isinstance(tree, exp.Query) else []
 
 
 def _qualified(tree: exp.Expression, visible: Visible) -> exp.Expression:
@@ -76,8 +78,12 @@ def _qualified(tree: exp.Expression, visible: Visible) -> exp.Expression:
         product[address.table.casefold()] = {name.casefold(): kind for name, kind in columns}
     try:
         return qualify(
-            tree, dialect="duckdb", schema=schema or None,
-            isolate_tables=False, validate_qualify_columns=False, quote_identifiers=True,
+            tree,
+            dialect="duckdb",
+            schema=schema or None,
+            isolate_tables=False,
+            validate_qualify_columns=False,
+            quote_identifiers=True,
             identify=True,
         )
     except (OptimizeError, SchemaError) as error:
@@ -85,7 +91,8 @@ def _qualified(tree: exp.Expression, visible: Visible) -> exp.Expression:
     except (SqlglotError, KeyError, AttributeError, ValueError, RecursionError) as error:
         raise UnsupportedSql(
             "The names of this statement cannot be bound.",
-            hint="Give every table an alias and every column its table.", private=repr(error),
+            hint="Give every table an alias and every column its table.",
+            private=repr(error),
         ) from None
 
 
@@ -94,8 +101,9 @@ def _name_error(message: str, tree: exp.Expression, visible: Visible) -> Sqluice
     found = re.search(r"[`'\":]\s*[\"']?([^\"'`.,]+)[\"']?", message)
     name = found.group(1).strip() if found else ""
     if "mbiguous" in message:
-        return AmbiguousName(f"The column {name} can mean several tables' columns.",
-                             hint="Write it with its table.")
+        return AmbiguousName(
+            f"The column {name} can mean several tables' columns.", hint="Write it with its table."
+        )
     if "table" in message.lower() and "column" not in message.lower():
         return UnknownColumn(f"{name} names no table of this statement.")
     return UnknownColumn(f"There is no column {name}.", hint=similar(name, tree, visible))
@@ -124,8 +132,11 @@ def _restore_case(
     for table in tree.find_all(exp.Table):
         found = table.meta.get("address")
         if found is not None:
-            for key, value in (("this", found.table), ("db", found.product),
-                               ("catalog", found.domain)):
+            for key, value in (
+                ("this", found.table),
+                ("db", found.product),
+                ("catalog", found.domain),
+            ):
                 table.set(key, exp.to_identifier(value, quoted=True))
     return {address: frozenset(names) for address, names in read.items()}
 
@@ -144,17 +155,18 @@ def _address_of(scope: Scope | None, alias: str) -> Address | None:
 def _check(tree: exp.Expression, visible: Visible) -> None:
     """The postcondition: what is not bound is refused, never passed on."""
     lambdas = {
-        name.name.casefold()
-        for one in tree.find_all(exp.Lambda) for name in one.expressions
+        name.name.casefold() for one in tree.find_all(exp.Lambda) for name in one.expressions
     } | {
         one.name.casefold()
-        for each in tree.find_all(exp.Comprehension) for one in each.find_all(exp.Identifier)
+        for each in tree.find_all(exp.Comprehension)
+        for one in each.find_all(exp.Identifier)
         if one.parent is each or one.arg_key == "this"
     }
     aliases = {
         one.alias_or_name.casefold()
-        for one in tree.find_all(exp.Table, exp.Subquery, exp.CTE, exp.Unnest, exp.Lateral,
-                                 exp.Values)
+        for one in tree.find_all(
+            exp.Table, exp.Subquery, exp.CTE, exp.Unnest, exp.Lateral, exp.Values
+        )
     }
     for node in tree.walk():
         if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
@@ -162,8 +174,10 @@ def _check(tree: exp.Expression, visible: Visible) -> None:
         if isinstance(node, exp.Columns):
             raise UnsupportedSql("COLUMNS(...) is not served here.", hint="Name the columns.")
         if isinstance(node, exp.TableColumn):
-            raise UnsupportedSql(f"The whole row of {node.name} is no value here.",
-                                 hint=f"Write {node.name}.* or name the columns.")
+            raise UnsupportedSql(
+                f"The whole row of {node.name} is no value here.",
+                hint=f"Write {node.name}.* or name the columns.",
+            )
         if isinstance(node, exp.Column) and not _is_free_name(node, lambdas):
             _check_column(node, aliases, visible, tree)
 

@@ -20,8 +20,19 @@ from gateway.guard import GuardedRelation
 from gateway.pushable import Checker, is_volatile
 
 _SELECT_PARTS = {
-    "with_", "expressions", "from_", "joins", "where", "group", "having", "distinct", "order",
-    "limit", "offset", "kind", "hint",
+    "with_",
+    "expressions",
+    "from_",
+    "joins",
+    "where",
+    "group",
+    "having",
+    "distinct",
+    "order",
+    "limit",
+    "offset",
+    "kind",
+    "hint",
 }
 
 
@@ -82,8 +93,10 @@ class _StructureCheck:
         self.types: dict[int, str | None] = {}
         self.outputs: dict[int, dict[str, str | None]] = {}
         self.checker = Checker(
-            abilities, lambda column: self.types.get(id(column)),
-            draft.context.parameters, draft.context.timezone,
+            abilities,
+            lambda column: self.types.get(id(column)),
+            draft.context.parameters,
+            draft.context.timezone,
         )
 
     def refusal(self, query: exp.Expression) -> str | None:
@@ -206,7 +219,8 @@ class _StructureCheck:
         for clause in (limit, offset):
             if clause is not None and not (
                 isinstance(clause, exp.Limit | exp.Offset)
-                and isinstance(clause.expression, exp.Literal) and self.abilities.can_limit
+                and isinstance(clause.expression, exp.Literal)
+                and self.abilities.can_limit
             ):
                 return "limit"
         if order is None:

@@ -190,9 +190,7 @@ def mesh_folder(given: Path | None, environment: Mapping[str, str]) -> Path:
     return given.resolve()
 
 
-def load_config(
-    folder: Path | None = None, environment: Mapping[str, str] | None = None
-) -> Config:
+def load_config(folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
     """The settings of the mesh in `folder`; raises InvalidConfig naming every wrong key."""
     environment = os.environ if environment is None else environment
     folder = mesh_folder(folder, environment)

@@ -7,6 +7,7 @@ the same constant as a literal of exactly that type, or None where it cannot be 
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -15,7 +16,11 @@ from zoneinfo import ZoneInfo
 from sqlglot import exp
 
 _INTEGER_BITS = {
-    "TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128,
+    "TINYINT": 8,
+    "SMALLINT": 16,
+    "INTEGER": 32,
+    "BIGINT": 64,
+    "HUGEINT": 128,
 }
 INTEGERS = frozenset(_INTEGER_BITS)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -25,7 +30,7 @@ _ZONED = re.compile(r"(.*\d)(Z|[+-]\d{2}(:\d{2})?)")
 
 def family(type_name: str) -> str:
     """A type without its arguments: `DECIMAL(12,2)` is DECIMAL."""
-    return type_name.split("(")[0].strip()
+    return type_name.split("(", maxsplit=1)[0].strip()
 
 
 def decimal_shape(type_name: str) -> tuple[int, int]:
@@ -154,7 +159,7 @@ def _fold_double(value: object, kind: str) -> exp.Expression | None:
         return None
     number = float(value)
     # Up to 15 digits every engine rounds a decimal to the same double.
-    digits = len(Decimal(value).as_tuple().digits) if number == number else 99
+    digits = 99 if math.isnan(number) else len(Decimal(value).as_tuple().digits)
     exact = isinstance(value, float) or digits <= 15
     if kind == "REAL" or not exact or abs(number) >= 2**53:
         return None

@@ -92,16 +92,20 @@ class Draft:
         columns = self.context.tables[relation.address].columns
         types = {name: pair[1] for name, pair in columns.items()}
         return Checker(
-            self.abilities_of(relation), lambda column: types.get(column.name),
-            self.context.parameters, self.context.timezone,
+            self.abilities_of(relation),
+            lambda column: types.get(column.name),
+            self.context.parameters,
+            self.context.timezone,
         )
 
     def visible_checker(self, relation: GuardedRelation) -> Checker:
         """The checker for expressions over the relation's visible columns."""
         types = {one.name: one.type for one in relation.columns}
         return Checker(
-            self.abilities_of(relation), lambda column: types.get(column.name),
-            self.context.parameters, self.context.timezone,
+            self.abilities_of(relation),
+            lambda column: types.get(column.name),
+            self.context.parameters,
+            self.context.timezone,
         )
 
 

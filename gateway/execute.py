@@ -63,7 +63,10 @@ class Result:
     """
 
     def __init__(
-        self, query_id: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch],
+        self,
+        query_id: str,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
         masked: tuple[str, ...] = (),
     ) -> None:
         self.query_id = query_id
@@ -95,9 +98,7 @@ class Result:
                 closer()
 
 
-def execute(
-    plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _: None
-) -> Result:
+def execute(plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _: None) -> Result:
     """Start a plan and wait for its first batch, so that early errors are raised here.
 
     `announce` gets the result before anything runs, so that it can be cancelled from the start.
@@ -287,9 +288,7 @@ def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
     elif isinstance(error, ConnectorCancelled):
         made = Cancelled("The query was cancelled.")
     else:
-        made = SourceFailed(
-            f"The source of {product} answered with an error.", private=str(error)
-        )
+        made = SourceFailed(f"The source of {product} answered with an error.", private=str(error))
     made.source = one.source
     return made
 
@@ -308,7 +307,8 @@ def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise TypeMismatch(
             "A value of the answer does not fit its type.",
-            hint="Cast the column to a wider type.", private=str(error),
+            hint="Cast the column to a wider type.",
+            private=str(error),
         ) from None
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -317,9 +317,10 @@ def _bounded(
     batches: Iterator[pa.RecordBatch], limits: Limits, result: Result
 ) -> Iterator[pa.RecordBatch]:
     try:
-        for batch in batches:
+        for whole in batches:
+            batch = whole
             if limits.first is not None and result.rows + batch.num_rows > limits.first:
-                batch = batch.slice(0, limits.first - result.rows)
+                batch = whole.slice(0, limits.first - result.rows)
                 result.truncated = True
             result.rows += batch.num_rows
             result.bytes += batch.nbytes

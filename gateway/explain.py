@@ -74,8 +74,12 @@ def decision_table(decision: Decision) -> pa.Table:
 def tables_table(tables: Sequence[VisibleTable]) -> pa.Table:
     """SHOW TABLES."""
     rows = [
-        (str(one.address.domain), one.address.product, one.address.table,
-         one.table.description or one.product.description)
+        (
+            str(one.address.domain),
+            one.address.product,
+            one.address.table,
+            one.table.description or one.product.description,
+        )
         for one in tables
     ]
     return _table(("domain", "product", "table", "description"), rows)
@@ -85,8 +89,14 @@ def columns_table(table: VisibleTable) -> pa.Table:
     """DESCRIBE a table."""
     key = table.primary_key
     rows = [
-        (one.name, one.type, "NO" if one.required else "YES",
-         "PRI" if one.name in key else "", one.masked, one.description)
+        (
+            one.name,
+            one.type,
+            "NO" if one.required else "YES",
+            "PRI" if one.name in key else "",
+            one.masked,
+            one.description,
+        )
         for one in table.columns
     ]
     return _table(("column_name", "column_type", "null", "key", "masked", "description"), rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from sqlglot import exp
 
@@ -75,7 +76,7 @@ class GuardedQuery:
 
     __slots__ = ("decision", "outputs", "parameters", "relations", "tree")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, from guard() alone
         self,
         token: object,
         *,
@@ -115,7 +116,11 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
             raise InternalError("a table is no query")
         table.replace(made)
     return GuardedQuery(
-        _TOKEN, tree=tree, relations=relations, decision=decision, outputs=bound.outputs,
+        _TOKEN,
+        tree=tree,
+        relations=relations,
+        decision=decision,
+        outputs=bound.outputs,
         parameters=bound.parameters,
     )
 
@@ -154,7 +159,10 @@ def _relation(name: str, decided: TableDecision, used: set[str]) -> GuardedRelat
     columns = tuple(_guarded_column(one, decided.scopes) for one in wanted)
     raw = {column.name for one in filters for column in one.expression.find_all(exp.Column)}
     return GuardedRelation(
-        name=name, address=decided.address, columns=columns, filters=filters,
+        name=name,
+        address=decided.address,
+        columns=columns,
+        filters=filters,
         filter_raw=tuple((one, "") for one in sorted(raw)),
         clear=not filters and all(one.clear for one in columns),
     )
@@ -169,7 +177,7 @@ def _row_scope(scopes: tuple[Scope, ...]) -> tuple[Condition, ...]:
     if not found:
         return (Condition("no grant", exp.false(), "FALSE"),)
     policy = ", ".join(dict.fromkeys(one.policy for one in found))
-    either = exp.or_(*(one.expression.copy() for one in found), copy=False)
+    either = cast("exp.Expression", exp.or_(*(one.expression.copy() for one in found), copy=False))
     return (Condition(policy, either, either.sql("duckdb")),)
 
 
@@ -184,8 +192,12 @@ def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedCo
         policy = policy or ", ".join(s.grant for s in covering)
     raw = dict.fromkeys(column.name for column in value.find_all(exp.Column))
     return GuardedColumn(
-        name=one.name, type=one.type, expression=value, raw=tuple((name, "") for name in raw),
-        clear=one.kind == "clear" and not cellwise, policy=policy,
+        name=one.name,
+        type=one.type,
+        expression=value,
+        raw=tuple((name, "") for name in raw),
+        clear=one.kind == "clear" and not cellwise,
+        policy=policy,
     )
 
 

@@ -57,12 +57,10 @@ class LocalGateway:
         self._opened.close()
 
 
-def open(conf: str, user: str, **settings: str | None) -> LocalGateway:  # noqa: A001
+def open(conf: str, user: str, **settings: str | None) -> LocalGateway:
     """Open the mesh in the folder `conf` as `user`; settings are those of a session."""
     opened = open_gateway(load_config(Path(conf)))
-    found = next(
-        (one for one in opened.publisher.current().mesh.users if one.name == user), None
-    )
+    found = next((one for one in opened.publisher.current().mesh.users if one.name == user), None)
     if found is None:
         opened.close()
         raise Unauthenticated(

@@ -6,6 +6,8 @@ value. Never reads a policy (DESIGN 5, rules 4, 5 and 8).
 
 from __future__ import annotations
 
+from typing import cast
+
 import sqlglot
 from sqlglot import exp
 
@@ -67,4 +69,4 @@ def _bucket(column: exp.Expression, decision: ColumnDecision) -> exp.Expression:
 
 
 def _sql(text: str) -> exp.Expression:
-    return sqlglot.parse_one(text, dialect="duckdb")
+    return cast("exp.Expression", sqlglot.parse_one(text, dialect="duckdb"))

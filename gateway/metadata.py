@@ -13,7 +13,7 @@ from catalog.model import Product, Table
 from gateway.authorize import TableDecision, authorize_tables, directory
 from gateway.errors import PurposeRequired, SqluiceError
 from gateway.request import Principal
-from gateway.resolve import Address
+from gateway.resolve import Address, KnownProduct
 from gateway.snapshot import Snapshot
 
 
@@ -54,7 +54,7 @@ def visible_tables(
     addresses = [
         Address(one.domain, one.product, table, major)
         for one in known.products.values()
-        for major in ([one.preferred] if one.preferred is not None else list(one.tables))
+        for major in _majors(one)
         for table in one.tables[major]
     ]
     shown = []
@@ -64,6 +64,12 @@ def visible_tables(
         if made is not None:
             shown.append(made)
     return tuple(shown)
+
+
+def _majors(one: KnownProduct) -> list[int]:
+    if one.preferred is not None:
+        return [one.preferred]
+    return list(one.tables)
 
 
 def _decision(
@@ -83,12 +89,13 @@ def _decision(
     return None
 
 
-def _visible(
-    snapshot: Snapshot, address: Address, decision: TableDecision
-) -> VisibleTable | None:
+def _visible(snapshot: Snapshot, address: Address, decision: TableDecision) -> VisibleTable | None:
     product = next(
-        (one for one in snapshot.mesh.products
-         if (one.domain, one.name, one.major) == (address.domain, address.product, address.major)),
+        (
+            one
+            for one in snapshot.mesh.products
+            if (one.domain, one.name, one.major) == (address.domain, address.product, address.major)
+        ),
         None,
     )
     table = product.table(address.table) if product is not None else None
@@ -97,13 +104,20 @@ def _visible(
     columns = []
     for one in decision.columns:
         declared = table.column(one.name)
-        columns.append(VisibleColumn(
-            one.name, one.type, declared.description if declared else "",
-            "" if one.kind == "clear" else one.kind,
-            bool(declared and declared.required and decision.clear),
-        ))
+        columns.append(
+            VisibleColumn(
+                one.name,
+                one.type,
+                declared.description if declared else "",
+                "" if one.kind == "clear" else one.kind,
+                bool(declared and declared.required and decision.clear),
+            )
+        )
     return VisibleTable(
-        address, product, table, tuple(columns),
+        address,
+        product,
+        table,
+        tuple(columns),
         is_default=(product.default_table or "").casefold() == table.name.casefold()
         or len(product.tables) == 1,
     )

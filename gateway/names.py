@@ -37,7 +37,7 @@ def _sources(select: exp.Select) -> list[exp.Expression]:
     first = select.args.get("from_")
     joins = select.args.get("joins") or []
     found = ([first.this] if first is not None else []) + [one.this for one in joins]
-    found += [one for one in select.args.get("laterals") or []]
+    found += select.args.get("laterals") or []
     nested = [join.this for one in found for join in one.args.get("joins") or []]
     return found + nested
 
@@ -47,8 +47,10 @@ def _refuse_duplicate_aliases(select: exp.Select) -> None:
     for source in _sources(select):
         name = source.alias_or_name.casefold()
         if name and name in seen:
-            raise AmbiguousName(f"The name {source.alias_or_name} stands for two tables.",
-                                hint="Give each its own alias.")
+            raise AmbiguousName(
+                f"The name {source.alias_or_name} stands for two tables.",
+                hint="Give each its own alias.",
+            )
         seen.add(name)
 
 
@@ -71,9 +73,7 @@ def _name_table_functions(tree: exp.Expression) -> None:
 
 
 def _table_alias(name: str, column: str) -> exp.TableAlias:
-    return exp.TableAlias(
-        this=exp.to_identifier(name), columns=[exp.to_identifier(column)]
-    )
+    return exp.TableAlias(this=exp.to_identifier(name), columns=[exp.to_identifier(column)])
 
 
 def _shorten_paths(select: exp.Select) -> None:
@@ -84,7 +84,11 @@ def _shorten_paths(select: exp.Select) -> None:
         path = [column.table, column.text("db"), column.text("catalog")]
         for source in _sources(select):
             address = source.meta.get("address") if isinstance(source, exp.Table) else None
-            if isinstance(address, Address) and _is_path_to(path, address, source):
+            if (
+                isinstance(source, exp.Table)
+                and isinstance(address, Address)
+                and _is_path_to(path, address, source)
+            ):
                 column.set("db", None)
                 column.set("catalog", None)
                 column.set("table", exp.to_identifier(source.alias, quoted=True))
@@ -199,14 +203,15 @@ def expand_group_by_all(tree: exp.Expression) -> None:
         if group is None or not group.args.get("all"):
             continue
         keys = [
-            one.unalias().copy() for one in select.expressions
+            one.unalias().copy()
+            for one in select.expressions
             if not any(True for _ in _own_aggregates(one))
         ]
         keys = [one for one in keys if not isinstance(one, exp.Literal | exp.Null | exp.Boolean)]
         select.set("group", exp.Group(expressions=keys) if keys else None)
 
 
-def _own_aggregates(node: exp.Expression) -> list[exp.Expression]:
+def _own_aggregates(node: exp.Expression) -> list[exp.AggFunc]:
     inner = {id(one) for query in node.find_all(exp.Query) for one in query.find_all(exp.AggFunc)}
     return [one for one in node.find_all(exp.AggFunc) if id(one) not in inner]
 
@@ -216,7 +221,8 @@ def owners_of(column: exp.Column, tree: exp.Expression, visible: Columns) -> set
     for scope in traverse_scope(tree):
         if any(one is column for one in scope.columns):
             return {
-                alias for alias, source in scope.sources.items()
+                alias
+                for alias, source in scope.sources.items()
                 if column.name.casefold() in _output_names(source, visible)
             }
     return set()
@@ -224,7 +230,12 @@ def owners_of(column: exp.Column, tree: exp.Expression, visible: Columns) -> set
 
 def _output_names(source: exp.Expression | Scope, visible: Columns) -> set[str]:
     if isinstance(source, Scope):
-        return {one.alias_or_name.casefold() for one in source.expression.selects}
+        query = source.expression
+        return (
+            {one.alias_or_name.casefold() for one in query.selects}
+            if isinstance(query, exp.Query)
+            else set()
+        )
     address = source.meta.get("address")
     return {name.casefold() for name, _ in visible.get(address, ())} if address else set()
 

@@ -12,9 +12,15 @@ from sqlglot.errors import SqlglotError
 
 _LITERALS = frozenset(
     {
-        TokenType.STRING, TokenType.NUMBER, TokenType.BIT_STRING, TokenType.BYTE_STRING,
-        TokenType.HEX_STRING, TokenType.HEREDOC_STRING, TokenType.NATIONAL_STRING,
-        TokenType.RAW_STRING, TokenType.UNICODE_STRING,
+        TokenType.STRING,
+        TokenType.NUMBER,
+        TokenType.BIT_STRING,
+        TokenType.BYTE_STRING,
+        TokenType.HEX_STRING,
+        TokenType.HEREDOC_STRING,
+        TokenType.NATIONAL_STRING,
+        TokenType.RAW_STRING,
+        TokenType.UNICODE_STRING,
     }
 )
 

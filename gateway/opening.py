@@ -63,10 +63,14 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     closers.append(export_heads(audit, config.heads, config.audit.heads_seconds))
     pools = Pools(_settings_of(config, publisher))
     closers.append(pools.close)
-    engine = DuckdbEngine(EngineSettings(
-        memory=config.engine.memory, threads=config.engine.threads,
-        spill=str(config.data / config.engine.spill), kept=config.engine.databases,
-    ))
+    engine = DuckdbEngine(
+        EngineSettings(
+            memory=config.engine.memory,
+            threads=config.engine.threads,
+            spill=str(config.data / config.engine.spill),
+            kept=config.engine.databases,
+        )
+    )
     closers.append(engine.close)
     if watch:
         closers.append(publisher.watch())
@@ -75,15 +79,27 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
     services = Services(
-        engine=engine, pools=pools, audit=audit, queries=queries, key_of=_keys(config).key_of,
-        abilities_of=functools.cache(_abilities), limits=limits,
-        limiter=Limiter(config.limits), owner_logs=owner_logs,
+        engine=engine,
+        pools=pools,
+        audit=audit,
+        queries=queries,
+        key_of=_keys(config).key_of,
+        abilities_of=functools.cache(_abilities),
+        limits=limits,
+        limiter=Limiter(config.limits),
+        owner_logs=owner_logs,
     )
     return OpenGateway(
-        config=config, state=state, publisher=publisher, audit=audit,
+        config=config,
+        state=state,
+        publisher=publisher,
+        audit=audit,
         identity=Identity(lambda: publisher.current().mesh, state, config.sign_in),
-        queries=queries, pools=pools, gateway=Gateway(publisher.current, services),
-        limits=limits, _closers=closers,
+        queries=queries,
+        pools=pools,
+        gateway=Gateway(publisher.current, services),
+        limits=limits,
+        _closers=closers,
     )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import cast
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from gateway.allowed import check_patterns, check_tree
 from gateway.errors import ParseError, UnsupportedSql
@@ -26,20 +27,39 @@ MAXIMUM_LENGTH = 1_000_000
 MAXIMUM_NESTING = 120
 MAXIMUM_TOKENS = 100_000
 
-_EXPLAINED = {"ANALYZE": "explain_analyze", "ANALYSE": "explain_analyze", "POLICY": "explain_policy"}
+_EXPLAINED = {
+    "ANALYZE": "explain_analyze",
+    "ANALYSE": "explain_analyze",
+    "POLICY": "explain_policy",
+}
 _SHOWN = {
-    "databases": "catalogs", "domains": "catalogs", "products": "schemas",
-    "time": "timezone", "all": "tables",
+    "databases": "catalogs",
+    "domains": "catalogs",
+    "products": "schemas",
+    "time": "timezone",
+    "all": "tables",
 }
 # What sqlglot reads and drops, or reads as something harmless; found before it parses.
 _REFUSED_PAIRS = {
-    ("AT", "("): "AT (VERSION ...)", ("FOR", "UPDATE"): "FOR UPDATE", ("FOR", "SHARE"): "FOR SHARE",
-    ("FOR", "NO"): "FOR NO KEY UPDATE", ("FOR", "KEY"): "FOR KEY SHARE", ("FROM", "ONLY"): "ONLY",
-    ("JOIN", "ONLY"): "ONLY", ("USING", "SAMPLE"): "USING SAMPLE", ("USING", "KEY"): "USING KEY",
+    ("AT", "("): "AT (VERSION ...)",
+    ("FOR", "UPDATE"): "FOR UPDATE",
+    ("FOR", "SHARE"): "FOR SHARE",
+    ("FOR", "NO"): "FOR NO KEY UPDATE",
+    ("FOR", "KEY"): "FOR KEY SHARE",
+    ("FROM", "ONLY"): "ONLY",
+    ("JOIN", "ONLY"): "ONLY",
+    ("USING", "SAMPLE"): "USING SAMPLE",
+    ("USING", "KEY"): "USING KEY",
 }
 _REFUSED_WORDS = {
-    "PIVOT": "PIVOT", "PIVOT_WIDER": "PIVOT", "UNPIVOT": "UNPIVOT", "PIVOT_LONGER": "UNPIVOT",
-    "SUMMARIZE": "SUMMARIZE", "TABLESAMPLE": "TABLESAMPLE", "|>": "pipe syntax", "#": "#n",
+    "PIVOT": "PIVOT",
+    "PIVOT_WIDER": "PIVOT",
+    "UNPIVOT": "UNPIVOT",
+    "PIVOT_LONGER": "UNPIVOT",
+    "SUMMARIZE": "SUMMARIZE",
+    "TABLESAMPLE": "TABLESAMPLE",
+    "|>": "pipe syntax",
+    "#": "#n",
     "MATCH_RECOGNIZE": "MATCH_RECOGNIZE",
 }
 
@@ -114,7 +134,9 @@ def _token_error(sql: str, error: TokenError) -> ParseError:
     line = sql.count("\n") + 1
     return ParseError(
         f"The text breaks off inside a string, a quoted name or a comment (line {line}).",
-        line=line, column=len(sql) - sql.rfind("\n"), private=str(error),
+        line=line,
+        column=len(sql) - sql.rfind("\n"),
+        private=str(error),
     )
 
 
@@ -149,7 +171,9 @@ def _is_name(tokens: list[Token], number: int) -> bool:
 def _refused(what: str, token: Token, hint: str | None = None) -> UnsupportedSql:
     return UnsupportedSql(
         f"{what} is not served (line {token.line}, column {_column(token)}).",
-        line=token.line, column=_column(token), hint=hint,
+        line=token.line,
+        column=_column(token),
+        hint=hint,
     )
 
 
@@ -182,7 +206,7 @@ def _tree(sql: str, dialect: str) -> exp.Expression:
         raise UnsupportedSql("The statement is nested too deeply.") from None
     if len(found) != 1:
         raise ParseError("One statement a request, please.", hint="Send them one by one.")
-    return found[0]
+    return cast("exp.Expression", found[0])
 
 
 def _parse_error(error: SqlglotParseError) -> ParseError:
@@ -221,9 +245,7 @@ def _number_parameters(tree: exp.Expression) -> int:
         elif name.isdigit() and 0 < int(name) <= 10_000:
             number = int(name)
         else:
-            raise UnsupportedSql(
-                f"The parameter {name!r} has a name.", hint="Use ? or $1, $2 ..."
-            )
+            raise UnsupportedSql(f"The parameter {name!r} has a name.", hint="Use ? or $1, $2 ...")
         highest = max(highest, number)
         node.replace(exp.Parameter(this=exp.Literal.number(number)))
     if anonymous and highest > anonymous:
@@ -267,8 +289,10 @@ def _show(tokens: list[Token]) -> ParsedStatement:
         raise ParseError("SHOW of nothing.", hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES.")
     name = words[0].casefold()
     if len(words) > 1 and (name, words[1].casefold()) not in (("time", "zone"), ("all", "tables")):
-        raise UnsupportedSql(f"SHOW {' '.join(words)} is not served.",
-                             hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES or a setting.")
+        raise UnsupportedSql(
+            f"SHOW {' '.join(words)} is not served.",
+            hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES or a setting.",
+        )
     return ParsedStatement("show", argument=_SHOWN.get(name, name))
 
 

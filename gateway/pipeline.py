@@ -20,6 +20,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from connectors.base import Abilities
+from gateway.allowed import check_patterns
 from gateway.audit import Audit, AuditFinish, AuditStart, AuditTicket
 from gateway.authorize import Decision, PolicyIndex, authorize, directory, visible
 from gateway.bind import BoundQuery, Visible, bind
@@ -45,7 +46,6 @@ from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
 from gateway.metadata import VisibleTable, visible_tables
-from gateway.allowed import check_patterns
 from gateway.parse import ParsedStatement, parse
 from gateway.plan import plan
 from gateway.pools import Pools
@@ -174,15 +174,19 @@ class Gateway:
             raise
         finish = _Finish(self, request, ticket, began, prepared.timings)
         run = Run(
-            query_id=request.query_id, sources=snapshot.mesh.sources, pools=services.pools,
-            engine=services.engine, key_of=services.key_of, schema=prepared.schema,
+            query_id=request.query_id,
+            sources=snapshot.mesh.sources,
+            pools=services.pools,
+            engine=services.engine,
+            key_of=services.key_of,
+            schema=prepared.schema,
             limits=_within_policy(request.limits, prepared.decision),
-            parameters=request.parameters, timezone=request.timezone, on_finish=finish,
+            parameters=request.parameters,
+            timezone=request.timezone,
+            on_finish=finish,
         )
         handle: list[Result] = []
-        services.queries.started(
-            request, lambda: handle[0].cancel() if handle else None
-        )
+        services.queries.started(request, lambda: handle[0].cancel() if handle else None)
         try:
             result = execute(prepared.plan, run, handle.append)
         except SqluiceError as error:
@@ -203,8 +207,10 @@ class Gateway:
             pass
         table = plan_table(prepared.plan)
         extra = {
-            "step": ["answer", "answer"], "where": ["gateway", "gateway"],
-            "what": ["rows", "bytes"], "detail": [str(result.rows), str(result.bytes)],
+            "step": ["answer", "answer"],
+            "where": ["gateway", "gateway"],
+            "what": ["rows", "bytes"],
+            "detail": [str(result.rows), str(result.bytes)],
             "why": ["", ""],
         }
         return told(request, pa.concat_tables([table, pa.table(extra, schema=table.schema)]))
@@ -217,14 +223,13 @@ class Gateway:
         audit.finished(ticket, AuditFinish("ok", rows=table.num_rows, bytes=table.nbytes))
         return told(request, table)
 
-    def _tell(
-        self, request: Request, statement: ParsedStatement, snapshot: Snapshot
-    ) -> pa.Table:
+    def _tell(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
         match statement.kind:
             case "explain" | "explain_policy" | "explain_analyze":
                 values = request.parameters or (None,) * statement.parameters
-                made = prepare(replace(request, parameters=values), statement, snapshot,
-                               self._services)
+                made = prepare(
+                    replace(request, parameters=values), statement, snapshot, self._services
+                )
                 is_policy = statement.kind == "explain_policy"
                 return decision_table(made.decision) if is_policy else plan_table(made.plan)
             case "describe":
@@ -255,8 +260,10 @@ class Gateway:
     def _show(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
         tables = visible_tables(snapshot, request.principal, request.now, request.purpose)
         settings = {
-            "purpose": request.purpose or "", "domain": request.domain or "",
-            "dialect": request.dialect, "timezone": request.timezone,
+            "purpose": request.purpose or "",
+            "domain": request.domain or "",
+            "dialect": request.dialect,
+            "timezone": request.timezone,
             "require_pushdown": str(request.require_pushdown).lower(),
             "row_limit": str(request.limits.first or ""),
             "query_timeout": f"{request.limits.seconds:g}",
@@ -270,10 +277,12 @@ class Gateway:
                 return names_table("domain", list(names))
             case "schemas" | "products":
                 rows = dict.fromkeys((one.address.domain, one.address.product) for one in tables)
-                return pa.table({
-                    "domain": pa.array([one for one, _ in rows], pa.string()),
-                    "product": pa.array([one for _, one in rows], pa.string()),
-                })
+                return pa.table(
+                    {
+                        "domain": pa.array([one for one, _ in rows], pa.string()),
+                        "product": pa.array([one for _, one in rows], pa.string()),
+                    }
+                )
             case "purposes":
                 return names_table("purpose", [one.name for one in snapshot.mesh.purposes])
             case _ if what in settings:
@@ -282,12 +291,16 @@ class Gateway:
                 raise UnsupportedSql(
                     f"There is nothing to show under {what!r}.",
                     hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES or one of: "
-                    + ", ".join(sorted(settings)) + ".",
+                    + ", ".join(sorted(settings))
+                    + ".",
                 )
 
 
 def prepare(
-    request: Request, statement: ParsedStatement, snapshot: Snapshot, services: Services,
+    request: Request,
+    statement: ParsedStatement,
+    snapshot: Snapshot,
+    services: Services,
     with_plan: bool = True,
 ) -> Prepared:
     """All stages between parse and execute. Nothing leaves the process."""
@@ -300,7 +313,9 @@ def prepare(
     clock.lap("authorize")
     columns = visible(decision)
     bound = bind(resolved, columns)
-    bound = replace(bound, outputs=_output_names(resolved, columns, bound.outputs, request, services))
+    bound = replace(
+        bound, outputs=_output_names(resolved, columns, bound.outputs, request, services)
+    )
     clock.lap("bind")
     guarded = guard(bound, decision)
     clock.lap("guard")
@@ -323,8 +338,10 @@ def prepare(
                 for identity, one in snapshot.mesh.sources.items()
             },
             describe=lambda tree: _types(schema_of(tree, ())),
-            parameters=request.parameters, timezone=request.timezone,
-            push_down=request.push_down, require_pushdown=request.require_pushdown,
+            parameters=request.parameters,
+            timezone=request.timezone,
+            push_down=request.push_down,
+            require_pushdown=request.require_pushdown,
         )
         made = plan(guarded, context)
         clock.lap("plan")
@@ -332,7 +349,10 @@ def prepare(
 
 
 def _output_names(
-    resolved: ResolvedQuery, columns: Visible, names: tuple[str, ...], request: Request,
+    resolved: ResolvedQuery,
+    columns: Visible,
+    names: tuple[str, ...],
+    request: Request,
     services: Services,
 ) -> tuple[str, ...]:
     """What DuckDB itself calls the outputs: its binder reads the text over the visible columns."""
@@ -349,7 +369,8 @@ def _output_names(
         services.engine.output_names(
             request.sql, tuple(sorted(catalog.items())), request.domain, request.parameters
         )
-        if is_query and request.dialect == "duckdb" else None
+        if is_query and request.dialect == "duckdb"
+        else None
     )
     return found if found is not None and (len(found) == len(names) or not names) else names
 
@@ -378,9 +399,7 @@ def told(request: Request, table: pa.Table) -> Result:
 
 
 def _named(schema: pa.Schema, names: tuple[str, ...]) -> pa.Schema:
-    return pa.schema([
-        field.with_name(name) for field, name in zip(schema, names, strict=True)
-    ])
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
 
 
 def _types(schema: pa.Schema) -> tuple[str, ...]:
@@ -391,8 +410,10 @@ def _bounded(asked: Limits, allowed: Limits) -> Limits:
     """The caller may ask for less than the gateway allows, never for more."""
     rows = [one for one in (asked.rows, allowed.rows) if one is not None]
     return Limits(
-        rows=min(rows) if rows else None, seconds=min(asked.seconds, allowed.seconds),
-        bytes=asked.bytes if asked.bytes is not None else allowed.bytes, first=asked.first,
+        rows=min(rows) if rows else None,
+        seconds=min(asked.seconds, allowed.seconds),
+        bytes=asked.bytes if asked.bytes is not None else allowed.bytes,
+        first=asked.first,
     )
 
 
@@ -400,9 +421,7 @@ def _within_policy(limits: Limits, decision: Decision) -> Limits:
     """Policies of kind `limit` count guarded rows and bytes (DESIGN 5, rule 7)."""
     rows = [one for one in (limits.rows, decision.limits.get("rows")) if one is not None]
     size = [one for one in (limits.bytes, decision.limits.get("bytes")) if one is not None]
-    return replace(
-        limits, rows=min(rows) if rows else None, bytes=min(size) if size else None
-    )
+    return replace(limits, rows=min(rows) if rows else None, bytes=min(size) if size else None)
 
 
 def _start(request: Request, snapshot: Snapshot, prepared: Prepared | None) -> AuditStart:
@@ -410,21 +429,30 @@ def _start(request: Request, snapshot: Snapshot, prepared: Prepared | None) -> A
     columns = (
         sorted(
             f"{address}.{name}"
-            for address, names in prepared.bound.columns.items() for name in names
+            for address, names in prepared.bound.columns.items()
+            for name in names
         )
-        if prepared is not None else []
+        if prepared is not None
+        else []
     )
     policies = dict.fromkeys(one.policy for one in decision.reasons) if decision else {}
     tables = decision.tables if decision is not None else {}
     return AuditStart(
-        query_id=request.query_id, at=request.now, user=request.principal.user,
-        statement=request.sql, client=request.client, endpoint=request.endpoint,
-        dialect=request.dialect, parameters=request.parameters,
+        query_id=request.query_id,
+        at=request.now,
+        user=request.principal.user,
+        statement=request.sql,
+        client=request.client,
+        endpoint=request.endpoint,
+        dialect=request.dialect,
+        parameters=request.parameters,
         purpose=decision.purpose if decision else request.purpose,
         purpose_was_default=bool(decision and decision.purpose_was_default),
         products=tuple(sorted({f"{one.domain}.{one.product}" for one in tables})),
-        columns=tuple(columns), policies=tuple(one for one in policies if one),
-        revision=snapshot.mesh.revision, decision=decision.fingerprint if decision else "",
+        columns=tuple(columns),
+        policies=tuple(one for one in policies if one),
+        revision=snapshot.mesh.revision,
+        decision=decision.fingerprint if decision else "",
         plan="\n".join(one.shown for one in prepared.plan.fragments) if prepared else "",
     )
 
@@ -441,7 +469,11 @@ class _Finish:
     """Writes the second audit record, once."""
 
     def __init__(
-        self, gateway: Gateway, request: Request, ticket: AuditTicket, began: float,
+        self,
+        gateway: Gateway,
+        request: Request,
+        ticket: AuditTicket,
+        began: float,
         timings: Mapping[str, float],
     ) -> None:
         self._services = gateway._services
@@ -460,10 +492,16 @@ class _Finish:
             _log_private(failure, self._request, self._services)
         code = failure.code if failure else ""
         self._services.queries.finished(self._request.query_id, outcome, code)
-        self._services.audit.finished(self._ticket, AuditFinish(
-            outcome, rows=result.rows if result else 0, bytes=result.bytes if result else 0,
-            timings=timings, code=code,
-        ))
+        self._services.audit.finished(
+            self._ticket,
+            AuditFinish(
+                outcome,
+                rows=result.rows if result else 0,
+                bytes=result.bytes if result else 0,
+                timings=timings,
+                code=code,
+            ),
+        )
 
 
 class _Clock:

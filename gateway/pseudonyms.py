@@ -38,7 +38,9 @@ def pseudonym(value: object, key: bytes) -> str:
 
 
 def with_pseudonyms(
-    schema: pa.Schema, batches: Iterator[pa.RecordBatch], columns: Sequence[PseudonymColumn],
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    columns: Sequence[PseudonymColumn],
     key_of: KeyOf,
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """The schema and batches with the columns added at the end."""

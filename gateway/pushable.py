@@ -19,17 +19,49 @@ from gateway.constants import INTEGERS, family, fold
 TypeOf = Callable[[exp.Column], str | None]
 
 COMPARISONS = (
-    exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ,
+    exp.EQ,
+    exp.NEQ,
+    exp.LT,
+    exp.LTE,
+    exp.GT,
+    exp.GTE,
+    exp.NullSafeEQ,
+    exp.NullSafeNEQ,
 )
 # Not the same from row to row, call to call or server to server (trap 41).
 VOLATILE = (
-    exp.Rand, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentUser, exp.Uuid,
-    exp.CurrentDatetime, exp.Localtime, exp.Localtimestamp,
+    exp.Rand,
+    exp.CurrentTimestamp,
+    exp.CurrentDate,
+    exp.CurrentTime,
+    exp.CurrentUser,
+    exp.Uuid,
+    exp.CurrentDatetime,
+    exp.Localtime,
+    exp.Localtimestamp,
 )
-_VOLATILE_NAMES = frozenset({"random", "setseed", "uuid", "gen_random_uuid", "now", "pseudonym",
-                             "today", "get_current_timestamp", "transaction_timestamp", "uuidv4",
-                             "uuidv7", "current_localtime", "current_localtimestamp", "age",
-                             "get_current_time", "version", "current_schema", "current_database"})
+_VOLATILE_NAMES = frozenset(
+    {
+        "random",
+        "setseed",
+        "uuid",
+        "gen_random_uuid",
+        "now",
+        "pseudonym",
+        "today",
+        "get_current_timestamp",
+        "transaction_timestamp",
+        "uuidv4",
+        "uuidv7",
+        "current_localtime",
+        "current_localtimestamp",
+        "age",
+        "get_current_time",
+        "version",
+        "current_schema",
+        "current_database",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +114,7 @@ class Checker:
         self, node: exp.Expression, left: exp.Expression, right: exp.Expression
     ) -> str | None:
         if isinstance(node, exp.NullSafeEQ | exp.NullSafeNEQ) and (
-            type(node).__name__ not in self.abilities.functions
-            and not self.abilities.can_filter
+            type(node).__name__ not in self.abilities.functions and not self.abilities.can_filter
         ):
             return "function_not_identical"
         left_type, right_type = self.type_name(left), self.type_name(right)
@@ -123,7 +154,7 @@ class Checker:
             return None
         if isinstance(node, exp.AggFunc):
             return self._call(node, self.abilities.aggregates)
-        if isinstance(node, COMPARISONS + (exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Between)):
+        if isinstance(node, (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Between)):
             return self._refusal(node)
         if isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast):
             return self._cast(node)
@@ -146,11 +177,16 @@ class Checker:
                 inner = argument.expressions
                 if len(inner) != 1 or self._kind_of(inner[0]) not in self.abilities.groupable:
                     return "collation"
-                argument = inner[0]
+                reason = self._argument(inner[0], types)
+                if reason:
+                    return reason
+                continue
             if isinstance(argument, exp.Star | exp.DataType | exp.Var):
                 continue
             if isinstance(argument, exp.If):
-                reason = self._refusal(argument.this) or self._argument(argument.args["true"], types)
+                reason = self._refusal(argument.this) or self._argument(
+                    argument.args["true"], types
+                )
             else:
                 reason = self._argument(argument, types)
             if reason:
@@ -206,8 +242,11 @@ class Checker:
         return self.type_name(inner)
 
     def _common(self, nodes: list[exp.Expression | None]) -> str | None:
-        names = {self.type_name(one) for one in nodes if one is not None
-                 and not isinstance(one, exp.Null)}
+        names = {
+            self.type_name(one)
+            for one in nodes
+            if one is not None and not isinstance(one, exp.Null)
+        }
         return names.pop() if len(names) == 1 else None
 
 
@@ -252,10 +291,13 @@ def folded(expression: exp.Expression, checker: Checker) -> exp.Expression:
         elif isinstance(node, exp.In):
             name = checker.type_name(node.this)
             if name and not node.args.get("query"):
-                node.set("expressions", [
-                    fold(one, name, checker.parameters, checker.timezone) or one
-                    for one in node.expressions
-                ])
+                node.set(
+                    "expressions",
+                    [
+                        fold(one, name, checker.parameters, checker.timezone) or one
+                        for one in node.expressions
+                    ],
+                )
     done: exp.Expression = root.this
     return done
 
@@ -283,8 +325,10 @@ def is_safe(
             return _clear(predicate.this, is_clear) and isinstance(predicate.expression, exp.Null)
         case exp.In():
             plain = not (predicate.args.get("query") or predicate.args.get("unnest"))
-            return plain and bool(predicate.expressions) and _against_constants(
-                predicate.this, predicate.expressions, is_clear, checker
+            return (
+                plain
+                and bool(predicate.expressions)
+                and _against_constants(predicate.this, predicate.expressions, is_clear, checker)
             )
         case exp.Between():
             bounds = [predicate.args["low"], predicate.args["high"]]

@@ -117,8 +117,10 @@ def _relation_select(
         shape = _physical(draft, relation, value)
         if shown and (column is not None or name not in visible):
             shape = policy_mark(column.policy if column else _hidden_reason(parts))
-        select.select(exp.alias_(shape, name if not shown or name in visible else "policy",
-                                 quoted=True), copy=False)
+        select.select(
+            exp.alias_(shape, name if not shown or name in visible else "policy", quoted=True),
+            copy=False,
+        )
     select.from_(_table(draft.abilities_of(relation), table.physical_name), copy=False)
     for condition in parts.source_filters:
         select.where(_condition(draft, relation, condition, shown), copy=False)

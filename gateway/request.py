@@ -6,10 +6,10 @@ on. Never reads the clock, the network or a file: the reading of the clock is a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Mapping
 
 EMPTY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 

@@ -71,9 +71,7 @@ class ResolvedQuery:
     parameters: int = 0
 
 
-def resolve(
-    statement: ParsedStatement, directory: Directory, domain: str | None
-) -> ResolvedQuery:
+def resolve(statement: ParsedStatement, directory: Directory, domain: str | None) -> ResolvedQuery:
     """The query with its tables found.
 
     Raises UnknownTable (the same for what is denied and for what does not exist) and
@@ -129,13 +127,16 @@ class _Resolver:
         alias = table.args.get("alias")
         implicit = alias is None or not alias.name
         columns = alias.args.get("columns") if alias is not None else None
-        name = _without_version(parts[-1]) if implicit else alias.name
-        for key, value in (("this", address.table), ("db", address.product),
-                           ("catalog", address.domain)):
+        name = _without_version(parts[-1]) if alias is None or implicit else alias.name
+        for key, value in (
+            ("this", address.table),
+            ("db", address.product),
+            ("catalog", address.domain),
+        ):
             table.set(key, exp.to_identifier(value, quoted=True))
-        table.set("alias", exp.TableAlias(
-            this=exp.to_identifier(name, quoted=True), columns=columns
-        ))
+        table.set(
+            "alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=columns)
+        )
         table.meta.update(address=address, implicit_alias=implicit, written=parts)
 
     def _lookup(self, parts: tuple[str, ...]) -> Address:
@@ -165,8 +166,10 @@ class _Resolver:
         known = self._directory.products.get((parts[0].casefold(), product_name.casefold()))
         if known is None:
             return []
-        majors = [version] if version is not None else (
-            [known.preferred] if known.preferred is not None else sorted(known.tables)
+        majors = (
+            [version]
+            if version is not None
+            else ([known.preferred] if known.preferred is not None else sorted(known.tables))
         )
         found = []
         for major in majors:

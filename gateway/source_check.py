@@ -94,7 +94,9 @@ def _check_table(
     name = f"{product.address}.{table.name}"
     if not live:
         yield SourceProblem(
-            place, product.source, "missing_table",
+            place,
+            product.source,
+            "missing_table",
             f"{name}: the source has no table {table.physical_name!r}.",
             "Correct physicalName, or create the table and let the gateway's user read it.",
         )
@@ -115,24 +117,26 @@ def _check_table(
     ]
     if loose:
         yield SourceProblem(
-            place, product.source, "nullable",
+            place,
+            product.source,
+            "nullable",
             f"{name}: the contract says required, the source allows NULL: {', '.join(loose)}.",
             "Add NOT NULL at the source, or take `required` out of the contract.",
         )
 
 
-def _differences(
-    column: Column, live: SourceColumn | None
-) -> Iterator[tuple[str, str, str]]:
+def _differences(column: Column, live: SourceColumn | None) -> Iterator[tuple[str, str, str]]:
     if live is None:
         yield (
-            "missing_column", f"the source has no column {column.physical_name!r}.",
+            "missing_column",
+            f"the source has no column {column.physical_name!r}.",
             "Correct physicalName, or take the column out of the contract (a breaking change).",
         )
     elif column.type not in live.contract_types:
         allowed = _few(sorted(live.contract_types)) or "no type of a contract"
         yield (
-            "type_mismatch", f"the contract says {column.type}, the source has {live.type}.",
+            "type_mismatch",
+            f"the contract says {column.type}, the source has {live.type}.",
             f"The source's type maps to {allowed}.",
         )
 

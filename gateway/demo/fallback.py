@@ -47,9 +47,8 @@ def _variant(data: Path, conf: Path) -> Path:
         path = folder / "domains" / domain / "domain.yaml"
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         content["sources"][source] = {
-            "connector": "duckdb", "settings": {"path": f"{domain}/{source}.duckdb"},
+            "connector": "duckdb",
+            "settings": {"path": f"{domain}/{source}.duckdb"},
         }
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return folder
-
-

@@ -30,12 +30,23 @@ def members(count: int) -> pa.Table:
     """Members with personal data; some phones and birth dates are missing."""
     chance = random.Random(SEED)
     rows = [_member(chance, number) for number in range(1, count + 1)]
-    return pa.Table.from_pylist(rows, schema=pa.schema([
-        ("member_id", pa.int64()), ("name", pa.string()), ("email", pa.string()),
-        ("phone", pa.string()), ("birth_date", pa.date32()), ("tier", pa.string()),
-        ("home_airport", pa.string()), ("region", pa.string()), ("spend", pa.decimal128(12, 2)),
-        ("joined_at", pa.timestamp("us", "UTC")),
-    ]))
+    return pa.Table.from_pylist(
+        rows,
+        schema=pa.schema(
+            [
+                ("member_id", pa.int64()),
+                ("name", pa.string()),
+                ("email", pa.string()),
+                ("phone", pa.string()),
+                ("birth_date", pa.date32()),
+                ("tier", pa.string()),
+                ("home_airport", pa.string()),
+                ("region", pa.string()),
+                ("spend", pa.decimal128(12, 2)),
+                ("joined_at", pa.timestamp("us", "UTC")),
+            ]
+        ),
+    )
 
 
 def _member(chance: random.Random, number: int) -> dict[str, object]:
@@ -45,11 +56,13 @@ def _member(chance: random.Random, number: int) -> dict[str, object]:
     joined = datetime(2005, 1, 1, tzinfo=UTC) + timedelta(seconds=chance.randrange(250_000_000))
     phone = f"+1-{chance.randrange(200, 990)}-555-{chance.randrange(10_000):04d}"
     return {
-        "member_id": number, "name": name,
+        "member_id": number,
+        "name": name,
         "email": f"{first}.{last}.{number}@example.org".lower(),
         "phone": None if chance.random() < 0.08 else phone,
         "birth_date": None if chance.random() < 0.05 else born,
-        "tier": chance.choice(TIERS), "home_airport": chance.choice(("EWR", "JFK", "LGA")),
+        "tier": chance.choice(TIERS),
+        "home_airport": chance.choice(("EWR", "JFK", "LGA")),
         "region": chance.choice(REGIONS),
         "spend": Decimal(chance.randrange(500_000)) / 100 if chance.random() > 0.02 else Decimal(0),
         "joined_at": joined,
@@ -65,15 +78,31 @@ def trips(members_table: pa.Table, flight_ids: list[int], count: int) -> pa.Tabl
         person = chance.choice(people)
         cabin = chance.choice(("economy",) * 8 + ("business",) * 2 + ("first",))
         base = {"economy": 4_000, "business": 15_000, "first": 22_000}[cabin]
-        rows.append({
-            "trip_id": number, "member_id": person["member_id"], "email": person["email"],
-            "flight_id": chance.choice(flight_ids), "cabin": cabin,
-            "fare": Decimal(base + chance.randrange(18_000)) / 100, "region": person["region"],
-            "booked_at": datetime(2012, 11, 1, tzinfo=UTC)
-            + timedelta(seconds=chance.randrange(30_000_000)),
-        })
-    return pa.Table.from_pylist(rows, schema=pa.schema([
-        ("trip_id", pa.int64()), ("member_id", pa.int64()), ("email", pa.string()),
-        ("flight_id", pa.int64()), ("cabin", pa.string()), ("fare", pa.decimal128(12, 2)),
-        ("region", pa.string()), ("booked_at", pa.timestamp("us", "UTC")),
-    ]))
+        rows.append(
+            {
+                "trip_id": number,
+                "member_id": person["member_id"],
+                "email": person["email"],
+                "flight_id": chance.choice(flight_ids),
+                "cabin": cabin,
+                "fare": Decimal(base + chance.randrange(18_000)) / 100,
+                "region": person["region"],
+                "booked_at": datetime(2012, 11, 1, tzinfo=UTC)
+                + timedelta(seconds=chance.randrange(30_000_000)),
+            }
+        )
+    return pa.Table.from_pylist(
+        rows,
+        schema=pa.schema(
+            [
+                ("trip_id", pa.int64()),
+                ("member_id", pa.int64()),
+                ("email", pa.string()),
+                ("flight_id", pa.int64()),
+                ("cabin", pa.string()),
+                ("fare", pa.decimal128(12, 2)),
+                ("region", pa.string()),
+                ("booked_at", pa.timestamp("us", "UTC")),
+            ]
+        ),
+    )

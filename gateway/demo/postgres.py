@@ -436,7 +436,7 @@ def _running(cluster: Path) -> tuple[int, int] | None:
         lines = (cluster / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
         return None
-    if len(lines) < 8 or lines[7].strip() != "ready" or not _alive(int(lines[0])):  # noqa: PLR2004
+    if len(lines) < 8 or lines[7].strip() != "ready" or not _alive(int(lines[0])):
         return None
     return int(lines[0]), int(lines[3])
 

@@ -86,8 +86,10 @@ def build(data: Path, server: Server, progress: Progress, size: Size = FULL) -> 
             ("weather: hourly observations into Parquet", lambda: _build_weather(data)),
             ("network: airports and airlines into DuckDB", lambda: _build_network(data)),
             ("operations: departures into PostgreSQL", lambda: _build_operations(server, size)),
-            ("loyalty: synthetic members and trips into PostgreSQL",
-             lambda: _build_loyalty(server, size)),
+            (
+                "loyalty: synthetic members and trips into PostgreSQL",
+                lambda: _build_loyalty(server, size),
+            ),
         )
         for number, (text, step) in enumerate(steps):
             progress(text, number / len(steps))
@@ -163,8 +165,11 @@ def _read(name: str, select: str, folder: Path | None = None) -> pa.Table:
 
 
 def _build_fleet(data: Path) -> None:
-    table = _read("planes.csv", "tailnum, year::INTEGER, type, manufacturer, model, "
-                  "engines::INTEGER, seats::INTEGER, speed::INTEGER, engine")
+    table = _read(
+        "planes.csv",
+        "tailnum, year::INTEGER, type, manufacturer, model, "
+        "engines::INTEGER, seats::INTEGER, speed::INTEGER, engine",
+    )
     path = data / "fleet" / "aircraft.sqlite"
     path.parent.mkdir(parents=True)
     connection = sqlite3.connect(path)
@@ -180,11 +185,17 @@ def _build_fleet(data: Path) -> None:
 
 def _build_weather(data: Path) -> None:
     doubles = "temp dewp humid wind_dir wind_speed wind_gust precip pressure visib".split()
-    select = ", ".join([
-        "origin", "year::INTEGER AS year", "month::INTEGER AS month", "day::INTEGER AS day",
-        "hour::INTEGER AS hour", *(f"{one}::DOUBLE AS {one}" for one in doubles),
-        "time_hour::TIMESTAMPTZ AS time_hour",
-    ])
+    select = ", ".join(
+        [
+            "origin",
+            "year::INTEGER AS year",
+            "month::INTEGER AS month",
+            "day::INTEGER AS day",
+            "hour::INTEGER AS hour",
+            *(f"{one}::DOUBLE AS {one}" for one in doubles),
+            "time_hour::TIMESTAMPTZ AS time_hour",
+        ]
+    )
     table = _read("weather.csv", select)
     folder = data / "weather" / "hourly"
     folder.mkdir(parents=True)
@@ -198,8 +209,11 @@ def _build_weather(data: Path) -> None:
 
 
 def _build_network(data: Path) -> None:
-    airports = _read("airports.csv", "faa, name, lat::DOUBLE AS lat, lon::DOUBLE AS lon, "
-                     "alt::INTEGER AS alt, tz::INTEGER AS tz, dst, tzone")
+    airports = _read(
+        "airports.csv",
+        "faa, name, lat::DOUBLE AS lat, lon::DOUBLE AS lon, "
+        "alt::INTEGER AS alt, tz::INTEGER AS tz, dst, tzone",
+    )
     airlines = _read("airlines.csv", "carrier, name")
     path = data / "network" / "reference.duckdb"
     path.parent.mkdir(parents=True)
@@ -246,7 +260,8 @@ def _text_table(content: bytes) -> pa.Table:
     return csv.read_csv(
         io.BytesIO(content),
         convert_options=csv.ConvertOptions(
-            column_types={name: pa.string() for name in header}, null_values=["NA"],
+            column_types={name: pa.string() for name in header},
+            null_values=["NA"],
             strings_can_be_null=True,
         ),
     )
@@ -264,7 +279,10 @@ def _build_loyalty(server: Server, size: Size) -> None:
     server.run("loyalty", _MEMBERS_DDL, _TRIPS_DDL)
     numbers = flights(size).column("flight_id").to_pylist()
     members = people.members(size.members)
-    for name, table in (("members", members), ("trips", people.trips(members, numbers, size.trips))):
+    for name, table in (
+        ("members", members),
+        ("trips", people.trips(members, numbers, size.trips)),
+    ):
         _load(server, "loyalty", name, table)
         server.run("loyalty", f"ANALYZE public.{name}")
 
@@ -276,9 +294,7 @@ def _new_database(server: Server, name: str) -> None:
 
 def _load(server: Server, database: str, table: str, rows: pa.Table) -> None:
     """Bulk load over ADBC into a table beside, then with its proper types."""
-    texts = [
-        field.name for field in rows.schema if pa.types.is_decimal(field.type)
-    ]
+    texts = [field.name for field in rows.schema if pa.types.is_decimal(field.type)]
     for name in texts:
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, name, rows.column(name).cast(pa.string()))
@@ -306,10 +322,12 @@ def _grant_access(data: Path, server: Server) -> None:
         f"ALTER ROLE {_READER} PASSWORD '{password}'",
     )
     for database, domain, name in (
-        ("operations", "operations", "WAREHOUSE_URL"), ("loyalty", "loyalty", "CRM_URL"),
+        ("operations", "operations", "WAREHOUSE_URL"),
+        ("loyalty", "loyalty", "CRM_URL"),
     ):
         server.run(
-            database, f"GRANT USAGE ON SCHEMA public TO {_READER}",
+            database,
+            f"GRANT USAGE ON SCHEMA public TO {_READER}",
             f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {_READER}",
         )
         _write_secret(data / "secrets" / domain / name, server.url(database, _READER, password))

@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import adbc_driver_flightsql.dbapi as flight_sql
 import pyarrow as pa
@@ -68,8 +69,10 @@ def run(data: Path, serve: bool = False) -> int:
             asking = time.monotonic() - asked
     total = time.monotonic() - began
     console.print(f"\nbuild {built:.1f} s, ask {asking:.1f} s, all {total:.1f} s; all is stopped.")
-    console.print("Next: [bold]make serve[/], then sqluice query --user nora \"SHOW TABLES\" "
-                  "(password nora-demo); README.md goes on from there.")
+    console.print(
+        'Next: [bold]make serve[/], then sqluice query --user nora "SHOW TABLES" '
+        "(password nora-demo); README.md goes on from there."
+    )
     return 0
 
 
@@ -103,8 +106,11 @@ def _gateway(folder: Path, data: Path) -> Iterator[tuple[str, str]]:
     """A gateway on free ports; gives the addresses of HTTP and Flight SQL."""
     log = (data / "gateway.log").open("w", encoding="utf-8")
     process = subprocess.Popen(
-        _command(folder, "--http-port", "0", "--flight-port", "0"), env=_environment(data),
-        stdout=subprocess.PIPE, stderr=log, text=True,
+        _command(folder, "--http-port", "0", "--flight-port", "0"),
+        env=_environment(data),
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
     )
     try:
         yield _addresses(process)
@@ -165,26 +171,28 @@ def _ask_all(console: Console, http: str, flight: str) -> None:
         _show(console, f"{user}, {role}, for {purpose}", table)
         console.print(f"  masked: {', '.join(answer['masked']) or 'nothing'}\n", style="dim")
     console.rule("3. Who did what: the plan of question 1, as mara sees it")
-    with _connect(flight, "mara", "loyalty-marketing") as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN {FIVE_SOURCES}")
-            _plan(console, cursor.fetch_arrow_table())
+    with _connect(flight, "mara", "loyalty-marketing") as asked, asked.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {FIVE_SOURCES}")
+        _plan(console, cursor.fetch_arrow_table())
 
 
 def _connect(flight: str, user: str, purpose: str) -> flight_sql.Connection:
     return flight_sql.connect(
-        flight, autocommit=True,
+        flight,
+        autocommit=True,
         db_kwargs={
-            "username": user, "password": f"{user}-demo",
+            "username": user,
+            "password": f"{user}-demo",
             "adbc.flight.sql.rpc.call_header.x-sqluice-purpose": purpose,
         },
     )
 
 
-def _post(http: str, user: str, body: dict[str, str]) -> dict[str, object]:
+def _post(http: str, user: str, body: dict[str, str]) -> dict[str, Any]:
     token = base64.b64encode(f"{user}:{user}-demo".encode()).decode()
     request = urllib.request.Request(
-        f"{http}/v1/query", data=json.dumps(body).encode(),
+        f"{http}/v1/query",
+        data=json.dumps(body).encode(),
         headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
     )
     try:
@@ -206,7 +214,8 @@ def _show(console: Console, title: str, rows: pa.Table) -> None:
 
 def _why(console: Console, rows: pa.Table) -> None:
     lines = [
-        f"  {row['object']}: {row['outcome']} ({row['policy']})" for row in rows.to_pylist()
+        f"  {row['object']}: {row['outcome']} ({row['policy']})"
+        for row in rows.to_pylist()
         if "masked" in row["outcome"] or "filtered" in row["outcome"] or row["object"] == "purpose"
     ]
     console.print("\n".join(dict.fromkeys(lines)) + "\n", style="dim", markup=False)

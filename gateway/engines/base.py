@@ -31,7 +31,9 @@ class MergeSession(Protocol):
         ...
 
     def stream(
-        self, sql: str, parameters: Sequence[object],
+        self,
+        sql: str,
+        parameters: Sequence[object],
         inputs: Mapping[str, tuple[pa.Schema, Iterator[pa.RecordBatch]]],
     ) -> Iterator[pa.RecordBatch]:
         """Run the merge; `inputs` are read as they come, each once."""
@@ -59,7 +61,11 @@ class Engine(Protocol):
         ...
 
     def output_names(
-        self, sql: str, catalog: Catalog, domain: str | None, parameters: Sequence[object],
+        self,
+        sql: str,
+        catalog: Catalog,
+        domain: str | None,
+        parameters: Sequence[object],
     ) -> tuple[str, ...] | None:
         """What the engine calls the outputs of the caller's own text; None where it cannot tell."""
         ...

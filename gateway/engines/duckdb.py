@@ -55,8 +55,11 @@ class DuckdbEngine:
             return self._describe(sql, key, tuple(parameters), timezone)
 
     def _describe(
-        self, sql: str, shapes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
-        parameters: tuple[object, ...], timezone: str,
+        self,
+        sql: str,
+        shapes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
+        parameters: tuple[object, ...],
+        timezone: str,
     ) -> pa.Schema:
         connection = self._take(timezone)
         try:
@@ -74,13 +77,19 @@ class DuckdbEngine:
             raise _binding_error(error) from None
         finally:
             self._give(timezone, connection)
-        return pa.schema([
-            pa.field(name, field.type, True, {b"type": kind.encode()})
-            for name, field, kind in zip(names, schema, types, strict=True)
-        ])
+        return pa.schema(
+            [
+                pa.field(name, field.type, True, {b"type": kind.encode()})
+                for name, field, kind in zip(names, schema, types, strict=True)
+            ]
+        )
 
     def output_names(
-        self, sql: str, catalog: Catalog, domain: str | None, parameters: Sequence[object],
+        self,
+        sql: str,
+        catalog: Catalog,
+        domain: str | None,
+        parameters: Sequence[object],
     ) -> tuple[str, ...] | None:
         """What DuckDB calls the outputs of the caller's own text; None where it cannot tell.
 
@@ -92,7 +101,11 @@ class DuckdbEngine:
             return self._names(sql, catalog, domain, tuple(parameters))
 
     def _names(
-        self, sql: str, catalog: Catalog, domain: str | None, parameters: tuple[object, ...],
+        self,
+        sql: str,
+        catalog: Catalog,
+        domain: str | None,
+        parameters: tuple[object, ...],
     ) -> tuple[str, ...] | None:
         connection = self._take("UTC")
         domains = dict.fromkeys(path[0] for path, _ in catalog)
@@ -216,7 +229,9 @@ class DuckdbSession:
                 cursor.unregister("raw")
 
     def stream(
-        self, sql: str, parameters: Sequence[object],
+        self,
+        sql: str,
+        parameters: Sequence[object],
         inputs: Mapping[str, tuple[pa.Schema, Iterator[pa.RecordBatch]]],
     ) -> Iterator[pa.RecordBatch]:
         """Run the merge and stream its batches; closing the iterator stops it."""
@@ -316,8 +331,11 @@ def run_error(error: Exception) -> SqluiceError:
     if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in private:
         return LimitExceeded("The query needs more memory than it may use.", private=private)
     kinds = (
-        duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException,
-        duckdb.TypeMismatchException, duckdb.BinderException,
+        duckdb.ConversionException,
+        duckdb.OutOfRangeException,
+        duckdb.InvalidInputException,
+        duckdb.TypeMismatchException,
+        duckdb.BinderException,
     )
     if isinstance(error, kinds) or any(
         mark in private for mark in ("Conversion Error", "Out of Range", "Invalid Input")

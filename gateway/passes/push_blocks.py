@@ -43,7 +43,9 @@ def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> Non
 
 
 def _replace(
-    query: exp.Expression, members: tuple[GuardedRelation, ...], names: list[str],
+    query: exp.Expression,
+    members: tuple[GuardedRelation, ...],
+    names: list[str],
     inputs: dict[str, Input],
 ) -> None:
     name = f"block_{members[0].name}"
@@ -53,8 +55,9 @@ def _replace(
     inputs[name] = Input(members, block=query.copy(), pushed=pushed, notes=notes)
     chosen = exp.Select()
     for output in names:
-        chosen.select(exp.alias_(exp.column(output, table=name, quoted=True), output, quoted=True),
-                      copy=False)
+        chosen.select(
+            exp.alias_(exp.column(output, table=name, quoted=True), output, quoted=True), copy=False
+        )
     chosen.from_(exp.Table(this=exp.to_identifier(name, quoted=True)), copy=False)
     query.replace(chosen)
 

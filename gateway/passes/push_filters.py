@@ -32,6 +32,8 @@ def push_filters(draft: Draft) -> Draft:
 
 def _push_scope(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
     select = scope.expression
+    if not isinstance(select, exp.Select):
+        return
     joins = select.args.get("joins") or []
     if any(join.method in ("ASOF", "POSITIONAL") for join in joins):
         return
@@ -84,7 +86,10 @@ def _conjuncts(predicate: exp.Expression) -> Iterator[exp.Expression]:
 
 
 def _move(
-    conjunct: exp.Expression, aliases: set[str], scope: Scope, draft: Draft,
+    conjunct: exp.Expression,
+    aliases: set[str],
+    scope: Scope,
+    draft: Draft,
     inputs: dict[str, Input],
 ) -> bool:
     """Whether the conjunct went into a relation's input."""

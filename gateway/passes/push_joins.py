@@ -30,9 +30,13 @@ def push_joins(draft: Draft) -> Draft:
 
 def _all_inner(select: exp.Select) -> bool:
     joins = select.args.get("joins") or []
-    return bool(joins) and select.args.get("from_") is not None and all(
-        not join.side and not join.method and join.kind in ("", "INNER") and join.args.get("on")
-        for join in joins
+    return (
+        bool(joins)
+        and select.args.get("from_") is not None
+        and all(
+            not join.side and not join.method and join.kind in ("", "INNER") and join.args.get("on")
+            for join in joins
+        )
     )
 
 
@@ -73,8 +77,9 @@ def _make_block(
     outer = [c for c in scope.columns if c.table in aliases and not _inside(c, select, count)]
     renamed = {(c.table, c.name): f"{c.table}.{c.name}" for c in outer}
     for (table, name), output in sorted(renamed.items()):
-        block.select(exp.alias_(exp.column(name, table=table, quoted=True), output, quoted=True),
-                     copy=False)
+        block.select(
+            exp.alias_(exp.column(name, table=table, quoted=True), output, quoted=True), copy=False
+        )
     if not renamed:
         return
     probe = replace(draft, inputs=inputs)
@@ -83,7 +88,7 @@ def _make_block(
         return
     name = f"block_{members[0].name}"
     taken = [inputs.pop(one.name) for one in members]
-    notes = tuple(note for one in taken for note in one.notes) + (Note("join", "pushed"),)
+    notes = (*(note for one in taken for note in one.notes), Note("join", "pushed"))
     pushed = {key: value for one in taken for key, value in one.pushed.items()}
     inputs[name] = Input(verdict.relations, block=block, pushed=pushed, notes=notes)
     for column in outer:
@@ -93,9 +98,9 @@ def _make_block(
     select.set("joins", select.args["joins"][count - 1 :])
 
 
-def _inside(column: exp.Column, select: exp.Select, count: int) -> bool:
+def _inside(column: exp.Column, select: exp.Expr, count: int) -> bool:
     joins = select.args["joins"][: count - 1]
-    node: exp.Expression | None = column
+    node: exp.Expr | None = column
     while node is not None and node is not select:
         if any(node is join for join in joins):
             return True

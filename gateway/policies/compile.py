@@ -37,7 +37,10 @@ def compile_policies(mesh: Mesh) -> PolicyIndex:
             hint="Correct the files named and run `sqluice check`.",
         )
     return PolicyIndex(
-        mesh.revision, tables, mesh.products, mesh.taxonomy,
+        mesh.revision,
+        tables,
+        mesh.products,
+        mesh.taxonomy,
         tuple(one.name for one in mesh.purposes),
     )
 
@@ -46,23 +49,26 @@ def _entry(
     mesh: Mesh, product: Product, table: Table, address: Address, problems: list[str]
 ) -> TableEntry:
     grants = tuple(
-        made for grant in mesh.grants
+        made
+        for grant in mesh.grants
         if _grant_concerns(grant, product, table)
         and (made := _grant(grant, table, problems)) is not None
     )
     concerning = [
-        one for one in mesh.policies
-        if (one.domain is None or one.domain == product.domain)
+        one for one in mesh.policies if (one.domain is None or one.domain == product.domain)
     ]
     policies = tuple(
-        made for one in concerning
-        if one.effect in _TABLE_EFFECTS and _matches_table(mesh, one.match, product, table)
-        and (made := _policy(one, table, problems)) is not None
+        compiled
+        for one in concerning
+        if one.effect in _TABLE_EFFECTS
+        and _matches_table(mesh, one.match, product, table)
+        and (compiled := _policy(one, table, problems)) is not None
     )
     masks: dict[str, tuple[CompiledPolicy, ...]] = {}
     for column in table.columns:
         found = [
-            one for one in concerning
+            one
+            for one in concerning
             if one.effect in ("mask", "hide")
             and _matches_column(mesh, one.match, product, table, column)
         ]
@@ -95,9 +101,11 @@ def _grant(grant: Grant, table: Table, problems: list[str]) -> CompiledGrant | N
         names = {name: table.column(name) for name in grant.columns}
         unknown = sorted(name for name, column in names.items() if column is None)
         if unknown and len(table.columns) and grant.tables is not None:
-            problems.append(_problem(
-                grant.place, grant.id, f"columns: {table.name} has no {', '.join(unknown)}"
-            ))
+            problems.append(
+                _problem(
+                    grant.place, grant.id, f"columns: {table.name} has no {', '.join(unknown)}"
+                )
+            )
         columns = frozenset(column.name for column in names.values() if column is not None)
     return CompiledGrant(grant, condition, columns)
 
@@ -160,9 +168,11 @@ def _check_mask(policy: Policy, column: Column, problems: list[str]) -> None:
         wrong = f"{column.name} is {column.type} and declares no text for its masked form"
     elif mask.kind == "partial" and family(column.type) != "VARCHAR":
         wrong = f"{column.name} is {column.type}; partial masks text only"
-    elif mask.kind == "pseudonym" and not (
-        family(column.type) in INTEGERS | {"VARCHAR", "DATE", "UUID"}
-    ):
+    elif mask.kind == "pseudonym" and family(column.type) not in INTEGERS | {
+        "VARCHAR",
+        "DATE",
+        "UUID",
+    }:
         wrong = f"{column.name} is {column.type}, which has no canonical text"
     elif mask.kind == "bucket":
         wrong = _bucket_problem(policy, column)
@@ -185,19 +195,24 @@ def _bucket_problem(policy: Policy, column: Column) -> str | None:
     return f"{column.name} is {column.type}; bucket masks numbers and times only"
 
 
-def _check_conflicts(
-    mesh: Mesh, policies: list[Policy], column: str, problems: list[str]
-) -> None:
+def _check_conflicts(mesh: Mesh, policies: list[Policy], column: str, problems: list[str]) -> None:
     """Two different masks of one rank that could meet are a load error (rule 3)."""
     masks = [one for one in policies if one.mask is not None]
     for one, other in combinations(masks, 2):
         assert one.mask is not None and other.mask is not None
-        if one.mask.kind == other.mask.kind and one.mask != other.mask and not _disjoint(one, other):
-            problems.append(_problem(
-                one.place, one.id,
-                f"differs from {other.id} ({other.place}) on {column}, and both masks have one "
-                "rank; make their subjects exclude each other or use one mask",
-            ))
+        if (
+            one.mask.kind == other.mask.kind
+            and one.mask != other.mask
+            and not _disjoint(one, other)
+        ):
+            problems.append(
+                _problem(
+                    one.place,
+                    one.id,
+                    f"differs from {other.id} ({other.place}) on {column}, and both masks have one "
+                    "rank; make their subjects exclude each other or use one mask",
+                )
+            )
 
 
 def _disjoint(one: Policy, other: Policy) -> bool:
@@ -217,10 +232,15 @@ def _pairs(one: Policy, other: Policy) -> Iterator[tuple[Subjects, Subjects]]:
 
 def _exclude(a: Subjects, b: Subjects) -> bool:
     shared = set(a.attributes) & set(b.attributes)
-    return bool(
-        a.users and b.users and not (a.users & b.users)
-        and not (a.groups or a.roles or b.groups or b.roles)
-    ) and not shared
+    return (
+        bool(
+            a.users
+            and b.users
+            and not (a.users & b.users)
+            and not (a.groups or a.roles or b.groups or b.roles)
+        )
+        and not shared
+    )
 
 
 def masks_by_column(index: PolicyIndex, address: Address) -> Mapping[str, tuple[str, ...]]:

@@ -75,7 +75,7 @@ class _Binder:
         made_column.meta["type"] = found.type
         column.replace(made_column)
 
-    def _boolean(self, node: exp.Expression) -> None:
+    def _boolean(self, node: exp.Expression) -> None:  # noqa: PLR0912 - one line a node class
         match node:
             case exp.Paren() | exp.Not():
                 self._boolean(node.this)
@@ -154,9 +154,9 @@ class _Binder:
         if node.args.get("query") or node.args.get("unnest") or node.args.get("field"):
             raise ConditionError("IN takes constants and subject attributes")
         type_name = self._type(node.this)
-        values = []
+        values: list[exp.Expression] = []
         for one in node.expressions:
-            inner = one.unnest() if isinstance(one, exp.Paren) else one
+            inner: exp.Expression = one.this if isinstance(one, exp.Paren) else one
             if isinstance(inner, exp.Placeholder):
                 inner.meta["type"] = type_name or "VARCHAR"
                 values.append(inner)
@@ -167,15 +167,15 @@ class _Binder:
             values.append(folded)
         node.set("expressions", values)
 
-    def _text(self, node: exp.Expression) -> None:
+    def _text(self, node: exp.Expr) -> None:
         if self._type(node) != "VARCHAR":
             raise ConditionError(f"{node.sql('duckdb')} is no text")
 
-    def _value(self, node: exp.Expression) -> None:
+    def _value(self, node: exp.Expr) -> None:
         if self._type(node) is None and not isinstance(node, exp.Literal | exp.Null | exp.Boolean):
             raise ConditionError(f"the type of {node.sql('duckdb')} is not certain")
 
-    def _type(self, node: exp.Expression) -> str | None:
+    def _type(self, node: exp.Expr) -> str | None:
         """The type of what is no constant; raises for what may fail."""
         match node:
             case exp.Column():
@@ -192,8 +192,9 @@ class _Binder:
             case exp.Case():
                 for one in node.args["ifs"]:
                     self._boolean(one.this)
-                return self._common([one.args["true"] for one in node.args["ifs"]]
-                                    + [node.args.get("default")])
+                return self._common(
+                    [one.args["true"] for one in node.args["ifs"]] + [node.args.get("default")]
+                )
             case exp.Coalesce():
                 return self._common([node.this, *node.expressions])
             case exp.Func():
@@ -211,12 +212,11 @@ class _Binder:
             raise ConditionError("branches differ in type")
         name = types.pop()
         for one in nodes:
-            constant = isinstance(one, exp.Literal)
-            if constant and fold(one, name or "", (), "UTC") is None:
+            if isinstance(one, exp.Literal) and fold(one, name or "", (), "UTC") is None:
                 raise ConditionError(f"{one.sql('duckdb')} is no {name}")
         return name
 
-    def _function(self, node: exp.Func) -> str | None:
+    def _function(self, node: exp.Expr) -> str | None:
         name = node.sql("duckdb").split("(")[0].strip().casefold()
         if not is_total(name):
             raise ConditionError(f"{name} may fail; policies use total functions only")
@@ -224,7 +224,8 @@ class _Binder:
             if not isinstance(argument, exp.Literal | exp.Var | exp.Null):
                 self._type(argument)
         if isinstance(node, _TEXT_RESULT):
-            self._text(node.this) if node.this is not None else None
+            if node.this is not None:
+                self._text(node.this)
             return "VARCHAR"
         if isinstance(node, _NUMBER_RESULT):
             return "BIGINT"

@@ -20,9 +20,7 @@ def reference(sample: SampleMesh) -> Iterator[Mapping[str, duckdb.DuckDBPyConnec
     """A database for each principal of the corpus."""
     raw = raw_tables(sample.data, sample.server.url("operations"), sample.server.url("loyalty"))
     keys = {group: hashlib.sha256(key.encode()).digest() for group, key in KEYS.items()}
-    made = {
-        user: permitted(raw, user, keys) for user in ("nora", "carl", "mara", "petra", "otto")
-    }
+    made = {user: permitted(raw, user, keys) for user in ("nora", "carl", "mara", "petra", "otto")}
     yield made
     for connection in made.values():
         connection.close()

@@ -58,22 +58,30 @@ SHAPES = {
     ("loyalty", "trips", "trips"): TRIPS,
 }
 DEFAULTS = {
-    ("operations", "departures"): "flights", ("fleet", "aircraft"): "planes",
-    ("weather", "observations"): "hourly", ("network", "reference"): "airports",
-    ("loyalty", "members"): "members", ("loyalty", "trips"): "trips",
+    ("operations", "departures"): "flights",
+    ("fleet", "aircraft"): "planes",
+    ("weather", "observations"): "hourly",
+    ("network", "reference"): "airports",
+    ("loyalty", "members"): "members",
+    ("loyalty", "trips"): "trips",
 }
 LOYALTY = {("loyalty", "members", "members"), ("loyalty", "trips", "trips")}
 
 # Who may see what: the rows by a condition, the columns by an expression instead of the raw one.
 ROWS: Mapping[str, Mapping[str, str]] = {
     "carl": {"flights": "carrier IN ('UA')"},
-    "mara": {"members": "region IN ('northeast', 'south')", "trips": "region IN ('northeast', 'south')"},
+    "mara": {
+        "members": "region IN ('northeast', 'south')",
+        "trips": "region IN ('northeast', 'south')",
+    },
 }
 CLEAR_TAILS = {"otto"}
 PRIVACY_OFFICE = {"petra"}
 
 
-def permitted(raw: Mapping[str, pa.Table], user: str, key_of: Mapping[str, bytes]) -> duckdb.DuckDBPyConnection:
+def permitted(
+    raw: Mapping[str, pa.Table], user: str, key_of: Mapping[str, bytes]
+) -> duckdb.DuckDBPyConnection:
     """A database that holds exactly what `user` may see."""
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
@@ -82,13 +90,13 @@ def permitted(raw: Mapping[str, pa.Table], user: str, key_of: Mapping[str, bytes
     for address, shape in SHAPES.items():
         if address in LOYALTY and user not in ("mara", "petra"):
             continue
-        _create(connection, address, shape, _masked(raw[address[2]], address[2], user, key_of), user)
+        _create(
+            connection, address, shape, _masked(raw[address[2]], address[2], user, key_of), user
+        )
     return connection
 
 
-def _masked(
-    table: pa.Table, name: str, user: str, key_of: Mapping[str, bytes]
-) -> pa.Table:
+def _masked(table: pa.Table, name: str, user: str, key_of: Mapping[str, bytes]) -> pa.Table:
     if name in ("flights", "planes") and user not in CLEAR_TAILS:
         table = _pseudonymised(table, "tailnum", key_of["aircraft"])
     if name in ("members", "trips") and user not in PRIVACY_OFFICE:
@@ -98,17 +106,25 @@ def _masked(
 
 def _pseudonymised(table: pa.Table, column: str, key: bytes) -> pa.Table:
     values = [
-        None if one is None else "p_" + base64.b32encode(
-            hmac.new(key, one.encode(), hashlib.sha256).digest()
-        ).decode().lower()[:26]
+        None
+        if one is None
+        else "p_"
+        + base64.b32encode(hmac.new(key, one.encode(), hashlib.sha256).digest())
+        .decode()
+        .lower()[:26]
         for one in table.column(column).to_pylist()
     ]
-    return table.set_column(table.schema.get_field_index(column), column, pa.array(values, pa.string()))
+    return table.set_column(
+        table.schema.get_field_index(column), column, pa.array(values, pa.string())
+    )
 
 
 def _create(
-    connection: duckdb.DuckDBPyConnection, address: tuple[str, str, str], shape: str,
-    table: pa.Table, user: str,
+    connection: duckdb.DuckDBPyConnection,
+    address: tuple[str, str, str],
+    shape: str,
+    table: pa.Table,
+    user: str,
 ) -> None:
     domain, product, name = address
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {domain}.{product}")

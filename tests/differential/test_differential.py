@@ -23,9 +23,7 @@ Reference = Mapping[str, duckdb.DuckDBPyConnection]
 
 @pytest.mark.parametrize("case", CASES, ids=lambda one: f"{one.number}-{one.kind}")
 @pytest.mark.parametrize("push_down", [True, False], ids=["pushed", "pulled"])
-def test_same_answer(
-    case: Case, push_down: bool, sample: SampleMesh, reference: Reference
-) -> None:
+def test_same_answer(case: Case, push_down: bool, sample: SampleMesh, reference: Reference) -> None:
     """Each principal gets what DuckDB gives over his rows."""
     for user in case.users:
         got = sample.ask(user, case.sql, purpose=PURPOSES.get(user), push_down=push_down)

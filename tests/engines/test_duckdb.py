@@ -35,7 +35,9 @@ def test_load_gate_and_merge(engine: DuckdbEngine) -> None:
     """Inputs become tables, a gate filters before the merge sees anything."""
     session = engine.open("UTC")
     session.load("a", SCHEMA, _batches((1, "one"), (2, "two")))
-    session.load_gated("b", "SELECT x FROM raw WHERE s <> 'x'", SCHEMA, _batches((1, "x"), (2, "y")))
+    session.load_gated(
+        "b", "SELECT x FROM raw WHERE s <> 'x'", SCHEMA, _batches((1, "x"), (2, "y"))
+    )
     found = pa.Table.from_batches(
         list(session.stream('SELECT a.s FROM "a" JOIN "b" USING (x) WHERE x > $1', [0], {}))
     )
@@ -108,10 +110,13 @@ def test_cancel_stops_a_merge(engine: DuckdbEngine) -> None:
     timer.start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        list(session.stream(
-            "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range",
-            [], {},
-        ))
+        list(
+            session.stream(
+                "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range",
+                [],
+                {},
+            )
+        )
     timer.join()
     session.close()
     assert time.monotonic() - began < 3
@@ -120,15 +125,23 @@ def test_cancel_stops_a_merge(engine: DuckdbEngine) -> None:
 def test_describe(engine: DuckdbEngine) -> None:
     """The binder's own types, with DuckDB's names in the metadata."""
     shapes = {"a": (("n", "INTEGER"), ("d", "DECIMAL(12,2)"))}
-    schema = engine.describe('SELECT sum(n) AS s, avg(d) AS m, sum(d) AS t FROM "a"', shapes, (), "UTC")
+    schema = engine.describe(
+        'SELECT sum(n) AS s, avg(d) AS m, sum(d) AS t FROM "a"', shapes, (), "UTC"
+    )
     assert [str(one.type) for one in schema] == ["decimal128(38, 0)", "double", "decimal128(38, 2)"]
-    assert [(one.metadata or {})[b"type"] for one in schema] == [b"HUGEINT", b"DOUBLE", b"DECIMAL(38,2)"]
+    assert [(one.metadata or {})[b"type"] for one in schema] == [
+        b"HUGEINT",
+        b"DOUBLE",
+        b"DECIMAL(38,2)",
+    ]
 
 
 def test_describe_refuses_what_does_not_bind(engine: DuckdbEngine) -> None:
     """A type error is the caller's own text, first line only."""
     with pytest.raises(TypeMismatch) as caught:
-        engine.describe('SELECT n + DATE \'2020-01-01\' + n FROM "a"', {"a": (("n", "BOOLEAN"),)}, (), "UTC")
+        engine.describe(
+            "SELECT n + DATE '2020-01-01' + n FROM \"a\"", {"a": (("n", "BOOLEAN"),)}, (), "UTC"
+        )
     assert "\n" not in caught.value.message
 
 

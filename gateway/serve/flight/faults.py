@@ -40,18 +40,28 @@ def flight_error(error: SqluiceError) -> flight.FlightError:
     if error.query_id:
         text += f" (query {error.query_id})"
     values = {
-        "code": entry.name, "sqlstate": entry.sqlstate, "class": entry.pep249,
-        "retryable": str(entry.retryable).lower(), "query_id": error.query_id or "",
-        "message": error.message, "remedy": error.remedy,
-        "line": str(error.line or ""), "column": str(error.column or ""),
+        "code": entry.name,
+        "sqlstate": entry.sqlstate,
+        "class": entry.pep249,
+        "retryable": str(entry.retryable).lower(),
+        "query_id": error.query_id or "",
+        "message": error.message,
+        "remedy": error.remedy,
+        "line": str(error.line or ""),
+        "column": str(error.column or ""),
     }
     info = make(
-        "ErrorInfo", reason=entry.name, domain="sqluice",
+        "ErrorInfo",
+        reason=entry.name,
+        domain="sqluice",
         metadata=[make("ErrorInfoEntry", key=key, value=value) for key, value in values.items()],
     )
-    status = make("Status", code=number, message=text, details=[
-        make("AnyValue", type_url=_ERROR_INFO, value=info.SerializeToString())
-    ])
+    status = make(
+        "Status",
+        code=number,
+        message=text,
+        details=[make("AnyValue", type_url=_ERROR_INFO, value=info.SerializeToString())],
+    )
     return kind(text, extra_info=status.SerializeToString())
 
 
@@ -72,8 +82,6 @@ def clean_errors() -> Iterator[None]:
     """Every handler runs inside this."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - said below
         # The one boundary of this endpoint: nothing but a Flight error may pass it.
         raise translated(error) from None
-
-

@@ -7,6 +7,8 @@ pool, where another package's copy would clash.
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 
@@ -58,9 +60,14 @@ ErrorInfo: reason 1 string, domain 2 string, metadata* 3 ErrorInfoEntry
 """
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _TYPES = {
-    "string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES, "bool": _FIELD.TYPE_BOOL,
-    "int32": _FIELD.TYPE_INT32, "int64": _FIELD.TYPE_INT64, "uint32": _FIELD.TYPE_UINT32,
-    "sfixed64": _FIELD.TYPE_SFIXED64, "double": _FIELD.TYPE_DOUBLE,
+    "string": _FIELD.TYPE_STRING,
+    "bytes": _FIELD.TYPE_BYTES,
+    "bool": _FIELD.TYPE_BOOL,
+    "int32": _FIELD.TYPE_INT32,
+    "int64": _FIELD.TYPE_INT64,
+    "uint32": _FIELD.TYPE_UINT32,
+    "sfixed64": _FIELD.TYPE_SFIXED64,
+    "double": _FIELD.TYPE_DOUBLE,
 }
 
 
@@ -76,9 +83,7 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
     return file
 
 
-def _add_field(
-    message: descriptor_pb2.DescriptorProto, name: str, number: str, kind: str
-) -> None:
+def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: str, kind: str) -> None:
     field = message.field.add(name=name.rstrip("?*"), number=int(number))
     field.label = _FIELD.LABEL_REPEATED if name.endswith("*") else _FIELD.LABEL_OPTIONAL
     if kind in _TYPES:
@@ -101,12 +106,12 @@ _CLASSES = {
 }
 
 
-def make(name: str, **fields: object) -> Message:
+def make(name: str, **fields: object) -> Any:  # noqa: ANN401 - its fields are known at run time
     """A message with its fields."""
     return _CLASSES[name](**fields)
 
 
-def parse(name: str, content: bytes) -> Message:
+def parse(name: str, content: bytes) -> Any:  # noqa: ANN401 - its fields are known at run time
     """A message from its bytes; ParseError where they are none."""
     made = _CLASSES[name]()
     try:
@@ -124,7 +129,7 @@ def pack(message: Message) -> bytes:
     return bytes(envelope.SerializeToString())
 
 
-def unpack(content: bytes) -> tuple[str, Message]:
+def unpack(content: bytes) -> tuple[str, Any]:
     """Name and message out of an `Any` envelope; ParseError for anything else."""
     envelope = any_pb2.Any()
     try:

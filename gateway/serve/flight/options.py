@@ -6,6 +6,8 @@ Takes: messages. Gives: messages. Never invents a setting: `catalog` is the defa
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.errors import SqluiceError
 from gateway.serve.flight.messages import make, parse
 from gateway.sessions import SETTINGS, Session
@@ -29,7 +31,7 @@ def get_options(session: Session) -> bytes:
 def set_options(session: Session, body: bytes) -> bytes:
     """SetSessionOptions; each wrong one is named in the answer."""
     errors = []
-    for entry in parse("SessionOptions", body).session_options:  # type: ignore[attr-defined]  # built at run time
+    for entry in parse("SessionOptions", body).session_options:
         name = _NAMES.get(entry.key, entry.key)
         if name == "schema" and not entry.value.string_value:
             continue
@@ -47,10 +49,12 @@ def set_options(session: Session, body: bytes) -> bytes:
     return bytes(make("SetSessionOptionsResult", errors=made).SerializeToString())
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:  # noqa: ANN401 - a message built at run time
     for name in ("string_value", "bool_value", "int64_value", "double_value"):
-        if value.HasField(name):  # type: ignore[attr-defined]  # built at run time
-            return str(getattr(value, name)).lower() if name == "bool_value" else str(
-                getattr(value, name)
+        if value.HasField(name):
+            return (
+                str(getattr(value, name)).lower()
+                if name == "bool_value"
+                else str(getattr(value, name))
             )
     return ""

@@ -70,8 +70,10 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         self._watcher = Watcher()
         self._draining = False
         super().__init__(
-            location, auth_handler=NoHandshake(),
-            middleware={_MIDDLEWARE: CallMiddlewareFactory(self._sessions)}, **options,
+            location,
+            auth_handler=NoHandshake(),
+            middleware={_MIDDLEWARE: CallMiddlewareFactory(self._sessions)},
+            **options,
         )
 
     def drain(self) -> None:
@@ -122,8 +124,11 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             return flight.GeneratorStream(result.schema, self._watched(context, user, result))
 
     def do_put(
-        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor,
-        reader: flight.MetadataRecordBatchReader, writer: flight.FlightMetadataWriter,
+        self,
+        context: flight.ServerCallContext,
+        descriptor: flight.FlightDescriptor,
+        reader: flight.MetadataRecordBatchReader,
+        writer: flight.FlightMetadataWriter,
     ) -> None:
         """Bind parameters; writes are refused."""
         with clean_errors():
@@ -137,8 +142,9 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             prepared = _prepared(session, handle)
             rows = reader.read_all()
             if rows.num_rows > 1:
-                raise UnsupportedSql("A query takes one row of parameters.",
-                                     hint="Execute it once for each row.")
+                raise UnsupportedSql(
+                    "A query takes one row of parameters.", hint="Execute it once for each row."
+                )
             if rows.num_rows:
                 prepared.parameters = tuple(column[0].as_py() for column in rows.columns)
             answer = make("DoPutPreparedStatementResult", prepared_statement_handle=handle)
@@ -218,11 +224,14 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         handle = secrets.token_bytes(24)
         session.prepared[handle] = PreparedStatement(message.query)
         parameters = pa.schema([pa.field(str(n + 1), pa.null()) for n in range(count)])
-        return pack(make(
-            "ActionCreatePreparedStatementResult", prepared_statement_handle=handle,
-            dataset_schema=schema.serialize().to_pybytes(),
-            parameter_schema=parameters.serialize().to_pybytes(),
-        ))
+        return pack(
+            make(
+                "ActionCreatePreparedStatementResult",
+                prepared_statement_handle=handle,
+                dataset_schema=schema.serialize().to_pybytes(),
+                parameter_schema=parameters.serialize().to_pybytes(),
+            )
+        )
 
     def _close_prepared(self, session: FlightSession, body: bytes) -> None:
         _, message = unpack(body)
@@ -238,7 +247,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
 
     def _cancel_info(self, session: FlightSession, body: bytes) -> bytes:
         message = parse_message("CancelFlightInfoRequest", body)
-        done = self._cancel(session, message.info)  # type: ignore[attr-defined]  # built at run time
+        done = self._cancel(session, message.info)
         return bytes(make("CloseSessionResult", status=1 if done else 3).SerializeToString())
 
     def _cancel(self, session: FlightSession, info: bytes) -> bool:
@@ -248,7 +257,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         for endpoint in endpoints:
             name, ticket = unpack(endpoint.ticket.ticket)
             if name == "TicketStatementQuery":
-                done = self._streams.cancel(user, ticket.statement_handle) or done  # type: ignore[attr-defined]
+                done = self._streams.cancel(user, ticket.statement_handle) or done
         return done
 
     def _close_session(self, session: FlightSession, body: bytes) -> bytes:
@@ -281,9 +290,11 @@ def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: AN
             )
         case "CommandGetTables":
             return tables.tables(
-                shown, _optional(message, "catalog"),
+                shown,
+                _optional(message, "catalog"),
                 _optional(message, "db_schema_filter_pattern"),
-                _optional(message, "table_name_filter_pattern"), list(message.table_types),
+                _optional(message, "table_name_filter_pattern"),
+                list(message.table_types),
                 message.include_schema,
             )
         case "CommandGetPrimaryKeys":
@@ -298,11 +309,13 @@ def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: AN
             return tables.foreign_keys(shown, lambda a, b: wanted(a if imported else b))
         case "CommandGetCrossReference":
             target = tables.is_named(
-                _optional(message, "pk_catalog"), _optional(message, "pk_db_schema"),
+                _optional(message, "pk_catalog"),
+                _optional(message, "pk_db_schema"),
                 message.pk_table,
             )
             origin = tables.is_named(
-                _optional(message, "fk_catalog"), _optional(message, "fk_db_schema"),
+                _optional(message, "fk_catalog"),
+                _optional(message, "fk_db_schema"),
                 message.fk_table,
             )
             return tables.foreign_keys(shown, lambda a, b: origin(a) and target(b))
@@ -317,8 +330,7 @@ def _optional(message: Any, name: str) -> Any:  # noqa: ANN401 - a field's value
 def _prepared(session: FlightSession, handle: bytes) -> PreparedStatement:
     found = session.prepared.get(handle)
     if not isinstance(found, PreparedStatement):
-        raise UnknownTable("The prepared statement is unknown or closed.",
-                           hint="Prepare it again.")
+        raise UnknownTable("The prepared statement is unknown or closed.", hint="Prepare it again.")
     return found
 
 

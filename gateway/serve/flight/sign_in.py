@@ -79,7 +79,7 @@ class Sessions:
         return made
 
 
-class CallMiddleware(flight.ServerMiddleware):
+class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
     """What one call carries: its session, and the token for the answer to a handshake."""
 
     def __init__(self, session: FlightSession | None, token: str | None) -> None:
@@ -91,7 +91,7 @@ class CallMiddleware(flight.ServerMiddleware):
         return {"authorization": f"Bearer {self._token}"} if self._token else {}
 
 
-class CallMiddlewareFactory(flight.ServerMiddlewareFactory):
+class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # no types
     """Signs each call in."""
 
     def __init__(self, sessions: Sessions) -> None:
@@ -147,7 +147,7 @@ def _apply(session: Session, headers: Mapping[str, list[str | bytes]]) -> None:
     session.client = session.client or agent[:200]
 
 
-class NoHandshake(flight.ServerAuthHandler):
+class NoHandshake(flight.ServerAuthHandler):  # type: ignore[misc]  # pyarrow has no types
     """Lets the handshake through to the middleware, which does the work."""
 
     def authenticate(self, outgoing: object, incoming: object) -> None:
@@ -156,5 +156,3 @@ class NoHandshake(flight.ServerAuthHandler):
     def is_valid(self, token: bytes) -> str:
         """Nobody is known by this way."""
         return ""
-
-

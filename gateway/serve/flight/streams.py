@@ -89,7 +89,8 @@ class Streams:
         now = time.monotonic()
         with self._lock:
             stale = [
-                (handle, one) for handle, one in self._waiting.items()
+                (handle, one)
+                for handle, one in self._waiting.items()
                 if everything or now - one.since > WAITING_SECONDS
             ]
             for handle, _ in stale:

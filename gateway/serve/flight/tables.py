@@ -11,35 +11,55 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
+from connectors.base import arrow_type
 from gateway import __version__
 from gateway.metadata import VisibleColumn, VisibleTable
-from connectors.base import arrow_type
 
 _UTF8 = pa.string()
 CATALOGS = pa.schema([pa.field("catalog_name", _UTF8, False)])
-SCHEMAS = pa.schema([
-    pa.field("catalog_name", _UTF8), pa.field("db_schema_name", _UTF8, False),
-])
-TABLES = pa.schema([
-    pa.field("catalog_name", _UTF8), pa.field("db_schema_name", _UTF8),
-    pa.field("table_name", _UTF8, False), pa.field("table_type", _UTF8, False),
-])
+SCHEMAS = pa.schema(
+    [
+        pa.field("catalog_name", _UTF8),
+        pa.field("db_schema_name", _UTF8, False),
+    ]
+)
+TABLES = pa.schema(
+    [
+        pa.field("catalog_name", _UTF8),
+        pa.field("db_schema_name", _UTF8),
+        pa.field("table_name", _UTF8, False),
+        pa.field("table_type", _UTF8, False),
+    ]
+)
 TABLES_WITH_SCHEMA = TABLES.append(pa.field("table_schema", pa.binary(), False))
 TABLE_TYPES = pa.schema([pa.field("table_type", _UTF8, False)])
-PRIMARY_KEYS = pa.schema([
-    pa.field("catalog_name", _UTF8), pa.field("db_schema_name", _UTF8),
-    pa.field("table_name", _UTF8, False), pa.field("column_name", _UTF8, False),
-    pa.field("key_sequence", pa.int32(), False), pa.field("key_name", _UTF8),
-])
-FOREIGN_KEYS = pa.schema([
-    pa.field("pk_catalog_name", _UTF8), pa.field("pk_db_schema_name", _UTF8),
-    pa.field("pk_table_name", _UTF8, False), pa.field("pk_column_name", _UTF8, False),
-    pa.field("fk_catalog_name", _UTF8), pa.field("fk_db_schema_name", _UTF8),
-    pa.field("fk_table_name", _UTF8, False), pa.field("fk_column_name", _UTF8, False),
-    pa.field("key_sequence", pa.int32(), False), pa.field("fk_key_name", _UTF8),
-    pa.field("pk_key_name", _UTF8), pa.field("update_rule", pa.uint8(), False),
-    pa.field("delete_rule", pa.uint8(), False),
-])
+PRIMARY_KEYS = pa.schema(
+    [
+        pa.field("catalog_name", _UTF8),
+        pa.field("db_schema_name", _UTF8),
+        pa.field("table_name", _UTF8, False),
+        pa.field("column_name", _UTF8, False),
+        pa.field("key_sequence", pa.int32(), False),
+        pa.field("key_name", _UTF8),
+    ]
+)
+FOREIGN_KEYS = pa.schema(
+    [
+        pa.field("pk_catalog_name", _UTF8),
+        pa.field("pk_db_schema_name", _UTF8),
+        pa.field("pk_table_name", _UTF8, False),
+        pa.field("pk_column_name", _UTF8, False),
+        pa.field("fk_catalog_name", _UTF8),
+        pa.field("fk_db_schema_name", _UTF8),
+        pa.field("fk_table_name", _UTF8, False),
+        pa.field("fk_column_name", _UTF8, False),
+        pa.field("key_sequence", pa.int32(), False),
+        pa.field("fk_key_name", _UTF8),
+        pa.field("pk_key_name", _UTF8),
+        pa.field("update_rule", pa.uint8(), False),
+        pa.field("delete_rule", pa.uint8(), False),
+    ]
+)
 _NO_ACTION = 3
 
 
@@ -61,16 +81,23 @@ def catalogs(tables: Sequence[VisibleTable]) -> pa.Table:
 def schemas(tables: Sequence[VisibleTable], catalog: str | None, pattern: str | None) -> pa.Table:
     """One row a product."""
     fits = like(pattern)
-    rows = sorted({
-        (one.address.domain, one.address.product) for one in tables
-        if catalog in (None, one.address.domain) and fits(one.address.product)
-    })
+    rows = sorted(
+        {
+            (one.address.domain, one.address.product)
+            for one in tables
+            if catalog in (None, one.address.domain) and fits(one.address.product)
+        }
+    )
     return _rows(SCHEMAS, rows)
 
 
 def tables(
-    shown: Sequence[VisibleTable], catalog: str | None, schema: str | None, name: str | None,
-    types: Sequence[str], include_schema: bool,
+    shown: Sequence[VisibleTable],
+    catalog: str | None,
+    schema: str | None,
+    name: str | None,
+    types: Sequence[str],
+    include_schema: bool,
 ) -> pa.Table:
     """One row a table; with `include_schema` its Arrow schema, serialized."""
     schema_fits, name_fits = like(schema), like(name)
@@ -117,7 +144,8 @@ def primary_keys(
     """The declared key of a table, where the caller sees all of it unmasked."""
     rows = [
         (*_path(one), column, number, f"{one.address.table}_key")
-        for one in shown if _is(one, catalog, schema, name)
+        for one in shown
+        if _is(one, catalog, schema, name)
         for number, column in enumerate(one.primary_key, start=1)
     ]
     return _rows(PRIMARY_KEYS, rows)
@@ -140,10 +168,19 @@ def foreign_keys(
             pairs = zip(relationship.columns, relationship.target_columns, strict=False)
             for number, (column, target_column) in enumerate(pairs, start=1):
                 name = f"{one.address.table}_{relationship.columns[0]}_fkey"
-                rows.append((
-                    *_path(target), target_column, *_path(one), column, number, name,
-                    f"{target.address.table}_key", _NO_ACTION, _NO_ACTION,
-                ))
+                rows.append(
+                    (
+                        *_path(target),
+                        target_column,
+                        *_path(one),
+                        column,
+                        number,
+                        name,
+                        f"{target.address.table}_key",
+                        _NO_ACTION,
+                        _NO_ACTION,
+                    )
+                )
     return _rows(FOREIGN_KEYS, rows)
 
 
@@ -176,15 +213,60 @@ def _rows(schema: pa.Schema, rows: Sequence[tuple[object, ...]]) -> pa.Table:
 
 
 _INFO: dict[int, object] = {
-    0: "sqluice", 1: __version__, 2: pa.__version__, 3: True, 4: True, 5: False, 6: "", 7: "",
-    8: 1, 9: True, 100: 0, 101: 0,
-    500: False, 501: False, 502: False, 503: 1, 504: '"', 505: 1, 506: True, 507: 2,
+    0: "sqluice",
+    1: __version__,
+    2: pa.__version__,
+    3: True,
+    4: True,
+    5: False,
+    6: "",
+    7: "",
+    8: 1,
+    9: True,
+    100: 0,
+    101: 0,
+    500: False,
+    501: False,
+    502: False,
+    503: 1,
+    504: '"',
+    505: 1,
+    506: True,
+    507: 2,
     508: ["SELECT", "FROM", "WHERE", "GROUP", "ORDER", "QUALIFY"],
-    509: ["abs", "ceil", "floor", "round", "sqrt"], 510: ["concat", "length", "lower", "upper"],
-    511: [], 512: ["date_trunc", "date_diff", "now"], 513: "\\", 514: "", 515: True, 516: True,
-    517: False, 518: False, 519: 1, 520: False, 521: False, 522: True, 523: True, 524: 0, 525: 1,
-    526: 0, 527: 1, 528: "product", 529: "function", 530: "domain", 531: 0, 532: 0, 533: False,
-    534: False, 535: 0, 536: 0, 537: 0, 538: 0, 561: True, 562: 0, 563: False,
+    509: ["abs", "ceil", "floor", "round", "sqrt"],
+    510: ["concat", "length", "lower", "upper"],
+    511: [],
+    512: ["date_trunc", "date_diff", "now"],
+    513: "\\",
+    514: "",
+    515: True,
+    516: True,
+    517: False,
+    518: False,
+    519: 1,
+    520: False,
+    521: False,
+    522: True,
+    523: True,
+    524: 0,
+    525: 1,
+    526: 0,
+    527: 1,
+    528: "product",
+    529: "function",
+    530: "domain",
+    531: 0,
+    532: 0,
+    533: False,
+    534: False,
+    535: 0,
+    536: 0,
+    537: 0,
+    538: 0,
+    561: True,
+    562: 0,
+    563: False,
 }
 
 
@@ -201,18 +283,30 @@ def sql_info(wanted: Sequence[int]) -> pa.Table:
         children[kind].append(value)
     mapping = pa.map_(pa.int32(), pa.list_(pa.int32()))
     arrays = [
-        pa.array(children[0], pa.string()), pa.array(children[1], pa.bool_()),
-        pa.array(children[2], pa.int64()), pa.array(children[3], pa.int32()),
-        pa.array(children[4], pa.list_(pa.string())), pa.array(children[5], mapping),
+        pa.array(children[0], pa.string()),
+        pa.array(children[1], pa.bool_()),
+        pa.array(children[2], pa.int64()),
+        pa.array(children[3], pa.int32()),
+        pa.array(children[4], pa.list_(pa.string())),
+        pa.array(children[5], mapping),
     ]
-    names = ["string_value", "bool_value", "bigint_value", "int32_bitmask", "string_list",
-             "int32_to_int32_list_map"]
+    names = [
+        "string_value",
+        "bool_value",
+        "bigint_value",
+        "int32_bitmask",
+        "string_list",
+        "int32_to_int32_list_map",
+    ]
     union = pa.UnionArray.from_dense(
         pa.array(types, pa.int8()), pa.array(offsets, pa.int32()), arrays, names
     )
-    schema = pa.schema([
-        pa.field("info_name", pa.uint32(), False), pa.field("value", union.type, False),
-    ])
+    schema = pa.schema(
+        [
+            pa.field("info_name", pa.uint32(), False),
+            pa.field("value", union.type, False),
+        ]
+    )
     return pa.Table.from_arrays([pa.array(list(chosen), pa.uint32()), union], schema=schema)
 
 
@@ -223,31 +317,71 @@ def _kind_of(value: object) -> int:
 
 
 _XDBC = (
-    ("BOOLEAN", 16, 1, None), ("TINYINT", -6, 3, None), ("SMALLINT", 5, 5, None),
-    ("INTEGER", 4, 10, None), ("BIGINT", -5, 19, None), ("FLOAT", 7, 24, None),
-    ("DOUBLE", 8, 53, None), ("DECIMAL", 3, 38, None), ("VARCHAR", 12, None, "'"),
-    ("BLOB", -3, None, None), ("DATE", 91, 10, "'"), ("TIME", 92, 15, "'"),
-    ("TIMESTAMP", 93, 26, "'"), ("TIMESTAMP WITH TIME ZONE", 2014, 32, "'"),
+    ("BOOLEAN", 16, 1, None),
+    ("TINYINT", -6, 3, None),
+    ("SMALLINT", 5, 5, None),
+    ("INTEGER", 4, 10, None),
+    ("BIGINT", -5, 19, None),
+    ("FLOAT", 7, 24, None),
+    ("DOUBLE", 8, 53, None),
+    ("DECIMAL", 3, 38, None),
+    ("VARCHAR", 12, None, "'"),
+    ("BLOB", -3, None, None),
+    ("DATE", 91, 10, "'"),
+    ("TIME", 92, 15, "'"),
+    ("TIMESTAMP", 93, 26, "'"),
+    ("TIMESTAMP WITH TIME ZONE", 2014, 32, "'"),
 )
-XDBC_TYPES = pa.schema([
-    pa.field("type_name", _UTF8, False), pa.field("data_type", pa.int32(), False),
-    pa.field("column_size", pa.int32()), pa.field("literal_prefix", _UTF8),
-    pa.field("literal_suffix", _UTF8), pa.field("create_params", pa.list_(pa.field("item", _UTF8, False))),
-    pa.field("nullable", pa.int32(), False), pa.field("case_sensitive", pa.bool_(), False),
-    pa.field("searchable", pa.int32(), False), pa.field("unsigned_attribute", pa.bool_()),
-    pa.field("fixed_prec_scale", pa.bool_(), False), pa.field("auto_increment", pa.bool_()),
-    pa.field("local_type_name", _UTF8), pa.field("minimum_scale", pa.int32()),
-    pa.field("maximum_scale", pa.int32()), pa.field("sql_data_type", pa.int32(), False),
-    pa.field("datetime_subcode", pa.int32()), pa.field("num_prec_radix", pa.int32()),
-    pa.field("interval_precision", pa.int32()),
-])
+XDBC_TYPES = pa.schema(
+    [
+        pa.field("type_name", _UTF8, False),
+        pa.field("data_type", pa.int32(), False),
+        pa.field("column_size", pa.int32()),
+        pa.field("literal_prefix", _UTF8),
+        pa.field("literal_suffix", _UTF8),
+        pa.field("create_params", pa.list_(pa.field("item", _UTF8, False))),
+        pa.field("nullable", pa.int32(), False),
+        pa.field("case_sensitive", pa.bool_(), False),
+        pa.field("searchable", pa.int32(), False),
+        pa.field("unsigned_attribute", pa.bool_()),
+        pa.field("fixed_prec_scale", pa.bool_(), False),
+        pa.field("auto_increment", pa.bool_()),
+        pa.field("local_type_name", _UTF8),
+        pa.field("minimum_scale", pa.int32()),
+        pa.field("maximum_scale", pa.int32()),
+        pa.field("sql_data_type", pa.int32(), False),
+        pa.field("datetime_subcode", pa.int32()),
+        pa.field("num_prec_radix", pa.int32()),
+        pa.field("interval_precision", pa.int32()),
+    ]
+)
 
 
 def xdbc_types(wanted: int | None) -> pa.Table:
     """GetXdbcTypeInfo."""
     rows = [
-        (name, code, size, quote, quote, None, 1, name == "VARCHAR", 3, False, False, False, name,
-         None, None, code, None, 10 if size and not quote else None, None)
-        for name, code, size, quote in _XDBC if wanted in (None, code)
+        (
+            name,
+            code,
+            size,
+            quote,
+            quote,
+            None,
+            1,
+            name == "VARCHAR",
+            3,
+            False,
+            False,
+            False,
+            name,
+            None,
+            None,
+            code,
+            None,
+            10 if size and not quote else None,
+            None,
+        )
+        for name, code, size, quote in _XDBC
+        if wanted in (None, code)
     ]
     return _rows(XDBC_TYPES, rows)
