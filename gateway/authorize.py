@@ -8,170 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 
-from sqlglot import exp
-
-from catalog.model import Column, Grant, Mask, Policy, Product, Subjects, Taxonomy
-from gateway.constants import fold
+from catalog.model import Column, Mask, Policy, Product, Subjects
+from gateway.decision import (
+    ColumnDecision,
+    CompiledGrant,
+    Decision,
+    PolicyIndex,
+    Reason,
+    Scope,
+    TableDecision,
+    TableEntry,
+)
 from gateway.errors import PurposeRequired, UnknownTable, UnsupportedSql
 from gateway.request import Principal, Request
 from gateway.resolve import Address, Directory, KnownProduct, ResolvedQuery
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A total SQL condition over the raw row, all its subjects already literals.
-
-    `expression` is in DuckDB's dialect; its columns are unqualified, quoted, in declared case.
-    It is shared: whoever changes it copies it first.
-    """
-
-    policy: str
-    expression: exp.Expression = field(compare=False)
-    sql: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One matching grant: the columns it covers (None: all) in the rows of its condition.
-
-    `condition` None: every row.
-    """
-
-    grant: str
-    condition: Condition | None
-    columns: frozenset[str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnDecision:
-    """A visible column: what is done to it, by which policy, and the type the caller sees.
-
-    kind: clear, null, constant, pseudonym, partial, bucket. `arguments` are the mask's, as text
-    (value; join_group; keep_first, keep_last, fill; unit; size). `raw_type` is the contract's.
-    """
-
-    name: str
-    raw_type: str
-    type: str
-    kind: str = "clear"
-    policy: str = ""
-    arguments: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TableDecision:
-    """All that holds for one table: row is visible iff some scope and every filter is true.
-
-    `columns` are the visible ones only, in contract order. A cell is visible iff one scope that
-    covers its column is true for its row (rule 2).
-    """
-
-    address: Address
-    scopes: tuple[Scope, ...]
-    filters: tuple[Condition, ...]
-    columns: tuple[ColumnDecision, ...]
-
-    @property
-    def clear(self) -> bool:
-        """No row is hidden and no visible cell is changed."""
-        every_row = any(one.condition is None and one.columns is None for one in self.scopes)
-        return every_row and not self.filters and all(c.kind == "clear" for c in self.columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One line of why: the object, the outcome, the policy or grant that decided."""
-
-    subject: str
-    outcome: str
-    policy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The outcome for (revision, principal, purpose, tables, now) (rule 13).
-
-    `fingerprint` is a hash of everything that shapes the answer: equal fingerprints mean equal
-    guarded queries for equal text. `limits` are the policies' caller-visible limits (rows,
-    bytes). `valid_until` is the next moment at which a grant or policy starts or ends.
-    """
-
-    tables: Mapping[Address, TableDecision] = field(hash=False)
-    purpose: str | None
-    purpose_was_default: bool
-    revision: str
-    fingerprint: str
-    valid_until: datetime | None = None
-    limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    reasons: tuple[Reason, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledCondition:
-    """A condition bound to a table's raw columns; subjects stand in it as placeholders.
-
-    A placeholder's name is `subject.region`, `request.now` ...; its meta `type` is the DuckDB
-    type that its values must have.
-    """
-
-    policy: str
-    expression: exp.Expression = field(compare=False)
-    sql: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledGrant:
-    """A grant as one table meets it."""
-
-    grant: Grant
-    condition: CompiledCondition | None
-    columns: frozenset[str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledPolicy:
-    """A policy as one table, or one of its columns, meets it."""
-
-    policy: Policy
-    condition: CompiledCondition | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TableEntry:
-    """Everything that may concern one table: found once, at load."""
-
-    address: Address
-    columns: tuple[Column, ...]
-    grants: tuple[CompiledGrant, ...]
-    policies: tuple[CompiledPolicy, ...]
-    masks: Mapping[str, tuple[CompiledPolicy, ...]]
-
-
-class PolicyIndex:
-    """All compiled policies of one revision, by table. Decisions are remembered, bounded."""
-
-    def __init__(
-        self,
-        revision: str,
-        tables: Mapping[Address, TableEntry],
-        products: tuple[Product, ...],
-        taxonomy: Taxonomy,
-        purposes: tuple[str, ...],
-    ) -> None:
-        self.revision = revision
-        self.tables = tables
-        self.products = products
-        self.rank = {kind: rank for rank, kind in enumerate(taxonomy.mask_order)}
-        self.purposes = purposes
-        self.decisions: OrderedDict[object, Decision] = OrderedDict()
-
+from gateway.subjects import SubjectValues
 
 _KEPT_DECISIONS = 4096
 
@@ -279,7 +134,7 @@ def _decide(
     tables: dict[Address, TableDecision] = {}
     reasons: list[Reason] = []
     limits: dict[str, int] = {}
-    subjects = _Subjects(principal, chosen, now)
+    subjects = SubjectValues(principal, chosen, now)
     for entry in entries:
         if _denied(entry, principal, chosen):
             raise unknown_table(entry.address)
@@ -391,7 +246,7 @@ def _purpose(
 
 
 def _table(
-    entry: TableEntry, subjects: _Subjects, index: PolicyIndex, reasons: list[Reason]
+    entry: TableEntry, subjects: SubjectValues, index: PolicyIndex, reasons: list[Reason]
 ) -> TableDecision:
     scopes = []
     for one in _active(entry, subjects.principal, subjects.now):
@@ -424,7 +279,7 @@ def _table(
     return TableDecision(entry.address, tuple(scopes), tuple(filters), tuple(columns))
 
 
-def _refuse_aggregates(entry: TableEntry, subjects: _Subjects) -> None:
+def _refuse_aggregates(entry: TableEntry, subjects: SubjectValues) -> None:
     """Aggregated tables are refused whole: fail closed (rule 12)."""
     for one in entry.policies:
         if one.policy.effect == "aggregate" and _applies(
@@ -439,7 +294,7 @@ def _refuse_aggregates(entry: TableEntry, subjects: _Subjects) -> None:
 def _column(
     entry: TableEntry,
     column: Column,
-    subjects: _Subjects,
+    subjects: SubjectValues,
     index: PolicyIndex,
     reasons: list[Reason],
 ) -> ColumnDecision | None:
@@ -494,7 +349,7 @@ def mask_arguments(mask: Mask) -> Mapping[str, str]:
 
 
 def _limits(
-    entry: TableEntry, subjects: _Subjects, limits: dict[str, int], reasons: list[Reason]
+    entry: TableEntry, subjects: SubjectValues, limits: dict[str, int], reasons: list[Reason]
 ) -> None:
     for one in entry.policies:
         if one.policy.effect != "limit" or not _applies(
@@ -505,79 +360,6 @@ def _limits(
             if name in ("rows", "bytes") and isinstance(value, int):
                 limits[name] = min(value, limits.get(name, value))
                 reasons.append(Reason(str(entry.address), f"{name} limited", one.policy.id))
-
-
-class _Subjects:
-    """Puts the subject's and the request's values into conditions, as typed literals."""
-
-    def __init__(self, principal: Principal, purpose: str | None, now: datetime) -> None:
-        self.principal = principal
-        self.purpose = purpose
-        self.now = now
-        self.used_now = False
-
-    def fill(self, condition: CompiledCondition) -> Condition:
-        """The condition with literals for its placeholders."""
-        holder = exp.Paren(this=condition.expression.copy())
-        for node in list(holder.find_all(exp.Placeholder)):
-            self._fill_one(node)
-        made = holder.this
-        return Condition(condition.policy, made, made.sql("duckdb"))
-
-    def _fill_one(self, node: exp.Placeholder) -> None:
-        parent = node.parent
-        type_name = str(node.meta["type"])
-        literals = [
-            one
-            for one in (
-                fold(exp.Literal.string(value), type_name, (), "UTC")
-                if not type_name.startswith(_NUMBERS)
-                else _number(value, type_name)
-                for value in self._values(node.name)
-            )
-            if one is not None
-        ]
-        if isinstance(parent, exp.In):
-            others = [one for one in parent.expressions if one is not node]
-            values = others + literals
-            if values:
-                parent.set("expressions", values)
-            else:
-                parent.replace(exp.false())
-        elif literals:
-            node.replace(literals[0])
-        else:
-            node.replace(exp.cast(exp.null(), type_name))
-
-    def _values(self, name: str) -> tuple[str, ...]:
-        kind, _, key = name.partition(".")
-        if kind == "request":
-            if key == "now":
-                self.used_now = True
-                return (self.now.isoformat(sep=" "),)
-            return (self.purpose,) if self.purpose is not None else ()
-        if key == "user":
-            return (self.principal.user,)
-        if key == "groups":
-            return tuple(sorted(self.principal.groups))
-        if key == "roles":
-            return tuple(sorted(self.principal.roles))
-        return tuple(self.principal.attributes.get(key, ()))
-
-
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "REAL", "DECIMAL")
-
-
-def _number(text: str, type_name: str) -> exp.Expression | None:
-    """A number written as text; None where it is none, since it can then match nothing."""
-    try:
-        value = Decimal(text.strip())
-    except InvalidOperation:
-        return None
-    if not value.is_finite():
-        return None
-    literal = exp.Literal.number(format(abs(value), "f"))
-    return fold(exp.Neg(this=literal) if value < 0 else literal, type_name, (), "UTC")
 
 
 def _valid_until(entries: list[TableEntry], now: datetime) -> datetime:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from gateway.authorize import Decision
+from gateway.decision import Decision
 from gateway.draft import Plan, PlannedFragment
 from gateway.metadata import VisibleTable
 

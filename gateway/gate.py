@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from gateway.authorize import Condition
+from gateway.decision import Condition
 from gateway.draft import Draft, PseudonymColumn
 from gateway.guard import GuardedColumn, GuardedRelation
 

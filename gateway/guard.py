@@ -12,15 +12,9 @@ from typing import cast
 
 from sqlglot import exp
 
-from gateway.authorize import (
-    ColumnDecision,
-    Condition,
-    Decision,
-    Scope,
-    TableDecision,
-    unknown_table,
-)
+from gateway.authorize import unknown_table
 from gateway.bind import BoundQuery
+from gateway.decision import ColumnDecision, Condition, Decision, Scope, TableDecision
 from gateway.errors import InternalError
 from gateway.masks import mask_expression
 from gateway.resolve import Address

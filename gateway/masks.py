@@ -11,8 +11,8 @@ from typing import cast
 import sqlglot
 from sqlglot import exp
 
-from gateway.authorize import ColumnDecision
 from gateway.constants import INTEGERS, family
+from gateway.decision import ColumnDecision
 
 PSEUDONYM = "PSEUDONYM"
 

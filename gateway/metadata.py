@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from catalog.model import Product, Table
-from gateway.authorize import TableDecision, authorize_tables, directory
+from gateway.authorize import authorize_tables, directory
+from gateway.decision import TableDecision
 from gateway.errors import PurposeRequired, SqluiceError
 from gateway.request import Principal
 from gateway.resolve import Address, KnownProduct
@@ -69,14 +70,14 @@ def visible_tables(
 def _majors(one: KnownProduct) -> list[int]:
     if one.preferred is not None:
         return [one.preferred]
-    return list(one.tables)
+    return sorted(one.tables)
 
 
 def _decision(
     snapshot: Snapshot, address: Address, principal: Principal, now: datetime, purpose: str | None
 ) -> TableDecision | None:
     """For the purpose of the session, else for the first purpose that permits."""
-    choices = [purpose] if purpose is not None else [None]
+    choices: list[str | None] = [purpose]
     choices += [one.name for one in snapshot.mesh.purposes if one.name != purpose]
     for choice in choices:
         try:

@@ -23,8 +23,9 @@ from gateway.identity import Identity
 from gateway.keys import PseudonymKeys
 from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
-from gateway.pipeline import Gateway, Services
+from gateway.pipeline import Gateway
 from gateway.pools import Pools
+from gateway.prepare import Services
 from gateway.publish import Publisher
 from gateway.queries import Queries
 from gateway.request import Limits

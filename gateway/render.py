@@ -13,7 +13,7 @@ import sqlglot
 from sqlglot import exp
 
 from connectors.base import Abilities
-from gateway.authorize import Condition
+from gateway.decision import Condition
 from gateway.draft import Draft, Input
 from gateway.gate import Split, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation

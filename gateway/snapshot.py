@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catalog.model import Mesh
-from gateway.authorize import PolicyIndex
+from gateway.decision import PolicyIndex
 
 
 @dataclass(frozen=True, slots=True)

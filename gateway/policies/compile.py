@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from catalog.model import Column, Grant, Match, Mesh, Place, Policy, Product, Subjects, Table
-from gateway.authorize import CompiledGrant, CompiledPolicy, PolicyIndex, TableEntry
 from gateway.constants import INTEGERS, family
+from gateway.decision import CompiledGrant, CompiledPolicy, PolicyIndex, TableEntry
 from gateway.errors import InvalidConfig
 from gateway.policies.conditions import ConditionError, compile_condition
 from gateway.resolve import Address

@@ -13,8 +13,8 @@ from sqlglot.errors import SqlglotError
 
 from catalog.model import Table
 from gateway.allowed import check_patterns
-from gateway.authorize import CompiledCondition
 from gateway.constants import family, fold
+from gateway.decision import CompiledCondition
 from gateway.errors import SqluiceError
 from gateway.functions import is_total
 from gateway.pushable import COMPARISONS, same_meaning

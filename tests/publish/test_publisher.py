@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from catalog.model import Mesh, Taxonomy
-from gateway.authorize import PolicyIndex
+from gateway.decision import PolicyIndex
 from gateway.errors import InvalidConfig, SourceUnavailable
 from gateway.publish import Publisher, signature_of
 from gateway.snapshot import Snapshot

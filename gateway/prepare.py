@@ -1,0 +1,177 @@
+"""All stages between parse and execute, composed.
+
+Takes: a parsed statement, its request, a snapshot, the services. Gives: a `Prepared` request.
+Never lets anything leave the process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import pyarrow as pa
+from sqlglot import exp
+
+from connectors.base import Abilities
+from gateway.audit import Audit
+from gateway.authorize import authorize, directory, visible
+from gateway.bind import BoundQuery, Visible, bind
+from gateway.decision import Decision
+from gateway.draft import PhysicalTable, Plan, PlanContext
+from gateway.engines.base import Engine
+from gateway.guard import GuardedQuery, guard
+from gateway.limits import Limiter
+from gateway.logs import OwnerLogs
+from gateway.parse import ParsedStatement
+from gateway.plan import plan
+from gateway.pools import Pools
+from gateway.pseudonyms import KeyOf
+from gateway.queries import Queries
+from gateway.request import Limits, Request
+from gateway.resolve import Address, ResolvedQuery, resolve
+from gateway.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the pipeline works with. `abilities_of` tells the abilities of a kind of source."""
+
+    engine: Engine
+    pools: Pools
+    audit: Audit
+    queries: Queries
+    key_of: KeyOf
+    abilities_of: Callable[[str], Abilities]
+    limiter: Limiter
+    owner_logs: OwnerLogs
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request after all stages but the last."""
+
+    bound: BoundQuery
+    decision: Decision
+    guarded: GuardedQuery
+    schema: pa.Schema
+    plan: Plan
+    timings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def prepare(
+    request: Request,
+    statement: ParsedStatement,
+    snapshot: Snapshot,
+    services: Services,
+    with_plan: bool = True,
+) -> Prepared:
+    """All stages between parse and execute. Nothing leaves the process."""
+    assert statement.tree is not None
+    clock = _Clock()
+    known = directory(snapshot.index, request.principal, request.now)
+    resolved = resolve(statement, known, request.domain)
+    clock.lap("resolve")
+    decision = authorize(resolved, request, snapshot.index)
+    clock.lap("authorize")
+    columns = visible(decision)
+    bound = bind(resolved, columns)
+    bound = replace(
+        bound, outputs=_output_names(resolved, columns, bound.outputs, request, services)
+    )
+    clock.lap("bind")
+    guarded = guard(bound, decision)
+    clock.lap("guard")
+    shapes = {
+        name: tuple((column.name, column.type) for column in one.columns)
+        for name, one in guarded.relations.items()
+    }
+
+    def schema_of(tree: exp.Expression, values: tuple[object, ...]) -> pa.Schema:
+        return services.engine.describe(tree.sql("duckdb"), shapes, values, request.timezone)
+
+    schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
+    clock.lap("describe")
+    made = Plan((), None, guarded.outputs)
+    if with_plan:
+        context = PlanContext(
+            tables=physical_tables(resolved.tables, snapshot),
+            abilities={
+                identity: services.abilities_of(one.kind)
+                for identity, one in snapshot.mesh.sources.items()
+            },
+            describe=lambda tree: _types(schema_of(tree, ())),
+            parameters=request.parameters,
+            timezone=request.timezone,
+            push_down=request.push_down,
+            require_pushdown=request.require_pushdown,
+        )
+        made = plan(guarded, context)
+        clock.lap("plan")
+    return Prepared(bound, decision, guarded, schema, made, clock.laps)
+
+
+def _output_names(
+    resolved: ResolvedQuery,
+    columns: Visible,
+    names: tuple[str, ...],
+    request: Request,
+    services: Services,
+) -> tuple[str, ...]:
+    """What DuckDB itself calls the outputs: its binder reads the text over the visible columns."""
+    catalog: dict[tuple[str, str, str], tuple[tuple[str, str], ...]] = {}
+    for table in resolved.tree.find_all(exp.Table):
+        address = table.meta.get("address")
+        if not isinstance(address, Address):
+            continue
+        catalog[address.domain, address.product, address.table] = columns[address]
+        # The product's own name stands for its default table.
+        catalog[address.domain, "main", address.product] = columns[address]
+    is_query = request.sql.lstrip()[:7].lower() not in ("explain", "describ")
+    found = (
+        services.engine.output_names(
+            request.sql, tuple(sorted(catalog.items())), request.domain, request.parameters
+        )
+        if is_query and request.dialect == "duckdb"
+        else None
+    )
+    return found if found is not None and (len(found) == len(names) or not names) else names
+
+
+def physical_tables(
+    addresses: tuple[Address, ...], snapshot: Snapshot
+) -> Mapping[Address, PhysicalTable]:
+    """Where the tables lie, by their contracts."""
+    wanted = {(one.domain, one.product, one.major) for one in addresses}
+    found: dict[Address, PhysicalTable] = {}
+    for product in snapshot.mesh.products:
+        if (product.domain, product.name, product.major) not in wanted:
+            continue
+        for table in product.tables:
+            address = Address(product.domain, product.name, table.name, product.major)
+            columns = {one.name: (one.physical_name, one.type) for one in table.columns}
+            found[address] = PhysicalTable(product.source, table.physical_name, columns)
+    return found
+
+
+def _named(schema: pa.Schema, names: tuple[str, ...]) -> pa.Schema:
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
+
+
+def _types(schema: pa.Schema) -> tuple[str, ...]:
+    return tuple((field.metadata or {})[b"type"].decode() for field in schema)
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now

@@ -1,0 +1,97 @@
+"""What the audit and the owners are told of a request.
+
+Takes: a request and what became of it. Gives: audit records, entries in the owners' logs, a place
+for the next statement of the caller. Never lets a value into the gateway's own log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from gateway.audit import AuditFinish, AuditStart, AuditTicket
+from gateway.errors import Cancelled, SqluiceError, TimedOut
+from gateway.execute import Result
+from gateway.prepare import Prepared, Services
+from gateway.request import Request
+from gateway.snapshot import Snapshot
+
+
+def audit_start(request: Request, snapshot: Snapshot, prepared: Prepared | None) -> AuditStart:
+    decision = prepared.decision if prepared is not None else None
+    columns = (
+        sorted(
+            f"{address}.{name}"
+            for address, names in prepared.bound.columns.items()
+            for name in names
+        )
+        if prepared is not None
+        else []
+    )
+    policies = dict.fromkeys(one.policy for one in decision.reasons) if decision else {}
+    tables = decision.tables if decision is not None else {}
+    return AuditStart(
+        query_id=request.query_id,
+        at=request.now,
+        user=request.principal.user,
+        statement=request.sql,
+        client=request.client,
+        endpoint=request.endpoint,
+        dialect=request.dialect,
+        parameters=request.parameters,
+        purpose=decision.purpose if decision else request.purpose,
+        purpose_was_default=bool(decision and decision.purpose_was_default),
+        products=tuple(sorted({f"{one.domain}.{one.product}" for one in tables})),
+        columns=tuple(columns),
+        policies=tuple(one for one in policies if one),
+        revision=snapshot.mesh.revision,
+        decision=decision.fingerprint if decision else "",
+        plan="\n".join(one.shown for one in prepared.plan.fragments) if prepared else "",
+    )
+
+
+def log_private(error: SqluiceError, request: Request, services: Services) -> None:
+    """What may hold a value goes to the owner of the source, else to the gateway's operators."""
+    if error.private:
+        error.query_id = request.query_id
+        domain = error.source.split(".")[0] or "gateway"
+        services.owner_logs.write(domain, error, error.source)
+
+
+class Finish:
+    """Writes the second audit record, once."""
+
+    def __init__(
+        self,
+        services: Services,
+        request: Request,
+        ticket: AuditTicket,
+        began: float,
+        timings: Mapping[str, float],
+    ) -> None:
+        self._services = services
+        self._request = request
+        self._ticket = ticket
+        self._began = began
+        self._timings = timings
+
+    def __call__(self, result: Result | None, failure: SqluiceError | None) -> None:
+        timings = {**self._timings, "total": time.perf_counter() - self._began}
+        outcome = "ok"
+        self._services.limiter.leave(self._request.principal)
+        if failure is not None:
+            stopped = isinstance(failure, Cancelled | TimedOut)
+            outcome = "cancelled" if stopped else "failed"
+            log_private(failure, self._request, self._services)
+        code = failure.code if failure else ""
+        self._services.queries.finished(self._request.query_id, outcome, code)
+        self._services.audit.finished(
+            self._ticket,
+            AuditFinish(
+                outcome,
+                rows=result.rows if result else 0,
+                bytes=result.bytes if result else 0,
+                timings=timings,
+                code=code,
+            ),
+        )
