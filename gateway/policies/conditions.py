@@ -75,7 +75,7 @@ class _Binder:
         made_column.meta["type"] = found.type
         column.replace(made_column)
 
-    def _boolean(self, node: exp.Expression) -> None:  # noqa: PLR0912 - one line a node class
+    def _boolean(self, node: exp.Expr) -> None:  # noqa: PLR0912 - one line a node class
         match node:
             case exp.Paren() | exp.Not():
                 self._boolean(node.this)
@@ -108,7 +108,7 @@ class _Binder:
             case _:
                 raise ConditionError(f"{node.sql('duckdb')} may fail or is no condition")
 
-    def _compare(self, node: exp.Expression, left_key: str, right_key: str) -> None:
+    def _compare(self, node: exp.Expr, left_key: str, right_key: str) -> None:
         left, right = node.args[left_key], node.args[right_key]
         left_type, right_type = self._type(left), self._type(right)
         if left_type is not None and right_type is not None:
@@ -130,7 +130,7 @@ class _Binder:
                 raise ConditionError("compares constants that are no text")
 
     def _constant(
-        self, node: exp.Expression, key: str, value: exp.Expression, type_name: str
+        self, node: exp.Expr, key: str, value: exp.Expression, type_name: str
     ) -> None:
         if isinstance(value, exp.Placeholder):
             value.meta["type"] = type_name
@@ -197,6 +197,15 @@ class _Binder:
                 )
             case exp.Coalesce():
                 return self._common([node.this, *node.expressions])
+            case exp.And() | exp.Or() | exp.Not() | exp.Is() | exp.In() | exp.Between():
+                self._boolean(node)
+                return "BOOLEAN"
+            case exp.Like() | exp.ILike() | exp.Escape():
+                self._boolean(node)
+                return "BOOLEAN"
+            case _ if isinstance(node, COMPARISONS):
+                self._boolean(node)
+                return "BOOLEAN"
             case exp.Func():
                 return self._function(node)
             case exp.DPipe():
