@@ -1,32 +1,24 @@
 """A mesh folder becomes a `Mesh`.
 
 Takes: a folder (DESIGN 8). Gives: a `Mesh`, or a `MeshError` that holds every problem found, each
-with file, line, path and remedy. Never opens a database, never keeps half a mesh.
+with file, line, path and remedy. Never opens a database, never keeps half a mesh, and never lets
+a domain's folder declare what the governance group or the operator declares.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections import Counter
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from catalog.documents import Document, Problem, check_schema, read_documents
-from catalog.model import (
-    Domain,
-    Grant,
-    Mesh,
-    Place,
-    Policy,
-    Product,
-    Purpose,
-    Table,
-    Taxonomy,
-    User,
-)
-from catalog.odcs import custom, quality_rules, service_levels, tables_of
+from catalog.documents import Document, read_documents
+from catalog.model import Mesh, Place
+from catalog.odps import product_of
 from catalog.policy import (
     domain_of,
     grant_of,
@@ -35,368 +27,231 @@ from catalog.policy import (
     taxonomy_of,
     users_of,
 )
-from catalog.schemas import SCHEMAS, validator_of
+from catalog.problems import Problem, Problems, nearest
+from catalog.references import Parts, check_references
+from catalog.schemas import fits
+from catalog.shapes import KINDS
+from catalog.versions import semantic_version
 
-_READ = frozenset({".yaml", ".yml", ".toml"})
+SUFFIXES = (".yaml", ".yml", ".toml")
+# Where a kind of file may stand. Whoever may write in a domain's folder must not be able to make
+# himself a member of the privacy office.
+_ROOMS: Mapping[str, tuple[str, ...]] = {
+    "Identities": ("root",), "Taxonomy": ("governance",), "Purposes": ("governance",),
+    "Policy": ("governance", "domain"), "Grant": ("domain",), "Domain": ("domain",),
+    "DataProduct": ("domain",), "DataContract": ("domain",),
+}
+_ROOM_NAMES = {
+    "root": "the mesh folder itself", "governance": "governance/", "domain": "domains/<domain>/",
+}
 
 
 class MeshError(Exception):
     """A mesh that cannot be served; `problems` are all that were found."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
+        """Its text is one line a problem."""
         super().__init__("\n".join(str(one) for one in problems))
         self.problems = problems
 
 
 @dataclass(slots=True)
-class _Parts:
-    """What has been read so far."""
+class _Files:
+    """The files of one room: products wait for their contracts.
 
-    problems: list[Problem] = field(default_factory=list)
-    domains: list[Domain] = field(default_factory=list)
-    products: list[tuple[str, Document]] = field(default_factory=list)
-    contracts: dict[tuple[str, str], Document] = field(default_factory=dict)
-    policies: list[Policy] = field(default_factory=list)
-    grants: list[Grant] = field(default_factory=list)
-    purposes: tuple[Purpose, ...] = ()
-    taxonomy: Taxonomy = Taxonomy()
-    join_groups: tuple[str, ...] = ()
-    users: tuple[User, ...] = ()
+    Documents are let go room by room: those of a large mesh would fill the memory.
+    """
+
+    parts: Parts
+    domain: str | None
+    single: dict[tuple[str, str | None], Place]
+    products: list[Document] = field(default_factory=list)
+    contracts: dict[str, Document] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> Problems:
+        """The problems found so far."""
+        return self.parts.problems
 
 
 def load_mesh(folder: Path) -> Mesh:
     """Read and check a whole mesh; raises MeshError."""
-    parts = _Parts()
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix not in _READ or not path.is_file():
-            continue
-        name = path.relative_to(folder).as_posix()
-        content = path.read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        if path.suffix != ".toml" and "tests" not in path.relative_to(folder).parts:
-            _read(name, content, parts)
-    if not (folder / "gateway.toml").is_file() and not parts.domains:
-        parts.problems.append(
-            Problem(Place("."), "is no mesh folder: there is no domain", "run `sqluice init DIR`")
+    parts, digest = Parts(), hashlib.sha256()
+    if not folder.is_dir():
+        parts.problems.add(
+            Place("."), "no_mesh", f"there is no folder {folder.name!r}", "run `sqluice init DIR`"
         )
-    products = tuple(
-        made
-        for domain, document in parts.products
-        if (made := _product(domain, document, parts)) is not None
-    )
-    _cross_check(parts, products)
-    if parts.problems:
-        raise MeshError(tuple(parts.problems))
+    with _collector_at_rest():
+        single: dict[tuple[str, str | None], Place] = {}
+        for (kind, room), names in groupby(sorted(_names(folder)), key=_room):
+            domain = room.split("/")[1] if kind == "domain" else None
+            files = _Files(parts, domain, single)
+            for name in names:
+                content = _content(folder, name, parts)
+                digest.update(f"{name}\0{len(content)}\0".encode() + content)
+                if not name.endswith(".toml") and not _is_test(name):
+                    _read(name, content, files)
+            _make_products(files)
+    check_references(parts)
+    if parts.problems.found:
+        raise MeshError(parts.problems.found)
     return Mesh(
-        revision=digest.hexdigest(),
-        domains=tuple(parts.domains),
-        products=products,
-        grants=tuple(parts.grants),
-        policies=tuple(parts.policies),
-        purposes=parts.purposes,
-        taxonomy=parts.taxonomy,
-        users=parts.users,
-        join_groups=parts.join_groups,
+        revision=digest.hexdigest(), domains=tuple(parts.domains), products=tuple(parts.products),
+        grants=tuple(parts.grants), policies=tuple(parts.policies), purposes=parts.purposes,
+        taxonomy=parts.taxonomy, users=parts.users, join_groups=parts.join_groups,
     )
 
 
-def _read(name: str, content: bytes, parts: _Parts) -> None:
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Nodes of YAML make no cycles, and looking for some takes longer than reading the files."""
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        parts.problems.append(Problem(Place(name), "is not UTF-8", "save it as UTF-8"))
-        return
-    for document in read_documents(name, text, parts.problems):
-        kind = document.content.get("kind")
-        if kind != "DataContract" and kind not in SCHEMAS:
-            known = ", ".join(["DataContract", *SCHEMAS])
-            parts.problems.append(
-                Problem(
-                    document.place("kind"), f"the kind {kind!r} is not known", f"kinds are {known}"
-                )
-            )
-        elif check_schema(document, validator_of(str(kind)), parts.problems):
-            _take(str(kind), document, parts)
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
-def _take(kind: str, document: Document, parts: _Parts) -> None:
-    domain = _domain_of_file(document.file)
-    content = document.content
-    match kind:
-        case "Domain":
-            made = domain_of(document)
-            if domain is not None and made.name != domain:
-                parts.problems.append(
-                    Problem(
-                        document.place("name"),
-                        f"is {made.name!r} in the folder of {domain!r}",
-                        "give folder and domain one name",
-                    )
-                )
-            parts.domains.append(made)
-        case "DataProduct":
-            parts.products.append((domain or content["domain"], document))
-        case "DataContract":
-            parts.contracts[domain or "", str(content["id"])] = document
-        case "Policy":
-            parts.policies.append(policy_of(document, domain))
-        case "Grant" if domain is not None:
-            parts.grants.append(grant_of(document, domain))
-        case "Taxonomy":
-            parts.taxonomy, parts.join_groups = taxonomy_of(content)
-        case "Purposes":
-            parts.purposes = purposes_of(content)
-        case "Identities":
-            parts.users = users_of(content)
-        case _:
-            parts.problems.append(
-                Problem(
-                    document.place("kind"),
-                    "a grant stands outside the folder of a domain",
-                    "move it to domains/<domain>/grants",
-                )
-            )
-
-
-def _domain_of_file(file: str) -> str | None:
-    parts = file.split("/")
-    return parts[1] if len(parts) > 2 and parts[0] == "domains" else None
-
-
-def _product(domain: str, document: Document, parts: _Parts) -> Product | None:
-    content = document.content
-    if content["domain"] != domain:
-        parts.problems.append(
-            Problem(
-                document.place("domain"),
-                f"is {content['domain']!r} in the folder of {domain!r}",
-                "a domain's files speak of its own products only",
-            )
+def _content(folder: Path, name: str, parts: Parts) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        parts.problems.add(
+            Place(name), "unreadable", f"cannot be read: {error.strerror}",
+            "let the gateway's user read it",
         )
-        return None
-    port = content["outputPorts"][0]
-    contract = parts.contracts.get((domain, port["contractId"]))
-    if contract is None:
-        parts.problems.append(
-            Problem(
-                document.place("outputPorts", 0, "contractId"),
-                f"there is no contract {port['contractId']} in {domain}",
-                "write it to contracts/, or correct the id",
-            )
-        )
-        return None
-    source = custom(contract.content, "source")
-    tables = tables_of(contract, parts.problems)
-    default = custom(content, "defaultTable")
-    _check_product(document, contract, tables, default, parts)
-    team = content.get("team") or {}
-    description = content.get("description") or {}
-    return Product(
-        domain=domain,
-        name=content["name"],
-        version=content["version"],
-        status=content["status"],
-        source=f"{domain}.{source}"
-        if isinstance(source, str) and "." not in source
-        else str(source),
-        tables=tables,
-        contract_id=port["contractId"],
-        default_table=default,
-        purpose=description.get("purpose", ""),
-        description=_description(description, contract),
-        tags=frozenset(content.get("tags") or ()) | frozenset(contract.content.get("tags") or ()),
-        owners=tuple(one["username"] for one in team.get("members") or []),
-        support=tuple(one.get("url") or one["channel"] for one in content.get("support") or []),
-        service_levels=service_levels(contract.content),
-        quality=quality_rules(contract.content),
-        place=document.place(),
+        parts.lost.add(_room(name)[1])
+        return b""
+
+
+def _make_products(files: _Files) -> None:
+    for document in files.products:
+        product = product_of(document, files.domain or "", files.contracts, files.problems)
+        if product is None:
+            files.parts.lost.add(f"domains/{files.domain}")
+        else:
+            files.parts.products.append(product)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Paths of the mesh's files, with slashes; what begins with a dot is not the mesh's."""
+    for here, folders, names in os.walk(folder):
+        folders[:] = [one for one in folders if not one.startswith(".")]
+        for name in names:
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(here, name).relative_to(folder).as_posix()
+
+
+def _is_test(name: str) -> bool:
+    """Whether a file is a test of policies: those are run, not published."""
+    parts = name.split("/")
+    return parts[:2] == ["governance", "tests"] or (
+        len(parts) > 3 and parts[0] == "domains" and parts[2] == "tests"
     )
 
 
-def _description(description: Mapping[str, Any], contract: Document) -> str:
-    inner = contract.content.get("description") or {}
-    return str(description.get("purpose") or inner.get("purpose") or "").strip()
+def _room(name: str) -> tuple[str, str]:
+    """In which kind of room a file stands, and that room's folder."""
+    parts = name.split("/")
+    if len(parts) == 1:
+        return "root", "root"
+    if parts[0] == "governance":
+        return "governance", "governance"
+    if parts[0] == "domains" and len(parts) > 2:
+        return "domain", f"domains/{parts[1]}"
+    return "nowhere", parts[0]
 
 
-def _check_product(
-    document: Document,
-    contract: Document,
-    tables: tuple[Table, ...],
-    default: object,
-    parts: _Parts,
-) -> None:
-    if not tables:
-        parts.problems.append(Problem(contract.place("schema"), "the contract has no table"))
-    if default is not None and default not in {one.name for one in tables}:
-        parts.problems.append(
-            Problem(
-                document.place("customProperties"),
-                f"the default table {default!r} does not exist",
-                "name a table of the contract",
-            )
+def _read(name: str, content: bytes, files: _Files) -> None:
+    before = len(files.problems)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        files.problems.add(Place(name), "invalid_yaml", "is not UTF-8", "save it as UTF-8")
+        text = ""
+    for document in read_documents(name, text, files.problems):
+        if _belongs(document, files.problems):
+            _take(document, files)
+    if len(files.problems) > before:
+        files.parts.lost.add(_room(name)[1])
+
+
+def _belongs(document: Document, problems: Problems) -> bool:
+    """Whether the document is of a known kind, in its place and of its shape."""
+    kind = document.content.get("kind")
+    if kind not in KINDS:
+        problems.add(
+            document.place("kind"), "unknown_kind",
+            "the file does not say its kind" if kind is None else f"the kind {kind!r} is not known",
+            nearest(str(kind), KINDS) or f"kinds are {', '.join(KINDS)}",
         )
-    if not (document.content.get("team") or {}).get("members"):
-        parts.problems.append(
-            Problem(
-                document.place(), "the product has no owner", "list its people under team.members"
-            )
+        return False
+    rooms = _ROOMS[str(kind)]
+    if _room(document.file)[0] not in rooms:
+        wanted = " or ".join(_ROOM_NAMES[one] for one in rooms)
+        problems.add(
+            document.place("kind"), "misplaced", f"a {kind} does not belong here",
+            f"it belongs to {wanted}",
         )
-    if not isinstance(custom(contract.content, "source"), str):
-        parts.problems.append(
-            Problem(
-                contract.place("customProperties"),
-                "the contract names no source",
-                "add {property: source, value: <name>, vendor: sqluice}",
-            )
+        return False
+    return fits(document, str(kind), problems)
+
+
+def _take(document: Document, files: _Files) -> None:
+    kind, parts, problems = str(document.content["kind"]), files.parts, files.problems
+    if kind == "Policy":
+        parts.policies.append(policy_of(document, files.domain, problems))
+    elif kind == "Grant":
+        parts.grants.append(grant_of(document, files.domain or "", problems))
+    elif kind == "DataProduct":
+        files.products.append(document)
+    elif kind == "DataContract":
+        _take_contract(document, files)
+    else:
+        _take_single(document, kind, files)
+
+
+def _take_single(document: Document, kind: str, files: _Files) -> None:
+    """What there is one of in a mesh, or in a domain."""
+    parts, problems = files.parts, files.problems
+    first = files.single.setdefault((kind, files.domain), document.place("kind"))
+    if first != document.place("kind"):
+        problems.add(
+            document.place("kind"), "duplicate", f"a second {kind}; the first is at {first}",
+            "make one of the two",
         )
-
-
-def _cross_check(parts: _Parts, products: tuple[Product, ...]) -> None:
-    """What only the whole mesh can tell; an unknown word is a problem (DESIGN 5, rule 12)."""
-    sources = {one.identity: one for domain in parts.domains for one in domain.sources}
-    problems = parts.problems
-    for product in products:
-        if product.domain not in {one.name for one in parts.domains}:
-            problems.append(
-                _at(product.place, f"there is no domain {product.domain}", "write its domain.yaml")
-            )
-        elif product.source not in sources or not product.source.startswith(f"{product.domain}."):
-            problems.append(
-                _at(
-                    product.place,
-                    f"there is no source {product.source} in its domain",
-                    "declare it in domain.yaml",
-                )
-            )
-        for table in product.tables:
-            _check_words(product, table, parts)
-    _check_references(parts, products)
-    _check_duplicates(parts, products)
-
-
-def _at(place: Place | None, message: str, remedy: str = "") -> Problem:
-    return Problem(place or Place("."), message, remedy)
-
-
-def _check_words(product: Product, table: Table, parts: _Parts) -> None:
-    for name, tags in [("", product.tags | table.tags)] + [(c.name, c.tags) for c in table.columns]:
-        for tag in sorted(tags - parts.taxonomy.tags):
-            parts.problems.append(
-                _at(
-                    table.place,
-                    f"the tag {tag!r}{f' of {name}' if name else ''} is not in the taxonomy",
-                    "correct it, or let the governance group add it",
-                )
-            )
-    for column in table.columns:
-        if column.classification not in (None, *parts.taxonomy.classifications):
-            parts.problems.append(
-                _at(
-                    table.place,
-                    f"the classification {column.classification!r} of {column.name} is not in the "
-                    "taxonomy",
-                    "correct it, or let the governance group add it",
-                )
-            )
-
-
-def _check_references(parts: _Parts, products: tuple[Product, ...]) -> None:
-    known_products = {(one.domain, one.name): one for one in products}
-    purposes = {one.name for one in parts.purposes}
-    for grant in parts.grants:
-        product = known_products.get((grant.domain, grant.product))
-        if product is None:
-            parts.problems.append(
-                _at(
-                    grant.place,
-                    f"{grant.id}: {grant.domain} has no product {grant.product}",
-                    "a domain grants its own products only",
-                )
-            )
-        elif grant.tables is not None:
-            for name in sorted(grant.tables - {one.name for one in product.tables}):
-                parts.problems.append(_at(grant.place, f"{grant.id}: there is no table {name}"))
-        _check_purposes(grant.id, grant.purposes, purposes, grant.place, parts)
-    for policy in parts.policies:
-        _check_purposes(policy.id, policy.purposes, purposes, policy.place, parts)
-        _check_policy(policy, parts, {one.address for one in products})
-
-
-def _check_purposes(
-    name: str, used: frozenset[str], known: set[str], place: Place | None, parts: _Parts
-) -> None:
-    for purpose in sorted(used - known):
-        parts.problems.append(
-            _at(
-                place,
-                f"{name}: the purpose {purpose!r} is not known",
-                "correct it, or let the governance group add it to purposes.yaml",
-            )
+        return
+    if kind == "Taxonomy":
+        parts.taxonomy, parts.join_groups = taxonomy_of(document, problems)
+    elif kind == "Purposes":
+        parts.purposes = purposes_of(document)
+    elif kind == "Identities":
+        parts.users, parts.user_place = users_of(document), document.place("users")
+        groups = document.content.get("groups")
+        parts.groups = None if groups is None else frozenset(groups)
+    elif document.content["name"] == files.domain:
+        parts.domains.append(domain_of(document))
+    else:
+        problems.add(
+            document.place("name"), "misplaced",
+            f"is {document.content['name']!r} in the folder of {files.domain!r}",
+            "give folder and domain one name",
         )
 
 
-def _check_policy(policy: Policy, parts: _Parts, addresses: set[str]) -> None:
-    for tag in sorted(policy.match.tags - parts.taxonomy.tags):
-        parts.problems.append(
-            _at(policy.place, f"{policy.id}: the tag {tag!r} is not in the taxonomy", "correct it")
+def _take_contract(document: Document, files: _Files) -> None:
+    name, version = str(document.content["id"]), str(document.content["version"])
+    if semantic_version(version) is None:
+        files.problems.add(
+            document.place("version"), "invalid_value", f"{version!r} is no semantic version",
+            "write it like 1.2.0",
         )
-    for name in sorted(policy.match.classifications - set(parts.taxonomy.classifications)):
-        parts.problems.append(
-            _at(
-                policy.place,
-                f"{policy.id}: the classification {name!r} is not in the taxonomy",
-                "correct it",
-            )
+    if name in files.contracts:
+        files.problems.add(
+            document.place("id"), "duplicate",
+            f"the contract {name} stands twice; the first is in {files.contracts[name].file}",
+            "keep one",
         )
-    group = policy.mask.join_group if policy.mask is not None else None
-    if (
-        policy.mask is not None
-        and policy.mask.kind == "pseudonym"
-        and group not in parts.join_groups
-    ):
-        parts.problems.append(
-            _at(
-                policy.place,
-                f"{policy.id}: the join group {group!r} is not in the taxonomy",
-                "add it to joinGroups",
-            )
-        )
-    if policy.domain is not None:
-        outside = policy.match.domain not in (None, policy.domain)
-        product = policy.match.product or ""
-        if outside or ("." in product and not product.startswith(f"{policy.domain}.")):
-            parts.problems.append(
-                _at(
-                    policy.place,
-                    f"{policy.id}: a domain restricts its own products only",
-                    "remove it, or ask the governance group",
-                )
-            )
-    elif "." in (policy.match.product or "") and policy.match.product not in addresses:
-        parts.problems.append(
-            _at(
-                policy.place,
-                f"{policy.id}: there is no product {policy.match.product}",
-                "correct it",
-            )
-        )
-
-
-def _check_duplicates(parts: _Parts, products: tuple[Product, ...]) -> None:
-    ids = Counter([one.id for one in parts.policies] + [one.id for one in parts.grants])
-    places = [(one.id, one.place) for one in parts.policies]
-    places += [(one.id, one.place) for one in parts.grants]
-    for name, place in places:
-        if ids[name] > 1:
-            parts.problems.append(_at(place, f"the id {name} stands twice", "keep one"))
-    versions = Counter((one.domain, one.name.casefold(), one.major) for one in products)
-    for product in products:
-        if versions[product.domain, product.name.casefold(), product.major] > 1:
-            parts.problems.append(
-                _at(
-                    product.place,
-                    f"{product.address} stands twice in major {product.major}",
-                    "keep one",
-                )
-            )
+    files.contracts[name] = document

@@ -11,7 +11,6 @@ TIMESTAMP WITH TIME ZONE, INTERVAL, UUID, JSON and T[] of one of these.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType

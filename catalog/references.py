@@ -1,0 +1,339 @@
+"""What only the whole mesh can tell: every word and every name refers to something that exists.
+
+Takes: all values of a mesh. Gives: problems. Never forgives an unknown word: a tag, a product or
+a group that nobody declared would make a policy match nothing (DESIGN 5, rule 12). What refers to
+a file that could not be read is not told again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from catalog.model import (
+    Column,
+    Domain,
+    Grant,
+    Match,
+    Place,
+    Policy,
+    Product,
+    Purpose,
+    Relationship,
+    Subjects,
+    Table,
+    Taxonomy,
+    User,
+)
+from catalog.problems import Problems, nearest
+
+# `p_` and 26 characters.
+PSEUDONYM_LENGTH = 28
+RESERVED = frozenset({"mesh"})
+
+Tables = list[tuple[Product, Table]]
+
+
+@dataclass(slots=True)
+class Parts:
+    """All values of a mesh. `lost` are the rooms of files that could not be read."""
+
+    problems: Problems = field(default_factory=Problems)
+    lost: set[str] = field(default_factory=set)
+    domains: list[Domain] = field(default_factory=list)
+    products: list[Product] = field(default_factory=list)
+    policies: list[Policy] = field(default_factory=list)
+    grants: list[Grant] = field(default_factory=list)
+    purposes: tuple[Purpose, ...] = ()
+    taxonomy: Taxonomy = Taxonomy()
+    join_groups: tuple[str, ...] = ()
+    users: tuple[User, ...] = ()
+    user_place: Place | None = None
+    groups: frozenset[str] | None = None
+
+    def is_whole(self, domain: str | None) -> bool:
+        """Whether every file of a domain could be read; of all domains for None."""
+        rooms = {one for one in self.lost if one.startswith("domains/")}
+        return f"domains/{domain}" not in rooms if domain is not None else not rooms
+
+
+def check_references(parts: Parts) -> None:
+    """Everything that refers to something else."""
+    _check_unique(parts)
+    domains = {one.name: one for one in parts.domains}
+    tables = {
+        f"{product.address}.{table.name}": table
+        for product in parts.products for table in product.tables
+    }
+    for product in parts.products:
+        _check_source(product, domains, parts)
+        for table in product.tables:
+            if "governance" not in parts.lost:
+                _check_words(product, table, parts)
+            for one in table.relationships:
+                _check_relationship(one, table, tables, parts)
+    for grant in parts.grants:
+        _check_grant(grant, parts)
+    for policy in parts.policies:
+        _check_policy(policy, parts)
+    _check_groups(parts)
+
+
+def _check_unique(parts: Parts) -> None:
+    named: list[tuple[str, str, Place | None]] = [
+        ("domain", one.name.casefold(), one.place) for one in parts.domains
+    ]
+    named += [
+        (f"major {one.major} of product", one.address.casefold(), one.place)
+        for one in parts.products
+    ]
+    named += [("id", one.id, one.place) for one in parts.policies]
+    named += [("id", one.id, one.place) for one in parts.grants]
+    counts = Counter((what, name) for what, name, _ in named)
+    for what, name, place in named:
+        if counts[what, name] > 1:
+            parts.problems.add(place, "duplicate", f"the {what} {name} stands twice", "keep one")
+    for domain in parts.domains:
+        if domain.name.casefold() in RESERVED:
+            parts.problems.add(
+                domain.place, "invalid_name", f"the domain {domain.name} is the gateway's own",
+                "choose another name",
+            )
+
+
+def _check_source(product: Product, domains: Mapping[str, Domain], parts: Parts) -> None:
+    if not parts.is_whole(product.domain):
+        return
+    domain = domains.get(product.domain)
+    if domain is None:
+        parts.problems.add(
+            product.place, "unknown_domain", f"there is no domain {product.domain}",
+            "write its domain.yaml",
+        )
+        return
+    known = [one.identity for one in domain.sources]
+    if product.source and product.source not in known:
+        parts.problems.add(
+            product.place, "unknown_source",
+            f"there is no source {product.source} in its domain",
+            nearest(product.source, known) or "declare it in domain.yaml",
+        )
+
+
+def _check_relationship(
+    one: Relationship, table: Table, tables: Mapping[str, Table], parts: Parts
+) -> None:
+    own = {column.name for column in table.columns}
+    for name in sorted(set(one.columns) - own):
+        parts.problems.add(
+            one.place, "unknown_column",
+            f"a relationship names {name}, which {table.name} does not have", nearest(name, own),
+        )
+    if not parts.is_whole(one.target.split(".", maxsplit=1)[0]):
+        return
+    target = tables.get(one.target)
+    if target is None:
+        parts.problems.add(
+            one.place, "unknown_table",
+            f"a relationship refers to {one.target}, which does not exist",
+            nearest(one.target, tables) or "correct it",
+        )
+        return
+    known = {column.name for column in target.columns}
+    for name in sorted(set(one.target_columns) - known):
+        parts.problems.add(
+            one.place, "unknown_column",
+            f"a relationship refers to {one.target}.{name}, which does not exist",
+            nearest(name, known),
+        )
+
+
+def _check_words(product: Product, table: Table, parts: Parts) -> None:
+    _check_tags(product.tags, product.place, parts)
+    _check_tags(table.tags, table.place, parts)
+    for column in table.columns:
+        _check_tags(column.tags, column.place, parts)
+        if column.classification is not None:
+            _check_classifications([column.classification], column.place, parts)
+
+
+def _check_tags(tags: Iterable[str], place: Place | None, parts: Parts) -> None:
+    for tag in sorted(set(tags) - parts.taxonomy.tags):
+        parts.problems.add(
+            place, "unknown_tag", f"the tag {tag!r} is not in the taxonomy",
+            nearest(tag, parts.taxonomy.tags) or "let the governance group add it",
+        )
+
+
+def _check_classifications(names: Iterable[str], place: Place | None, parts: Parts) -> None:
+    for name in sorted(set(names) - set(parts.taxonomy.classifications)):
+        parts.problems.add(
+            place, "unknown_classification", f"the classification {name!r} is not in the taxonomy",
+            nearest(name, parts.taxonomy.classifications) or "let the governance group add it",
+        )
+
+
+def _check_purposes(names: frozenset[str], place: Place | None, parts: Parts) -> None:
+    known = {one.name for one in parts.purposes}
+    if "governance" in parts.lost:
+        return
+    for name in sorted(names - known):
+        parts.problems.add(
+            place, "unknown_purpose", f"the purpose {name!r} is not in purposes.yaml",
+            nearest(name, known) or "let the governance group add it",
+        )
+
+
+def _check_grant(grant: Grant, parts: Parts) -> None:
+    _check_purposes(grant.purposes, grant.place, parts)
+    if not parts.is_whole(grant.domain):
+        return
+    own = [one for one in parts.products if one.domain == grant.domain]
+    versions = [one for one in own if one.name == grant.product]
+    products = [one for one in versions if grant.major in (None, one.major)]
+    if not products:
+        wanted = f"a major {grant.major} of {grant.product}" if versions else grant.product
+        parts.problems.add(
+            grant.place, "unknown_product", f"{grant.id}: {grant.domain} has no product {wanted}",
+            nearest(grant.product, [one.name for one in own if not versions])
+            or "a domain grants its own products only",
+        )
+        return
+    tables = [table for one in products for table in one.tables]
+    names = {one.name for one in tables}
+    for name in sorted((grant.tables or frozenset()) - names):
+        parts.problems.add(
+            grant.place, "unknown_table", f"{grant.id}: there is no table {name}",
+            nearest(name, names),
+        )
+    granted = [one for one in tables if grant.tables is None or one.name in grant.tables]
+    _check_columns(grant.id, grant.columns or frozenset(), granted, grant.place, parts)
+
+
+def _check_columns(
+    name: str, columns: frozenset[str], tables: list[Table], place: Place | None, parts: Parts
+) -> None:
+    known = {column.name for table in tables for column in table.columns}
+    for column in sorted(columns - known if tables else ()):
+        parts.problems.add(
+            place, "unknown_column", f"{name}: there is no column {column}", nearest(column, known)
+        )
+
+
+def _check_policy(policy: Policy, parts: Parts) -> None:
+    _check_purposes(policy.purposes, policy.place, parts)
+    if "governance" not in parts.lost:
+        _check_tags(policy.match.tags, policy.place, parts)
+        _check_classifications(policy.match.classifications, policy.place, parts)
+        group = policy.mask.join_group if policy.mask is not None else None
+        if group is not None and group not in parts.join_groups:
+            parts.problems.add(
+                policy.place, "unknown_join_group",
+                f"{policy.id}: the join group {group!r} is not in the taxonomy",
+                nearest(group, parts.join_groups) or "add it to joinGroups",
+            )
+    outside = policy.match.domain not in (None, policy.domain)
+    product = policy.match.product or ""
+    if policy.domain is not None and (
+        outside or ("." in product and not product.startswith(f"{policy.domain}."))
+    ):
+        parts.problems.add(
+            policy.place, "misplaced", f"{policy.id}: a domain restricts its own products only",
+            "remove it, or ask the governance group",
+        )
+        return
+    if parts.is_whole(policy.domain or policy.match.domain):
+        matched = _matched(policy, parts)
+        if policy.mask is not None and policy.mask.kind == "pseudonym":
+            _check_room(policy, matched, parts)
+
+
+def _matched(policy: Policy, parts: Parts) -> Tables:
+    """The tables that a policy names; a name that is nobody's is a problem."""
+    match = policy.match
+    domain = policy.domain or match.domain
+    found = [
+        (product, table) for product in parts.products for table in product.tables
+        if domain in (None, product.domain)
+    ]
+    for key, wanted in (("product", match.product), ("table", match.table)):
+        if wanted is None:
+            continue
+        known = {name for one in found for name in _names(key, *one)}
+        found = [one for one in found if wanted in _names(key, *one)]
+        if not found:
+            parts.problems.add(
+                policy.place, f"unknown_{key}", f"{policy.id}: there is no {key} {wanted}",
+                nearest(wanted, known) or "correct it",
+            )
+            return []
+    names = {one.name for one in parts.domains}
+    if match.domain is not None and match.domain not in names:
+        parts.problems.add(
+            policy.place, "unknown_domain", f"{policy.id}: there is no domain {match.domain}",
+            nearest(match.domain, names) or "correct it",
+        )
+    regions = {source.region for one in parts.domains for source in one.sources if source.region}
+    if match.region is not None and match.region not in regions:
+        parts.problems.add(
+            policy.place, "unknown_region", f"{policy.id}: no source is in {match.region}",
+            nearest(match.region, regions) or "correct it",
+        )
+    _check_columns(policy.id, match.columns, [table for _, table in found], policy.place, parts)
+    return found
+
+
+def _names(key: str, product: Product, table: Table) -> tuple[str, ...]:
+    if key == "product":
+        return product.name, product.address
+    return table.name, f"{product.address}.{table.name}"
+
+
+def _check_room(policy: Policy, matched: Tables, parts: Parts) -> None:
+    for product, table in matched:
+        for column in table.columns:
+            short = column.length is not None and column.length < PSEUDONYM_LENGTH
+            if short and column.masked_type is None and _concerns(
+                policy.match, column, table.tags | product.tags
+            ):
+                parts.problems.add(
+                    column.place, "no_room",
+                    f"{column.name} has room for {column.length} characters, the pseudonym of "
+                    f"{policy.id} has {PSEUDONYM_LENGTH}",
+                    "declare the custom property maskedType: VARCHAR (vendor sqluice)",
+                )
+
+
+def _concerns(match: Match, column: Column, outer: frozenset[str]) -> bool:
+    tags = column.tags | outer
+    return (
+        (not match.columns or column.name in match.columns)
+        and (not match.classifications or column.classification in match.classifications)
+        and (not match.tags or any(f"{tag}.".startswith(f"{one}.") for one in match.tags
+                                   for tag in tags))
+    )
+
+
+def _check_groups(parts: Parts) -> None:
+    """Where identities.yaml lists the groups, no file may name another."""
+    if parts.groups is None:
+        return
+    named: list[tuple[str, Place | None]] = [
+        (group, parts.user_place) for user in parts.users for group in user.groups
+    ]
+    for policy in parts.policies:
+        named += [(one, policy.place) for one in _groups([*policy.subjects, *policy.unless])]
+    for grant in parts.grants:
+        named += [(one, grant.place) for one in _groups(grant.subjects)]
+    for group, place in named:
+        if group not in parts.groups:
+            parts.problems.add(
+                place, "unknown_group", f"the group {group!r} is not in identities.yaml",
+                nearest(group, parts.groups) or "add it to groups",
+            )
+
+
+def _groups(subjects: Iterable[Subjects]) -> Iterator[str]:
+    for one in subjects:
+        yield from sorted(one.groups)
