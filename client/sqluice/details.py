@@ -17,16 +17,20 @@ HEADER = "x-sqluice-"
 _TEXT, _VARINT, _FIXED64, _FIXED32 = 2, 0, 1, 5
 
 
-def facts_of(details: Iterable[tuple[str, bytes | str]]) -> dict[str, str]:
-    """The facts in an exception's details."""
+def facts_of(details: Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
+    """The facts in an exception's details; the driver gives names and values as bytes or text."""
     facts: dict[str, str] = {}
     for key, value in details:
-        if key.startswith(HEADER):
-            text = value.decode(errors="replace") if isinstance(value, bytes) else value
-            facts.setdefault(key.removeprefix(HEADER).replace("-", "_"), text)
-        elif key == STATUS_KEY and isinstance(value, bytes):
+        name = _text(key)
+        if name.startswith(HEADER):
+            facts.setdefault(name.removeprefix(HEADER).replace("-", "_"), _text(value))
+        elif name == STATUS_KEY and isinstance(value, bytes):
             facts.update(_of_any(value))
     return facts
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _of_any(message: bytes) -> dict[str, str]:

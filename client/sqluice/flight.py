@@ -94,7 +94,9 @@ class FlightStatement:
         cursor = self._cursor
         with _translated():
             cursor.execute(sql, tuple(parameters) or None)
-            self._reader = AdbcRecordBatchReader._import_from_c(cursor.fetch_arrow().address)
+            # The handle releases the stream when it goes, so it must outlive the import.
+            handle = cursor.fetch_arrow()
+            self._reader = AdbcRecordBatchReader._import_from_c(handle.address)
             schema = self._reader.schema
         known = schema.metadata or {}
         return Answer(
