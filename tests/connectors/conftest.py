@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -26,14 +25,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     found.discard()
 
 
-@pytest.fixture(scope="session", params=["duckdb", "files", "sqlite"])
-def embedded(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Sample]:
-    """The rows in each kind of source that needs no server."""
+@pytest.fixture(scope="session")
+def embedded_samples(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], Sample]]:
+    """Makes the rows once in each kind of source that needs no server."""
     makers = {"duckdb": in_duckdb, "files": in_files, "sqlite": in_sqlite}
-    folder: Path = tmp_path_factory.mktemp(str(request.param))
-    sample = makers[request.param](folder)
-    yield sample
-    sample.connection.close()
-    sample.reference.close()
+    made: dict[str, Sample] = {}
+
+    def make(kind: str) -> Sample:
+        if kind not in made:
+            made[kind] = makers[kind](tmp_path_factory.mktemp(kind))
+        return made[kind]
+
+    yield make
+    for sample in made.values():
+        sample.connection.close()
+        sample.reference.close()
+
+
+@pytest.fixture(params=["duckdb", "files", "sqlite"])
+def embedded(request: pytest.FixtureRequest, embedded_samples: Callable[[str], Sample]) -> Sample:
+    """The rows in a source that needs no server."""
+    return embedded_samples(str(request.param))
