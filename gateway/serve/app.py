@@ -1,0 +1,124 @@
+"""All endpoints of one gateway in one process.
+
+Takes: settings. Gives: a granian server with one worker, in which the Flask application and the
+Flight SQL server live side by side. Never starts on a broken mesh, never leaves a thread behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from multiprocessing.util import Finalize
+from pathlib import Path
+
+from flask import Flask
+from granian import Granian
+from granian.constants import Interfaces
+
+from gateway.config import Config, Endpoint, ServeOptions, load_config
+from gateway.errors import InvalidConfig
+from gateway.logs import configure_logs
+from gateway.opening import open_gateway
+from gateway.publish import build_snapshot
+from gateway.serve.flight.server import FlightEndpoint
+from gateway.serve.http.application import make_application
+
+_PLACE = "SQLUICE_SERVE"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_THREADS = 32
+
+
+def run(config: Config, options: ServeOptions) -> int:
+    """Serve until a signal says stop; raises InvalidConfig where that cannot begin."""
+    build_snapshot(config.folder)
+    http = _chosen(config.http, options.host, options.http_port)
+    flight = _chosen(config.flight, options.host, options.flight_port)
+    place = {
+        "conf": str(config.folder),
+        "watch": options.watch,
+        "http": [http.host, http.port],
+        "flight": [flight.host, flight.port] if flight.enabled else None,
+    }
+    os.environ[_PLACE] = json.dumps(place)
+    os.environ["SQLUICE_DATA"] = str(config.data)
+    server = Granian(
+        "gateway.serve.app:create_application",
+        address=http.host,
+        port=http.port,
+        workers=1,
+        interface=Interfaces.WSGI,
+        factory=True,
+        blocking_threads=_THREADS,
+        log_enabled=False,
+        workers_kill_timeout=10,
+    )
+    server.serve()
+    return 0
+
+
+def create_application() -> Flask:
+    """What granian calls in its worker: opens the gateway, starts Flight, gives the application."""
+    place = json.loads(os.environ[_PLACE])
+    config = load_config(Path(place["conf"]))
+    configure_logs(config.log.level)
+    opened = open_gateway(config, watch=place["watch"])
+    closers: list[Callable[[], None]] = [opened.close]
+    flight_url = "off"
+    if place["flight"] is not None:
+        host, port = place["flight"]
+        endpoint = FlightEndpoint(opened, host, port)
+        flight_url = f"grpc://{host}:{endpoint.start()}"
+        closers.append(endpoint.stop)
+
+    def close() -> None:
+        while closers:
+            closers.pop()()
+
+    # A forked worker runs no atexit handlers, but these.
+    Finalize(None, close, exitpriority=100)
+    host, port = place["http"]
+    threading.Thread(
+        target=_tell_ready, args=(f"http://{host}:{port}", flight_url), daemon=True
+    ).start()
+    return make_application(opened)
+
+
+def _tell_ready(http: str, flight: str) -> None:
+    """One line for whoever waits, once HTTP answers."""
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(f"{http}/healthz", timeout=2) as answer:
+                answer.read()
+            break
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    sys.stdout.write(f"ready http={http} flight={flight} pid={os.getpid()}\n")
+    sys.stdout.flush()
+
+
+def _chosen(endpoint: Endpoint, host: str | None, port: int | None) -> Endpoint:
+    """The address to listen on; port 0 becomes a free one; a taken one is an error."""
+    address = host or endpoint.host
+    wanted = endpoint.port if port is None else port
+    if address not in _LOOPBACK:
+        raise InvalidConfig(
+            f"{address} is not loopback, and the gateway has no certificate to speak TLS there.",
+            hint="Put a TLS proxy on this machine in front of it, and listen on 127.0.0.1.",
+        )
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, wanted))
+        except OSError:
+            raise InvalidConfig(
+                f"Port {wanted} of {address} is taken.",
+                hint="Stop what uses it, or give --http-port and --flight-port.",
+            ) from None
+        return Endpoint(address, probe.getsockname()[1], endpoint.enabled)

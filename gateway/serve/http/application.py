@@ -1,0 +1,292 @@
+"""The HTTP endpoint: reads the wire, calls the pipeline, writes the wire.
+
+Takes: an open gateway. Gives: a Flask application (DESIGN 9). Never answers for anybody who is not
+signed in, but health and the page that says what this is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from sqlalchemy import text
+
+from gateway import __version__
+from gateway.errors import SqluiceError, TypeMismatch, Unauthenticated, UnknownTable
+from gateway.execute import Result
+from gateway.opening import OpenGateway
+from gateway.request import Principal, Request
+from gateway.serve.http.answers import writer_of
+from gateway.serve.http.faults import register_faults
+from gateway.serve.http.pages import openapi, product_page, start_page
+from gateway.sessions import Session, Settings
+from gateway.state.engine import reading
+
+_FIELDS = {"sql", "parameters", "purpose", "domain", "dialect", "timezone", "limit", "policy"}
+_MAXIMUM_BODY = 2_000_000
+_LOOPBACK = ("127.0.0.1", "::1", None)
+
+
+class Metrics:
+    """What /metrics tells."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ["endpoint", "outcome"]
+        self.requests = Counter(
+            "sqluice_requests_total",
+            "Statements by endpoint and outcome.",
+            labels,
+            registry=self.registry,
+        )
+        self.rows = Counter(
+            "sqluice_rows_total", "Rows of answers.", ["endpoint"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "sqluice_seconds",
+            "Seconds from request to last row.",
+            ["endpoint"],
+            registry=self.registry,
+        )
+
+
+def make_application(opened: OpenGateway) -> Flask:
+    """The application over an open gateway."""
+    application = Flask("sqluice", static_folder=None)
+    application.config["MAX_CONTENT_LENGTH"] = _MAXIMUM_BODY
+    application.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider
+    register_faults(application)
+    handlers = Handlers(opened, Metrics())
+    for rule, methods, handler in handlers.routes():
+        application.add_url_rule(rule, handler.__name__, handler, methods=methods)
+    return application
+
+
+class Handlers:
+    """One method a route."""
+
+    def __init__(self, opened: OpenGateway, metrics: Metrics) -> None:
+        self._opened = opened
+        self._metrics = metrics
+
+    def routes(self) -> list[tuple[str, list[str], Any]]:
+        """All routes; /openapi.json is checked against this list."""
+        return [
+            ("/", ["GET"], self.start),
+            ("/healthz", ["GET"], self.health),
+            ("/readyz", ["GET"], self.ready),
+            ("/metrics", ["GET"], self.metrics),
+            ("/openapi.json", ["GET"], self.openapi),
+            ("/v1/query", ["POST"], self.query),
+            ("/v1/explain", ["POST"], self.explain),
+            ("/v1/queries", ["GET"], self.queries),
+            ("/v1/queries/<query_id>", ["GET"], self.one_query),
+            ("/v1/queries/<query_id>", ["DELETE"], self.cancel),
+            ("/v1/products", ["GET"], self.products),
+            ("/v1/products/<domain>/<product>", ["GET"], self.product),
+        ]
+
+    def start(self) -> Response:
+        """What this is, for whoever opens it in a browser."""
+        return Response(start_page(), mimetype="text/html")
+
+    def health(self) -> Response:
+        """The process lives."""
+        return jsonify({"status": "ok", "pid": os.getpid(), "version": __version__})
+
+    def ready(self) -> Response:
+        """Mesh and state are there; a failed reload is told."""
+        with reading(self._opened.state) as connection:
+            connection.execute(text("SELECT 1"))
+        failure = self._opened.publisher.failure
+        status = "degraded" if failure else "ok"
+        revision = self._opened.publisher.current().mesh.revision
+        return jsonify(
+            {"status": status, "revision": revision[:12], "reload_failed": bool(failure)}
+        )
+
+    def metrics(self) -> Response:
+        """Prometheus."""
+        return Response(generate_latest(self._metrics.registry), mimetype="text/plain")
+
+    def openapi(self) -> Response:
+        """The interface, described."""
+        return jsonify(openapi())
+
+    def query(self) -> Response:
+        """A statement's answer, in the form that Accept asks for."""
+        body = self._body()
+        asked = self._request(body)
+        began = time.perf_counter()
+        try:
+            result = self._opened.gateway.answer(asked)
+        except SqluiceError as error:
+            self._metrics.requests.labels("http", error.code).inc()
+            raise
+        media, writer = writer_of(request.headers.get("Accept", ""))
+        response = Response(
+            self._counted(result, writer(result), began), mimetype=media, direct_passthrough=True
+        )
+        response.headers["X-Sqluice-Query-Id"] = result.query_id
+        return response
+
+    def _counted(self, result: Result, pieces: Iterator[bytes], began: float) -> Iterator[bytes]:
+        outcome = "cancelled"
+        try:
+            yield from pieces
+            outcome = "ok"
+        finally:
+            result.close()
+            self._metrics.requests.labels("http", outcome).inc()
+            self._metrics.rows.labels("http").inc(result.rows)
+            self._metrics.seconds.labels("http").observe(time.perf_counter() - began)
+
+    def explain(self) -> Response:
+        """The plan, or with `policy` the decision, as rows."""
+        body = self._body()
+        prefix = "EXPLAIN POLICY " if body.get("policy") else "EXPLAIN "
+        asked = self._request({**body, "sql": prefix + str(body.get("sql", ""))})
+        result = self._opened.gateway.answer(asked)
+        rows = [row for batch in result.batches() for row in batch.to_pylist()]
+        return jsonify({"query_id": result.query_id, "rows": rows})
+
+    def queries(self) -> Response:
+        """The running queries that the caller may see; with ?all=true those that ended lately."""
+        ended = request.args.get("all", "").casefold() == "true"
+        found = self._opened.gateway.queries(self._principal(), ended)
+        return jsonify({"queries": [_plain(one) for one in found]})
+
+    def one_query(self, query_id: str) -> Response:
+        """One query, running or ended lately."""
+        found = self._opened.queries.get(query_id, self._principal())
+        if found is None:
+            raise UnknownTable(f"There is no query {query_id}.", hint="GET /v1/queries lists them.")
+        return jsonify(_plain(found))
+
+    def cancel(self, query_id: str) -> Response:
+        """Stop a running query."""
+        if not self._opened.gateway.cancel(query_id, self._principal()):
+            raise UnknownTable(
+                f"There is no running query {query_id}.", hint="GET /v1/queries lists them."
+            )
+        return jsonify({"query_id": query_id, "state": "cancelling"})
+
+    def products(self) -> Response:
+        """The products that the caller may query."""
+        shown = self._catalog()
+        pages = {}
+        for one in shown:
+            key = (one.address.domain, one.address.product)
+            pages[key] = {
+                "domain": key[0],
+                "product": key[1],
+                "version": one.product.version,
+                "description": one.product.description,
+                "tables": [
+                    t.address.table for t in shown if (t.address.domain, t.address.product) == key
+                ],
+            }
+        return jsonify({"products": list(pages.values())})
+
+    def product(self, domain: str, product: str) -> Response:
+        """One product's page."""
+        found = [
+            one
+            for one in self._catalog()
+            if one.address.domain.casefold() == domain.casefold()
+            and one.address.product.casefold() == product.casefold()
+        ]
+        if not found:
+            raise UnknownTable(f"There is no product {domain}.{product} that you may query.")
+        return jsonify(product_page(found))
+
+    def _catalog(self) -> Any:  # noqa: ANN401 - visible tables
+        purpose = request.args.get("purpose")
+        return self._opened.gateway.catalog(self._principal(), datetime.now(UTC), purpose)
+
+    def _principal(self) -> Principal:
+        """Who asks: Basic or Bearer; somebody else where he may act as another."""
+        if "principal" in g:
+            return g.principal  # type: ignore[no-any-return]  # set below
+        identity = self._opened.identity
+        authorization = request.authorization
+        if authorization is None:
+            raise Unauthenticated(
+                "Nobody is signed in.", hint="Send Basic or Bearer authorization."
+            )
+        if authorization.type == "basic":
+            if request.remote_addr not in _LOOPBACK and not request.is_secure:
+                raise Unauthenticated("Passwords are not taken over plaintext.", hint="Use TLS.")
+            found = identity.authenticate_basic(
+                authorization.username or "", authorization.password or ""
+            )
+        elif authorization.type == "bearer":
+            found = identity.authenticate_bearer(authorization.token or "")
+        else:
+            raise Unauthenticated("Only Basic and Bearer are served.")
+        name = request.headers.get("X-Sqluice-As")
+        g.principal = identity.act_as(found, name) if name else found
+        return g.principal  # type: ignore[no-any-return]  # set above
+
+    def _body(self) -> dict[str, Any]:
+        self._principal()
+        body = request.get_json(silent=True)
+        if not isinstance(body, dict):
+            raise TypeMismatch("The body is no JSON object.", hint='Send {"sql": "SELECT 1"}.')
+        unknown = sorted(set(body) - _FIELDS)
+        if unknown:
+            raise TypeMismatch(
+                f"The field {unknown[0]!r} is not known.",
+                hint=f"Fields are {', '.join(sorted(_FIELDS))}.",
+            )
+        if not isinstance(body.get("sql"), str):
+            raise TypeMismatch("The field sql must be text.")
+        return body
+
+    def _request(self, body: dict[str, Any]) -> Request:
+        session = Session(
+            self._principal(),
+            endpoint="http",
+            limits=self._opened.limits,
+            client=request.headers.get("User-Agent", "")[:200],
+            defaults=Settings(),
+        )
+        for name in ("purpose", "domain", "dialect", "timezone"):
+            if body.get(name) is not None:
+                session.set(name, str(body[name]))
+        first = body.get("limit")
+        if first is not None and (not isinstance(first, int) or first < 0):
+            raise TypeMismatch("The field limit must be a whole number.")
+        parameters = body.get("parameters") or []
+        if not isinstance(parameters, list):
+            raise TypeMismatch("The field parameters must be a list.")
+        values = tuple(_parameter(one) for one in parameters)
+        return session.request(body["sql"], datetime.now(UTC), values, first=first)
+
+
+def _parameter(value: object) -> object:
+    """JSON has no decimals: a number with a fraction is one of ours exactly."""
+    if isinstance(value, dict | list):
+        raise TypeMismatch("A parameter is a number, text, true, false or null.")
+    return Decimal(repr(value)) if isinstance(value, float) else value
+
+
+def _plain(one: Any) -> dict[str, object]:  # noqa: ANN401 - a running query
+    return {
+        "query_id": one.query_id,
+        "user": one.user,
+        "statement": one.statement,
+        "started": one.started.isoformat(),
+        "endpoint": one.endpoint,
+        "purpose": one.purpose,
+        "state": one.state,
+        "rows": one.rows,
+        "seconds": round(one.seconds, 3),
+        "code": one.code,
+    }
