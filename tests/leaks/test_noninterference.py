@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from adbc_driver_postgresql import dbapi
 
 from gateway.errors import SqluiceError
 from gateway.identity import principal_of
@@ -27,7 +28,9 @@ ATTACKS = [
     if line and not line.startswith("--")
 ]
 CASES = [
-    (user, table) for user in (*USERS, "scope") for table in ("people", "cells")
+    (user, table)
+    for user in (*USERS, "scope")
+    for table in ("people", "cells")
     if table == "people" or user == "filter"
 ]
 
@@ -45,8 +48,11 @@ def outcome(world: World, user: str, sql: str, push_down: bool) -> tuple[object,
     """Everything that a caller gets."""
     users = world.opened.publisher.current().mesh.users
     request = Request(
-        sql=sql, principal=principal_of(next(one for one in users if one.name == user)),
-        now=datetime.now(UTC), query_id=new_query_id(), limits=Limits(seconds=30),
+        sql=sql,
+        principal=principal_of(next(one for one in users if one.name == user)),
+        now=datetime.now(UTC),
+        query_id=new_query_id(),
+        limits=Limits(seconds=30),
         push_down=push_down,
     )
     try:
@@ -57,12 +63,8 @@ def outcome(world: World, user: str, sql: str, push_down: bool) -> tuple[object,
         return ("error", error.code, error.message, error.remedy, error.line, error.column)
 
 
-@pytest.mark.parametrize("push_down", [True, False], ids=["pushed", "pulled"])
-@pytest.mark.parametrize(("user", "table"), CASES, ids=[f"{u}-{t}" for u, t in CASES])
-@pytest.mark.parametrize("kind", KINDS)
-def test_hidden_values_have_no_influence(
-    worlds: list[World], kind: str, user: str, table: str, push_down: bool
-) -> None:
+def told_apart(worlds: list[World], kind: str, user: str, table: str, push_down: bool) -> None:
+    """Assert that no attack tells the worlds apart."""
     told = []
     for attack in ATTACKS:
         sql = attack.replace("{t}", f"leaks.{kind}.{table}")
@@ -71,6 +73,27 @@ def test_hidden_values_have_no_influence(
             told.append((sql, calm, wild))
         assert calm[:2] != ("error", "internal"), (sql, calm)
     assert told == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "user", "table"),
+    [("postgres", "filter", "people"), ("sqlite", "cases", "people"), ("files", "filter", "cells")],
+)
+def test_hidden_values_have_no_influence(
+    worlds: list[World], kind: str, user: str, table: str
+) -> None:
+    told_apart(worlds, kind, user, table, True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("push_down", [True, False], ids=["pushed", "pulled"])
+@pytest.mark.parametrize(("user", "table"), CASES, ids=[f"{u}-{t}" for u, t in CASES])
+@pytest.mark.parametrize("kind", KINDS)
+def test_hidden_values_have_no_influence_anywhere(
+    worlds: list[World], kind: str, user: str, table: str, push_down: bool
+) -> None:
+    told_apart(worlds, kind, user, table, push_down)
 
 
 def test_most_attacks_run(worlds: list[World]) -> None:
@@ -82,9 +105,8 @@ def test_most_attacks_run(worlds: list[World]) -> None:
     assert kinds.count("rows") >= 60
 
 
-@pytest.mark.parametrize("form", ["open", "plain"])
-def test_controls_tell_the_worlds_apart(form: str) -> None:
-    """Without the barrier the same attacks see the difference, often by the error alone."""
+def test_the_control_tells_the_worlds_apart() -> None:
+    """Where nothing protects them the same attacks see the difference."""
     told = 0
     for attack in ATTACKS:
         if attack.startswith(("explain", "describe")):
@@ -98,15 +120,45 @@ def test_controls_tell_the_worlds_apart(form: str) -> None:
             )
             rows = [list(one) for one in VISIBLE + HIDDEN[name]]
             connection.executemany("INSERT INTO raw VALUES (?,?,?,?,?)", rows)
-            source = "raw" if form == "open" else (
-                "(SELECT * FROM raw WHERE CASE WHEN id > 6 THEN FALSE ELSE tenant = 'A' END "
-                "OR id % 7 = 10)"
-            )
             try:
-                found = connection.sql(attack.replace("{t}", source)).fetchall()
+                found = connection.sql(attack.replace("{t}", "raw")).fetchall()
                 answers.append(sorted(map(repr, found)))
             except duckdb.Error as error:
                 answers.append([str(error)])
             connection.close()
         told += answers[0] != answers[1]
-    assert told >= (40 if form == "open" else 1)
+    assert told >= 40
+
+
+PLAIN = "(SELECT * FROM public.people WHERE {policy}) p"
+FENCED = "(SELECT * FROM public.people WHERE {policy} OFFSET 0) p"
+POLICIES = (
+    "tenant IN (SELECT t FROM (VALUES ('A')) v(t))",
+    "EXISTS (SELECT 1 FROM (VALUES ('A')) v(t) WHERE t = tenant)",
+    "tenant = 'A' OR id % 3 = 5",
+)
+
+
+def test_the_plain_wrap_leaks_where_the_barrier_does_not(
+    worlds: list[World], sample: SampleMesh
+) -> None:
+    """On PostgreSQL a sub-query alone is no barrier: the probe bites on it, and not on ours."""
+    leaks = {PLAIN: 0, FENCED: 0}
+    for form in leaks:
+        for policy in POLICIES:
+            texts = []
+            for world in worlds:
+                sql = f"SELECT count(*) FROM {form.format(policy=policy)} "
+                sql += "WHERE CAST(p.secret AS integer) >= 0"
+                with (
+                    dbapi.connect(sample.server.url(f"leaks_{world.name}")) as connection,
+                    connection.cursor() as cursor,
+                ):
+                    try:
+                        cursor.execute(sql)
+                        texts.append(str(cursor.fetchall()))
+                    except dbapi.Error as error:
+                        texts.append(str(error))
+            leaks[form] += texts[0] != texts[1]
+    assert leaks[PLAIN] >= 1
+    assert leaks[FENCED] == 0

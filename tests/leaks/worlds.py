@@ -22,13 +22,16 @@ from gateway.opening import OpenGateway, open_gateway
 
 KINDS = ("postgres", "sqlite", "duckdb", "files")
 VISIBLE = (
-    (1, "A", "10", 5, "alpha"), (2, "A", "20", 6, "beta"), (3, "A", None, None, "gamma"),
+    (1, "A", "10", 5, "alpha"),
+    (2, "A", "20", 6, "beta"),
+    (3, "A", None, None, "gamma"),
     (4, "A", "30", 8, None),
 )
 HIDDEN: Mapping[str, tuple[tuple[int, str, str | None, int | None, str | None], ...]] = {
     "calm": ((7, "B", "40", 9, "delta"),),
     "wild": (
-        (7, "B", "SECRET-7", 7, "S\\"), (8, "B", "2024-02-30", 2147483647, "("),
+        (7, "B", "SECRET-7", 7, "S\\"),
+        (8, "B", "2024-02-30", 2147483647, "("),
         (9, "b", "", -2147483648, "%"),
     ),
 }
@@ -107,7 +110,9 @@ def _build_duckdb(data: Path, rows: Rows, masked: Rows) -> None:
     connection = duckdb.connect(str(data / "leaks.duckdb"))
     for table, content in (("people", rows), ("cells", masked)):
         connection.execute(f"CREATE TABLE {table} {_DDL.format(text='varchar')}")
-        connection.executemany(f"INSERT INTO {table} VALUES (?,?,?,?,?)", [list(r) for r in content])
+        connection.executemany(
+            f"INSERT INTO {table} VALUES (?,?,?,?,?)", [list(r) for r in content]
+        )
     connection.close()
 
 
@@ -116,11 +121,15 @@ def _build_files(data: Path, rows: Rows, masked: Rows) -> None:
     for table, content in (("people", rows), ("cells", masked)):
         (data / "files" / table).mkdir(parents=True)
         columns = list(zip(*content, strict=True))
-        made = pa.table({
-            "id": pa.array(columns[0], pa.int32()), "tenant": pa.array(columns[1], pa.string()),
-            "secret": pa.array(columns[2], pa.string()), "number": pa.array(columns[3], pa.int32()),
-            "note": pa.array(columns[4], pa.string()),
-        })
+        made = pa.table(
+            {
+                "id": pa.array(columns[0], pa.int32()),
+                "tenant": pa.array(columns[1], pa.string()),
+                "secret": pa.array(columns[2], pa.string()),
+                "number": pa.array(columns[3], pa.int32()),
+                "note": pa.array(columns[4], pa.string()),
+            }
+        )
         connection.register("made", made)
         connection.execute(f"COPY made TO '{data}/files/{table}/part.parquet' (FORMAT parquet)")
         connection.unregister("made")
@@ -135,7 +144,10 @@ _COLUMNS = """
       - {name: note, logicalType: string, physicalType: varchar, tags: [hidden.note]}
 """
 _PHYSICAL = {
-    "postgres": "public.{}", "sqlite": "{}", "duckdb": "main.{}", "files": "{}/*.parquet",
+    "postgres": "public.{}",
+    "sqlite": "{}",
+    "duckdb": "main.{}",
+    "files": "{}/*.parquet",
 }
 _SOURCES = """
 kind: Domain
@@ -177,14 +189,15 @@ def _write_mesh(conf: Path) -> None:
         "joinGroups: {people: x}\n"
     )
     users = "".join(
-        f"  {name}: {{groups: [{name}], attributes: {{tenant: [A]}}}}\n" for name in (*USERS, "scope")
+        f"  {name}: {{groups: [{name}], attributes: {{tenant: [A]}}}}\n"
+        for name in (*USERS, "scope")
     )
     (conf / "identities.yaml").write_text(f"kind: Identities\nusers:\n{users}")
     policies = [_POLICIES]
     for name, condition in USERS.items():
         policies.append(
             f"kind: Policy\nid: rows-{name}\nmatch: {{table: people}}\n"
-            f"subjects: [{{groups: [{name}]}}]\neffect: {{filter: \"{condition}\"}}\n"
+            f'subjects: [{{groups: [{name}]}}]\neffect: {{filter: "{condition}"}}\n'
         )
     (conf / "governance" / "policies" / "all.yaml").write_text("---\n".join(policies))
     for kind in KINDS:
@@ -195,15 +208,17 @@ def _write_product(base: Path, kind: str) -> None:
     (base / f"{kind}.odps.yaml").write_text(
         f"apiVersion: v1.0.0\nkind: DataProduct\nid: p-{kind}\nname: {kind}\nversion: 1.0.0\n"
         f"status: active\ndomain: leaks\noutputPorts: [{{name: {kind}, version: 1.0.0, "
-        f"contractId: c-{kind}}}]\nteam: {{name: t, members: [{{username: nobody}}]}}\n"
+        f"contractId: c-{kind}}}]\nteam: {{name: t, members: [{{username: nobody, role: owner}}]}}\n"
     )
     tables = "".join(
-        f"  - name: {table}\n    physicalName: \"{_PHYSICAL[kind].format(table)}\"\n"
-        f"    properties:{_COLUMNS}" for table in ("people", "cells")
+        f'  - name: {table}\n    physicalName: "{_PHYSICAL[kind].format(table)}"\n'
+        f"    properties:{_COLUMNS}"
+        for table in ("people", "cells")
     )
     (base / "contracts" / f"{kind}.odcs.yaml").write_text(
         f"apiVersion: v3.2.0\nkind: DataContract\nid: c-{kind}\nversion: 1.0.0\nstatus: active\n"
-        f"customProperties: [{{property: source, value: {kind}, vendor: sqluice}}]\nschema:\n{tables}"
+        f"customProperties: [{{property: source, value: {kind}, vendor: sqluice}}]\n"
+        f"schema:\n{tables}"
     )
     everyone = ", ".join(f"{{groups: [{name}]}}" for name in USERS)
     (base / "grants" / f"{kind}.yaml").write_text(
