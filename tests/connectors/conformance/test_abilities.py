@@ -121,7 +121,7 @@ def lacks(sample: Sample, flavour: str) -> str | None:
         "bytes": ("", ""),
         "char": ("", ""),
         "citext": ("citext", "SELECT count(*) FROM pg_available_extensions WHERE name = 'citext'"),
-    }.get(flavour, ("ICU", "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'"))
+    }.get(flavour, ("ICU", "SELECT count(*) FROM pg_collation WHERE collname = 'en-x-icu'"))
     if not sql:
         return None
     batches = list(sample.connection.stream(Fragment(sql, (FragmentColumn("n", "BIGINT"),), ())))
