@@ -2,53 +2,56 @@
 
 Takes: the data folder and the mesh folder. Gives: the mesh folder to serve, for as long as its
 servers run. Never pretends: where no PostgreSQL can be had it says so and writes a variant of the
-mesh whose two PostgreSQL products lie in DuckDB files.
+mesh whose two PostgreSQL sources are DuckDB files.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
-import yaml
+from gateway.demo.postgres import NoPostgres, Server, find_server
+from gateway.demo.recipe import DUCKDB_FILES, FULL, Progress, Size, build
 
-from gateway.demo.postgres import NoPostgres, find_server
-from gateway.demo.recipe import Progress, build, build_without_postgres
-
-_MOVED = {"operations": "warehouse", "loyalty": "crm"}
+VARIANT = "conf-without-postgres"
 
 
 @contextmanager
-def prepare(data: Path, conf: Path, progress: object) -> Iterator[Path]:
+def prepare(data: Path, conf: Path, progress: Progress, size: Size = FULL) -> Iterator[Path]:
     """Build what is missing and keep the servers up."""
-    tell = cast("Progress", progress)
     data.mkdir(parents=True, exist_ok=True)
     try:
-        server = find_server(data / "postgres")
+        server: Server | None = find_server(data / "postgres")
     except NoPostgres as error:
-        tell(f"NO POSTGRESQL: {error}. Its products lie in DuckDB files instead.", 0.0)
-        build_without_postgres(data, tell)
-        yield _variant(data, conf)
+        progress(f"NO POSTGRESQL: {error}. Its products lie in DuckDB files instead.", 0.0)
+        server = None
+    if server is None:
+        build(data, None, progress, size)
+        yield variant(data, conf)
         return
     with server:
-        build(data, server, tell)
+        build(data, server, progress, size)
         yield conf
 
 
-def _variant(data: Path, conf: Path) -> Path:
-    """A copy of the mesh with the two sources in DuckDB."""
-    folder = data / "conf-without-postgres"
+def variant(data: Path, conf: Path) -> Path:
+    """A copy of the mesh, in the data folder, with the two sources in DuckDB."""
+    folder = data / VARIANT
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(conf, folder)
-    for domain, source in _MOVED.items():
+    for domain, file in DUCKDB_FILES.items():
         path = folder / "domains" / domain / "domain.yaml"
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        content["sources"][source] = {
-            "connector": "duckdb",
-            "settings": {"path": f"{domain}/{source}.duckdb"},
-        }
-        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        text = text.replace("connector: postgres", "connector: duckdb")
+        path.write_text(
+            re.sub(r"secrets:\s+url: \w+", f"settings: {{path: {file}}}", text), encoding="utf-8"
+        )
+    settings = folder / "gateway.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(
+        re.sub(r'(?m)^data = ".*"$', 'data = ".."', text), encoding="utf-8"
+    )
     return folder

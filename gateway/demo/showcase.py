@@ -30,6 +30,7 @@ from rich.table import Table
 
 from gateway.config import embedded_folder
 from gateway.demo.fallback import prepare
+from gateway.demo.recipe import Progress
 from gateway.errors import SourceUnavailable
 
 FIVE_SOURCES = """\
@@ -76,7 +77,7 @@ def run(data: Path, serve: bool = False) -> int:
     return 0
 
 
-def _progress(console: Console) -> object:
+def _progress(console: Console) -> Progress:
     def tell(text: str, share: float) -> None:
         console.print(f"  {share:4.0%} {text}", style="dim")
 
