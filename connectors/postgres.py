@@ -29,8 +29,7 @@ from connectors.base import (
 
 TABLES = load_tables("postgres")
 SESSION, TYPES, SQL = (TABLES[name] for name in ("session", "types", "sql"))
-# The driver gives bare integers for these.
-_REFUSED = (b"money", b"oid")
+_REFUSED = (b"money", b"oid")  # the driver gives bare integers for them
 _NO_COPY = {"adbc.postgresql.use_copy": "false"}
 # The first day that PostgreSQL knows; what is before is its infinity, wrapped.
 _FIRST_DAY, _DAY = -2_440_588, 86_400_000_000
@@ -48,11 +47,13 @@ class PostgresConnection(StreamingConnection):
 
     def prepare(self) -> None:
         """Set the session's settings and see that they hold."""
-        shown = (f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
-        found = self._rows(f"SELECT {', '.join(shown)}")[0]
+        shown = [f"set_config('{name}', '{value}', false)" for name, value in SESSION.items()]
+        *found, encoding = self._rows(f"SELECT {', '.join(shown)}, getdatabaseencoding()")[0]
         for (name, wanted), value in zip(SESSION.items(), found, strict=True):
             if value != wanted:
                 raise ConnectorError(f"{name} is {value!r} and cannot be made {wanted!r}")
+        if encoding == "SQL_ASCII":
+            raise ConnectorError("a database in SQL_ASCII does not say what its texts are")
 
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The live table's columns; an empty sequence where there is no such table."""

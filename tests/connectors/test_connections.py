@@ -201,6 +201,15 @@ def test_a_session_that_is_ended(server: Server) -> None:
     broken.close()
 
 
+def test_a_database_without_an_encoding(server: Server) -> None:
+    """Its texts may be anything; it is refused."""
+    server.run(
+        "postgres", "CREATE DATABASE bare TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
+    )
+    with pytest.raises(ConnectorError, match="SQL_ASCII"):
+        load_connector("postgres").connect({"url": server.url("bare")})
+
+
 def test_a_wrong_password(server: Server) -> None:
     """The server asks for one, and for the right one."""
     with pytest.raises(ConnectorError):
