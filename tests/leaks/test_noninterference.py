@@ -133,9 +133,9 @@ def test_the_control_tells_the_worlds_apart() -> None:
 PLAIN = "(SELECT * FROM public.people WHERE {policy}) p"
 FENCED = "(SELECT * FROM public.people WHERE {policy} OFFSET 0) p"
 POLICIES = (
-    "tenant IN (SELECT t FROM (VALUES ('A')) v(t))",
-    "EXISTS (SELECT 1 FROM (VALUES ('A')) v(t) WHERE t = tenant)",
-    "tenant = 'A' OR id % 3 = 5",
+    "tenant IN (SELECT t FROM public.entitlements)",
+    "EXISTS (SELECT 1 FROM public.entitlements WHERE t = tenant)",
+    "coalesce(number, 2) % 2 = 5 OR tenant = 'A'",
 )
 
 
