@@ -187,6 +187,8 @@ class _StructureCheck:
             if not (self.abilities.can_outer_join if join.side else self.abilities.can_join):
                 return "join"
             on = join.args.get("on")
+            if join.side == "FULL" and not _is_equality(on):
+                return "join"
             reason = self._expression(on) if on is not None else None
             if reason:
                 return reason
@@ -261,3 +263,16 @@ class _StructureCheck:
 
     def _ordering_of_set(self, query: exp.SetOperation) -> str | None:
         return "sort" if query.args.get("order") else self._ordering(query)
+
+
+def _is_equality(on: exp.Expression | None) -> bool:
+    """Equalities of two columns, which is all that a FULL JOIN may stand on in PostgreSQL."""
+    match on:
+        case exp.And():
+            return _is_equality(on.this) and _is_equality(on.expression)
+        case exp.Paren():
+            return _is_equality(on.this)
+        case exp.EQ():
+            return isinstance(on.this, exp.Column) and isinstance(on.expression, exp.Column)
+        case _:
+            return False

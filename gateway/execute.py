@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -149,11 +150,21 @@ class _Running:
                 return
             self.reason = reason
             active, session = list(self.active), self.session
-        for one in active:
-            with contextlib.suppress(ConnectorError):
-                one.cancel()
+        _cancel_all(active)
         if session is not None:
             session.cancel()
+        if active:
+            # A cancel that meets a statement just before it starts is lost: say it again.
+            threading.Thread(target=self._insist, name="cancel", daemon=True).start()
+
+    def _insist(self) -> None:
+        for _ in range(20):
+            time.sleep(0.2)
+            with self.lock:
+                active = list(self.active)
+            if not active:
+                return
+            _cancel_all(active)
 
     def stream(self, result: Result) -> Iterator[pa.RecordBatch]:
         """All batches of the answer, cast, counted, bounded; tells the outcome once."""
@@ -277,6 +288,12 @@ def _failure(tasks: Sequence[Future[None]] | set[Future[None]]) -> SqluiceError 
         if error is not None:
             raise error
     return None
+
+
+def _cancel_all(connections: Sequence[Connection]) -> None:
+    for one in connections:
+        with contextlib.suppress(ConnectorError):
+            one.cancel()
 
 
 def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:

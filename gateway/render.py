@@ -162,7 +162,8 @@ def _physical(
         if type_name == "VARCHAR" and abilities.text_cast:
             made = exp.cast(made, abilities.text_cast)
         if type_name == "VARCHAR" and abilities.text_collation:
-            made = exp.Collate(this=made, expression=exp.Var(this=abilities.text_collation))
+            collated = exp.Collate(this=made, expression=exp.Var(this=abilities.text_collation))
+            made = exp.Paren(this=collated)
         return made
 
     return expression.copy().transform(place)
