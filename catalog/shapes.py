@@ -178,7 +178,10 @@ def shape_of(kind: str) -> Shape:
     """The JSON Schema of a kind of file."""
     if kind == "DataContract":
         shipped = files("open_data_contract_standard").joinpath("schema.json")
-        return dict(json.loads(shipped.read_text(encoding="utf-8")))
+        shape = dict(json.loads(shipped.read_text(encoding="utf-8")))
+        # The one object that the standard leaves open.
+        shape["properties"]["description"]["additionalProperties"] = False
+        return shape
     return SHAPES[kind]
 
 
