@@ -22,8 +22,8 @@ serve: .venv/.demo ## Keep the gateway of the sample mesh up until Ctrl-C
 test: .venv/.test ## All tests but the long ones, with the wall time of each folder
 	@$(PYTEST)
 
-test-long: .venv/.test ## The long tests: leaks, wheels, load
-	@$(PYTEST) -m long
+test-long: .venv/.test ## The long tests; RECORD=1 writes the run down in docs/verification.md
+	@$(PYTEST) -m long $(if $(RECORD),--record)
 
 lint: .venv/.test ## Style, types, import rules and the figures of the house style
 	@failed=0; \

@@ -2,19 +2,28 @@
 
 Takes: the reports of a run. Gives: wall time and tests of each folder. With
 `SQLUICE_REQUIRE_POSTGRES` set, a test that is skipped counts as failed: where every server must be,
-a skip would be a hole. Never changes what a test does.
+a skip would be a hole. With --record a line for docs/verification.md. Never changes what a test
+does.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections import defaultdict
 from collections.abc import Generator
-from pathlib import PurePosixPath
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 REQUIRE = "SQLUICE_REQUIRE_POSTGRES"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "verification.md"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Whether to write the run down."""
+    parser.addoption("--record", action="store_true", help="add a line to docs/verification.md")
 
 
 def folder_of(nodeid: str) -> str:
@@ -51,3 +60,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{seconds[folder]:8.1f} s {len(tests[folder]):6d} tests  {folder}"
         )
     terminalreporter.write_line(f"{sum(seconds.values()):8.1f} s in all, added up over the workers")
+    if terminalreporter.config.getoption("record"):
+        PAGE.open("a", encoding="utf-8").write(_row(terminalreporter, sum(seconds.values())))
+
+
+def _row(terminalreporter: pytest.TerminalReporter, seconds: float) -> str:
+    """The line of a run in docs/verification.md."""
+    counts = {
+        outcome: len(terminalreporter.getreports(outcome))
+        for outcome in ("passed", "failed", "error", "skipped")
+    }
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=PAGE.parent, check=True,
+        capture_output=True, text=True, timeout=60,
+    ).stdout.strip()  # fmt: skip
+    what = terminalreporter.config.getoption("markexpr")
+    failed = counts["failed"] + counts["error"]
+    cells = (
+        datetime.now(UTC).date().isoformat(), commit, f"tests: {what}", str(counts["passed"]),
+        str(failed), str(counts["skipped"]), f"{seconds:.0f}",
+    )  # fmt: skip
+    return "| " + " | ".join(cells) + " |\n"
