@@ -1,0 +1,1 @@
+"""Tests of policies: compiled at load, decided for a caller."""
