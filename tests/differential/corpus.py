@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_USERS = ("nora", "carl")
+DEFAULT_USERS: tuple[str, ...] = ("nora", "carl")
 PURPOSES = {"mara": "loyalty-marketing", "petra": "privacy-review"}
 
 
@@ -25,7 +25,8 @@ class Case:
 def load(path: Path) -> tuple[Case, ...]:
     """All cases in order. A statement is one line that ends with a semicolon."""
     cases: list[Case] = []
-    kind, users = "", DEFAULT_USERS
+    kind = ""
+    users = DEFAULT_USERS
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("-- class: "):
             kind = line.removeprefix("-- class: ")

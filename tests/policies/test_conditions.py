@@ -18,8 +18,12 @@ from gateway.subjects import SubjectValues
 
 FILE = yaml.safe_load(Path(__file__).with_name("conditions.yaml").read_text(encoding="utf-8"))
 TYPES = {
-    "id": "INTEGER", "name": "VARCHAR", "born": "DATE", "spend": "DECIMAL(12,2)",
-    "at": "TIMESTAMP WITH TIME ZONE", "active": "BOOLEAN",
+    "id": "INTEGER",
+    "name": "VARCHAR",
+    "born": "DATE",
+    "spend": "DECIMAL(12,2)",
+    "at": "TIMESTAMP WITH TIME ZONE",
+    "active": "BOOLEAN",
 }
 PEOPLE = Table("people", "people", tuple(Column(name, kind, name) for name, kind in TYPES.items()))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,13 +46,19 @@ def test_refused(text: str, reason: str) -> None:
         ("name IN (subject.team)", {"team": ("a", "b")}, "\"name\" IN ('a', 'b')"),
         ("name IN (subject.team)", {}, "FALSE"),
         ("name IN (subject.team)", {"team": ("o'neil",)}, "\"name\" IN ('o''neil')"),
-        ("name IN (subject.team)", {"team": ("x') OR ('1'='1",)},
-         "\"name\" IN ('x'') OR (''1''=''1')"),
+        (
+            "name IN (subject.team)",
+            {"team": ("x') OR ('1'='1",)},
+            "\"name\" IN ('x'') OR (''1''=''1')",
+        ),
         ("id IN (subject.ids)", {"ids": ("1", "2")}, '"id" IN (1, 2)'),
         ("id IN (subject.ids)", {"ids": ("1 OR 1=1", "x")}, "FALSE"),
         ("id IN (subject.ids)", {"ids": ("99999999999",)}, "FALSE"),
-        ("born IN (subject.days)", {"days": ("2000-01-01", "2000-02-30")},
-         "\"born\" IN (CAST('2000-01-01' AS DATE))"),
+        (
+            "born IN (subject.days)",
+            {"days": ("2000-01-01", "2000-02-30")},
+            "\"born\" IN (CAST('2000-01-01' AS DATE))",
+        ),
         ("name = subject.team", {"team": ("a", "b")}, "\"name\" IN ('a', 'b')"),
         ("name = subject.user", {}, "\"name\" = 'ada'"),
         ("name IN (subject.groups)", {}, "\"name\" IN ('g', 'h')"),

@@ -46,9 +46,7 @@ def test_case(case: dict[str, Any], snapshot: Snapshot) -> None:
     address = Address(*case["table"].split("."))
     purpose = case.get("purpose")
     try:
-        decision = authorize_tables(
-            (address,), principal_of(user), purpose, NOW, _index(snapshot)
-        )
+        decision = authorize_tables((address,), principal_of(user), purpose, NOW, _index(snapshot))
     except SqluiceError as error:
         assert error.code == case["verdict"]
         for name in case.get("purposes", ()):
