@@ -61,7 +61,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
     terminalreporter.write_line(f"{sum(seconds.values()):8.1f} s in all, added up over the workers")
     if terminalreporter.config.getoption("record"):
-        PAGE.open("a", encoding="utf-8").write(_row(terminalreporter, sum(seconds.values())))
+        with PAGE.open("a", encoding="utf-8") as page:
+            page.write(_row(terminalreporter, sum(seconds.values())))
 
 
 def _row(terminalreporter: pytest.TerminalReporter, seconds: float) -> str:
