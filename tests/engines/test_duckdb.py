@@ -62,21 +62,21 @@ def test_a_returned_database_is_empty(engine: DuckdbEngine) -> None:
         "SELECT * FROM read_csv('/etc/passwd')",
         "SELECT * FROM '/etc/passwd'",
         "SELECT * FROM glob('/*')",
-        "COPY (SELECT 1) TO '/tmp/sqluice-copy'",
-        "ATTACH '/tmp/sqluice-attach.duckdb'",
+        "COPY (SELECT 1) TO '{folder}/copy'",
+        "ATTACH '{folder}/attach.duckdb'",
         "INSTALL httpfs",
         "SET memory_limit = '100GB'",
         "SET enable_external_access = true",
     ],
 )
-def test_locked_down(engine: DuckdbEngine, sql: str) -> None:
+def test_locked_down(engine: DuckdbEngine, sql: str, tmp_path: Path) -> None:
     """No files, no network, no settings, whatever text should ever arrive."""
     session = engine.open("UTC")
     with pytest.raises((SqluiceError, AttributeError)):
-        list(session.stream(sql, [], {}))
+        list(session.stream(sql.format(folder=tmp_path), [], {}))
     session.close()
-    assert not Path("/tmp/sqluice-copy").exists()
-    assert not Path("/tmp/sqluice-attach.duckdb").exists()
+    assert not (tmp_path / "copy").exists()
+    assert not (tmp_path / "attach.duckdb").exists()
 
 
 def test_an_error_shows_no_value(engine: DuckdbEngine) -> None:

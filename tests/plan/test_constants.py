@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import duckdb
 import pytest
@@ -26,7 +27,8 @@ CASES = [
 @pytest.mark.parametrize(("text", "type_name", "wanted", "zone"), CASES)
 def test_fold(text: str, type_name: str, wanted: str | None, zone: str) -> None:
     """The folded form is as written in the case."""
-    made = fold(sqlglot.parse_one(text, dialect="duckdb"), type_name, (), zone)
+    parsed = cast("exp.Expression", sqlglot.parse_one(text, dialect="duckdb"))
+    made = fold(parsed, type_name, (), zone)
     assert (made.sql("duckdb") if made is not None else None) == wanted
 
 
