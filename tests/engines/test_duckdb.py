@@ -22,7 +22,7 @@ SCHEMA = pa.schema([pa.field("x", pa.int64()), pa.field("s", pa.string())])
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[DuckdbEngine]:
     """A small engine."""
-    made = DuckdbEngine(EngineSettings(memory="256MB", threads=2, spill=str(tmp_path)))
+    made = DuckdbEngine(EngineSettings(memory="256MB", threads=2, spill=str(tmp_path / "spill")))
     yield made
     made.close()
 
