@@ -1,0 +1,263 @@
+"""GROUP BY, ORDER BY and DISTINCT ON: positions, aliases and ALL become what they mean.
+
+Takes: the bound outputs of a query and the clause. Gives: bound keys: an output by its name
+where the name is its own, else by its position, or an expression over the query's relations.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from gateway.binding.expressions import Place, bind_expression
+from gateway.binding.stars import expand_columns, expand_star, is_star
+from gateway.binding.words import unknown, unsupported
+
+
+@dataclass(slots=True)
+class Projection:
+    """An output of a SELECT: its final name, its bound expression, how it may be called.
+
+    origin: the folded name of the column that it is, which an ORDER BY behind a set operation may
+    use as well.
+    """
+
+    name: str
+    expression: exp.Expression
+    called: frozenset[str]
+    is_alias: bool
+    type: str | None = None
+    origin: str = ""
+
+
+class OutputKeys:
+    """References to outputs, in ORDER BY and DISTINCT ON."""
+
+    def __init__(self, names: Sequence[str], called: Sequence[frozenset[str]]) -> None:
+        self._names = names
+        self._count = Counter(name.casefold() for name in names)
+        self._position = {name: i for i, found in enumerate(called) for name in sorted(found)}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def key(self, position: int) -> exp.Expression:
+        """The output of that index: its name, where no other has it, else its number."""
+        name = self._names[position]
+        if self._count[name.casefold()] > 1:
+            return exp.Literal.number(position + 1)
+        return exp.Column(this=exp.to_identifier(name, quoted=True))
+
+    def called(self, node: exp.Expression) -> int | None:
+        """The index of the output that a plain name calls."""
+        if not isinstance(node, exp.Column) or node.args.get("table"):
+            return None
+        return self._position.get(node.name.casefold())
+
+    def numbered(self, node: exp.Expression, clause: str) -> int | None:
+        """The index that a number means; raises UnknownColumn where it is out of range."""
+        number = _whole_number(node)
+        if number is None:
+            return None
+        if not 1 <= number <= len(self._names):
+            raise unknown(
+                f"{clause} {number} names no output: there are {len(self._names)}", None
+            )
+        return number - 1
+
+
+def _whole_number(node: exp.Expression) -> int | None:
+    if isinstance(node, exp.Neg):
+        inner = _whole_number(node.this)
+        return None if inner is None else -inner
+    if isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit():
+        return int(node.name)
+    return None
+
+
+def without_parentheses(node: exp.Expression) -> exp.Expression:
+    """What stands inside any number of parentheses."""
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
+
+
+def bind_order(
+    order: exp.Order, keys: OutputKeys, place: Place, clause: str = "ORDER BY"
+) -> None:
+    """Bind the keys of an ORDER BY, in place."""
+    bound: list[exp.Expression] = []
+    for one in order.expressions:
+        ordered = one if isinstance(one, exp.Ordered) else exp.Ordered(this=one)
+        for key in _order_keys(ordered.this, keys, place, clause):
+            copy = ordered.copy()
+            copy.set("this", key)
+            bound.append(copy)
+    order.set("expressions", bound)
+
+
+def _order_keys(
+    node: exp.Expression, keys: OutputKeys, place: Place, clause: str
+) -> Iterator[exp.Expression]:
+    inner = without_parentheses(node)
+    if isinstance(inner, exp.Var) and inner.name.upper() == "ALL":
+        yield from (keys.key(i) for i in range(len(keys)))
+    elif is_star(inner):
+        yield from (one.expression for one in expand_star(inner, place))
+    elif inner.find(exp.Columns):
+        yield from (
+            bind_expression(made, place) for _, made in expand_columns(inner, place)
+        )
+    else:
+        yield bind_key(inner, keys, place, clause)
+
+
+def bind_key(
+    inner: exp.Expression, keys: OutputKeys, place: Place, clause: str
+) -> exp.Expression:
+    """One key: a number, the name of an output, or any expression."""
+    position = keys.numbered(inner, clause)
+    if position is None:
+        position = keys.called(inner)
+    if position is not None:
+        return keys.key(position)
+    if isinstance(inner, exp.Literal):
+        raise unsupported(f"{clause} takes no constant but the number of an output")
+    holder = exp.Paren(this=inner)
+    return without_parentheses(bind_expression(holder, place))
+
+
+def bind_group(group: exp.Group, projections: Sequence[Projection], place: Place) -> None:
+    """Bind the keys of a GROUP BY, in place; ALL becomes the list of keys."""
+    if group.args.get("all"):
+        positions = _positions_by_all(projections)
+        group.set("all", None)
+        group.set("expressions", [_output_key(projections, i) for i in positions])
+        return
+    for key, value in list(group.args.items()):
+        if isinstance(value, list):
+            group.set(key, [_group_key(one, projections, place) for one in value])
+        elif value:
+            raise unsupported(f"GROUP BY {key} is not served")
+
+
+def _group_key(
+    node: exp.Expression, projections: Sequence[Projection], place: Place
+) -> exp.Expression:
+    if isinstance(node, exp.Rollup | exp.Cube | exp.GroupingSets | exp.Tuple):
+        made = [_group_key(one, projections, place) for one in node.expressions]
+        node.set("expressions", made)
+        return node
+    inner = without_parentheses(node)
+    if isinstance(inner, exp.Tuple):
+        return _group_key(inner, projections, place)
+    number = _whole_number(inner)
+    if number is not None:
+        if not 1 <= number <= len(projections):
+            raise unknown(
+                f"GROUP BY {number} names no output: there are {len(projections)}", None
+            )
+        return _output_key(projections, number - 1)
+    if isinstance(inner, exp.Column) and not inner.args.get("table"):
+        position = _alias_position(inner, projections, place)
+        if position is not None:
+            return _output_key(projections, position)
+    return without_parentheses(bind_expression(exp.Paren(this=inner), place))
+
+
+def _alias_position(
+    column: exp.Column, projections: Sequence[Projection], place: Place
+) -> int | None:
+    """The output whose alias the name is, where no column has that name."""
+    name = column.name.casefold()
+    found = [i for i, one in enumerate(projections) if one.is_alias and name in one.called]
+    if not found or not isinstance(column.this, exp.Identifier):
+        return None
+    scope = place.scope
+    is_column = name in scope.merged or any(name in one.by_name for one in scope.relations)
+    return None if is_column else found[-1]
+
+
+def _output_key(projections: Sequence[Projection], position: int) -> exp.Expression:
+    """An output's expression as a key; its number where a copy would mean something else."""
+    expression = projections[position].expression
+    if isinstance(expression, exp.Column):
+        return expression.copy()
+    is_plain = expression.find(exp.Column) is not None and (
+        expression.find(exp.Query, exp.Explode, exp.Parameter) is None
+    )
+    return expression.copy() if is_plain else exp.Literal.number(position + 1)
+
+
+def _positions_by_all(projections: Sequence[Projection]) -> list[int]:
+    """DuckDB's GROUP BY ALL: every output that reads a column outside aggregates."""
+    found = []
+    for position, one in enumerate(projections):
+        bare, aggregates = _reads(one.expression)
+        if not bare:
+            continue
+        if aggregates:
+            raise unsupported(
+                f"{one.name} mixes an aggregate with columns that GROUP BY ALL cannot group",
+                hint="List the keys of GROUP BY.",
+            )
+        if one.expression.find(exp.Window, exp.Explode):
+            raise unsupported(
+                f"GROUP BY ALL cannot group by {one.name}", hint="List the keys of GROUP BY."
+            )
+        found.append(position)
+    return found
+
+
+def _reads(node: exp.Expression) -> tuple[bool, bool]:
+    """Whether columns are read outside aggregates, and whether there are aggregates."""
+    bare = aggregates = False
+    stack = [node]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, exp.Query):
+            bare = bare or _reads_outside(one)
+        elif is_aggregate(one):
+            aggregates = True
+        elif isinstance(one, exp.Column):
+            bare = True
+        else:
+            stack.extend(one.iter_expressions())
+    return bare, aggregates
+
+
+def _reads_outside(query: exp.Query) -> bool:
+    """Whether a bound sub-query reads columns of the queries around it."""
+    own = {one.alias for one in query.find_all(exp.Table, exp.Subquery, exp.Lateral, exp.Unnest,
+                                               exp.Values)}
+    return any(one.table and one.table not in own for one in query.find_all(exp.Column))
+
+
+def is_aggregate(node: exp.Expression) -> bool:
+    """Whether the node is an aggregate; one under OVER is not, but reads its columns."""
+    if isinstance(node.parent, exp.Window) and node.arg_key == "this":
+        return False
+    if isinstance(node, exp.Filter | exp.WithinGroup):
+        return True
+    if isinstance(node, exp.Anonymous):
+        return node.name.casefold() in _AGGREGATES
+    return isinstance(node, exp.AggFunc) or (
+        isinstance(node, exp.Func) and (node.sql_name().casefold() in _AGGREGATES)
+    )
+
+
+_AGGREGATES = frozenset(
+    """
+    any_value arbitrary approx_count_distinct approx_quantile arg_max arg_max_null arg_min
+    arg_min_null argmax argmin array_agg avg bit_and bit_or bit_xor bitstring_agg bool_and bool_or
+    corr count count_if count_star countif covar_pop covar_samp entropy favg first fsum geomean
+    geometric_mean group_concat histogram json_group_array json_group_object kahan_sum kurtosis
+    kurtosis_pop last list listagg mad max max_by mean median min min_by mode product quantile
+    quantile_cont quantile_disc regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope
+    regr_sxx regr_sxy regr_syy sem skewness stddev stddev_pop stddev_samp string_agg sum sumkahan
+    var_pop var_samp variance wavg weighted_avg
+    """.split()
+)

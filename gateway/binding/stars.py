@@ -1,0 +1,324 @@
+"""`*`, `t.*`, EXCLUDE, REPLACE, RENAME, `* LIKE`, COLUMNS(...): lists of columns, by hand.
+
+Takes: a projection and the scope of its query. Gives: what it stands for, in DuckDB's order and
+under DuckDB's names. Never lists a column that the caller cannot see, since scopes hold no other.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from gateway.binding.expressions import Place, bind_expression, mark_bound
+from gateway.binding.lookup import column_named, field_of
+from gateway.binding.scopes import Merged, Output, Relation, Scope
+from gateway.binding.types import fields_of
+from gateway.binding.words import did_you_mean, unknown, unknown_name, unsupported
+from gateway.errors import TypeMismatch
+
+Keep = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One column that a star stands for."""
+
+    name: str
+    expression: exp.Expression
+    type: str | None = None
+
+
+def is_star(node: exp.Expression) -> bool:
+    """Whether the projection is a star, plain or of a table, maybe with a pattern on names."""
+    match node:
+        case exp.Star() | exp.Columns():
+            return True
+        case exp.Column() | exp.Not():
+            return is_star(node.this)
+        case exp.Dot():
+            return isinstance(node.expression, exp.Star)
+        case exp.Like() | exp.ILike() | exp.SimilarTo() | exp.Glob():
+            return is_star(node.this)
+        case _:
+            return False
+
+
+def expand_star(node: exp.Expression, place: Place) -> list[Item]:
+    """The columns of a projection for which `is_star` holds."""
+    match node:
+        case exp.Star():
+            return _star(node, _all_items(place.scope), place)
+        case exp.Column() if isinstance(node.this, exp.Star):
+            return _star(node.this, _items_of(node, place.scope), place)
+        case exp.Columns():
+            return _columns(node, place)
+        case exp.Like() | exp.ILike() | exp.SimilarTo() | exp.Glob():
+            return _kept(expand_star(node.this, place), _pattern(node))
+        case exp.Not():
+            keep = _pattern(node.this)
+            return _kept(expand_star(node.this.this, place), lambda name: not keep(name))
+        case _:
+            raise unsupported("This star is not served", hint="Name the columns.")
+
+
+def columns_in(node: exp.Expression) -> list[exp.Columns]:
+    """The COLUMNS(...) of an expression, not those of its sub-queries."""
+    return [
+        one for one in node.walk(prune=lambda inner: isinstance(inner, exp.Query))
+        if isinstance(one, exp.Columns)
+    ]
+
+
+def expand_columns(node: exp.Expression, place: Place) -> list[tuple[str, exp.Expression]]:
+    """An expression once for each column that its COLUMNS(...) stands for, with its name."""
+    found = columns_in(node)
+    unpacked = [one for one in found if one.args.get("unpack")]
+    if unpacked:
+        if len(unpacked) != len(found):
+            raise unsupported("COLUMNS and *COLUMNS in one expression are not served")
+        return [("", _unpack(node, place))]
+    if len({one.sql("duckdb") for one in found}) > 1:
+        raise unsupported("Two different COLUMNS in one expression are not served")
+    made = []
+    for item in _columns(found[0], place):
+        copy = node.copy()
+        for one in columns_in(copy):
+            value = mark_all_bound(item.expression.copy())
+            if one is copy:
+                copy = value
+            else:
+                one.replace(value)
+        made.append((item.name, copy))
+    return made
+
+
+def mark_all_bound(node: exp.Expression) -> exp.Expression:
+    """Mark every column below as bound, so that it is not bound again."""
+    for column in node.find_all(exp.Column):
+        mark_bound(column)
+    return node
+
+
+def _unpack(node: exp.Expression, place: Place) -> exp.Expression:
+    """`f(*COLUMNS(...))` gives each column as an argument of its own."""
+    copy = node.copy()
+    for one in columns_in(copy):
+        values = [mark_all_bound(item.expression) for item in _columns(one, place)]
+        parent, key = one.parent, one.arg_key
+        if parent is None or key is None or not isinstance(parent, exp.Func):
+            raise unsupported("*COLUMNS is served as an argument of a function only")
+        current = parent.args[key]
+        if isinstance(current, list):
+            position = next(i for i, value in enumerate(current) if value is one)
+            parent.set(key, [*current[:position], *values, *current[position + 1 :]])
+        elif "expressions" in parent.arg_types:
+            parent.set(key, values[0])
+            parent.set("expressions", [*values[1:], *parent.expressions])
+        else:
+            raise unsupported("*COLUMNS is not served in this function")
+    return copy
+
+
+def _columns(node: exp.Columns, place: Place) -> list[Item]:
+    what = node.this
+    match what:
+        case exp.Star() | exp.Column():
+            if not is_star(what):
+                raise unsupported("COLUMNS takes *, a pattern or a list of names")
+            return expand_star(what, place)
+        case exp.Literal() if what.is_string:
+            found = _kept(list(_all_items(place.scope)), _matching(what.name))
+            if not found:
+                raise unknown(f"COLUMNS('{what.name}') matches no column", None)
+            return found
+        case exp.Array():
+            return [_named(one, place.scope) for one in what.expressions]
+        case _:
+            raise unsupported("COLUMNS takes *, a pattern or a list of names",
+                              hint="Write a regular expression instead of a lambda.")
+
+
+def _named(node: exp.Expression, scope: Scope) -> Item:
+    if not (isinstance(node, exp.Literal) and node.is_string):
+        raise unsupported("COLUMNS takes names as constants")
+    part = exp.to_identifier(node.name)
+    found = column_named(scope, node.name.casefold(), part)
+    if found is None:
+        raise unknown_name([part], scope)
+    return Item(found.name, found.expression, found.type)
+
+
+def _kept(items: Sequence[Item], keep: Keep) -> list[Item]:
+    found = [one for one in items if keep(one.name)]
+    if not found:
+        raise unknown("The pattern matches no column", None)
+    return found
+
+
+def _matching(pattern: str) -> Keep:
+    """RE2, as DuckDB: found anywhere in the name."""
+    def keep(name: str) -> bool:
+        try:
+            return bool(pc.match_substring_regex(pa.array([name]), pattern)[0].as_py())
+        except pa.ArrowInvalid as error:
+            raise TypeMismatch(
+                "The regular expression is not well formed (RE2 syntax).", private=str(error)
+            ) from None
+
+    return keep
+
+
+def _pattern(node: exp.Expression) -> Keep:
+    pattern = node.expression
+    if not (isinstance(pattern, exp.Literal) and pattern.is_string):
+        raise unsupported("A pattern for names must be a constant")
+    text = pattern.name
+    match node:
+        case exp.SimilarTo():
+            return _matching(f"^(?:{text})$")
+        case exp.Glob():
+            return lambda name: fnmatch.fnmatchcase(name, text)
+        case _:
+            flags = re.DOTALL | (re.IGNORECASE if isinstance(node, exp.ILike) else 0)
+            made = "".join(
+                ".*" if one == "%" else "." if one == "_" else re.escape(one) for one in text
+            )
+            found = re.compile(made, flags)
+            negate = bool(node.args.get("negate"))
+            return lambda name: (found.fullmatch(name) is not None) != negate
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A column before EXCLUDE, REPLACE and RENAME, with the relation it was met in."""
+
+    relation: Relation | None
+    item: Item
+    merged: Merged | None = None
+
+
+def _all_items(scope: Scope) -> list[Item]:
+    return [one.item for one in _candidates(scope)]
+
+
+def _candidates(scope: Scope, excluded: frozenset[tuple[int, str]] = frozenset()) -> list[
+    _Candidate
+]:
+    """All visible columns in order; a merged one stands where its first member stands."""
+    merged_of = scope.merged_of()
+    done: set[int] = set()
+    found = []
+    for relation in scope.relations:
+        for output in relation.columns:
+            if (id(relation), output.name.casefold()) in excluded:
+                continue
+            merged = merged_of.get((id(relation), output.name.casefold()))
+            if merged is None:
+                found.append(_Candidate(relation, _item(relation, output)))
+            elif id(merged) not in done:
+                done.add(id(merged))
+                found.append(_Candidate(relation, _merged_item(merged, output), merged))
+    return found
+
+
+def _item(relation: Relation, output: Output) -> Item:
+    return Item(output.name, relation.column(output), output.type)
+
+
+def _merged_item(merged: Merged, met: Output) -> Item:
+    if len(merged.values) == 1:
+        return _item(*merged.values[0])
+    return Item(met.name, merged.expression)
+
+
+def _items_of(node: exp.Column, scope: Scope) -> list[Item]:
+    """`t.*`, also by a longer path, or the fields of a structure."""
+    parts = [node.args[key] for key in ("catalog", "db", "table") if node.args.get(key)]
+    path = tuple(one.name.casefold() for one in parts)
+    owners = [one for one in scope.relations if one.is_called(path)]
+    if len(owners) > 1:
+        raise unsupported(f"{node.table} names several tables", parts[-1],
+                          "Give each its own alias.")
+    if owners:
+        return [_item(owners[0], output) for output in owners[0].columns]
+    found = column_named(scope, path[0], parts[0]) if len(path) == 1 else None
+    if found is None:
+        tables = [one.called for one in scope.relations if one.called]
+        raise unknown(f"{'.'.join(one.name for one in parts)} names no table of this query",
+                      parts[0], did_you_mean(parts[-1].name, tables))
+    fields = fields_of(found.type)
+    if fields is None:
+        raise unsupported(f"The fields of {node.table} are not known here", parts[0],
+                          f"Write {node.table}.field for each.")
+    return [Item(name, field_of(found.expression.copy(), name), kind) for name, kind in fields]
+
+
+def _star(star: exp.Star, items: Sequence[Item], place: Place) -> list[Item]:
+    if not any(star.args.values()):
+        return list(items)
+    if star.args.get("ilike") is not None:
+        items = _kept(items, _pattern(exp.ILike(this=exp.Star(), expression=star.args["ilike"])))
+    excluded = list(_listed(star, "except_"))
+    replaced = {one.alias.casefold(): one for one in star.args.get("replace") or []}
+    renamed = {
+        one.this.name.casefold(): one.alias for one in star.args.get("rename") or []
+    }
+    if any(one.args.get("table") for one in excluded):
+        items = _without_qualified(excluded, items, place.scope)
+        excluded = [one for one in excluded if not one.args.get("table")]
+    names = {one.name.casefold() for one in items}
+    for one in [*excluded, *replaced.values()]:
+        written = one.alias_or_name
+        if written.casefold() not in names:
+            part = one.args.get("alias") or one.this
+            raise unknown(f"There is no column {written} to exclude or replace", part,
+                          did_you_mean(written, [item.name for item in items]))
+    dropped = {one.name.casefold() for one in excluded}
+    kept = [one for one in items if one.name.casefold() not in dropped]
+    if not kept:
+        raise unknown("EXCLUDE leaves no column", None)
+    return [_changed(one, replaced, renamed, place) for one in kept]
+
+
+def _listed(star: exp.Star, key: str) -> Iterator[exp.Expression]:
+    for one in star.args.get(key) or []:
+        yield one if isinstance(one, exp.Column) else exp.Column(this=one)
+
+
+def _without_qualified(
+    excluded: Sequence[exp.Expression], items: Sequence[Item], scope: Scope
+) -> Sequence[Item]:
+    """`* EXCLUDE (t.a)`: that of one table."""
+    gone = set()
+    for one in excluded:
+        if not one.args.get("table"):
+            continue
+        owners = [
+            relation for relation in scope.relations
+            if relation.is_called((one.text("table").casefold(),))
+            and one.name.casefold() in relation.by_name
+        ]
+        if not owners:
+            raise unknown(f"There is no column {one.text('table')}.{one.name} to exclude",
+                          one.this)
+        gone.add((id(owners[0]), one.name.casefold()))
+    if len(items) != len(_candidates(scope)):
+        raise unsupported("t.* EXCLUDE takes names without a table")
+    return [one.item for one in _candidates(scope, frozenset(gone))]
+
+
+def _changed(
+    item: Item, replaced: dict[str, exp.Expression], renamed: dict[str, str], place: Place
+) -> Item:
+    folded = item.name.casefold()
+    if folded in replaced:
+        made = replaced[folded].copy()
+        holder = exp.Paren(this=made.this)
+        return Item(made.alias, bind_expression(holder, place).this)
+    return Item(renamed.get(folded, item.name), item.expression, item.type)
