@@ -187,6 +187,11 @@ def mesh_folder(given: Path | None, environment: Mapping[str, str]) -> Path:
             f"There is no mesh folder {given.name!r} at the place given.",
             hint="Name an existing folder with --conf or SQLUICE_CONF, or make one: sqluice init.",
         )
+    if not (given / FILE).is_file() and not (given / "domains").is_dir():
+        raise InvalidConfig(
+            f"The folder {given.name!r} holds no mesh: neither {FILE} nor domains/.",
+            hint="Name another one with --conf or SQLUICE_CONF, or make one: sqluice init.",
+        )
     return given.resolve()
 
 

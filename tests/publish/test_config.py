@@ -42,6 +42,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
 
 
 def test_state_lies_below_the_data_unless_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").touch()
     config = load_config(tmp_path, {"SQLUICE_DATA": str(tmp_path / "data")})
     assert config.state == f"sqlite:///{tmp_path / 'data' / 'gateway' / 'state.sqlite'}"
 
