@@ -79,8 +79,8 @@ def declared_type(content: Mapping[str, Any], own: object) -> str | None:
     if isinstance(physical, str):
         found = canonical_type(physical) or _FORMATS.get(str(options.get("format")))
         return found if found is not None and _agrees(logical, found) else None
-    if options.get("format") in _FORMATS:
-        return _FORMATS[options["format"]]
+    if logical in ("integer", "number") and "format" in options:
+        return _FORMATS.get(str(options["format"]))  # unsigned ones have no type of their own here
     if logical == "timestamp":
         return "TIMESTAMP WITH TIME ZONE" if options.get("timezone", True) else "TIMESTAMP"
     if logical == "array" and isinstance(content.get("items"), Mapping):

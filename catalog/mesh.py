@@ -77,9 +77,10 @@ class _Files:
 def load_mesh(folder: Path) -> Mesh:
     """Read and check a whole mesh; raises MeshError."""
     parts, digest = Parts(), hashlib.sha256()
-    if not folder.is_dir():
+    if not (folder / "gateway.toml").is_file() and not (folder / "domains").is_dir():
         parts.problems.add(
-            Place("."), "no_mesh", f"there is no folder {folder.name!r}", "run `sqluice init DIR`"
+            Place("."), "no_mesh", f"{folder.name!r} is no mesh folder: it has neither "
+            "gateway.toml nor domains/", "name another one, or run `sqluice init DIR`",
         )
     with _collector_at_rest():
         single: dict[tuple[str, str | None], Place] = {}
@@ -97,7 +98,8 @@ def load_mesh(folder: Path) -> Mesh:
         raise MeshError(parts.problems.found)
     return Mesh(
         revision=digest.hexdigest(), domains=tuple(parts.domains), products=tuple(parts.products),
-        grants=tuple(parts.grants), policies=tuple(parts.policies), purposes=parts.purposes,
+        grants=tuple(one for one, _ in parts.grants),
+        policies=tuple(one for one, _ in parts.policies), purposes=parts.purposes,
         taxonomy=parts.taxonomy, users=parts.users, join_groups=parts.join_groups,
     )
 
@@ -127,7 +129,11 @@ def _content(folder: Path, name: str, parts: Parts) -> bytes:
 
 
 def _make_products(files: _Files) -> None:
+    whole = files.parts.is_whole(files.domain)
     for document in files.products:
+        ports = document.content["outputPorts"]
+        if not whole and any(one["contractId"] not in files.contracts for one in ports):
+            continue  # its contract is told already
         product = product_of(document, files.domain or "", files.contracts, files.problems)
         if product is None:
             files.parts.lost.add(f"domains/{files.domain}")
@@ -192,7 +198,7 @@ def _belongs(document: Document, problems: Problems) -> bool:
     if _room(document.file)[0] not in rooms:
         wanted = " or ".join(_ROOM_NAMES[one] for one in rooms)
         problems.add(
-            document.place("kind"), "misplaced", f"a {kind} does not belong here",
+            document.place("kind"), "misplaced", f"the kind {kind} does not belong here",
             f"it belongs to {wanted}",
         )
         return False
@@ -202,9 +208,9 @@ def _belongs(document: Document, problems: Problems) -> bool:
 def _take(document: Document, files: _Files) -> None:
     kind, parts, problems = str(document.content["kind"]), files.parts, files.problems
     if kind == "Policy":
-        parts.policies.append(policy_of(document, files.domain, problems))
+        parts.policies.append((policy_of(document, files.domain, problems), document))
     elif kind == "Grant":
-        parts.grants.append(grant_of(document, files.domain or "", problems))
+        parts.grants.append((grant_of(document, files.domain or "", problems), document))
     elif kind == "DataProduct":
         files.products.append(document)
     elif kind == "DataContract":
@@ -228,7 +234,7 @@ def _take_single(document: Document, kind: str, files: _Files) -> None:
     elif kind == "Purposes":
         parts.purposes = purposes_of(document)
     elif kind == "Identities":
-        parts.users, parts.user_place = users_of(document), document.place("users")
+        parts.users, parts.identities = users_of(document), document
         groups = document.content.get("groups")
         parts.groups = None if groups is None else frozenset(groups)
     elif document.content["name"] == files.domain:

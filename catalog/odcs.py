@@ -108,7 +108,7 @@ class _Reading:
         return found
 
     def table(self, path: Path, content: Mapping[str, Any]) -> Table:
-        """A table with those of its columns that are right."""
+        """A table with its columns."""
         own = self.own(content, path, OWN_TABLE)
         size = own.get("size")
         if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
@@ -119,14 +119,13 @@ class _Reading:
             self._tell(path, "missing_column", "the table has no column",
                        "describe at least one under properties")
         self.unique([one["name"] for one in properties], path, "column")
-        columns = (
+        columns = tuple(
             self._column((*path, "properties", number), one)
             for number, one in enumerate(properties)
         )
         return Table(
             name=content["name"], physical_name=content.get("physicalName") or content["name"],
-            columns=tuple(one for one in columns if one is not None),
-            description=_text(content.get("description")),
+            columns=columns, description=_text(content.get("description")),
             business_name=_text(content.get("businessName")),
             tags=frozenset(content.get("tags") or ()),
             relationships=tuple(self._relationships(path, content)),
@@ -147,7 +146,7 @@ class _Reading:
             self._tell(path, "invalid_name", f"the name {name!r} cannot be addressed in SQL",
                        "use a name without dots and blanks at its ends; physicalName may differ")
 
-    def _column(self, path: Path, content: Mapping[str, Any]) -> Column | None:
+    def _column(self, path: Path, content: Mapping[str, Any]) -> Column:
         self._name(path, content["name"])
         own = self.own(content, path, OWN_COLUMN)
         kind = declared_type(content, own.get("type"))
@@ -165,8 +164,9 @@ class _Reading:
                        "name a DuckDB type, such as VARCHAR")
         key = content.get("primaryKeyPosition", 1) if content.get("primaryKey") else None
         tags, classification = self._labels(path, content)
-        return None if kind is None else Column(
-            name=content["name"], type=kind,
+        return Column(
+            # Nobody meets the empty type: its problem refuses the mesh.
+            name=content["name"], type=kind or "",
             physical_name=content.get("physicalName") or content["name"],
             required=bool(content.get("required") or content.get("primaryKey")),
             unique=bool(content.get("unique")), primary_key_position=key,

@@ -12,6 +12,8 @@ from difflib import get_close_matches
 
 from catalog.model import Place
 
+_FEW = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -55,10 +57,14 @@ class Problems:
         return len(self._found)
 
 
+def close(word: str, known: Iterable[str]) -> str:
+    """`did you mean X?` where a known word is close, else nothing."""
+    found = get_close_matches(word, sorted({str(one) for one in known}), n=1, cutoff=0.7)
+    return f"did you mean {found[0]}?" if found else ""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean X?` where a known word is close, else what is known, else nothing."""
     names = sorted({str(one) for one in known})
-    close = get_close_matches(word, names, n=1, cutoff=0.7)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"known are {', '.join(names)}" if 0 < len(names) <= 12 else ""
+    few = f"known: {', '.join(names)}" if 0 < len(names) <= _FEW else ""
+    return close(word, names) or few

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from catalog.documents import Document
 from catalog.model import (
     Column,
     Domain,
@@ -43,13 +44,13 @@ class Parts:
     lost: set[str] = field(default_factory=set)
     domains: list[Domain] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
-    policies: list[Policy] = field(default_factory=list)
-    grants: list[Grant] = field(default_factory=list)
+    policies: list[tuple[Policy, Document]] = field(default_factory=list)
+    grants: list[tuple[Grant, Document]] = field(default_factory=list)
     purposes: tuple[Purpose, ...] = ()
     taxonomy: Taxonomy = Taxonomy()
     join_groups: tuple[str, ...] = ()
     users: tuple[User, ...] = ()
-    user_place: Place | None = None
+    identities: Document | None = None
     groups: frozenset[str] | None = None
 
     def is_whole(self, domain: str | None) -> bool:
@@ -73,10 +74,10 @@ def check_references(parts: Parts) -> None:
                 _check_words(product, table, parts)
             for one in table.relationships:
                 _check_relationship(one, table, tables, parts)
-    for grant in parts.grants:
-        _check_grant(grant, parts)
-    for policy in parts.policies:
-        _check_policy(policy, parts)
+    for grant, document in parts.grants:
+        _check_grant(grant, document, parts)
+    for policy, document in parts.policies:
+        _check_policy(policy, document, parts)
     _check_groups(parts)
 
 
@@ -88,8 +89,8 @@ def _check_unique(parts: Parts) -> None:
         (f"major {one.major} of product", one.address.casefold(), one.place)
         for one in parts.products
     ]
-    named += [("id", one.id, one.place) for one in parts.policies]
-    named += [("id", one.id, one.place) for one in parts.grants]
+    named += [("id", one.id, document.place("id")) for one, document in parts.policies]
+    named += [("id", one.id, document.place("id")) for one, document in parts.grants]
     counts = Counter((what, name) for what, name, _ in named)
     for what, name, place in named:
         if counts[what, name] > 1:
@@ -185,102 +186,123 @@ def _check_purposes(names: frozenset[str], place: Place | None, parts: Parts) ->
         )
 
 
-def _check_grant(grant: Grant, parts: Parts) -> None:
-    _check_purposes(grant.purposes, grant.place, parts)
+def _check_grant(grant: Grant, document: Document, parts: Parts) -> None:
+    _check_purposes(grant.purposes, document.place("purposes"), parts)
     if not parts.is_whole(grant.domain):
         return
     own = [one for one in parts.products if one.domain == grant.domain]
     versions = [one for one in own if one.name == grant.product]
+    if not versions:
+        parts.problems.add(
+            document.place("product"), "unknown_product",
+            f"{grant.domain} has no product {grant.product}; a domain grants its own products only",
+            nearest(grant.product, [one.name for one in own]),
+        )
+        return
     products = [one for one in versions if grant.major in (None, one.major)]
     if not products:
-        wanted = f"a major {grant.major} of {grant.product}" if versions else grant.product
         parts.problems.add(
-            grant.place, "unknown_product", f"{grant.id}: {grant.domain} has no product {wanted}",
-            nearest(grant.product, [one.name for one in own if not versions])
-            or "a domain grants its own products only",
+            document.place("major"), "unknown_product",
+            f"there is no major {grant.major} of {grant.product}",
+            nearest(str(grant.major), [str(one.major) for one in versions]),
         )
         return
     tables = [table for one in products for table in one.tables]
     names = {one.name for one in tables}
     for name in sorted((grant.tables or frozenset()) - names):
         parts.problems.add(
-            grant.place, "unknown_table", f"{grant.id}: there is no table {name}",
+            document.place("tables"), "unknown_table", f"there is no table {name}",
             nearest(name, names),
         )
     granted = [one for one in tables if grant.tables is None or one.name in grant.tables]
-    _check_columns(grant.id, grant.columns or frozenset(), granted, grant.place, parts)
+    _check_columns(grant.columns or frozenset(), granted, document.place("columns"), parts)
 
 
 def _check_columns(
-    name: str, columns: frozenset[str], tables: list[Table], place: Place | None, parts: Parts
+    columns: frozenset[str], tables: list[Table], place: Place, parts: Parts
 ) -> None:
     known = {column.name for table in tables for column in table.columns}
     for column in sorted(columns - known if tables else ()):
         parts.problems.add(
-            place, "unknown_column", f"{name}: there is no column {column}", nearest(column, known)
+            place, "unknown_column", f"there is no column {column}", nearest(column, known)
         )
 
 
-def _check_policy(policy: Policy, parts: Parts) -> None:
-    _check_purposes(policy.purposes, policy.place, parts)
+def _check_policy(policy: Policy, document: Document, parts: Parts) -> None:
+    _check_purposes(policy.purposes, document.place("purposes"), parts)
     if "governance" not in parts.lost:
-        _check_tags(policy.match.tags, policy.place, parts)
-        _check_classifications(policy.match.classifications, policy.place, parts)
+        match = policy.match
+        _check_tags(match.tags, document.place("match", "tags"), parts)
+        place = document.place("match", "classification")
+        _check_classifications(match.classifications, place, parts)
         group = policy.mask.join_group if policy.mask is not None else None
         if group is not None and group not in parts.join_groups:
             parts.problems.add(
-                policy.place, "unknown_join_group",
-                f"{policy.id}: the join group {group!r} is not in the taxonomy",
+                document.place("effect", "mask", "joinGroup"), "unknown_join_group",
+                f"the join group {group!r} is not in the taxonomy",
                 nearest(group, parts.join_groups) or "add it to joinGroups",
             )
-    outside = policy.match.domain not in (None, policy.domain)
-    product = policy.match.product or ""
-    if policy.domain is not None and (
-        outside or ("." in product and not product.startswith(f"{policy.domain}."))
-    ):
+    foreign = _foreign(policy)
+    if foreign is not None:
         parts.problems.add(
-            policy.place, "misplaced", f"{policy.id}: a domain restricts its own products only",
+            document.place("match", foreign), "misplaced",
+            f"{policy.domain} restricts its own products only",
             "remove it, or ask the governance group",
         )
-        return
-    if parts.is_whole(policy.domain or policy.match.domain):
-        matched = _matched(policy, parts)
+    elif parts.is_whole(policy.domain or policy.match.domain):
+        matched = _matched(policy, document, parts)
         if policy.mask is not None and policy.mask.kind == "pseudonym":
             _check_room(policy, matched, parts)
 
 
-def _matched(policy: Policy, parts: Parts) -> Tables:
+def _foreign(policy: Policy) -> str | None:
+    """The key by which a domain's policy speaks of another domain."""
+    domain, match = policy.domain, policy.match
+    if domain is None:
+        return None
+    if match.domain not in (None, domain):
+        return "domain"
+    # A table may be written as `table` or in full, a product as `product` or in full.
+    for key, name, dots in (("product", match.product, 1), ("table", match.table, 2)):
+        if name is not None and name.count(".") >= dots and not name.startswith(f"{domain}."):
+            return key
+    return None
+
+
+def _matched(policy: Policy, document: Document, parts: Parts) -> Tables:
     """The tables that a policy names; a name that is nobody's is a problem."""
-    match = policy.match
+    match, problems = policy.match, parts.problems
     domain = policy.domain or match.domain
     found = [
         (product, table) for product in parts.products for table in product.tables
         if domain in (None, product.domain)
     ]
+    domains = {one.name for one in parts.domains}
+    if match.domain is not None and match.domain not in domains:
+        problems.add(
+            document.place("match", "domain"), "unknown_domain",
+            f"there is no domain {match.domain}", nearest(match.domain, domains),
+        )
+        return []
     for key, wanted in (("product", match.product), ("table", match.table)):
         if wanted is None:
             continue
         known = {name for one in found for name in _names(key, *one)}
         found = [one for one in found if wanted in _names(key, *one)]
         if not found:
-            parts.problems.add(
-                policy.place, f"unknown_{key}", f"{policy.id}: there is no {key} {wanted}",
-                nearest(wanted, known) or "correct it",
+            problems.add(
+                document.place("match", key), f"unknown_{key}", f"there is no {key} {wanted}",
+                nearest(wanted, known),
             )
             return []
-    names = {one.name for one in parts.domains}
-    if match.domain is not None and match.domain not in names:
-        parts.problems.add(
-            policy.place, "unknown_domain", f"{policy.id}: there is no domain {match.domain}",
-            nearest(match.domain, names) or "correct it",
-        )
     regions = {source.region for one in parts.domains for source in one.sources if source.region}
     if match.region is not None and match.region not in regions:
-        parts.problems.add(
-            policy.place, "unknown_region", f"{policy.id}: no source is in {match.region}",
-            nearest(match.region, regions) or "correct it",
+        problems.add(
+            document.place("match", "region"), "unknown_region",
+            f"no source is in {match.region}", nearest(match.region, regions),
         )
-    _check_columns(policy.id, match.columns, [table for _, table in found], policy.place, parts)
+    tables = [table for _, table in found]
+    _check_columns(match.columns, tables, document.place("match", "columns"), parts)
     return found
 
 
@@ -317,15 +339,17 @@ def _concerns(match: Match, column: Column, outer: frozenset[str]) -> bool:
 
 def _check_groups(parts: Parts) -> None:
     """Where identities.yaml lists the groups, no file may name another."""
-    if parts.groups is None:
+    if parts.groups is None or parts.identities is None:
         return
-    named: list[tuple[str, Place | None]] = [
-        (group, parts.user_place) for user in parts.users for group in user.groups
+    named: list[tuple[str, Place]] = [
+        (group, parts.identities.place("users", user.name, "groups"))
+        for user in parts.users for group in user.groups
     ]
-    for policy in parts.policies:
-        named += [(one, policy.place) for one in _groups([*policy.subjects, *policy.unless])]
-    for grant in parts.grants:
-        named += [(one, grant.place) for one in _groups(grant.subjects)]
+    for policy, document in parts.policies:
+        named += _groups("subjects", policy.subjects, document)
+        named += _groups("unless", policy.unless, document)
+    for grant, document in parts.grants:
+        named += _groups("subjects", grant.subjects, document)
     for group, place in named:
         if group not in parts.groups:
             parts.problems.add(
@@ -334,6 +358,9 @@ def _check_groups(parts: Parts) -> None:
             )
 
 
-def _groups(subjects: Iterable[Subjects]) -> Iterator[str]:
-    for one in subjects:
-        yield from sorted(one.groups)
+def _groups(
+    key: str, subjects: Iterable[Subjects], document: Document
+) -> Iterator[tuple[str, Place]]:
+    for number, one in enumerate(subjects):
+        for group in sorted(one.groups):
+            yield group, document.place(key, number, "groups")

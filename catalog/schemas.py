@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from catalog.documents import Document
-from catalog.problems import Problems, nearest
-from catalog.shapes import known_keys, validator_of
+from catalog.problems import Problems, close
+from catalog.shapes import PATTERN_WORDS, known_keys, validator_of
 
 _UNKNOWN = ("additionalProperties", "unevaluatedProperties")
 _TYPES = {
@@ -23,6 +23,9 @@ _TYPE_NAMES = {
     "integer": "a whole number", "number": "a number", "null": "empty",
 }
 
+# Below these keys a value may be a secret that somebody wrote where its name belongs.
+_PRIVATE = frozenset({"secrets", "settings", "verifier"})
+
 Path = tuple[str | int, ...]
 
 
@@ -32,12 +35,14 @@ def fits(document: Document, kind: str, problems: Problems) -> bool:
     if validator.is_valid(content):
         return True
     errors = [leaf for error in validator.iter_errors(content) for leaf in _leaves(error)]
-    real = [tuple(one.instance_path) for one in errors if one.kind.name not in _UNKNOWN]
+    paths = [(tuple(one.instance_path), one.kind.name in _UNKNOWN) for one in errors]
     for error in errors:
         path: Path = tuple(error.instance_path)
         if error.kind.name in _UNKNOWN:
-            # A misfit elsewhere in an object makes the standard's schema call all its keys unknown.
-            doubtful = any(one[:len(path)] == path for one in real)
+            # Another misfit in an object makes the standard's schema call all its keys unknown.
+            doubtful = any(
+                one[:len(path)] == path and (one != path or not unknown) for one, unknown in paths
+            )
             known = known_keys(kind)
             keys = [one for one in error.kind.unexpected if not (doubtful and one in known)]
             _tell_unknown(document, path, keys, known, problems)
@@ -71,7 +76,7 @@ def _tell_unknown(
     for key in keys:
         problems.add(
             document.place(*path, key), "unknown_key", f"{key!r} is no key here",
-            nearest(key, known - {key}) or "remove it",
+            close(key, known - {key}) or "remove it",
         )
 
 
@@ -92,16 +97,21 @@ def _tell(document: Document, path: Path, error: Any, problems: Problems) -> Non
         options = [str(one).lower() if isinstance(one, bool) else str(one) for one in given]
         _add_value(
             document, path, problems, f"{_short(value)} is not allowed here",
-            nearest(str(value), options) or f"allowed are {', '.join(options)}",
+            close(str(value), options) or f"allowed: {', '.join(options)}",
         )
     else:
-        _add_value(document, path, problems, _misfit(error), "correct or remove it")
+        words = _misfit(error, bool(_PRIVATE & set(path)))
+        _add_value(document, path, problems, words, "correct or remove it")
 
 
-def _misfit(error: Any) -> str:  # noqa: ANN401
+def _misfit(error: Any, is_private: bool) -> str:  # noqa: ANN401
     kind, value = error.kind.name, error.instance
     if kind == "pattern":
-        return f"{_short(value)} is not written as {error.kind.pattern}"
+        pattern = error.kind.pattern
+        shown = "it" if is_private else _short(value)
+        return f"{shown} is not {PATTERN_WORDS.get(pattern, f'written as {pattern}')}"
+    if kind == "maxProperties":
+        return f"has more than {error.kind.limit} of {', '.join(value)}"
     if kind in ("anyOf", "oneOf"):
         return f"{_short(value)} has none of the shapes that are allowed here"
     if kind in ("minItems", "minProperties", "minLength"):
@@ -117,7 +127,7 @@ def _add_value(
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) < 60 else f"{text[:56]} ..."
 
 

@@ -36,6 +36,18 @@ _VERIFIER: Shape = {
 }
 
 
+_SECRET: Shape = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]*$"}
+# What a pattern means, for people.
+PATTERN_WORDS: dict[str, str] = {
+    _NAME["pattern"]: "a name of letters, digits, _ and -, beginning with a letter",
+    _ID["pattern"]: "a word of letters, digits and . _ -",
+    _VERSION["pattern"]: "a semantic version, such as 1.2.0",
+    _TIME["pattern"]: "a day such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z",
+    _VERIFIER["pattern"]: "a verifier as `sqluice user password` makes it",
+    _SECRET["pattern"]: "a name of a secret; its value belongs to the secrets folder",
+}
+
+
 def _closed(properties: Shape, required: tuple[str, ...] = (), least: int = 0) -> Shape:
     return {
         "type": "object", "properties": properties, "required": list(required),
@@ -100,7 +112,7 @@ SHAPES: dict[str, Shape] = {
         "sources": _map(_closed({
             "connector": _TEXT, "region": _TEXT, "description": _FREE,
             "settings": _map({"type": ["string", "number", "boolean"]}),
-            "secrets": _map({"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]*$"}),
+            "secrets": _map(_SECRET),
         }, ("connector",)), _NAME),
     }, ("kind", "name", "description", "owners")),
     "Taxonomy": _closed({
