@@ -1,0 +1,1 @@
+"""Golden pairs: what a stage makes of a query, kept as text."""

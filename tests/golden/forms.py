@@ -1,0 +1,77 @@
+"""The forms of a query after bind, guard and plan, as text.
+
+Takes: the sample mesh's files; no database. Gives: text. Never runs a query: types come from the
+merge engine's binder over empty tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from connectors.base import load_abilities
+from gateway.authorize import authorize, directory, visible
+from gateway.bind import bind
+from gateway.draft import PlanContext
+from gateway.engines.duckdb import DuckdbEngine, EngineSettings
+from gateway.guard import guard, render
+from gateway.identity import principal_of
+from gateway.parse import parse
+from gateway.plan import plan
+from gateway.prepare import physical_tables
+from gateway.publish import build_snapshot
+from gateway.request import Request
+from gateway.resolve import resolve
+
+FILE = Path(__file__).with_name("golden.yaml")
+CONF = Path(__file__).resolve().parents[2] / "conf"
+PURPOSES = {"mara": "loyalty-marketing", "petra": "privacy-review", "carl": "service-quality"}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Mesh:
+    """The sample mesh and an engine to bind with."""
+
+    def __init__(self) -> None:
+        self.snapshot = build_snapshot(CONF)
+        self.engine = DuckdbEngine(EngineSettings(memory="256MB", threads=1, spill=".spill"))
+
+
+def forms_of(mesh: Mesh, user: str, sql: str) -> Mapping[str, str]:
+    """`bound`, `guarded`, `planned` of one statement of one user."""
+    snapshot = mesh.snapshot
+    principal = principal_of(next(one for one in snapshot.mesh.users if one.name == user))
+    request = Request(
+        sql=sql, principal=principal, now=NOW, query_id="q", purpose=PURPOSES.get(user)
+    )
+    resolved = resolve(parse(request), directory(snapshot.index, principal, NOW), None)
+    decision = authorize(resolved, request, snapshot.index)
+    bound = bind(resolved, visible(decision))
+    guarded = guard(bound, decision)
+    shapes = {
+        name: tuple((column.name, column.type) for column in one.columns)
+        for name, one in guarded.relations.items()
+    }
+    kinds = {identity: one.kind for identity, one in snapshot.mesh.sources.items()}
+    context = PlanContext(
+        tables=physical_tables(resolved.tables, snapshot),
+        abilities={identity: load_abilities(kind) for identity, kind in kinds.items()},
+        describe=lambda tree: tuple(
+            (field.metadata or {})[b"type"].decode()
+            for field in mesh.engine.describe(tree.sql("duckdb"), shapes, (), "UTC")
+        ),
+    )
+    made = plan(guarded, context)
+    lines = []
+    for one in made.fragments:
+        lines.append(f"{one.name} @ {one.source}: {one.fragment.sql}")
+        lines += [f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes]
+        if one.gate is not None:
+            lines.append(f"  gate: {one.gate}")
+    lines.append(f"merge: {made.merge}")
+    return {
+        "bound": bound.tree.sql("duckdb"),
+        "guarded": render(guarded),
+        "planned": "\n".join(lines),
+    }
