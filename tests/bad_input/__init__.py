@@ -1,0 +1,1 @@
+"""Tests of bad input: each has a stable code and a remedy, and none stops the gateway."""
