@@ -15,9 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from adbc_driver_flightsql import dbapi
+from adbc_driver_manager import Error
 
 from gateway.errors import InvalidConfig, SqluiceError
 from gateway.opening import OpenGateway
+from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
 from gateway.sessions import new_query_id
 from tests.bad_input.plant import (
@@ -224,6 +227,43 @@ def test_a_client_of_http_that_goes_away(plant: Plant, opened: OpenGateway) -> N
     response.close()
     assert within(2, lambda: plant.running() == 0)
     assert client.post("/v1/query", json={"sql": "select 1"}, auth=BASIC).status_code == 200
+
+
+@pytest.fixture
+def cursor(opened: OpenGateway) -> Iterator[dbapi.Cursor]:
+    """A cursor of a stock client over Flight."""
+    endpoint = FlightEndpoint(opened, "127.0.0.1", 0)
+    address = f"grpc://127.0.0.1:{endpoint.start()}"
+    signed = {"username": BASIC[0], "password": BASIC[1]}
+    with (
+        dbapi.connect(address, db_kwargs=signed, autocommit=True) as connection,
+        connection.cursor() as made,
+    ):
+        yield made
+    endpoint.stop()
+
+
+def test_flight_never_ends_a_broken_answer_cleanly(plant: Plant, cursor: dbapi.Cursor) -> None:
+    cursor.execute(MANY)
+    reader = cursor.fetch_record_batch()
+    rows = reader.read_next_batch().num_rows
+    assert plant.terminate() == 1
+    with pytest.raises((Error, OSError), match=r"source_\w+") as caught:
+        rows += sum(batch.num_rows for batch in reader)
+    assert 0 < rows < 3_000_000
+    assert "terminat" not in str(caught.value)
+    cursor.execute("select id from plant.records.parts")
+    assert cursor.fetchall() == [(1,)]
+
+
+def test_a_client_of_flight_that_goes_away(plant: Plant, cursor: dbapi.Cursor) -> None:
+    cursor.execute(MANY)
+    reader = cursor.fetch_record_batch()
+    assert reader.read_next_batch().num_rows > 0
+    assert plant.running() == 1
+    reader.close()
+    cursor.close()
+    assert within(5, lambda: plant.running() == 0)
 
 
 CONTRACT = "domains/plant/contracts/stock.odcs.yaml"
