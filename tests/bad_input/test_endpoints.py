@@ -37,7 +37,7 @@ KEYS = {
     "class",
     "retryable",
 }
-PRIVATE = re.compile(r"Traceback|/tmp/|/home/|/work/|\.py\b|localhost|127\.0\.0\.1|postgresql://")
+PRIVATE = re.compile(r"Traceback|(?<!\w)/(?!v1/)\w+/|\.py\b|localhost|127\.0\.0\.1|postgresql://")
 QUERIES = (
     "select tailnum, year, seats, model from fleet.aircraft order by tailnum, model limit 500",
     "select carrier, count(*) as n, avg(distance) as mean, min(time_hour) as first "

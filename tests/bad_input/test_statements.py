@@ -30,7 +30,7 @@ MERGED = (
 )
 # What no message may hold: a path, a traceback, a source's address.
 PRIVATE = re.compile(
-    r"Traceback|/tmp/|/home/|\.py\b|localhost|127\.0\.0\.1|postgresql://|line \d+, in "
+    r"Traceback|(?<!\w)/(?!v1/)\w+/|\.py\b|localhost|127\.0\.0\.1|postgresql://|line \d+, in "
 )
 
 
