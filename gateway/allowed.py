@@ -1,160 +1,68 @@
-"""What may stand in a statement: node classes, their parts, functions, patterns.
+"""What may stand in a statement: node classes, their parts, functions, types.
 
-Takes: a tree. Gives: nothing, or an error that names the construct. Never guesses: an unknown
-class, an unknown part or an unknown function is refused (DESIGN 4.4).
+Takes: a tree. Gives: nothing, or an error that names the construct and its place. Never guesses:
+an unknown class, an unknown part or an unknown function is refused (DESIGN 4.4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import ErrorLevel
+from sqlglot.errors import UnsupportedError as SqlglotUnsupported
 from sqlglot.tokenizer_core import Token, TokenType
 
-from gateway.errors import TypeMismatch, UnsupportedSql
-from gateway.functions import is_allowed, is_table_function, size_limit
+from gateway.arguments import check_patterns, name_of_call
+from gateway.errors import ParseError, SqluiceError, UnsupportedSql
+from gateway.functions import (
+    is_allowed,
+    is_collation,
+    is_function_node,
+    is_table_function,
+    is_type,
+    name_of,
+    parts_of,
+)
+from gateway.places import refusal
 
 MAXIMUM_DEPTH = 250
 
-_NODES = frozenset(
+# Words that may stand before a parenthesis without being the name of a function.
+_WORDS = frozenset(
     """
-    Select Union Except Intersect Subquery With CTE From Join Where Group Having Qualify Order
-    Ordered Limit Offset Distinct Lateral Unnest Values Tuple Table TableAlias Identifier Column
-    Star Alias Paren Window WindowSpec WithinGroup Filter Cube Rollup GroupingSets IgnoreNulls
-    RespectNulls Interval IntervalSpan Var DataType DataTypeParam ColumnDef Literal Null Boolean
-    Parameter Neg Not And Or EQ NEQ LT LTE GT GTE Is In Between Like ILike SimilarTo Glob Escape
-    NullSafeEQ NullSafeNEQ Add Sub Mul Div IntDiv Mod Pow DPipe BitwiseAnd BitwiseOr BitwiseXor
-    BitwiseNot BitwiseLeftShift BitwiseRightShift Cast TryCast Case If Bracket Slice Dot Lambda
-    Kwarg PropertyEQ Comprehension Exists Any All Array Struct AtTimeZone Extract Anonymous
-    JSONPath JSONPathRoot JSONPathKey JSONPathSubscript Aliases Columns Fetch HexString
+    ALL AND ANTI ANY ARRAY AS BETWEEN BIT BY CASE CHAR COLUMNS CROSS CUBE DECIMAL DISTINCT ELSE
+    END ENUM ESCAPE EXCEPT EXCLUDE EXISTS FILTER FROM GLOB GROUP GROUPING HAVING ILIKE IN
+    INTERSECT INTERVAL IS ISNULL JOIN KEY LATERAL LIKE LIMIT MAP MATERIALIZED NOT NOTNULL NUMERIC
+    OFFSET ON OR ORDER OVER PARTITION QUALIFY RECURSIVE RENAME REPLACE RETURNING ROLLUP SELECT
+    SEMI SETS SIMILAR SOME STRUCT TEXT THEN TIME TIMESTAMP TO UNION USING VALUES VARCHAR WHEN
+    WHERE WINDOW WITH WITHIN ZONE
     """.split()
 )
-_PARTS = {
-    exp.Select: {
-        "with_",
-        "expressions",
-        "from_",
-        "joins",
-        "laterals",
-        "where",
-        "group",
-        "having",
-        "qualify",
-        "windows",
-        "distinct",
-        "order",
-        "limit",
-        "offset",
-        "kind",
-    },
-    exp.Table: {"this", "db", "catalog", "alias", "joins", "ordinality"},
-    exp.Join: {"this", "on", "using", "side", "kind", "method", "expressions"},
-    exp.Union: {"this", "expression", "distinct", "by_name", "with_", "order", "limit", "offset"},
-    exp.Except: {"this", "expression", "distinct", "with_", "order", "limit", "offset"},
-    exp.Intersect: {"this", "expression", "distinct", "with_", "order", "limit", "offset"},
-    exp.Subquery: {"this", "alias", "with_", "order", "limit", "offset", "joins"},
-    exp.With: {"expressions", "recursive"},
-    exp.CTE: {"this", "alias", "materialized", "scalar"},
-    exp.Ordered: {"this", "desc", "nulls_first"},
-    exp.Star: {"except_", "replace", "rename"},
-    exp.Column: {"this", "table", "db", "catalog", "join_mark"},
-    exp.Limit: {"expression", "this", "offset"},
-    exp.Offset: {"expression", "this"},
-    exp.Distinct: {"expressions", "on"},
-    exp.Lateral: {"this", "alias", "view", "outer", "ordinality"},
-    exp.Cast: {"this", "to", "default"},
-    exp.TryCast: {"this", "to", "requires_string", "safe"},
-}
-_WORDS = {
-    "IN",
-    "EXISTS",
-    "VALUES",
-    "OVER",
-    "FILTER",
-    "AND",
-    "OR",
-    "NOT",
-    "SELECT",
-    "FROM",
-    "WHERE",
-    "ON",
-    "USING",
-    "AS",
-    "JOIN",
-    "BY",
-    "CASE",
-    "WHEN",
-    "THEN",
-    "ELSE",
-    "UNION",
-    "ALL",
-    "EXCEPT",
-    "INTERSECT",
-    "DISTINCT",
-    "LATERAL",
-    "ANY",
-    "SOME",
-    "IS",
-    "BETWEEN",
-    "LIKE",
-    "ILIKE",
-    "HAVING",
-    "QUALIFY",
-    "LIMIT",
-    "OFFSET",
-    "SETS",
-    "ROLLUP",
-    "CUBE",
-    "WITHIN",
-    "GROUP",
-    "RECURSIVE",
-    "WITH",
-    "MATERIALIZED",
-    "INTERVAL",
-    "ESCAPE",
-    "GLOB",
-    "RETURNING",
-    "EXCLUDE",
-    "REPLACE",
-    "RENAME",
-    "TO",
-    "DECIMAL",
-    "NUMERIC",
-    "VARCHAR",
-    "CHAR",
-    "TEXT",
-    "STRUCT",
-    "MAP",
-    "ARRAY",
-    "COLUMNS",
-    "SIMILAR",
-    "BIT",
-    "TIME",
-    "TIMESTAMP",
-    "ISNULL",
-    "NOTNULL",
-    "GROUPING SETS",
-    "ZONE",
-    "KEY",
-    "END",
-    "GROUPING",
-    "WINDOW",
-    "ORDER",
-    "PARTITION",
-    "SEMI",
-    "ANTI",
-    "CROSS",
-}
+# Names that DuckDB would read a file for; a version after an @ is no ending of a file.
+_FILE = re.compile(
+    r"[/\\*?]|\.(csv|tsv|txt|parquet|jsonl?|ndjson|xlsx?|arrow|feather|duckdb|db|sqlite|gz|zst)$",
+    re.IGNORECASE,
+)
+_SOURCES = (exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
+_TABLE_FUNCTIONS = (exp.GenerateSeries, exp.Explode, exp.Unnest)
+
+
+def check_parts(tree: exp.Expression) -> None:
+    """Raise UnsupportedSql for a part that a translation would drop."""
+    for node in tree.walk():
+        parts = parts_of(type(node).__name__)
+        if parts is not None and isinstance(node, exp.Query | exp.Table | exp.Join | exp.With):
+            _check_parts(node, parts)
 
 
 def check_tree(tree: exp.Expression) -> None:
     """Raise UnsupportedSql for anything that is not on the lists."""
     depth = 0
-    level = [tree]
+    level: list[exp.Expr] = [tree]
     while level:
         depth += 1
         if depth > MAXIMUM_DEPTH:
@@ -162,129 +70,169 @@ def check_tree(tree: exp.Expression) -> None:
         for node in level:
             _check_node(node)
         level = [child for node in level for child in node.iter_expressions()]
-    for name in _called(tree.sql("duckdb")):
+    for name in _called(_written(tree)):
         if not is_allowed(name):
-            raise UnsupportedSql(
-                f"The function {name} is not served.", hint="docs/sql.md lists the functions."
-            )
+            raise _unknown_function(name, _node_of(tree, name))
 
 
-def _check_node(node: exp.Expression) -> None:
-    known = type(node).__name__ in _NODES or isinstance(node, exp.Func)
-    if not known:
-        raise UnsupportedSql(f"{type(node).__name__} is not served.")
-    parts = _PARTS.get(type(node))
-    if parts is not None:
-        extra = {key for key, value in node.args.items() if value} - parts
-        if extra:
-            raise UnsupportedSql(f"{sorted(extra)[0].rstrip('_').upper()} is not served here.")
-    if isinstance(node, exp.Table):
-        _check_table(node)
-    elif isinstance(node, exp.Dot):
-        _check_dot(node)
-    elif isinstance(node, exp.Cast):
-        _check_type(node.to)
-    elif isinstance(node, exp.Func):
-        _check_sizes(node)
-
-
-def _check_table(table: exp.Table) -> None:
-    if isinstance(table.this, exp.Func):
-        name = next(iter(_called(table.this.sql("duckdb"))), "")
-        if not is_table_function(name):
-            raise UnsupportedSql(
-                f"The table function {name} is not served.",
-                hint="Only unnest, range and generate_series are.",
-            )
-        return
-    for part in (table.this, table.args.get("db"), table.args.get("catalog")):
-        if part is not None and not isinstance(part, exp.Identifier):
-            raise UnsupportedSql("A table is named domain.product.table.")
-    name = table.name
-    if not table.db and (
-        ("/" in name)
-        or (
-            "." in name
-            and "@" not in name
-            and " " not in name
-            and name.rsplit(".", 1)[1].lower() in _FILES
-        )
-    ):
+def _written(tree: exp.Expression) -> str:
+    """The text that DuckDB would get, provided that nothing has to be left out of it."""
+    try:
+        return tree.sql("duckdb", unsupported_level=ErrorLevel.RAISE)
+    except SqlglotUnsupported as error:
         raise UnsupportedSql(
-            f"{name!r} looks like a file; files are not tables here.",
-            hint="A table is named domain.product.table.",
+            "The statement holds something that cannot be written in DuckDB's dialect.",
+            private=str(error),
+        ) from None
+    except RecursionError:
+        raise UnsupportedSql("The statement is nested too deeply.") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # The library parsed what it cannot write: it is no SQL.
+        raise ParseError("The statement cannot be read as SQL.", private=repr(error)) from None
+
+
+def _check_node(node: exp.Expr) -> None:
+    name = type(node).__name__
+    parts = parts_of(name)
+    if parts is not None:
+        _check_parts(node, parts)
+    elif not is_function_node(name):
+        raise _unknown_node(node)
+    check = _CHECKS.get(type(node))
+    if check is not None:
+        check(node)
+
+
+def _unknown_node(node: exp.Expr) -> SqluiceError:
+    name = type(node).__name__
+    if isinstance(node, exp.Func):
+        return _unknown_function(name_of_call(node) or node.sql_name(), node)
+    called = name_of(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).upper()
+    return refusal(f"{called} is not served", node)
+
+
+def _unknown_function(name: str, node: exp.Expr | None) -> UnsupportedSql:
+    return refusal(
+        f"The function {name[:100].lower()} is not served",
+        node,
+        "docs/sql.md says which functions are.",
+    )
+
+
+def _node_of(tree: exp.Expression, name: str) -> exp.Expr | None:
+    called = (one for one in tree.find_all(exp.Func) if name_of_call(one) == name.casefold())
+    return next(called, None)
+
+
+def _check_parts(node: exp.Expr, parts: frozenset[str]) -> None:
+    for key, value in node.args.items():
+        if value and key not in parts:
+            called = name_of(key) or key.rstrip("_").upper()
+            raise refusal(f"{called} is not served here", node)
+
+
+def _check_table(table: exp.Expr) -> None:
+    if not isinstance(table, exp.Table):
+        return
+    if isinstance(table.this, exp.Func):
+        _check_table_function(table.this, table)
+        if table.args.get("db"):
+            raise refusal("A table function with a schema is not served", table)
+        return
+    if table.args.get("ordinality"):
+        raise refusal("WITH ORDINALITY of a table is not served", table)
+    for part in table.parts:
+        if not isinstance(part, exp.Identifier):
+            raise refusal("A table is named domain.product.table; this", table)
+        if not part.name:
+            raise refusal("An empty name is not served", table)
+    if len(table.parts) == 1 and _FILE.search(table.name):
+        raise refusal(
+            "A file as a table is not served", table, "A table is named domain.product.table."
         )
 
 
-_FILES = {
-    "csv",
-    "tsv",
-    "parquet",
-    "json",
-    "jsonl",
-    "ndjson",
-    "xlsx",
-    "duckdb",
-    "db",
-    "gz",
-    "zst",
-    "arrow",
-    "feather",
-    "txt",
-    "sqlite",
-}
+def _check_table_function(function: exp.Func, place: exp.Expr) -> None:
+    if isinstance(function, _TABLE_FUNCTIONS):
+        return
+    name = name_of_call(function) or function.sql_name().lower()
+    if not is_table_function(name):
+        raise refusal(
+            f"The table function {name[:100]} is not served",
+            place,
+            "Only unnest, range and generate_series are.",
+        )
 
 
-def _check_dot(dot: exp.Dot) -> None:
+def _check_lateral(lateral: exp.Expr) -> None:
+    if isinstance(lateral.this, exp.Func):
+        _check_table_function(lateral.this, lateral)
+    elif not isinstance(lateral.this, exp.Subquery):
+        raise refusal("LATERAL of this is not served", lateral)
+
+
+def _check_source(clause: exp.Expr) -> None:
+    if not isinstance(clause.this, _SOURCES):
+        raise refusal("FROM of this is not served", clause)
+
+
+def _check_dot(dot: exp.Expr) -> None:
     if isinstance(dot.expression, exp.Func) or not isinstance(
         dot.expression, exp.Identifier | exp.Star
     ):
-        raise UnsupportedSql(
-            "A function after a dot is not served.",
-            hint="Write function(value) instead of value.function().",
+        raise refusal(
+            "A function after a dot is not served",
+            dot,
+            "Write function(value) instead of value.function().",
         )
 
 
-def _check_type(data_type: exp.DataType) -> None:
-    for node in data_type.find_all(exp.DataType):
-        if node.this == exp.DataType.Type.USERDEFINED:
-            raise UnsupportedSql(f"The type {node.sql('duckdb')} is not served.")
+def _check_type(data_type: exp.Expr) -> None:
+    if not isinstance(data_type.this, exp.DType) or not is_type(data_type.this.name):
+        name = data_type.sql("duckdb")[:100]
+        raise refusal(f"The type {name} is not served", data_type.parent)
 
 
-def _check_sizes(node: exp.Func) -> None:
-    name = next(iter(_called(node.sql("duckdb"))), "")
-    limit = size_limit(name)
-    if limit is None:
-        return
-    first, most = limit
-    for argument in list(_arguments(node))[first:]:
-        if argument.find(exp.Column):
-            raise UnsupportedSql(f"{name} takes constants only for its size.")
-        value = argument.this if isinstance(argument, exp.Neg) else argument
-        if isinstance(value, exp.Literal) and not value.is_string and float(value.name) > most:
-            raise UnsupportedSql(f"{name} is served up to {most}.")
+def _check_collation(node: exp.Expr) -> None:
+    name = node.expression.name
+    if not is_collation(name):
+        raise refusal(f"The collation {name[:100]} is not served", node)
 
 
-def _arguments(node: exp.Expr) -> Iterator[exp.Expression]:
-    for value in node.args.values():
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, exp.Expression):
-                yield one
+def _check_name(call: exp.Expr) -> None:
+    if not isinstance(call.this, str) or not is_allowed(call.this):
+        raise _unknown_function(call.name, call)
+
+
+_CHECKS: Mapping[type[exp.Expr], Callable[[exp.Expr], None]] = MappingProxyType(
+    {
+        exp.Table: _check_table,
+        exp.Lateral: _check_lateral,
+        exp.From: _check_source,
+        exp.Join: _check_source,
+        exp.Dot: _check_dot,
+        exp.DataType: _check_type,
+        exp.Collate: _check_collation,
+        exp.Anonymous: _check_name,
+    }
+)
 
 
 def _called(sql: str) -> Iterator[str]:
     """Names before an opening parenthesis in the SQL that DuckDB would get."""
-    tokens = sqlglot.tokenize(sql, read="duckdb")
-    for token, after in pairwise(tokens):
-        if after.token_type != TokenType.L_PAREN or token.token_type == TokenType.STRING:
+    tokens = Dialect.get_or_raise("duckdb").tokenize(sql)
+    for position in range(len(tokens) - 1):
+        token = tokens[position]
+        if tokens[position + 1].token_type != TokenType.L_PAREN:
             continue
-        quoted = token.token_type == TokenType.IDENTIFIER
-        if not quoted and (token.text.upper() in _WORDS or not _is_word(token.text)):
+        if token.token_type == TokenType.STRING:
             continue
-        if quoted or _is_word(token.text):
-            # A name with a list of columns behind it is an alias, not a call.
-            if _is_alias(tokens, token):
-                continue
+        if token.token_type != TokenType.IDENTIFIER and (
+            token.text.upper().split()[-1] in _WORDS or not _is_word(token.text)
+        ):
+            continue
+        # A name with a list of columns behind it is an alias, not a call.
+        if not _is_alias(tokens, position):
             yield token.text
 
 
@@ -292,108 +240,30 @@ def _is_word(text: str) -> bool:
     return bool(text) and (text[0].isalpha() or text[0] == "_")
 
 
-def _is_alias(tokens: Sequence[Token], token: Token) -> bool:
-    position = next(i for i, one in enumerate(tokens) if one is token)
+def _is_alias(tokens: Sequence[Token], position: int) -> bool:
     before = tokens[position - 1] if position else None
-    text = getattr(before, "text", "").upper()
-    with_list = text in ("AS", "WITH", "RECURSIVE")
-    comma = text == "," and _closes_into_as(tokens, position)
-    return with_list or comma
+    text = "" if before is None or before.token_type in _QUOTED else before.text.upper()
+    if text in ("AS", "WITH", "RECURSIVE"):
+        return True
+    return text == "," and _closes_into_as(tokens, position)
+
+
+_QUOTED = (TokenType.STRING, TokenType.IDENTIFIER)
 
 
 def _closes_into_as(tokens: Sequence[Token], position: int) -> bool:
     """`, name (a, b) AS (` is a further CTE."""
     depth = 0
     for number in range(position + 1, len(tokens)):
-        text = getattr(tokens[number], "text", "")
-        depth += (text == "(") - (text == ")")
+        depth += (tokens[number].token_type == TokenType.L_PAREN) - (
+            tokens[number].token_type == TokenType.R_PAREN
+        )
         if depth == 0:
-            after = [getattr(one, "text", "").upper() for one in tokens[number + 1 : number + 3]]
-            return after in (["AS", "("], ["AS", "MATERIALIZED"])
+            after = [one.text.upper() for one in tokens[number + 1 : number + 4]]
+            return after[:2] in (["AS", "("], ["AS", "MATERIALIZED"]) or after == [
+                "AS", "NOT", "MATERIALIZED",
+            ]  # fmt: skip
     return False
 
 
-_PATTERN_FUNCTIONS = (
-    exp.RegexpLike,
-    exp.RegexpFullMatch,
-    exp.RegexpExtract,
-    exp.RegexpExtractAll,
-    exp.RegexpReplace,
-    exp.RegexpSplit,
-    exp.RegexpILike,
-)
-
-
-def check_patterns(tree: exp.Expression, parameters: tuple[object, ...] | None) -> None:
-    """Patterns are constants and well formed, else TypeMismatch.
-
-    `parameters` None: those that are parameters are checked at each execute.
-    """
-    for node in tree.find_all(
-        exp.Like, exp.ILike, exp.Escape, exp.SimilarTo, exp.Glob, *_PATTERN_FUNCTIONS
-    ):
-        if isinstance(node, exp.Escape):
-            _check_escape(node, parameters)
-        elif isinstance(node, exp.Like | exp.ILike | exp.Glob):
-            _constant(node.expression, parameters)
-        else:
-            pattern = _constant(node.expression, parameters)
-            if pattern is not None:
-                _check_regular_expression(pattern)
-
-
-def _check_escape(node: exp.Escape, parameters: tuple[object, ...] | None) -> None:
-    escape = _constant(node.expression, parameters)
-    like = node.this
-    pattern = _constant(like.expression, parameters) if like.expression is not None else None
-    if escape is None or pattern is None:
-        return
-    if len(escape) != 1:
-        raise TypeMismatch("ESCAPE takes exactly one character.")
-    position = 0
-    while position < len(pattern):
-        if pattern[position] == escape:
-            position += 1
-            if position == len(pattern):
-                raise TypeMismatch(
-                    "The LIKE pattern ends with its escape character.",
-                    hint="Double the escape character to mean itself.",
-                )
-        position += 1
-
-
-def _constant(node: exp.Expression | None, parameters: tuple[object, ...] | None) -> str | None:
-    """The pattern's text; None where it is a parameter without a value, or NULL."""
-    while isinstance(node, exp.Paren):
-        node = node.this
-    if isinstance(node, exp.Escape):
-        node = node.this
-    match node:
-        case exp.Literal() if node.is_string:
-            return str(node.this)
-        case exp.Null() | None:
-            return None
-        case exp.Parameter():
-            number = int(node.name)
-            if parameters is None or number > len(parameters):
-                return None
-            value = parameters[number - 1]
-            if value is not None and not isinstance(value, str):
-                raise TypeMismatch(f"Parameter {number} is a pattern and must be text.")
-            return value
-        case exp.Any() | exp.All() | exp.Tuple() | exp.Array():
-            raise UnsupportedSql("LIKE ANY and LIKE ALL are not served.")
-        case _:
-            raise TypeMismatch(
-                "A pattern must be a constant or a parameter.",
-                hint="Use contains(), starts_with() or = for values of columns.",
-            )
-
-
-def _check_regular_expression(pattern: str) -> None:
-    try:
-        pc.match_substring_regex(pa.array([""]), pattern)
-    except pa.ArrowInvalid as error:
-        raise TypeMismatch(
-            "The regular expression is not well formed (RE2 syntax).", private=str(error)
-        ) from None
+__all__ = ["check_parts", "check_patterns", "check_tree"]

@@ -7,25 +7,28 @@ lets through what it does not know (DESIGN 4.4).
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import ErrorLevel, TokenError
 from sqlglot.errors import ParseError as SqlglotParseError
-from sqlglot.errors import TokenError
+from sqlglot.errors import UnsupportedError as SqlglotUnsupported
 from sqlglot.tokenizer_core import Token, TokenType
 
-from gateway.allowed import check_patterns, check_tree
+from gateway.allowed import check_parts, check_patterns, check_tree
 from gateway.errors import ParseError, UnsupportedSql
+from gateway.places import column_of, refusal, refused
 from gateway.request import Request
+from gateway.tokens import MAXIMUM_LENGTH, MAXIMUM_TOKENS, check_tokens
 
 # It warns of what it reads as a command, with the caller's text; such statements are refused.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
-MAXIMUM_LENGTH = 1_000_000
-MAXIMUM_NESTING = 120
-MAXIMUM_TOKENS = 100_000
+MAXIMUM_PARAMETERS = 10_000
 
 _EXPLAINED = {
     "ANALYZE": "explain_analyze",
@@ -39,29 +42,10 @@ _SHOWN = {
     "time": "timezone",
     "all": "tables",
 }
-# What sqlglot reads and drops, or reads as something harmless; found before it parses.
-_REFUSED_PAIRS = {
-    ("AT", "("): "AT (VERSION ...)",
-    ("FOR", "UPDATE"): "FOR UPDATE",
-    ("FOR", "SHARE"): "FOR SHARE",
-    ("FOR", "NO"): "FOR NO KEY UPDATE",
-    ("FOR", "KEY"): "FOR KEY SHARE",
-    ("FROM", "ONLY"): "ONLY",
-    ("JOIN", "ONLY"): "ONLY",
-    ("USING", "SAMPLE"): "USING SAMPLE",
-    ("USING", "KEY"): "USING KEY",
-}
-_REFUSED_WORDS = {
-    "PIVOT": "PIVOT",
-    "PIVOT_WIDER": "PIVOT",
-    "UNPIVOT": "UNPIVOT",
-    "PIVOT_LONGER": "UNPIVOT",
-    "SUMMARIZE": "SUMMARIZE",
-    "TABLESAMPLE": "TABLESAMPLE",
-    "|>": "pipe syntax",
-    "#": "#n",
-    "MATCH_RECOGNIZE": "MATCH_RECOGNIZE",
-}
+_QUERY_WORDS = ("SELECT", "WITH", "FROM", "VALUES", "TABLE", "(")
+# Long chains of AND and OR are balanced, so that what walks the tree does not go as deep.
+_LONG_CHAIN = 16
+_FAILURES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,52 +69,75 @@ class ParsedStatement:
     parameters: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text and its words. Words keep their places in the caller's text."""
+
+    sql: str
+    dialect: str
+    tokens: tuple[Token, ...]
+
+    def without(self, count: int) -> _Text:
+        """The text with its first words blanked out, read anew: places stay as they are."""
+        end = self.tokens[count - 1].end + 1
+        blank = re.sub(r"[^\n]", " ", self.sql[:end])
+        return _read(blank + self.sql[end:], self.dialect)
+
+    def word(self, number: int) -> str:
+        """A word in capitals; empty where there is none, or where it is quoted."""
+        if number >= len(self.tokens):
+            return ""
+        token = self.tokens[number]
+        quoted = token.token_type in (TokenType.STRING, TokenType.IDENTIFIER)
+        return "" if quoted else token.text.upper()
+
+
 def parse(request: Request) -> ParsedStatement:
     """One statement of the request's text.
 
     Raises ParseError with line and column, UnsupportedSql for what is not served, TypeMismatch
     for a pattern that is not well formed.
     """
-    if len(request.sql) > MAXIMUM_LENGTH:
-        raise UnsupportedSql(f"The statement is longer than {MAXIMUM_LENGTH} characters.")
-    tokens = _tokens(request.sql, request.dialect)
-    if not tokens:
+    text = _read(request.sql, request.dialect)
+    if not text.tokens:
         raise ParseError("The statement is empty.", hint="Send one SELECT.")
-    word = tokens[0].text.upper()
-    if tokens[0].token_type in (TokenType.STRING, TokenType.IDENTIFIER):
-        word = ""
-    match word:
+    match text.word(0):
         case "SHOW":
-            return _show(tokens)
+            return _show(text)
         case "SET" | "RESET":
-            return _set(tokens)
+            return _set(text)
         case "EXPLAIN":
-            return _explain(request, tokens)
+            return _explain(text)
         case "DESCRIBE" | "DESC":
-            return _describe(request, tokens)
+            return _describe(text)
         case _:
-            return _query("query", request.sql, request.dialect, 0)
+            return _query("query", text)
 
 
 def parse_query(sql: str, dialect: str = "duckdb") -> ParsedStatement:
     """A query without the statements around it."""
-    return _query("query", sql, dialect, 0)
+    return _query("query", _read(sql, dialect))
 
 
-def _tokens(sql: str, dialect: str) -> list[Token]:
+def _read(sql: str, dialect: str) -> _Text:
+    if len(sql) > MAXIMUM_LENGTH:
+        raise UnsupportedSql(f"The statement is longer than {MAXIMUM_LENGTH} characters.")
     try:
-        tokens = list(sqlglot.tokenize(sql, read=dialect))
+        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
     except TokenError as error:
-        raise _token_error(sql, error) from None
+        raise _broken_off(sql, error) from None
     if len(tokens) > MAXIMUM_TOKENS:
         raise UnsupportedSql(f"The statement has more than {MAXIMUM_TOKENS} words.")
+    # Athena's reader marks whose turn it is with a word that nobody wrote.
+    if tokens and tokens[0].token_type == TokenType.HIVE_TOKEN_STREAM:
+        tokens = tokens[1:]
     while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
         tokens.pop()
-    _check_tokens(tokens)
-    return tokens
+    check_tokens(tokens)
+    return _Text(sql, dialect, tuple(tokens))
 
 
-def _token_error(sql: str, error: TokenError) -> ParseError:
+def _broken_off(sql: str, error: TokenError) -> ParseError:
     line = sql.count("\n") + 1
     return ParseError(
         f"The text breaks off inside a string, a quoted name or a comment (line {line}).",
@@ -140,167 +147,241 @@ def _token_error(sql: str, error: TokenError) -> ParseError:
     )
 
 
-def _check_tokens(tokens: list[Token]) -> None:
-    depth = 0
-    for number, token in enumerate(tokens):
-        if token.token_type == TokenType.SEMICOLON:
-            raise _refused("a second statement", token, "Send one statement a request.")
-        quoted = token.token_type in (TokenType.STRING, TokenType.IDENTIFIER)
-        text = "" if quoted else token.text.upper()
-        after = tokens[number + 1] if number + 1 < len(tokens) else None
-        pair = (text, "" if after is None else after.text.upper())
-        if pair in _REFUSED_PAIRS:
-            raise _refused(_REFUSED_PAIRS[pair], token)
-        if text in _REFUSED_WORDS and not _is_name(tokens, number):
-            raise _refused(_REFUSED_WORDS[text], token)
-        if text in ("(", "[", "{", "CASE"):
-            depth += 1
-        elif text in (")", "]", "}", "END"):
-            depth -= 1
-        if depth > MAXIMUM_NESTING:
-            raise _refused(f"nesting deeper than {MAXIMUM_NESTING} levels", token)
-
-
-def _is_name(tokens: list[Token], number: int) -> bool:
-    """Whether a word such as `pivot` is only a name here: after a dot or AS, or before a dot."""
-    before = tokens[number - 1].text.upper() if number else ""
-    after = tokens[number + 1].text if number + 1 < len(tokens) else ""
-    return before in (".", "AS") or after == "."
-
-
-def _refused(what: str, token: Token, hint: str | None = None) -> UnsupportedSql:
-    return UnsupportedSql(
-        f"{what} is not served (line {token.line}, column {_column(token)}).",
-        line=token.line,
-        column=_column(token),
-        hint=hint,
-    )
-
-
-def _column(token: Token) -> int:
-    """sqlglot counts to a token's end; people look for its start."""
-    return max(1, token.col - len(token.text) + 1)
-
-
-def _query(kind: str, sql: str, dialect: str, offset: int) -> ParsedStatement:
-    tree = _tree(sql[offset:], dialect)
-    if dialect != "duckdb":
+def _query(kind: str, text: _Text) -> ParsedStatement:
+    tree = _tree(text)
+    _require_query(tree, text)
+    _refuse_texts_as_tables(tree, text.tokens)
+    count = _number_parameters(tree, text.tokens)
+    if text.dialect != "duckdb":
         # Other dialects are translated once, so that every later stage knows one language.
-        _require_query(tree)
-        tree = _tree(tree.sql("duckdb"), "duckdb")
-    _require_query(tree)
-    count = _number_parameters(tree)
+        check_parts(tree)
+        tree = _translated(tree)
+        count = max(count, _number_parameters(tree, ()))
+    tree = _simplified(tree)
     check_tree(tree)
     check_patterns(tree, None)
     return ParsedStatement(kind, tree, parameters=count)
 
 
-def _tree(sql: str, dialect: str) -> exp.Expression:
+def _translated(tree: exp.Expression) -> exp.Expression:
     try:
-        found = [one for one in sqlglot.parse(sql, read=dialect) if one is not None]
+        sql = tree.sql("duckdb", comments=False, unsupported_level=ErrorLevel.RAISE)
+    except SqlglotUnsupported as error:
+        raise UnsupportedSql(
+            "The statement has no equal in the dialect of the gateway.", private=str(error)
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    except _FAILURES as error:
+        raise _unreadable(error) from None
+    text = _read(sql, "duckdb")
+    made = _tree(text)
+    _require_query(made, text)
+    _refuse_texts_as_tables(made, text.tokens)
+    for node in made.walk():
+        # Places in a text that the caller never saw would mislead him.
+        node.meta.clear()
+    return made
+
+
+def _tree(text: _Text) -> exp.Expression:
+    _mark_parameters(text.tokens)
+    parser = Dialect.get_or_raise(text.dialect).parser(error_message_context=0)
+    try:
+        found = [one for one in parser.parse(list(text.tokens), text.sql) if one is not None]
     except SqlglotParseError as error:
         raise _parse_error(error) from None
     except TokenError as error:
-        raise _token_error(sql, error) from None
+        raise _broken_off(text.sql, error) from None
     except RecursionError:
-        raise UnsupportedSql("The statement is nested too deeply.") from None
+        raise _too_deep() from None
+    except _FAILURES as error:
+        raise _unreadable(error) from None
     if len(found) != 1:
         raise ParseError("One statement a request, please.", hint="Send them one by one.")
     return cast("exp.Expression", found[0])
+
+
+def _too_deep() -> UnsupportedSql:
+    return UnsupportedSql("The statement is nested too deeply.")
+
+
+def _unreadable(error: Exception) -> ParseError:
+    """The library stumbled over a text that it should have refused."""
+    return ParseError("The statement cannot be read as SQL.", private=repr(error))
 
 
 def _parse_error(error: SqlglotParseError) -> ParseError:
     first = error.errors[0] if error.errors else {}
     line, column = first.get("line"), first.get("col")
     word = str(first.get("highlight") or "").strip()
-    reason = str(first.get("description") or "The statement is no SQL").rstrip(".")
+    if column is not None and "\n" not in word:
+        column = max(1, column - len(word) + 1)
+    description = str(first.get("description") or "")
+    reason = "The statement cannot be read"
+    if description.startswith("Expecting "):
+        reason = f"{description.removeprefix('Expecting ')} is missing"
+    elif description.startswith(("Required", "Expected")):
+        reason = "Something is missing"
+    near = f" near {word[:100]!r}" if word else ""
     place = f" (line {line}, column {column})" if line is not None else ""
-    near = f" near {word!r}" if word else ""
-    return ParseError(f"{reason}{near}{place}.", line=line, column=column)
+    return ParseError(f"{reason}{near}{place}.", line=line, column=column, private=description)
 
 
-def _require_query(tree: exp.Expression) -> None:
+def _require_query(tree: exp.Expression, text: _Text) -> None:
     if isinstance(tree, exp.Select | exp.SetOperation | exp.Values):
         return
     if isinstance(tree, exp.Subquery) and isinstance(tree.unnest(), exp.Query):
         return
-    name = tree.name.upper() if isinstance(tree, exp.Command) else tree.key.upper()
+    token = text.tokens[0]
+    name = token.text.upper()
+    if name == "WITH" or token.token_type in (TokenType.STRING, TokenType.L_PAREN):
+        name = tree.key.upper()
     raise UnsupportedSql(
-        f"{name} is not served: the gateway only reads.",
+        f"{name[:100]} is not served: the gateway only reads.",
+        line=token.line,
+        column=column_of(token),
         hint="Send SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW or SET.",
     )
 
 
-def _number_parameters(tree: exp.Expression) -> int:
+def _refuse_texts_as_tables(tree: exp.Expression, tokens: Sequence[Token]) -> None:
+    """`FROM 'x'` reads a file in DuckDB; the tree holds it as a name."""
+    texts = {token.start for token in tokens if token.token_type == TokenType.STRING}
+    for table in tree.find_all(exp.Table) if texts else ():
+        if any(part.meta.get("start") in texts for part in table.parts):
+            raise refusal(
+                "A text as a table is not served", table, "A table is named domain.product.table."
+            )
+
+
+def _mark_parameters(tokens: Sequence[Token]) -> None:
+    """Number each `?` in the order of the text, which the tree does not keep."""
+    number = 0
+    for token in tokens:
+        if token.token_type == TokenType.PLACEHOLDER:
+            number += 1
+            token.comments[:] = [str(number)]
+
+
+def _number_parameters(tree: exp.Expression, tokens: Sequence[Token]) -> int:
     """Make every parameter `$n`; gives how many values are needed."""
-    anonymous = 0
-    highest = 0
+    anonymous = sum(token.token_type == TokenType.PLACEHOLDER for token in tokens)
+    highest, marked = 0, 0
     for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
-        name = str(node.args.get("this") or "")
-        if isinstance(node, exp.Parameter):
-            name = node.this.name
-        if not name:
-            anonymous += 1
-            number = anonymous
-        elif name.isdigit() and 0 < int(name) <= 10_000:
+        held = node.args.get("this")
+        name = held.name if isinstance(held, exp.Expression) else str(held or "")
+        if not name and anonymous and node.comments:
+            marked += 1
+            number = int(node.comments[-1])
+        elif re.fullmatch(r"[0-9]{1,9}", name) and int(name) > 0:
             number = int(name)
+            highest = max(highest, number)
         else:
-            raise UnsupportedSql(f"The parameter {name!r} has a name.", hint="Use ? or $1, $2 ...")
-        highest = max(highest, number)
+            raise refusal(
+                f"The parameter {name[:100]!r} has no number", node, "Use ? or $1, $2 ..."
+            )
         node.replace(exp.Parameter(this=exp.Literal.number(number)))
-    if anonymous and highest > anonymous:
-        raise UnsupportedSql("? and $n are mixed.", hint="Use one kind of parameter.")
-    return highest
+    if anonymous and highest:
+        token = next(one for one in tokens if one.token_type == TokenType.PLACEHOLDER)
+        raise refused("? beside $n", token, "Use one kind of parameter.")
+    if marked != anonymous:
+        raise UnsupportedSql("A ? stands where no value can.", hint="Write the value itself.")
+    if max(highest, anonymous) > MAXIMUM_PARAMETERS:
+        raise UnsupportedSql(f"There are more than {MAXIMUM_PARAMETERS} parameters.")
+    return max(highest, anonymous)
 
 
-def _explain(request: Request, tokens: list[Token]) -> ParsedStatement:
+def _simplified(tree: exp.Expression) -> exp.Expression:
+    """The same statement with fewer forms: plain strings, LIMIT, shallow chains, no comments."""
+    for node in list(tree.walk()):
+        # A comment would reach the sources, and some read commands in comments.
+        node.comments = None
+        if isinstance(node, exp.RawString):
+            node.replace(exp.Literal.string(node.this))
+        elif isinstance(node, exp.Fetch) and not _has_options(node):
+            node.replace(exp.Limit(expression=node.args.get("count") or exp.Literal.number(1)))
+        elif isinstance(node, exp.And | exp.Or) and type(node.parent) is not type(node):
+            operands = list(node.flatten(unnest=False))
+            if len(operands) > _LONG_CHAIN:
+                node.replace(_balanced(type(node), operands))
+    return tree
+
+
+def _has_options(fetch: exp.Fetch) -> bool:
+    options = fetch.args.get("limit_options")
+    return options is not None and any(options.args.get(one) for one in ("percent", "with_ties"))
+
+
+def _balanced(kind: type[exp.And | exp.Or], operands: Sequence[exp.Expr]) -> exp.Expr:
+    if len(operands) == 1:
+        return operands[0]
+    middle = len(operands) // 2
+    return kind(
+        this=_balanced(kind, operands[:middle]), expression=_balanced(kind, operands[middle:])
+    )
+
+
+def _explain(text: _Text) -> ParsedStatement:
     # The tokenizer takes all behind EXPLAIN for one text, so that is read anew.
-    start = tokens[0].end + 1
-    rest = _tokens(request.sql[start:], request.dialect)
-    kind = "explain"
-    if rest and rest[0].text.upper() in _EXPLAINED:
-        kind = _EXPLAINED[rest[0].text.upper()]
-        start += rest[0].end + 1
-        rest = rest[1:]
-    if not rest:
+    rest = text.without(1)
+    kind = _EXPLAINED.get(rest.word(0), "explain")
+    if kind != "explain":
+        rest = rest.without(1)
+    if not rest.tokens:
         raise ParseError("EXPLAIN of nothing.", hint="Write EXPLAIN SELECT ...")
-    return _query(kind, request.sql, request.dialect, start)
+    if rest.word(0) == "(" and rest.word(1) not in _QUERY_WORDS:
+        raise UnsupportedSql(
+            "EXPLAIN with options is not served.",
+            line=rest.tokens[0].line,
+            column=column_of(rest.tokens[0]),
+            hint="Write EXPLAIN, EXPLAIN ANALYZE or EXPLAIN POLICY before the query.",
+        )
+    return _query(kind, rest)
 
 
-def _describe(request: Request, tokens: list[Token]) -> ParsedStatement:
-    if len(tokens) == 1:
+def _describe(text: _Text) -> ParsedStatement:
+    if len(text.tokens) == 1:
         raise ParseError("DESCRIBE of nothing.", hint="Write DESCRIBE domain.product.table.")
-    word = tokens[1].text.upper()
-    start = tokens[2 if word == "TABLE" and len(tokens) > 2 else 1].start
-    if word in ("SELECT", "WITH", "FROM", "VALUES", "("):
-        return _query("describe", request.sql, request.dialect, start)
-    made = _query("describe", "SELECT * FROM " + request.sql[start:], request.dialect, 0)
-    select = made.tree
-    extra = {key for key, value in (select.args if select else {}).items() if value}
-    table = select.args["from_"].this if select is not None and "from_" in select.args else None
-    if not isinstance(table, exp.Table) or extra - {"expressions", "from_"}:
-        raise ParseError("DESCRIBE takes the name of a table or a query.")
+    is_table = text.word(1) == "TABLE" and len(text.tokens) > 2
+    if text.word(1) in _QUERY_WORDS and not is_table:
+        return _query("describe", text.without(1))
+    name = text.without(2 if is_table else 1)
+    prefix = Dialect.get_or_raise(text.dialect).tokenize("SELECT * FROM")
+    made = _query("describe", _Text(name.sql, name.dialect, (*prefix, *name.tokens)))
+    select = cast("exp.Expression", made.tree)
+    extra = {key for key, value in select.args.items() if value} - {"expressions", "from_"}
+    table = select.args["from_"].this if "from_" in select.args else None
+    if not isinstance(table, exp.Table) or extra or table.args.get("joins"):
+        raise ParseError(
+            "DESCRIBE takes the name of a table or a query.",
+            line=name.tokens[0].line,
+            column=column_of(name.tokens[0]),
+        )
     return ParsedStatement("describe", table)
 
 
-def _show(tokens: list[Token]) -> ParsedStatement:
-    words = [token.text for token in tokens[1:]]
+def _show(text: _Text) -> ParsedStatement:
+    words = [token.text for token in text.tokens[1:]]
     if not words:
         raise ParseError("SHOW of nothing.", hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES.")
     name = words[0].casefold()
     if len(words) > 1 and (name, words[1].casefold()) not in (("time", "zone"), ("all", "tables")):
         raise UnsupportedSql(
-            f"SHOW {' '.join(words)} is not served.",
+            f"SHOW {' '.join(words)[:100]} is not served.",
+            line=text.tokens[0].line,
+            column=column_of(text.tokens[0]),
             hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES or a setting.",
         )
     return ParsedStatement("show", argument=_SHOWN.get(name, name))
 
 
-def _set(tokens: list[Token]) -> ParsedStatement:
-    words = [token.text for token in tokens]
+def _set(text: _Text) -> ParsedStatement:
+    words = [token.text for token in text.tokens]
+    line, column = text.tokens[0].line, column_of(text.tokens[0])
     if words[0].upper() == "RESET":
         if len(words) != 2:
-            raise ParseError("RESET takes one setting, or ALL.")
+            raise ParseError("RESET takes one setting, or ALL.", line=line, column=column)
         return ParsedStatement("set", argument=words[1].casefold())
     body = words[1:]
     if body and body[0].upper() in ("SESSION", "LOCAL") and len(body) > 2:
@@ -310,8 +391,14 @@ def _set(tokens: list[Token]) -> ParsedStatement:
     if len(body) == 4 and body[2] == "-":
         body = [*body[:2], "-" + body[3]]
     if len(body) != 3 or body[1].upper() not in ("=", "TO"):
-        raise ParseError("SET takes a setting, = and one value.", hint="SET purpose = 'name'")
-    is_default = body[2].upper() == "DEFAULT" and tokens[-1].token_type != TokenType.STRING
+        raise ParseError(
+            "SET takes a setting, = and one value.",
+            line=line,
+            column=column,
+            hint="SET purpose = 'name'",
+        )
+    last = text.tokens[-1].token_type
+    is_default = body[2].upper() == "DEFAULT" and last != TokenType.STRING
     return ParsedStatement(
         "set", argument=body[0].casefold(), value=None if is_default else body[2]
     )
