@@ -27,7 +27,7 @@ from gateway.functions import (
     name_of,
     parts_of,
 )
-from gateway.places import refusal
+from gateway.places import place_of, refusal
 
 MAXIMUM_DEPTH = 250
 
@@ -176,6 +176,21 @@ def _check_source(clause: exp.Expr) -> None:
         raise refusal("FROM of this is not served", clause)
 
 
+def _check_select(select: exp.Expr) -> None:
+    if not select.args.get("expressions"):
+        raise _empty("SELECT", select)
+
+
+def _check_group(group: exp.Expr) -> None:
+    if not any(group.args.values()):
+        raise _empty("GROUP BY", group.parent)
+
+
+def _empty(clause: str, node: exp.Expr | None) -> ParseError:
+    line, column = (None, None) if node is None else place_of(node)
+    return ParseError(f"{clause} of nothing.", line=line, column=column)
+
+
 def _check_dot(dot: exp.Expr) -> None:
     if isinstance(dot.expression, exp.Func) or not isinstance(
         dot.expression, exp.Identifier | exp.Star
@@ -206,6 +221,8 @@ def _check_name(call: exp.Expr) -> None:
 
 _CHECKS: Mapping[type[exp.Expr], Callable[[exp.Expr], None]] = MappingProxyType(
     {
+        exp.Select: _check_select,
+        exp.Group: _check_group,
         exp.Table: _check_table,
         exp.Lateral: _check_lateral,
         exp.From: _check_source,
@@ -220,7 +237,8 @@ _CHECKS: Mapping[type[exp.Expr], Callable[[exp.Expr], None]] = MappingProxyType(
 
 def _called(sql: str) -> Iterator[str]:
     """Names before an opening parenthesis in the SQL that DuckDB would get."""
-    tokens = Dialect.get_or_raise("duckdb").tokenize(sql)
+    # Parameters as numbers: the tokenizer takes `$1,$` for the beginning of a text.
+    tokens = Dialect.get_or_raise("duckdb").tokenize(re.sub(r"\$([0-9]+)", r"\1", sql))
     for position in range(len(tokens) - 1):
         token = tokens[position]
         if tokens[position + 1].token_type != TokenType.L_PAREN:

@@ -72,6 +72,8 @@ def name_of_call(node: exp.Expr) -> str:
         return node.name.casefold()
     if isinstance(node, exp.GenerateSeries) and node.args.get("is_end_exclusive"):
         return "range"
+    if isinstance(node, exp.Pad) and not node.args.get("is_left"):
+        return "rpad"
     if type(node) in _NAMES:
         return _NAMES[type(node)]
     match = re.match(r"\s*([A-Za-z_0-9]+)\(", node.sql("duckdb", comments=False))
@@ -212,7 +214,7 @@ def _constant(
             raise refusal("LIKE ANY or LIKE ALL is not served", place)
         case _:
             raise mismatch(
-                "A pattern must be a constant or a parameter",
+                "A pattern or a format must be a constant or a parameter",
                 place,
                 "Use contains(), starts_with() or = for values of columns.",
             )

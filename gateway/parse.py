@@ -10,10 +10,12 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
+from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ErrorLevel, TokenError
 from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import UnsupportedError as SqlglotUnsupported
@@ -21,14 +23,13 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from gateway.allowed import check_parts, check_patterns, check_tree
 from gateway.errors import ParseError, UnsupportedSql
-from gateway.places import column_of, refusal, refused
+from gateway.parameters import count_of, mark, number_parameters, unmark
+from gateway.places import column_of, refusal
 from gateway.request import Request
 from gateway.tokens import MAXIMUM_LENGTH, MAXIMUM_TOKENS, check_tokens
 
 # It warns of what it reads as a command, with the caller's text; such statements are refused.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
-
-MAXIMUM_PARAMETERS = 10_000
 
 _EXPLAINED = {
     "ANALYZE": "explain_analyze",
@@ -46,6 +47,19 @@ _QUERY_WORDS = ("SELECT", "WITH", "FROM", "VALUES", "TABLE", "(")
 # Long chains of AND and OR are balanced, so that what walks the tree does not go as deep.
 _LONG_CHAIN = 16
 _FAILURES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+# sqlglot reads the arguments of these in another order than DuckDB; by the other name it leaves
+# them alone.
+_RENAMED = {"REDUCE": "list_reduce"}
+
+
+class Served(DuckDB):
+    """DuckDB's dialect, with the paths into JSON left as they are written: `'a.b'` is one key."""
+
+    def to_json_path(self, path: exp.Expr | None) -> exp.Expr | None:
+        """The path itself."""
+        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,7 @@ def _read(sql: str, dialect: str) -> _Text:
     if len(sql) > MAXIMUM_LENGTH:
         raise UnsupportedSql(f"The statement is longer than {MAXIMUM_LENGTH} characters.")
     try:
-        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
+        tokens = unmark(Dialect.get_or_raise(dialect).tokenize(mark(sql)))
     except TokenError as error:
         raise _broken_off(sql, error) from None
     if len(tokens) > MAXIMUM_TOKENS:
@@ -151,12 +165,12 @@ def _query(kind: str, text: _Text) -> ParsedStatement:
     tree = _tree(text)
     _require_query(tree, text)
     _refuse_texts_as_tables(tree, text.tokens)
-    count = _number_parameters(tree, text.tokens)
+    count = max(number_parameters(tree), count_of(text.tokens))
     if text.dialect != "duckdb":
         # Other dialects are translated once, so that every later stage knows one language.
         check_parts(tree)
         tree = _translated(tree)
-        count = max(count, _number_parameters(tree, ()))
+        count = max(count, number_parameters(tree))
     tree = _simplified(tree)
     check_tree(tree)
     check_patterns(tree, None)
@@ -185,8 +199,11 @@ def _translated(tree: exp.Expression) -> exp.Expression:
 
 
 def _tree(text: _Text) -> exp.Expression:
-    _mark_parameters(text.tokens)
-    parser = Dialect.get_or_raise(text.dialect).parser(error_message_context=0)
+    is_served = text.dialect == "duckdb"
+    if is_served:
+        _rename_functions(text.tokens)
+    dialect = Served() if is_served else Dialect.get_or_raise(text.dialect)
+    parser = dialect.parser(error_message_context=0)
     try:
         found = [one for one in parser.parse(list(text.tokens), text.sql) if one is not None]
     except SqlglotParseError as error:
@@ -255,41 +272,10 @@ def _refuse_texts_as_tables(tree: exp.Expression, tokens: Sequence[Token]) -> No
             )
 
 
-def _mark_parameters(tokens: Sequence[Token]) -> None:
-    """Number each `?` in the order of the text, which the tree does not keep."""
-    number = 0
-    for token in tokens:
-        if token.token_type == TokenType.PLACEHOLDER:
-            number += 1
-            token.comments[:] = [str(number)]
-
-
-def _number_parameters(tree: exp.Expression, tokens: Sequence[Token]) -> int:
-    """Make every parameter `$n`; gives how many values are needed."""
-    anonymous = sum(token.token_type == TokenType.PLACEHOLDER for token in tokens)
-    highest, marked = 0, 0
-    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
-        held = node.args.get("this")
-        name = held.name if isinstance(held, exp.Expression) else str(held or "")
-        if not name and anonymous and node.comments:
-            marked += 1
-            number = int(node.comments[-1])
-        elif re.fullmatch(r"[0-9]{1,9}", name) and int(name) > 0:
-            number = int(name)
-            highest = max(highest, number)
-        else:
-            raise refusal(
-                f"The parameter {name[:100]!r} has no number", node, "Use ? or $1, $2 ..."
-            )
-        node.replace(exp.Parameter(this=exp.Literal.number(number)))
-    if anonymous and highest:
-        token = next(one for one in tokens if one.token_type == TokenType.PLACEHOLDER)
-        raise refused("? beside $n", token, "Use one kind of parameter.")
-    if marked != anonymous:
-        raise UnsupportedSql("A ? stands where no value can.", hint="Write the value itself.")
-    if max(highest, anonymous) > MAXIMUM_PARAMETERS:
-        raise UnsupportedSql(f"There are more than {MAXIMUM_PARAMETERS} parameters.")
-    return max(highest, anonymous)
+def _rename_functions(tokens: Sequence[Token]) -> None:
+    for token, after in pairwise(tokens):
+        if after.token_type == TokenType.L_PAREN and token.token_type == TokenType.VAR:
+            token.text = _RENAMED.get(token.text.upper(), token.text)
 
 
 def _simplified(tree: exp.Expression) -> exp.Expression:
@@ -299,6 +285,10 @@ def _simplified(tree: exp.Expression) -> exp.Expression:
         node.comments = None
         if isinstance(node, exp.RawString):
             node.replace(exp.Literal.string(node.this))
+        elif isinstance(node, exp.JarowinklerSimilarity):
+            # It would be written in capitals, since elsewhere case does not matter to it.
+            arguments = [one for one in node.args.values() if isinstance(one, exp.Expr)]
+            node.replace(exp.Anonymous(this="jaro_winkler_similarity", expressions=arguments))
         elif isinstance(node, exp.Fetch) and not _has_options(node):
             node.replace(exp.Limit(expression=node.args.get("count") or exp.Literal.number(1)))
         elif isinstance(node, exp.And | exp.Or) and type(node.parent) is not type(node):
@@ -380,9 +370,10 @@ def _set(text: _Text) -> ParsedStatement:
     words = [token.text for token in text.tokens]
     line, column = text.tokens[0].line, column_of(text.tokens[0])
     if words[0].upper() == "RESET":
-        if len(words) != 2:
+        # All behind RESET is one word to the tokenizer.
+        if len(words) != 2 or len(words[1].split()) != 1:
             raise ParseError("RESET takes one setting, or ALL.", line=line, column=column)
-        return ParsedStatement("set", argument=words[1].casefold())
+        return ParsedStatement("set", argument=words[1].strip(" \"'").casefold())
     body = words[1:]
     if body and body[0].upper() in ("SESSION", "LOCAL") and len(body) > 2:
         body = body[1:]

@@ -8,13 +8,15 @@ directory (DESIGN 4.1).
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
 
-from gateway.errors import AmbiguousName, InternalError, UnknownTable, UnsupportedSql
+from gateway.errors import AmbiguousName, InternalError, ParseError, UnknownTable
 from gateway.parse import ParsedStatement
+from gateway.places import place_of, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,48 +100,76 @@ class _Resolver:
     def __init__(self, directory: Directory, domain: str | None) -> None:
         self._directory = directory
         self._domain = domain
+        self._recursive: dict[int, str] = {}
         self.found: list[Address] = []
 
-    def walk(self, node: exp.Expression, ctes: frozenset[str]) -> None:
+    def walk(self, node: exp.Expr, ctes: frozenset[str]) -> None:
         """Resolve every table below; CTE names are visible from their definition on."""
         with_ = node.args.get("with_")
-        if with_ is not None:
-            for cte in with_.expressions:
-                own = frozenset({cte.alias.casefold()}) if with_.recursive else frozenset()
-                self.walk(cte.this, ctes | own)
-                ctes = ctes | {cte.alias.casefold()}
+        if isinstance(with_, exp.With):
+            ctes = self._define(with_, ctes)
+        own = self._recursive.get(id(node))
+        if own is not None:
+            ctes = ctes | {own}
         if isinstance(node, exp.Table) and not _is_function(node):
             self._table(node, ctes)
         for key, value in node.args.items():
             if key == "with_":
                 continue
             for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, exp.Expression):
+                if isinstance(child, exp.Expr):
                     self.walk(child, ctes)
+
+    def _define(self, with_: exp.With, ctes: frozenset[str]) -> frozenset[str]:
+        defined: set[str] = set()
+        for cte in with_.expressions:
+            name = cte.alias.casefold()
+            if name in defined:
+                line, column = place_of(cte)
+                raise ParseError(
+                    f"Two CTEs of one WITH are named {cte.alias}.", line=line, column=column
+                )
+            body = cte.this.unnest() if isinstance(cte.this, exp.Subquery) else cte.this
+            if with_.recursive and isinstance(body, exp.Union):
+                # As in DuckDB a CTE knows itself in the second arm only: in the first its name
+                # still means what it meant outside.
+                self._recursive[id(body.expression)] = name
+            self.walk(cte.this, ctes)
+            ctes = ctes | {name}
+            defined.add(name)
+        return ctes
 
     def _table(self, table: exp.Table, ctes: frozenset[str]) -> None:
         parts = tuple(part.name for part in table.parts)
         if len(parts) == 1 and parts[0].casefold() in ctes:
             table.meta["cte"] = True
             return
-        address = self._lookup(_split_dotted(parts))
+        if len(parts) > 3:
+            raise refusal(
+                "A name of more than three parts is not served",
+                table,
+                "A table is named domain.product.table.",
+            )
+        address = self._lookup(table, _split_dotted(parts))
         self.found.append(address)
         alias = table.args.get("alias")
         implicit = alias is None or not alias.name
         columns = alias.args.get("columns") if alias is not None else None
         name = _without_version(parts[-1]) if alias is None or implicit else alias.name
+        place = dict(table.parts[-1].meta)
         for key, value in (
             ("this", address.table),
             ("db", address.product),
             ("catalog", address.domain),
         ):
             table.set(key, exp.to_identifier(value, quoted=True))
+        table.this.meta.update(place)
         table.set(
             "alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=columns)
         )
         table.meta.update(address=address, implicit_alias=implicit, written=parts)
 
-    def _lookup(self, parts: tuple[str, ...]) -> Address:
+    def _lookup(self, table: exp.Table, parts: tuple[str, ...]) -> Address:
         """The first level that matches wins (DESIGN 4.1)."""
         levels = []
         if self._domain is not None and len(parts) <= 2:
@@ -149,19 +179,12 @@ class _Resolver:
         for level in levels:
             matches = self._match(level)
             if len(matches) > 1:
-                raise AmbiguousName(
-                    f"{'.'.join(parts)} can mean {', '.join(sorted(map(_pinned, matches)))}.",
-                    hint='Name the version, as in domain."product@1".table.',
-                )
+                raise self._ambiguous(table, parts, matches)
             if matches:
                 return matches[0]
-        raise UnknownTable(
-            f"There is no table {'.'.join(parts)} that you may query.", hint=self._similar(parts)
-        )
+        raise self._unknown(table, parts)
 
     def _match(self, parts: tuple[str, ...]) -> list[Address]:
-        if len(parts) not in (2, 3):
-            return []
         product_name, version = _version(parts[1])
         known = self._directory.products.get((parts[0].casefold(), product_name.casefold()))
         if known is None:
@@ -178,14 +201,44 @@ class _Resolver:
                 found.append(Address(known.domain, known.product, table, major))
         return found
 
+    def _ambiguous(
+        self, table: exp.Table, parts: tuple[str, ...], matches: list[Address]
+    ) -> AmbiguousName:
+        line, column = place_of(table)
+        return AmbiguousName(
+            f"{_shown(parts)} can mean {', '.join(sorted(map(_pinned, matches)))}"
+            f"{_at(line, column)}.",
+            line=line,
+            column=column,
+            hint='Name the version, as in domain."product@1".table.',
+        )
+
+    def _unknown(self, table: exp.Table, parts: tuple[str, ...]) -> UnknownTable:
+        line, column = place_of(table)
+        return UnknownTable(
+            f"There is no table {_shown(parts)} that you may query.",
+            line=line,
+            column=column,
+            hint=self._similar(parts),
+        )
+
     def _similar(self, parts: tuple[str, ...]) -> str | None:
-        names = []
+        """What he may have meant, among what he may know."""
+        spelled: dict[str, str] = {}
         for one in self._directory.products.values():
+            product = f"{one.domain}.{one.product}"
             for tables in one.tables.values():
-                names += [f"{one.domain}.{one.product}.{table}" for table in tables]
-                names.append(f"{one.domain}.{one.product}")
-        close = difflib.get_close_matches(".".join(parts).casefold(), names, 1, 0.75)
-        return f"Did you mean {close[0]}? SHOW TABLES lists what you may query." if close else None
+                for name in (f"{product}.{table}" for table in tables):
+                    spelled.setdefault(name.casefold(), name)
+                    spelled.setdefault(name.casefold().partition(".")[2], name)
+                    spelled.setdefault(name.casefold().rpartition(".")[2], name)
+            if any(_table_of(one, major, None) is not None for major in one.tables):
+                spelled[product.casefold()] = product
+        written = ".".join(parts).casefold()
+        close = difflib.get_close_matches(written, spelled, 1, 0.75)
+        if not close:
+            return None
+        return f"Did you mean {spelled[close[0]]}? SHOW TABLES lists what you may query."
 
 
 def _table_of(known: KnownProduct, major: int, name: str | None) -> str | None:
@@ -199,16 +252,17 @@ def _table_of(known: KnownProduct, major: int, name: str | None) -> str | None:
 
 def _split_dotted(parts: tuple[str, ...]) -> tuple[str, ...]:
     """`"sales.orders".lines`, as tools with two levels write it."""
-    if len(parts) > 3:
-        raise UnsupportedSql("A table is named domain.product.table.")
     if len(parts) == 2 and parts[0].count(".") == 1:
         return (*parts[0].split("."), parts[1])
     return parts
 
 
+_PINNED = re.compile(r"(.+)@([0-9]{1,9})", re.DOTALL)
+
+
 def _version(name: str) -> tuple[str, int | None]:
-    base, mark, version = name.rpartition("@")
-    return (base, int(version)) if mark and version.isdigit() else (name, None)
+    match = _PINNED.fullmatch(name)
+    return (match.group(1), int(match.group(2))) if match else (name, None)
 
 
 def _without_version(name: str) -> str:
@@ -217,3 +271,11 @@ def _without_version(name: str) -> str:
 
 def _pinned(address: Address) -> str:
     return f'{address.domain}."{address.product}@{address.major}".{address.table}'
+
+
+def _shown(parts: tuple[str, ...]) -> str:
+    return ".".join(parts)[:200]
+
+
+def _at(line: int | None, column: int | None) -> str:
+    return "" if line is None else f" (line {line}, column {column})"
