@@ -87,7 +87,8 @@ def resolve(statement: ParsedStatement, directory: Directory, domain: str | None
     for table in tree.find_all(exp.Table):
         if "address" not in table.meta and "cte" not in table.meta and not _is_function(table):
             raise InternalError("a table was left unresolved")
-    return ResolvedQuery(tree, tuple(dict.fromkeys(resolver.found)), statement.parameters)
+    found = [address for _, address in sorted(resolver.found, key=lambda one: one[0])]
+    return ResolvedQuery(tree, tuple(dict.fromkeys(found)), statement.parameters)
 
 
 def _is_function(table: exp.Table) -> bool:
@@ -101,7 +102,8 @@ class _Resolver:
         self._directory = directory
         self._domain = domain
         self._recursive: dict[int, str] = {}
-        self.found: list[Address] = []
+        # Each with its place in the text, since the tree has an order of its own.
+        self.found: list[tuple[int, Address]] = []
 
     def walk(self, node: exp.Expr, ctes: frozenset[str]) -> None:
         """Resolve every table below; CTE names are visible from their definition on."""
@@ -151,7 +153,7 @@ class _Resolver:
                 "A table is named domain.product.table.",
             )
         address = self._lookup(table, _split_dotted(parts))
-        self.found.append(address)
+        self.found.append((int(table.parts[-1].meta.get("start", 0)), address))
         alias = table.args.get("alias")
         implicit = alias is None or not alias.name
         columns = alias.args.get("columns") if alias is not None else None
