@@ -81,18 +81,33 @@ def _instead(token: Token, token_type: TokenType, text: str) -> Token:
 def number_parameters(tree: exp.Expression) -> int:
     """Make every parameter of a tree `$n`; gives how many values are needed."""
     highest = 0
-    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
-        held = node.args.get("this")
-        name = held.name if isinstance(held, exp.Expr) else str(held or "")
-        if not re.fullmatch(r"[0-9]{1,9}", name) or int(name) == 0:
-            raise refusal(
-                f"The parameter {name[:100]!r} has no number", node, "Use ? or $1, $2 ..."
-            )
-        if int(name) > MAXIMUM_PARAMETERS:
-            raise UnsupportedSql(f"There are more than {MAXIMUM_PARAMETERS} parameters.")
-        highest = max(highest, int(name))
-        node.replace(exp.Parameter(this=exp.Literal.number(int(name))))
+    holders: dict[tuple[int, str], exp.Expr] = {}
+    for node in tree.find_all(exp.Placeholder, exp.Parameter):
+        highest = max(highest, _number(node))
+        if node.parent is not None and node.arg_key is not None:
+            holders[id(node.parent), node.arg_key] = node.parent
+    # List by list: to replace them one by one takes a time that grows with the square.
+    for (_, key), holder in holders.items():
+        value = holder.args[key]
+        made = [_canonical(one) for one in value] if isinstance(value, list) else _canonical(value)
+        holder.set(key, made)
     return highest
+
+
+def _canonical(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Placeholder | exp.Parameter):
+        return exp.Parameter(this=exp.Literal.number(_number(node)))
+    return node
+
+
+def _number(node: exp.Expr) -> int:
+    held = node.args.get("this")
+    name = held.name if isinstance(held, exp.Expr) else str(held or "")
+    if not re.fullmatch(r"[0-9]{1,9}", name) or int(name) == 0:
+        raise refusal(f"The parameter {name[:100]!r} has no number", node, "Use ? or $1, $2 ...")
+    if int(name) > MAXIMUM_PARAMETERS:
+        raise UnsupportedSql(f"There are more than {MAXIMUM_PARAMETERS} parameters.")
+    return int(name)
 
 
 def count_of(tokens: Sequence[Token]) -> int:

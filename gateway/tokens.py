@@ -67,7 +67,7 @@ _OPERANDS = frozenset(
         TokenType.DOT, TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.LTE, TokenType.GT,
         TokenType.GTE, TokenType.AND, TokenType.OR, TokenType.DPIPE, TokenType.SLASH,
         TokenType.L_PAREN, TokenType.R_PAREN, TokenType.L_BRACKET, TokenType.R_BRACKET,
-        TokenType.L_BRACE, TokenType.R_BRACE,
+        TokenType.L_BRACE, TokenType.R_BRACE, TokenType.END,
     }
 )  # fmt: skip
 _LINKS = frozenset(

@@ -85,11 +85,21 @@ def _run(work: Callable[[], object]) -> list[BaseException]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("size", [100, 240, 1_000, 30_000])
+@pytest.mark.parametrize("size", [240, 1_000, 10_000])
 def test_shapes(shape: str, size: int) -> None:
     began = time.monotonic()
     assert _run(lambda: parsed(SHAPES[shape](size))) == []
     assert time.monotonic() - began < 10
+
+
+def test_deep_statements_are_served() -> None:
+    for sql in (
+        "SELECT " + "CASE WHEN a THEN " * 60 + "1" + " END" * 60,
+        "SELECT 1" + " + 1" * 200,
+        "SELECT " + "(SELECT " * 60 + "1" + ")" * 60,
+        "SELECT 1" + " UNION ALL SELECT 1" * 200,
+    ):
+        assert parsed(sql).tree is not None
 
 
 def test_long_filters_are_served() -> None:

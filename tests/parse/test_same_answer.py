@@ -102,7 +102,7 @@ def _calls(database: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
         if name.casefold() not in functions() - EXCEPTED:
             continue
         samples = map(_samples, [*kinds, *([more] * 2 if more else [])])
-        for arguments in itertools.islice(itertools.product(*samples), 12):
+        for arguments in itertools.islice(itertools.product(*samples), 8):
             yield name, f"SELECT {name}({', '.join(arguments)})"
 
 
