@@ -131,6 +131,10 @@ def _check_relationship(
             one.place, "unknown_column",
             f"a relationship names {name}, which {table.name} does not have", nearest(name, own),
         )
+    _check_target(one, tables, parts)
+
+
+def _check_target(one: Relationship, tables: Mapping[str, Table], parts: Parts) -> None:
     if not parts.is_whole(one.target.split(".", maxsplit=1)[0]):
         return
     target = tables.get(one.target)
@@ -295,15 +299,19 @@ def _matched(policy: Policy, document: Document, parts: Parts) -> Tables:
                 nearest(wanted, known),
             )
             return []
-    regions = {source.region for one in parts.domains for source in one.sources if source.region}
-    if match.region is not None and match.region not in regions:
-        problems.add(
-            document.place("match", "region"), "unknown_region",
-            f"no source is in {match.region}", nearest(match.region, regions),
-        )
+    _check_region(match.region, document, parts)
     tables = [table for _, table in found]
     _check_columns(match.columns, tables, document.place("match", "columns"), parts)
     return found
+
+
+def _check_region(wanted: str | None, document: Document, parts: Parts) -> None:
+    regions = {source.region for one in parts.domains for source in one.sources if source.region}
+    if wanted is not None and wanted not in regions:
+        parts.problems.add(
+            document.place("match", "region"), "unknown_region",
+            f"no source is in {wanted}", nearest(wanted, regions),
+        )
 
 
 def _names(key: str, product: Product, table: Table) -> tuple[str, ...]:

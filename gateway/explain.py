@@ -15,7 +15,7 @@ from gateway.draft import Plan, PlannedFragment
 from gateway.metadata import VisibleTable
 
 HINTS = {
-    "barrier": "may fail or look at more than one row's clear values, so it stays behind the policy",
+    "barrier": "may fail or read more than one row's clear values, so it stays behind the policy",
     "masked": "reads a masked column, whose visible value the source does not have",
     "collation": "the source does not compare text by bytes",
     "constant_not_exact": "the constant has no exact form in the column's type",

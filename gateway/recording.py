@@ -18,6 +18,7 @@ from gateway.snapshot import Snapshot
 
 
 def audit_start(request: Request, snapshot: Snapshot, prepared: Prepared | None) -> AuditStart:
+    """What the first record of a request says; refused ones have no decision yet."""
     decision = prepared.decision if prepared is not None else None
     columns = (
         sorted(
@@ -76,6 +77,7 @@ class Finish:
         self._timings = timings
 
     def __call__(self, result: Result | None, failure: SqluiceError | None) -> None:
+        """Record how the request ended; both are None where nothing came of it."""
         timings = {**self._timings, "total": time.perf_counter() - self._began}
         outcome = "ok"
         self._services.limiter.leave(self._request.principal)

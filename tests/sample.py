@@ -42,8 +42,11 @@ class SampleMesh:
     def request(self, user: str, sql: str, **fields: object) -> Request:
         """A request of a user now."""
         made = Request(
-            sql=sql, principal=self.principal(user), now=datetime.now(UTC),
-            query_id=new_query_id(), limits=Limits(seconds=60),
+            sql=sql,
+            principal=self.principal(user),
+            now=datetime.now(UTC),
+            query_id=new_query_id(),
+            limits=Limits(seconds=60),
         )
         return replace(made, **fields)  # type: ignore[arg-type]  # fields of Request by name
 

@@ -168,10 +168,11 @@ def row_of(relation: Relation) -> exp.Expression:
 
 
 def _alias(level: Scope, folded: str, part: exp.Identifier) -> Found | None:
-    expression = level.aliases.get(folded)
-    if expression is None:
+    alias = level.aliases.get(folded)
+    if alias is None:
         return None
-    return Found(copy_of(expression), part.name)
+    level.budget.spend(alias.size)
+    return Found(copy_of(alias.expression), part.name)
 
 
 def copy_of(expression: exp.Expression) -> exp.Expression:

@@ -15,7 +15,7 @@ from gateway.binding.clauses import OutputKeys, Projection, bind_group, bind_ord
 from gateway.binding.expressions import Place, bind_expression, path_of
 from gateway.binding.lookup import Found, look_up
 from gateway.binding.output_names import name_of
-from gateway.binding.scopes import Bound, Cte, Ctes, Output, Scope, Shape, Visible
+from gateway.binding.scopes import Alias, Bound, Cte, Ctes, Output, Scope, Shape, Visible
 from gateway.binding.sources import Sources
 from gateway.binding.stars import columns_in, expand_columns, expand_star, is_star
 from gateway.binding.words import ambiguous, unknown, unsupported
@@ -205,8 +205,9 @@ class Binder:
             for projection in self._projection(one, place):
                 made.append(projection)
                 if projection.is_alias:
+                    size = sum(1 for _ in projection.expression.walk())
                     for name in projection.called:
-                        scope.aliases[name] = projection.expression
+                        scope.aliases[name] = Alias(projection.expression, size)
             if isinstance(one, exp.Alias):
                 later.pop(0)
         scope.pending = frozenset()

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from sqlglot import exp
 
+from gateway.errors import UnsupportedSql
 from gateway.resolve import Address
 
 # The visible columns of each table: (name, DuckDB type) in contract order.
@@ -97,6 +98,30 @@ class Cte:
 Ctes = Mapping[str, Cte]
 
 
+@dataclass(slots=True)
+class Budget:
+    """How many nodes stars and aliases may still add: copies of copies grow without end."""
+
+    left: int = 200_000
+
+    def spend(self, nodes: int) -> None:
+        """Take that many; raises UnsupportedSql where they are used up."""
+        self.left -= nodes
+        if self.left < 0:
+            raise UnsupportedSql(
+                "The statement grows too large when its stars and aliases are written out.",
+                hint="Name fewer columns, or compute in steps with WITH.",
+            )
+
+
+@dataclass(slots=True, eq=False)
+class Alias:
+    """What an alias of the SELECT list stands for; size: its nodes."""
+
+    expression: exp.Expression
+    size: int
+
+
 @dataclass(slots=True, eq=False)
 class Scope:
     """What names can mean at one level; unknown ones are looked for in the parent.
@@ -113,10 +138,15 @@ class Scope:
     gate: bool = False
     relations: list[Relation] = field(default_factory=list)
     merged: dict[str, list[Merged]] = field(default_factory=dict)
-    aliases: dict[str, exp.Expression] = field(default_factory=dict)
+    aliases: dict[str, Alias] = field(default_factory=dict)
     pending: frozenset[str] = frozenset()
     preferred: frozenset[str] = frozenset()
     is_lateral: bool = False
+    budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        if self.parent is not None:
+            self.budget = self.parent.budget
 
     def child(self, gate: bool = False) -> Scope:
         """A scope inside this one's FROM."""

@@ -53,8 +53,10 @@ def expand_star(node: exp.Expression, place: Place) -> list[Item]:
     """The columns of a projection for which `is_star` holds."""
     match node:
         case exp.Star():
+            _spend(place.scope)
             return _star(node, _all_items(place.scope), place)
         case exp.Column() if isinstance(node.this, exp.Star):
+            _spend(place.scope)
             return _star(node.this, _items_of(node, place.scope), place)
         case exp.Columns():
             return _columns(node, place)
@@ -65,6 +67,11 @@ def expand_star(node: exp.Expression, place: Place) -> list[Item]:
             return _kept(expand_star(node.this.this, place), lambda name: not keep(name))
         case _:
             raise unsupported("This star is not served", hint="Name the columns.")
+
+
+def _spend(scope: Scope) -> None:
+    """Stars over wide tables, written often, are what makes a statement large."""
+    scope.budget.spend(sum(len(one.columns) for one in scope.relations))
 
 
 def columns_in(node: exp.Expression) -> list[exp.Columns]:
@@ -86,7 +93,9 @@ def expand_columns(node: exp.Expression, place: Place) -> list[tuple[str, exp.Ex
     if len({one.sql("duckdb") for one in found}) > 1:
         raise unsupported("Two different COLUMNS in one expression are not served")
     made = []
+    size = sum(1 for _ in node.walk())
     for item in _columns(found[0], place):
+        place.scope.budget.spend(size)
         copy = node.copy()
         for one in columns_in(copy):
             value = mark_all_bound(item.expression.copy())
@@ -133,6 +142,7 @@ def _columns(node: exp.Columns, place: Place) -> list[Item]:
                 raise unsupported("COLUMNS takes *, a pattern or a list of names")
             return expand_star(what, place)
         case exp.Literal() if what.is_string:
+            _spend(place.scope)
             found = _kept(list(_all_items(place.scope)), _matching(what.name))
             if not found:
                 raise unknown(f"COLUMNS('{what.name}') matches no column", None)

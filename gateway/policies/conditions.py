@@ -22,6 +22,10 @@ from gateway.pushable import COMPARISONS, same_meaning
 _SUBJECTS = ("subject", "request")
 _REQUEST = {"purpose": "VARCHAR", "now": "TIMESTAMP WITH TIME ZONE"}
 _TEXT_RESULT = (exp.Lower, exp.Upper, exp.Trim, exp.Left, exp.Right, exp.Concat, exp.DPipe)
+_BOOLEAN_RESULT = (
+    exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.Like, exp.ILike, exp.Escape,
+    *COMPARISONS,
+)
 _NUMBER_RESULT = (exp.Length, exp.Year, exp.Month, exp.Day, exp.Quarter)
 
 
@@ -184,11 +188,13 @@ class _Binder:
                 return self._type(node.this)
             case exp.Literal() | exp.Null() | exp.Boolean() | exp.Placeholder() | exp.Neg():
                 return None
+            case exp.Cast() if isinstance(node.this, exp.Literal) and not isinstance(
+                node, exp.TryCast
+            ):
+                return None
             case exp.TryCast():
                 self._value(node.this)
                 return node.to.sql("duckdb").replace("TEXT", "VARCHAR").replace("INT", "INTEGER")
-            case exp.Cast() if isinstance(node.this, exp.Literal):
-                return None
             case exp.Case():
                 for one in node.args["ifs"]:
                     self._boolean(one.this)
@@ -197,13 +203,7 @@ class _Binder:
                 )
             case exp.Coalesce():
                 return self._common([node.this, *node.expressions])
-            case exp.And() | exp.Or() | exp.Not() | exp.Is() | exp.In() | exp.Between():
-                self._boolean(node)
-                return "BOOLEAN"
-            case exp.Like() | exp.ILike() | exp.Escape():
-                self._boolean(node)
-                return "BOOLEAN"
-            case _ if isinstance(node, COMPARISONS):
+            case _ if isinstance(node, _BOOLEAN_RESULT):
                 self._boolean(node)
                 return "BOOLEAN"
             case exp.Func():

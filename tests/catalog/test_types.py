@@ -27,6 +27,7 @@ def test_types(case: dict[str, Any]) -> None:
 def test_names_are_canonical(name: str) -> None:
     """DuckDB itself writes the type so, and connectors know it."""
     assert canonical_type(name) == name
-    found = duckdb.sql(f"SELECT CAST(NULL AS {name}) AS a").types
-    assert [str(one) for one in found] == [name]
+    with duckdb.connect(":memory:") as connection:
+        row = connection.execute(f"SELECT typeof(CAST(NULL AS {name}))").fetchone()
+    assert row == (name,)
     assert arrow_type(name) is not None

@@ -134,9 +134,8 @@ def _create(
     for column in (one.split()[0] for one in shape.split(", ") if not one[0].isdigit()):
         values.append(_value(name, column, user))
     where = ROWS.get(user, {}).get(name, "true")
-    connection.execute(
-        f"INSERT INTO {domain}.{product}.{name} SELECT {', '.join(values)} FROM raw_rows WHERE {where}"
-    )
+    rows = f"SELECT {', '.join(values)} FROM raw_rows WHERE {where}"
+    connection.execute(f"INSERT INTO {domain}.{product}.{name} {rows}")
     connection.unregister("raw_rows")
     if DEFAULTS[domain, product] == name:
         connection.execute(
@@ -162,8 +161,9 @@ def raw_tables(data: Path, warehouse: str, crm: str) -> Mapping[str, pa.Table]:
     """All raw tables, each read with its own database's driver."""
     local = duckdb.connect(":memory:")
     local.execute("SET TimeZone = 'UTC'")
+    files = f"{data}/weather/hourly/**/*.parquet"
     hourly = local.sql(
-        f"SELECT * FROM read_parquet('{data}/weather/hourly/**/*.parquet', hive_partitioning = true)"
+        f"SELECT * FROM read_parquet('{files}', hive_partitioning = true)"
     ).to_arrow_table()
     reference = duckdb.connect(str(data / "network" / "reference.duckdb"), read_only=True)
     found = {

@@ -16,6 +16,7 @@ import pytest
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import Cancelled, InternalError, SqluiceError, TypeMismatch
 
+ENDLESS = "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range"
 SCHEMA = pa.schema([pa.field("x", pa.int64()), pa.field("s", pa.string())])
 
 
@@ -110,13 +111,7 @@ def test_cancel_stops_a_merge(engine: DuckdbEngine) -> None:
     timer.start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        list(
-            session.stream(
-                "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range",
-                [],
-                {},
-            )
-        )
+        list(session.stream(ENDLESS, [], {}))
     timer.join()
     session.close()
     assert time.monotonic() - began < 3

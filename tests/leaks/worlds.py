@@ -210,7 +210,8 @@ def _write_product(base: Path, kind: str) -> None:
     (base / f"{kind}.odps.yaml").write_text(
         f"apiVersion: v1.0.0\nkind: DataProduct\nid: p-{kind}\nname: {kind}\nversion: 1.0.0\n"
         f"status: active\ndomain: leaks\noutputPorts: [{{name: {kind}, version: 1.0.0, "
-        f"contractId: c-{kind}}}]\nteam: {{name: t, members: [{{username: nobody, role: owner}}]}}\n"
+        f"contractId: c-{kind}}}]\n"
+        "team: {name: t, members: [{username: nobody, role: owner}]}\n"
     )
     tables = "".join(
         f'  - name: {table}\n    physicalName: "{_PHYSICAL[kind].format(table)}"\n'

@@ -16,20 +16,23 @@ from gateway.errors import ParseError
 
 PREFIX = "type.googleapis.com/arrow.flight.protocol.sql."
 _PACKAGE = "arrow.flight.protocol.sql"
-# name: field, number, type; `?` optional, `*` repeated.
+# name: field, number, type; `?` optional, `*` repeated; a backslash goes on in the next line.
 _SHAPES = """
 CommandGetSqlInfo: info* 1 uint32
 CommandGetXdbcTypeInfo: data_type? 1 int32
 CommandGetCatalogs:
 CommandGetDbSchemas: catalog? 1 string, db_schema_filter_pattern? 2 string
-CommandGetTables: catalog? 1 string, db_schema_filter_pattern? 2 string, table_name_filter_pattern? 3 string, table_types* 4 string, include_schema 5 bool
+CommandGetTables: catalog? 1 string, db_schema_filter_pattern? 2 string, \
+    table_name_filter_pattern? 3 string, table_types* 4 string, include_schema 5 bool
 CommandGetTableTypes:
 CommandGetPrimaryKeys: catalog? 1 string, db_schema? 2 string, table 3 string
 CommandGetExportedKeys: catalog? 1 string, db_schema? 2 string, table 3 string
 CommandGetImportedKeys: catalog? 1 string, db_schema? 2 string, table 3 string
-CommandGetCrossReference: pk_catalog? 1 string, pk_db_schema? 2 string, pk_table 3 string, fk_catalog? 4 string, fk_db_schema? 5 string, fk_table 6 string
+CommandGetCrossReference: pk_catalog? 1 string, pk_db_schema? 2 string, pk_table 3 string, \
+    fk_catalog? 4 string, fk_db_schema? 5 string, fk_table 6 string
 ActionCreatePreparedStatementRequest: query 1 string, transaction_id? 2 bytes
-ActionCreatePreparedStatementResult: prepared_statement_handle 1 bytes, dataset_schema 2 bytes, parameter_schema 3 bytes
+ActionCreatePreparedStatementResult: prepared_statement_handle 1 bytes, \
+    dataset_schema 2 bytes, parameter_schema 3 bytes
 ActionClosePreparedStatementRequest: prepared_statement_handle 1 bytes
 ActionBeginTransactionRequest:
 ActionBeginTransactionResult: transaction_id 1 bytes
@@ -46,7 +49,8 @@ ActionCancelQueryRequest: info 1 bytes
 ActionCancelQueryResult: result 1 int32
 CancelFlightInfoRequest: info 1 bytes
 StringListValue: values* 1 string
-SessionOptionValue: string_value? 1 string, bool_value? 2 bool, int64_value? 3 sfixed64, double_value? 4 double, string_list_value? 5 StringListValue
+SessionOptionValue: string_value? 1 string, bool_value? 2 bool, int64_value? 3 sfixed64, \
+    double_value? 4 double, string_list_value? 5 StringListValue
 SessionOptionEntry: key 1 string, value 2 SessionOptionValue
 SessionOptions: session_options* 1 SessionOptionEntry
 SessionOptionError: value 1 int32

@@ -289,14 +289,13 @@ def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: AN
                 shown, _optional(message, "catalog"), _optional(message, "db_schema_filter_pattern")
             )
         case "CommandGetTables":
-            return tables.tables(
-                shown,
+            asked = tables.TableFilter(
                 _optional(message, "catalog"),
                 _optional(message, "db_schema_filter_pattern"),
                 _optional(message, "table_name_filter_pattern"),
-                list(message.table_types),
-                message.include_schema,
+                tuple(message.table_types),
             )
+            return tables.tables(shown, asked, message.include_schema)
         case "CommandGetPrimaryKeys":
             return tables.primary_keys(
                 shown, _optional(message, "catalog"), _optional(message, "db_schema"), message.table

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -91,22 +92,25 @@ def schemas(tables: Sequence[VisibleTable], catalog: str | None, pattern: str | 
     return _rows(SCHEMAS, rows)
 
 
-def tables(
-    shown: Sequence[VisibleTable],
-    catalog: str | None,
-    schema: str | None,
-    name: str | None,
-    types: Sequence[str],
-    include_schema: bool,
-) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class TableFilter:
+    """Which tables a client asks for: a catalog, patterns of LIKE, kinds of tables."""
+
+    catalog: str | None = None
+    schema: str | None = None
+    name: str | None = None
+    types: tuple[str, ...] = ()
+
+
+def tables(shown: Sequence[VisibleTable], wanted: TableFilter, include_schema: bool) -> pa.Table:
     """One row a table; with `include_schema` its Arrow schema, serialized."""
-    schema_fits, name_fits = like(schema), like(name)
+    schema_fits, name_fits = like(wanted.schema), like(wanted.name)
     rows = []
     for one in shown:
         address = one.address
-        if catalog not in (None, address.domain) or not schema_fits(address.product):
+        if wanted.catalog not in (None, address.domain) or not schema_fits(address.product):
             continue
-        if not name_fits(address.table) or (types and "TABLE" not in types):
+        if not name_fits(address.table) or (wanted.types and "TABLE" not in wanted.types):
             continue
         row: tuple[object, ...] = (address.domain, address.product, address.table, "TABLE")
         rows.append((*row, bytes(table_schema(one).serialize())) if include_schema else row)

@@ -1,0 +1,1 @@
+"""Tests of bind: names to visible columns, as DuckDB binds them."""
