@@ -34,6 +34,9 @@ lint: .venv/.test ## Style, types, import rules and the figures of the house sty
 	exit $$failed
 
 clean: ## Remove what demo, test and lint made, except .venv
+	@for link in .state/*/*/cluster .state/*/*/programs .state/*/cluster .state/*/programs; do \
+		if [ -L "$$link" ]; then rm -rf "$$(readlink -f "$$link")"; fi; \
+	done
 	rm -rf .state build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

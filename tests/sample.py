@@ -73,4 +73,4 @@ def open_sample(data: Path) -> SampleMesh:
 def close_sample(sample: SampleMesh) -> None:
     """Close the gateway and stop the server."""
     sample.opened.close()
-    sample.server.stop()
+    sample.server.discard()

@@ -24,7 +24,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     except NoPostgres as error:
         pytest.skip(str(error))
     yield server
-    server.stop()
+    server.discard()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
