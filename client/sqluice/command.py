@@ -34,6 +34,7 @@ EXIT_CODES = (
     "Exit codes: 0 fine, 1 an error in the statement or an answer that broke, 2 wrong usage, "
     "3 something cannot be reached, 4 refused."
 )
+_REINSTALL = "See that nothing on the path of Python is named gateway, or install the server again."
 _EXIT_OF = {
     "source_unavailable": UNAVAILABLE, "timeout": UNAVAILABLE,
     "unauthenticated": REFUSED, "access_denied": REFUSED, "purpose_required": REFUSED,
@@ -122,11 +123,17 @@ class Commands(click.Group):
         return super().get_command(ctx, cmd_name) or self._others().get(cmd_name)
 
     def _others(self) -> dict[str, click.Command]:
-        return {
-            str(command.name): command
-            for entry in entry_points(group=GROUP)
-            for command in cast("Callable[[], Sequence[click.Command]]", entry.load())()
-        }
+        try:
+            return {
+                str(command.name): command
+                for entry in entry_points(group=GROUP)
+                for command in cast("Callable[[], Sequence[click.Command]]", entry.load())()
+            }
+        except ImportError as error:
+            remedy = getattr(error, "remedy", _REINSTALL)
+            raise click.ClickException(
+                f"invalid_config: The server's commands do not load. {error}\n{remedy}"
+            ) from None
 
 
 @click.group(cls=Commands)
