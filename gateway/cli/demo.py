@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.output import EXIT_CODES, shows_errors
+from gateway.cli.output import EXIT_CODES, json_option, shows_errors
 from gateway.demo.showcase import run
+from gateway.demo.showcase import serve as keep_serving
 
 
 @click.command(epilog=f"Example: sqluice demo. {EXIT_CODES}")
@@ -21,7 +22,11 @@ from gateway.demo.showcase import run
     show_default=True, help="Where the sample's databases are built, once.",
 )
 @click.option("--serve", is_flag=True, help="Keep the gateway up instead of asking it.")
+@json_option
 @shows_errors
-def demo(data: str, serve: bool) -> None:
+def demo(data: str, serve: bool, as_json: bool) -> None:
     """Build the sample mesh and show one question answered for three people."""
-    sys.exit(run(Path(data).resolve(), serve))
+    if serve and as_json:
+        raise click.UsageError("--serve asks nothing, so there is no JSON to print.")
+    folder = Path(data).resolve()
+    sys.exit(keep_serving(folder) if serve else run(folder, as_json))

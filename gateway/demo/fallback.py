@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gateway.demo.postgres import NoPostgres, Server, find_server
+import adbc_driver_manager
+
+from gateway.demo.postgres import NoPostgres, PostgresFailed, Server, find_server
 from gateway.demo.recipe import DUCKDB_FILES, FULL, Progress, Size, build
 
+NO_POSTGRES = "No PostgreSQL"
 VARIANT = "conf-without-postgres"
 
 
@@ -23,18 +26,24 @@ VARIANT = "conf-without-postgres"
 def prepare(data: Path, conf: Path, progress: Progress, size: Size = FULL) -> Iterator[Path]:
     """Build what is missing and keep the servers up."""
     data.mkdir(parents=True, exist_ok=True)
-    try:
-        server: Server | None = find_server(data / "postgres")
-    except NoPostgres as error:
-        progress(f"NO POSTGRESQL: {error}. Its products lie in DuckDB files instead.", 0.0)
-        server = None
-    if server is None:
-        build(data, None, progress, size)
-        yield variant(data, conf)
-        return
-    with server:
+    with ExitStack() as stack:
+        try:
+            server: Server | None = stack.enter_context(_answering(data))
+        except (NoPostgres, PostgresFailed, adbc_driver_manager.Error) as error:
+            is_text_of_ours = isinstance(error, NoPostgres | PostgresFailed)
+            reason = str(error).splitlines()[0] if is_text_of_ours else "the server does not answer"
+            progress(f"{NO_POSTGRES}: {reason}. Its products lie in DuckDB files instead.", 0.0)
+            server = None
         build(data, server, progress, size)
-        yield conf
+        yield conf if server is not None else variant(data, conf)
+
+
+@contextmanager
+def _answering(data: Path) -> Iterator[Server]:
+    """A server that was started and has answered once."""
+    with find_server(data / "postgres") as server:
+        server.run("postgres", "SELECT 1")
+        yield server
 
 
 def variant(data: Path, conf: Path) -> Path:

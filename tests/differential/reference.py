@@ -69,7 +69,7 @@ LOYALTY = {("loyalty", "members", "members"), ("loyalty", "trips", "trips")}
 
 # Who may see what: the rows by a condition, the columns by an expression instead of the raw one.
 ROWS: Mapping[str, Mapping[str, str]] = {
-    "carl": {"flights": "carrier IN ('UA')"},
+    "carl": {"flights": "carrier IN ('UA')", "trips": "region IN ('west')"},
     "mara": {
         "members": "region IN ('northeast', 'south')",
         "trips": "region IN ('northeast', 'south')",

@@ -1,0 +1,83 @@
+"""The gateway of the demo, in a process of its own.
+
+Takes: a mesh folder, its data folder, arguments of `sqluice serve`. Gives: the addresses on which
+it answers, for as long as it is wanted. Never leaves it running.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from gateway.errors import SourceUnavailable
+
+_START = "from sqluice.command import main; main(prog_name='sqluice')"
+_READY = re.compile(r"ready http=(\S+) flight=(\S+)")
+_START_SECONDS = 60.0
+_STOP_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that answers."""
+
+    process: subprocess.Popen[str]
+    http: str
+    flight: str
+
+
+@contextmanager
+def running(
+    folder: Path, data: Path, *arguments: str, log: IO[str] | None = None
+) -> Iterator[Gateway]:
+    """Start, wait for an answer, hand over, stop. Its log goes to `log`, else to the terminal."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _START, "serve", "--conf", str(folder), *arguments],
+        env={**os.environ, "SQLUICE_DATA": str(data)},
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
+    try:
+        yield Gateway(process, *_addresses(process))
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=5)
+
+
+def _addresses(process: subprocess.Popen[str]) -> tuple[str, str]:
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stdout or ():
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            line = lines.get(timeout=1.0)
+        except queue.Empty:
+            continue
+        if found := _READY.search(line):
+            return found.group(1), found.group(2)
+        if not line:
+            break
+    raise SourceUnavailable(
+        "The gateway did not start.", hint="Its reasons stand above, or in the file gateway.log."
+    )
