@@ -126,7 +126,7 @@ def _print(mesh: Mesh | None, findings: list[Finding], live: bool) -> None:
         click.echo(f"{place}: {mark}{one.message}\n    {one.remedy}", err=True)
     errors = sum(one.severity == "error" for one in findings)
     if errors:
-        click.echo(f"{errors} problems", err=True)
+        click.echo(f"{errors} problem{'' if errors == 1 else 's'}", err=True)
     elif mesh is not None:
         checked = "files and sources" if live else "files"
         click.echo(

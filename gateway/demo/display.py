@@ -165,8 +165,8 @@ def _step(step: str, lines: tuple[Step, ...], kinds: Mapping[str, str]) -> Group
             notes.add_row(Text(one.what + place, "yellow"), detail)
             if one.why:
                 notes.add_row("", Text(one.why, "dim"))
-    shown = (_sql(_readable(one.detail)) for one in lines if one.what == "sql")
-    return Group(head, *(Padding(one, (0, 4), expand=False) for one in (*shown, notes)))
+    sql = [_sql(_readable(one.detail)) for one in lines if one.what == "sql"]
+    return Group(head, Padding(Group(*sql, notes), (0, 4), expand=False))
 
 
 def _readable(sql: str) -> str:

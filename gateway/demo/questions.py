@@ -10,7 +10,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import adbc_driver_flightsql.dbapi as flight_sql
@@ -154,7 +154,7 @@ def _rows(table: pa.Table) -> tuple[tuple[object, ...], ...]:
     return tuple(tuple(row.values()) for row in table.to_pylist())
 
 
-def _reasons(told: list[dict[str, object]], sql: str) -> tuple[Reason, ...]:
+def _reasons(told: Sequence[Mapping[str, object]], sql: str) -> tuple[Reason, ...]:
     """What was filtered, and what was masked among the columns that the question names."""
     found = []
     for row in told:
