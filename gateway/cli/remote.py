@@ -53,7 +53,7 @@ def remote_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every command that asks a running gateway."""
     with_user = click.option("--user", help="Who signs in; the password is asked for.")(command)
     return click.option(
-        "--url", default=DEFAULT_URL, show_default=True, envvar="SQLUICE_URL",
+        "--url", default=DEFAULT_URL, show_default=True, envvar="SQLUICE_HTTP_URL",
         help="The gateway's HTTP address; without a scheme: https.",
     )(with_user)
 

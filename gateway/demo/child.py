@@ -48,8 +48,11 @@ def running(
         stderr=log,
         text=True,
     )
+    lines: queue.Queue[str] = queue.Queue()
+    reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
+    reader.start()
     try:
-        yield Gateway(process, *_addresses(process))
+        yield Gateway(process, *_addresses(lines))
     finally:
         process.terminate()
         try:
@@ -57,17 +60,19 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(timeout=5)
+        reader.join(timeout=5)
 
 
-def _addresses(process: subprocess.Popen[str]) -> tuple[str, str]:
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        for line in process.stdout or ():
+def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    """Every line that the gateway prints; the empty text at the end."""
+    assert process.stdout is not None
+    with process.stdout as printed:
+        for line in printed:
             lines.put(line)
-        lines.put("")
+    lines.put("")
 
-    threading.Thread(target=read, daemon=True).start()
+
+def _addresses(lines: queue.Queue[str]) -> tuple[str, str]:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         try:

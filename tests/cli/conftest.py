@@ -18,7 +18,7 @@ Call = Callable[..., Result]
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Runs a command in an empty folder, with nothing of the caller's environment."""
     for name in ("SQLUICE_CONF", "SQLUICE_STATE", "SQLUICE_DATA", "SQLUICE_PASSWORD",
-                 "SQLUICE_TOKEN", "SQLUICE_URL"):
+                 "SQLUICE_TOKEN", "SQLUICE_URL", "SQLUICE_HTTP_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     group = click.Group("sqluice", commands=list(commands()))
