@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -126,10 +127,17 @@ def _print(mesh: Mesh | None, findings: list[Finding], live: bool) -> None:
         click.echo(f"{place}: {mark}{one.message}\n    {one.remedy}", err=True)
     errors = sum(one.severity == "error" for one in findings)
     if errors:
-        click.echo(f"{errors} problem{'' if errors == 1 else 's'}", err=True)
+        click.echo(_count(range(errors), "problem"), err=True)
     elif mesh is not None:
         checked = "files and sources" if live else "files"
         click.echo(
-            f"{checked} are fine: {len(mesh.domains)} domains, {len(mesh.products)} products, "
-            f"{len(mesh.policies)} policies, revision {mesh.revision[:12]}"
+            f"{checked} are fine: {_count(mesh.domains, 'domain')}, "
+            f"{_count(mesh.products, 'product')}, {_count(mesh.policies, 'policy')}, "
+            f"revision {mesh.revision[:12]}"
         )
+
+
+def _count(held: Sized, word: str) -> str:
+    """A number with its noun."""
+    many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{len(held)} {word if len(held) == 1 else many}"

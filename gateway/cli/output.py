@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gateway.errors import SqluiceError
+from gateway.errors import InvalidConfig, SqluiceError
 
 PROBLEMS, USAGE, UNAVAILABLE, REFUSED = 1, 2, 3, 4
 EXIT_CODES = (
@@ -24,6 +24,7 @@ EXIT_CODES = (
     "4 refused."
 )
 _WIDE = 160
+_REMEDY = "Name what exists and may be read and written, and see that the disk has room."
 _EXIT_OF = {
     "source_unavailable": UNAVAILABLE, "timeout": UNAVAILABLE,
     "unauthenticated": REFUSED, "access_denied": REFUSED, "purpose_required": REFUSED,
@@ -68,7 +69,7 @@ def fail(error: SqluiceError, as_json: bool) -> NoReturn:
 
 
 def shows_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose SqluiceErrors end it in the one form that all commands share."""
+    """A command whose errors, and the system's, end it in the one form that all commands share."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -76,5 +77,9 @@ def shows_errors(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except SqluiceError as error:
             fail(error, bool(kwargs.get("as_json")))
+        except OSError as error:
+            what = f"{error.filename} cannot be used" if error.filename else "The system refuses"
+            found = InvalidConfig(f"{what}: {error.strerror or error}.", hint=_REMEDY)
+            fail(found, bool(kwargs.get("as_json")))
 
     return run

@@ -14,13 +14,15 @@ from gateway.cli.output import EXIT_CODES, conf_option, shows_errors
 from gateway.config import ServeOptions, load_config
 from gateway.serve.app import run
 
+_PORT = click.IntRange(0, 65_535)
+
 
 @click.command(epilog=f"Example: sqluice serve --conf conf --watch. {EXIT_CODES}")
 @conf_option
 @click.option("--watch", is_flag=True, help="Publish changed files within a second.")
 @click.option("--host", help="Address to listen on; loopback unless told otherwise.")
-@click.option("--http-port", type=int, help="Port of HTTP; 0 takes a free one.")
-@click.option("--flight-port", type=int, help="Port of Flight SQL; 0 takes a free one.")
+@click.option("--http-port", type=_PORT, help="Port of HTTP; 0 takes a free one.")
+@click.option("--flight-port", type=_PORT, help="Port of Flight SQL; 0 takes a free one.")
 @shows_errors
 def serve(
     conf: str | None, watch: bool, host: str | None, http_port: int | None, flight_port: int | None

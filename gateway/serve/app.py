@@ -23,7 +23,7 @@ from granian import Granian
 from granian.constants import Interfaces
 
 from gateway.config import Config, Endpoint, ServeOptions, load_config
-from gateway.errors import InvalidConfig
+from gateway.errors import InvalidConfig, SqluiceError
 from gateway.logs import configure_logs
 from gateway.opening import open_gateway
 from gateway.publish import build_snapshot
@@ -64,7 +64,17 @@ def run(config: Config, options: ServeOptions) -> int:
 
 
 def create_application() -> Flask:
-    """What granian calls in its worker: opens the gateway, starts Flight, gives the application."""
+    """What granian calls in its worker; an error that stops the start is one line, no traceback."""
+    try:
+        return _application()
+    except SqluiceError as error:
+        sys.stderr.write(f"{error.code}: {error.message}\n{error.remedy}\n")
+        sys.stderr.flush()
+        sys.exit(1)
+
+
+def _application() -> Flask:
+    """Open the gateway, start Flight, give the application."""
     place = json.loads(os.environ[_PLACE])
     config = load_config(Path(place["conf"]))
     configure_logs(config.log.level)

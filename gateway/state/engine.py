@@ -33,7 +33,10 @@ def open_state(url: str, *, durable: bool = False) -> Engine:
     Without `durable` a crash of the gateway loses nothing; a crash of the machine may lose the
     last commits, never the order or the form of those before.
     """
-    engine = _create(_parsed(url), durable)
+    try:
+        engine = _create(_parsed(url), durable)
+    except OSError as error:
+        raise _unopened(error) from error
     try:
         migrate(engine)
     except InvalidConfig:
@@ -41,12 +44,16 @@ def open_state(url: str, *, durable: bool = False) -> Engine:
         raise
     except SQLAlchemyError as error:
         engine.dispose()
-        raise SourceUnavailable(
-            "The gateway's state cannot be opened.",
-            hint="Check SQLUICE_STATE and that its database runs and may be written.",
-            private=str(error),
-        ) from error
+        raise _unopened(error) from error
     return engine
+
+
+def _unopened(error: Exception) -> SourceUnavailable:
+    return SourceUnavailable(
+        "The gateway's state cannot be opened.",
+        hint="Check SQLUICE_STATE, and that its database or folder is there and may be written.",
+        private=str(error),
+    )
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def mesh(call: Call, tmp_path: Path) -> Path:
 def test_a_new_mesh_is_fine(call: Call) -> None:
     done = call("check", "--conf", "mesh", "--live")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert "1 domains, 1 products, 1 policies" in done.stdout
+    assert "1 domain, 1 product, 1 policy" in done.stdout
     shown = json.loads(call("check", "--conf", "mesh", "--json").stdout)
     assert (shown["ok"], shown["problems"]) == (True, [])
 
