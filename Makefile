@@ -1,6 +1,9 @@
 # Everything a newcomer types. Installs only into .venv, builds only below .state.
 
-PYTHON ?= python3
+# The first Python of PATH that is new enough; none: the rule of .venv says so.
+FOUND := $(shell for one in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$one" && break; done)
+PYTHON ?= $(or $(FOUND),python3)
 WORKERS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -43,8 +46,10 @@ clean: ## Remove what demo, test and lint made, except .venv
 # The stamps say which tools .venv holds; the one of the tests includes the one of the demo.
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sqluice needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "sqluice needs Python 3.11 or newer on PATH, or make PYTHON=/path/to/python ..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	echo "Python has no venv or no pip (Debian: apt install python3-venv)." >&2; exit 1; }
 
 .venv/.demo: $(PINS) | $(BIN)/python
 	@start=$$(date +%s) && echo "Installing into .venv ..." && \

@@ -62,6 +62,8 @@ def configure_logs(level: str = "INFO", stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    # It tells at each start which kind of database it met.
+    logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
 
 
 class OwnerLogs:

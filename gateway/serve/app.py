@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -65,6 +66,8 @@ def run(config: Config, options: ServeOptions) -> int:
 
 def create_application() -> Flask:
     """What granian calls in its worker; an error that stops the start is one line, no traceback."""
+    # Ctrl-C reaches the worker and its parent, which then says SIGTERM: a worker told twice hangs.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return _application()
     except SqluiceError as error:
