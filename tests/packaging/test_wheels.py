@@ -119,7 +119,7 @@ def test_the_demo_runs_from_the_wheels(server: Environment) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     for name in ("mara", "petra", "carl"):
         assert name in ran.stdout
-    assert "all is stopped" in ran.stdout
+    assert "Everything is stopped again" in ran.stdout
 
 
 def test_a_folder_that_shadows_the_server_is_named(server: Environment, tmp_path: Path) -> None:
