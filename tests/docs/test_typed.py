@@ -16,7 +16,7 @@ from tests.docs.blocks import blocks, commands
 from tests.docs.shell import ROOT, Terminal
 from tests.sample import CONF, SampleMesh
 
-PAGES = ("README.md", "CONTRIBUTING.md", "client/README.md")
+PAGES: tuple[str, ...] = ("README.md", "CONTRIBUTING.md", "client/README.md")
 PAGES += tuple(f"docs/{one.name}" for one in sorted((ROOT / "docs").glob("*.md")))
 
 
