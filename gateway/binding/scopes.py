@@ -59,6 +59,15 @@ class Relation:
         """Whether the folded path before a column means this relation."""
         return path == (self.called,) or path in self.paths
 
+    @property
+    def full_name(self) -> tuple[str, ...]:
+        """What DuckDB calls it in the name of an output."""
+        if self.address is not None and not self.is_explicit:
+            return (self.address.domain, self.address.product, self.address.table)
+        if not self.called:
+            return ("unnamed_subquery",)
+        return (self.alias if self.alias.casefold() == self.called else self.called,)
+
     def column(self, output: Output) -> exp.Column:
         """A bound reference to one of its columns."""
         return exp.Column(

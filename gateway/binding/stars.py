@@ -19,7 +19,7 @@ from gateway.binding.expressions import Place, bind_expression, mark_bound
 from gateway.binding.lookup import column_named, field_of
 from gateway.binding.scopes import Merged, Output, Relation, Scope
 from gateway.binding.types import fields_of
-from gateway.binding.words import did_you_mean, unknown, unknown_name, unsupported
+from gateway.binding.words import ambiguous, did_you_mean, unknown, unknown_name, unsupported
 from gateway.errors import TypeMismatch
 
 Keep = Callable[[str], bool]
@@ -118,7 +118,7 @@ def _unpack(node: exp.Expression, place: Place) -> exp.Expression:
     """`f(*COLUMNS(...))` gives each column as an argument of its own."""
     copy = node.copy()
     for one in columns_in(copy):
-        values = [mark_all_bound(item.expression) for item in _columns(one, place)]
+        values = [_named_fully(item, place.scope) for item in _columns(one, place)]
         parent, key = one.parent, one.arg_key
         if parent is None or key is None or not isinstance(parent, exp.Func):
             raise unsupported("*COLUMNS is served as an argument of a function only")
@@ -132,6 +132,17 @@ def _unpack(node: exp.Expression, place: Place) -> exp.Expression:
         else:
             raise unsupported("*COLUMNS is not served in this function")
     return copy
+
+
+def _named_fully(item: Item, scope: Scope) -> exp.Expression:
+    """A column that tells by which names DuckDB calls what a star stands for."""
+    relations = {one.alias: one for one in scope.relations}
+    node = mark_all_bound(item.expression)
+    for column in node.find_all(exp.Column):
+        relation = relations.get(column.table)
+        if relation is not None:
+            column.meta["called"] = (*relation.full_name, item.name)
+    return node
 
 
 def _columns(node: exp.Columns, place: Place) -> list[Item]:
@@ -148,20 +159,24 @@ def _columns(node: exp.Columns, place: Place) -> list[Item]:
                 raise unknown(f"COLUMNS('{what.name}') matches no column", None)
             return found
         case exp.Array():
-            return [_named(one, place.scope) for one in what.expressions]
+            return _listed_columns(what.expressions, place.scope)
         case _:
             raise unsupported("COLUMNS takes *, a pattern or a list of names",
                               hint="Write a regular expression instead of a lambda.")
 
 
-def _named(node: exp.Expression, scope: Scope) -> Item:
-    if not (isinstance(node, exp.Literal) and node.is_string):
-        raise unsupported("COLUMNS takes names as constants")
-    part = exp.to_identifier(node.name)
-    found = column_named(scope, node.name.casefold(), part)
-    if found is None:
-        raise unknown_name([part], scope)
-    return Item(found.name, found.expression, found.type)
+def _listed_columns(nodes: Sequence[exp.Expression], scope: Scope) -> list[Item]:
+    """The columns of those names, in the order of the tables, as in DuckDB."""
+    _spend(scope)
+    items = _all_items(scope)
+    wanted = set()
+    for one in nodes:
+        if not (isinstance(one, exp.Literal) and one.is_string):
+            raise unsupported("COLUMNS takes names as constants")
+        if all(item.name.casefold() != one.name.casefold() for item in items):
+            raise unknown_name([exp.to_identifier(one.name)], scope)
+        wanted.add(one.name.casefold())
+    return _kept(items, lambda name: name.casefold() in wanted)
 
 
 def _kept(items: Sequence[Item], keep: Keep) -> list[Item]:
@@ -221,6 +236,7 @@ def _candidates(scope: Scope, excluded: frozenset[tuple[int, str]] = frozenset()
     _Candidate
 ]:
     """All visible columns in order; a merged one stands where its first member stands."""
+    _refuse_shared_names(scope)
     merged_of = scope.merged_of()
     done: set[int] = set()
     found = []
@@ -235,6 +251,15 @@ def _candidates(scope: Scope, excluded: frozenset[tuple[int, str]] = frozenset()
                 done.add(id(merged))
                 found.append(_Candidate(relation, _merged_item(merged, output), merged))
     return found
+
+
+def _refuse_shared_names(scope: Scope) -> None:
+    """A star over tables of one name, which an alias gave to one of them, is ambiguous."""
+    names = {one.called for one in scope.relations if one.is_explicit and one.called}
+    for one in scope.relations:
+        if not one.is_explicit and one.called in names:
+            raise ambiguous(f"The name {one.called} stands for two tables", None,
+                            "Give each its own alias.")
 
 
 def _item(relation: Relation, output: Output) -> Item:
@@ -279,6 +304,7 @@ def _star(star: exp.Star, items: Sequence[Item], place: Place) -> list[Item]:
     renamed = {
         one.this.name.casefold(): one.alias for one in star.args.get("rename") or []
     }
+    _refuse_repeated(star)
     if any(one.args.get("table") for one in excluded):
         items = _without_qualified(excluded, items, place.scope)
         excluded = [one for one in excluded if not one.args.get("table")]
@@ -294,6 +320,24 @@ def _star(star: exp.Star, items: Sequence[Item], place: Place) -> list[Item]:
     if not kept:
         raise unknown("EXCLUDE leaves no column", None)
     return [_changed(one, replaced, renamed, place) for one in kept]
+
+
+def _refuse_repeated(star: exp.Star) -> None:
+    """A column stands once in EXCLUDE, REPLACE and RENAME."""
+    met: dict[str, set[str]] = {}
+    renamed = [one.this for one in star.args.get("rename") or []]
+    for one in renamed:
+        if one.args.get("table"):
+            raise unsupported("RENAME takes names without a table", one.this)
+    for one in [*_listed(star, "except_"), *(star.args.get("replace") or []), *renamed]:
+        table = one.text("table").casefold()
+        tables = met.setdefault(one.alias_or_name.casefold(), set())
+        if tables and ("" in {table, *tables} or table in tables):
+            raise unsupported(
+                f"{one.alias_or_name} stands twice in EXCLUDE, REPLACE or RENAME",
+                one.args.get("alias") or one.this,
+            )
+        tables.add(table)
 
 
 def _listed(star: exp.Star, key: str) -> Iterator[exp.Expression]:
