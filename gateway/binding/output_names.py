@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from gateway.binding.query_names import order_text, query_text, quoted
+from gateway.binding.query_names import order_text, query_text, quoted, star_text
 
 _OPERATORS: dict[type[exp.Expression], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.IntDiv: "//", exp.Mod: "%",
@@ -120,7 +120,15 @@ def _column(node: exp.Expression) -> str:
     if "called" in node.meta:
         return ".".join(quoted(one) for one in node.meta["called"])
     keys = ("catalog", "db", "table", "this")
-    return ".".join(quoted(node.args[key].name) for key in keys if node.args.get(key))
+    return ".".join(
+        _text(part) if isinstance(part, exp.Star) else quoted(part.name)
+        for part in (node.args[key] for key in keys if node.args.get(key))
+    )
+
+
+def _columns(node: exp.Expression) -> str:
+    text = f"COLUMNS({_text(node.this)})"
+    return f"UNPACK({text})" if node.args.get("unpack") else text
 
 
 def _literal(node: exp.Expression) -> str:
@@ -356,7 +364,8 @@ _WRITERS: dict[type[exp.Expression], Callable[[exp.Expression], str]] = {
     exp.Literal: _literal,
     exp.Null: lambda node: "NULL",
     exp.Boolean: lambda node: str(bool(node.this)).lower(),
-    exp.Star: lambda node: "*",
+    exp.Star: lambda node: star_text(node, _text),
+    exp.Columns: _columns,
     exp.Parameter: lambda node: f"${node.name}",
     exp.Cast: _cast,
     exp.TryCast: _cast,

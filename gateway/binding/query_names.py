@@ -130,6 +130,16 @@ def _list(nodes: Sequence[exp.Expression], text: Writer) -> str:
     return ", ".join(text(one) for one in nodes)
 
 
+def star_text(node: exp.Expression, text: Writer) -> str:
+    """`*` with its EXCLUDE, REPLACE and RENAME."""
+    parts = ["*"]
+    for key, word in (("except_", "EXCLUDE"), ("replace", "REPLACE"), ("rename", "RENAME")):
+        if node.args.get(key):
+            parts.append(f"{word} ({', '.join(_projection(one, text) for one in node.args[key])})")
+    pattern = node.args.get("ilike")
+    return f"(* ~~* {text(pattern)})" if pattern is not None else " ".join(parts)
+
+
 def _projection(node: exp.Expression, text: Writer) -> str:
     if isinstance(node, exp.Alias):
         return f"{text(node.this)} AS {quoted(node.alias)}"
@@ -138,15 +148,19 @@ def _projection(node: exp.Expression, text: Writer) -> str:
 
 def _from(query: exp.Select, text: Writer) -> str:
     """Joins in parentheses, one around the other; a comma binds weaker."""
-    items = [_source(query.args["from_"].this, text)]
-    for join in query.args.get("joins") or []:
+    return _joined(query.args["from_"].this, query.args.get("joins") or [], text)
+
+
+def _joined(head: exp.Expression, joins: Sequence[exp.Expression], text: Writer) -> str:
+    items = [_source(head, text)]
+    for join in joins:
         right = _source(join.this, text)
-        words = [join.method, join.side, join.kind]
+        words = [join.text(key).upper() for key in ("method", "side", "kind")]
         if not any([*words, join.args.get("on"), join.args.get("using")]):
             items.append(right)
             continue
-        if join.kind in ("", "OUTER"):
-            words[2] = "" if join.side else "INNER"
+        if words[2] in ("", "OUTER"):
+            words[2] = "" if words[1] else "INNER"
         written = " ".join([*(word for word in words if word), "JOIN", right])
         if join.args.get("on") is not None:
             written += f" ON ({text(join.args['on'])})"
@@ -157,6 +171,15 @@ def _from(query: exp.Select, text: Writer) -> str:
 
 
 def _source(node: exp.Expression, text: Writer) -> str:
+    if node.args.get("joins"):
+        plain = node.copy()
+        plain.set("joins", None)
+        return _joined(plain, node.args["joins"], text)
+    if isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
+        return _aliased(_source(node.this, text), node)
+    if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table | exp.Subquery):
+        inner = _source(node.this, text)
+        return _aliased(f"(SELECT * FROM {inner})" if node.alias else inner, node)
     if isinstance(node, exp.Subquery) and not _others(node, {"this", "alias"}):
         return _aliased(query_text(node.this, text), node)
     if isinstance(node, exp.Values):

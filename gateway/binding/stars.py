@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,24 +49,39 @@ def is_star(node: exp.Expression) -> bool:
             return False
 
 
-def expand_star(node: exp.Expression, place: Place) -> list[Item]:
-    """The columns of a projection for which `is_star` holds."""
+def expand_star(node: exp.Expression, place: Place, by_member: bool = False) -> list[Item]:
+    """The columns of a projection for which `is_star` holds.
+
+    by_member: a column that USING made has the name of its first member, as in COLUMNS.
+    """
     match node:
         case exp.Star():
             _spend(place.scope)
-            return _star(node, _all_items(place.scope), place)
+            by_member = by_member or node.args.get("ilike") is not None
+            return _star(node, _all_items(place.scope, by_member), place)
         case exp.Column() if isinstance(node.this, exp.Star):
             _spend(place.scope)
             return _star(node.this, _items_of(node, place.scope), place)
         case exp.Columns():
             return _columns(node, place)
         case exp.Like() | exp.ILike() | exp.SimilarTo() | exp.Glob():
-            return _kept(expand_star(node.this, place), _pattern(node))
+            _refuse_coalesced(node.this, place.scope)
+            return _kept(expand_star(node.this, place, by_member=True), _pattern(node))
         case exp.Not():
-            keep = _pattern(node.this)
-            return _kept(expand_star(node.this.this, place), lambda name: not keep(name))
+            keep, inner = _pattern(node.this), node.this.this
+            _refuse_coalesced(inner, place.scope)
+            items = expand_star(inner, place, by_member=True)
+            return _kept(items, lambda name: not keep(name))
         case _:
             raise unsupported("This star is not served", hint="Name the columns.")
+
+
+def _refuse_coalesced(star: exp.Expression, scope: Scope) -> None:
+    """DuckDB compares the text of what FULL JOIN USING makes there, not its name."""
+    merged = [one for found in scope.merged.values() for one in found]
+    if not isinstance(star, exp.Column) and any(len(one.values) > 1 for one in merged):
+        raise unsupported("Lists of names and LIKE for names are not served over FULL JOIN USING",
+                          hint="Name the columns.")
 
 
 def _spend(scope: Scope) -> None:
@@ -92,6 +107,9 @@ def expand_columns(node: exp.Expression, place: Place) -> list[tuple[str, exp.Ex
         return [("", _unpack(node, place))]
     if len({one.sql("duckdb") for one in found}) > 1:
         raise unsupported("Two different COLUMNS in one expression are not served")
+    star = found[0].find(exp.Star)
+    if star is not None and (star.args.get("replace") or star.args.get("rename")):
+        raise unsupported("COLUMNS takes no REPLACE or RENAME inside an expression")
     made = []
     size = sum(1 for _ in node.walk())
     for item in _columns(found[0], place):
@@ -151,14 +169,12 @@ def _columns(node: exp.Columns, place: Place) -> list[Item]:
         case exp.Star() | exp.Column():
             if not is_star(what):
                 raise unsupported("COLUMNS takes *, a pattern or a list of names")
-            return expand_star(what, place)
+            return expand_star(what, place, by_member=True)
         case exp.Literal() if what.is_string:
             _spend(place.scope)
-            found = _kept(list(_all_items(place.scope)), _matching(what.name))
-            if not found:
-                raise unknown(f"COLUMNS('{what.name}') matches no column", None)
-            return found
+            return _kept(_all_items(place.scope, by_member=True), _matching(what.name))
         case exp.Array():
+            _refuse_coalesced(node, place.scope)
             return _listed_columns(what.expressions, place.scope)
         case _:
             raise unsupported("COLUMNS takes *, a pattern or a list of names",
@@ -168,7 +184,7 @@ def _columns(node: exp.Columns, place: Place) -> list[Item]:
 def _listed_columns(nodes: Sequence[exp.Expression], scope: Scope) -> list[Item]:
     """The columns of those names, in the order of the tables, as in DuckDB."""
     _spend(scope)
-    items = _all_items(scope)
+    items = _all_items(scope, by_member=True)
     wanted = set()
     for one in nodes:
         if not (isinstance(one, exp.Literal) and one.is_string):
@@ -221,15 +237,15 @@ def _pattern(node: exp.Expression) -> Keep:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A column before EXCLUDE, REPLACE and RENAME, with the relation it was met in."""
+    """A column before EXCLUDE, REPLACE and RENAME; member: the name under which it was met."""
 
-    relation: Relation | None
     item: Item
-    merged: Merged | None = None
+    member: str
 
 
-def _all_items(scope: Scope) -> list[Item]:
-    return [one.item for one in _candidates(scope)]
+def _all_items(scope: Scope, by_member: bool = False) -> list[Item]:
+    found = _candidates(scope)
+    return [replace(one.item, name=one.member) if by_member else one.item for one in found]
 
 
 def _candidates(scope: Scope, excluded: frozenset[tuple[int, str]] = frozenset()) -> list[
@@ -246,10 +262,10 @@ def _candidates(scope: Scope, excluded: frozenset[tuple[int, str]] = frozenset()
                 continue
             merged = merged_of.get((id(relation), output.name.casefold()))
             if merged is None:
-                found.append(_Candidate(relation, _item(relation, output)))
+                found.append(_Candidate(_item(relation, output), output.name))
             elif id(merged) not in done:
                 done.add(id(merged))
-                found.append(_Candidate(relation, _merged_item(merged, output), merged))
+                found.append(_Candidate(_merged_item(merged, output), output.name))
     return found
 
 
@@ -278,8 +294,8 @@ def _items_of(node: exp.Column, scope: Scope) -> list[Item]:
     path = tuple(one.name.casefold() for one in parts)
     owners = [one for one in scope.relations if one.is_called(path)]
     if len(owners) > 1:
-        raise unsupported(f"{node.table} names several tables", parts[-1],
-                          "Give each its own alias.")
+        raise ambiguous(f"{node.table} can mean several tables", parts[-1],
+                        "Give each its own alias.")
     if owners:
         return [_item(owners[0], output) for output in owners[0].columns]
     found = column_named(scope, path[0], parts[0]) if len(path) == 1 else None
@@ -319,7 +335,18 @@ def _star(star: exp.Star, items: Sequence[Item], place: Place) -> list[Item]:
     kept = [one for one in items if one.name.casefold() not in dropped]
     if not kept:
         raise unknown("EXCLUDE leaves no column", None)
-    return [_changed(one, replaced, renamed, place) for one in kept]
+    return [_changed(one, replaced, renamed, place) for one in _once(kept, replaced)]
+
+
+def _once(items: Sequence[Item], replaced: Mapping[str, exp.Expression]) -> Iterator[Item]:
+    """What REPLACE names stands where its first column stands, the others are gone."""
+    done: set[str] = set()
+    for one in items:
+        name = one.name.casefold()
+        if name not in done:
+            yield one
+        if name in replaced:
+            done.add(name)
 
 
 def _refuse_repeated(star: exp.Star) -> None:

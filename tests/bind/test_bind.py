@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pathlib import Path
+
 import duckdb
 import pytest
+import yaml
 
-from tests.bind.asking import answer, faults
+from gateway.errors import SqluiceError
+from tests.bind.asking import Answer, answer, faults
+from tests.bind.combinations import combinations
 from tests.bind.mesh import bound, database, statements
 
 BEYOND = "beyond DuckDB"
@@ -22,17 +27,19 @@ GOLDEN = [
     (text, form, comment)
     for (text, comment), (form, _) in zip(_GOLDEN[::2], _GOLDEN[1::2], strict=True)
 ]
+SAME = [text for text, _ in statements("same.sql")]
+COMBINED = list(combinations())
+REFUSED = yaml.safe_load(Path(__file__).with_name("refused.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def tables() -> Iterator[duckdb.DuckDBPyConnection]:
     with database() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
         yield connection
 
 
 def _name(value: object) -> str:
-    return str(value)[:60]
+    return str(value["sql"] if isinstance(value, dict) else value)[:70]
 
 
 @pytest.mark.parametrize(("text", "form", "comment"), GOLDEN, ids=_name)
@@ -49,3 +56,41 @@ def test_golden(
     assert answered is not None
     assert answered.names == made.outputs
     assert answer(tables, text) == (None if comment.startswith(BEYOND) else answered)
+
+
+def _answer_to_bound(tables: duckdb.DuckDBPyConnection, text: str) -> Answer | None:
+    try:
+        made = bound(text)
+    except SqluiceError as error:
+        assert error.code != "internal"
+        return None
+    assert list(faults(made)) == []
+    answered = answer(tables, made.tree.sql("duckdb"))
+    assert answered is None or answered.names == made.outputs
+    return answered
+
+
+@pytest.mark.parametrize("text", SAME, ids=_name)
+def test_same_answer(text: str, tables: duckdb.DuckDBPyConnection) -> None:
+    expected = answer(tables, text)
+    assert expected is not None
+    assert _answer_to_bound(tables, text) == expected
+
+
+@pytest.mark.parametrize("text", COMBINED, ids=_name)
+def test_combined(text: str, tables: duckdb.DuckDBPyConnection) -> None:
+    assert _answer_to_bound(tables, text) == answer(tables, text)
+
+
+def test_combinations_are_answered(tables: duckdb.DuckDBPyConnection) -> None:
+    answered = [one for one in COMBINED if answer(tables, one) is not None]
+    assert len(answered) >= 150
+    assert len(COMBINED) - len(answered) >= 50
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=_name)
+def test_refused(case: dict[str, str], tables: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SqluiceError) as caught:
+        bound(case["sql"])
+    assert (caught.value.code, caught.value.message) == (case["code"], case["says"])
+    assert (answer(tables, case["sql"]) is not None) == (case.get("duckdb") == "answers")

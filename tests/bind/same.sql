@@ -1,0 +1,3 @@
+-- Statements that DuckDB answers alike as they are and bound.
+
+select 1;
