@@ -6,7 +6,7 @@ see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -209,6 +209,20 @@ class Bound:
     node: exp.Expression
     outputs: tuple[Output, ...]
     called: tuple[frozenset[str], ...]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, made distinct as DuckDB does for what is read by a FROM."""
+    made: list[str] = []
+    taken: set[str] = set()
+    for wanted in names:
+        name, number = wanted, 0
+        while name.casefold() in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        taken.add(name.casefold())
+        made.append(name)
+    return made
 
 
 BindQuery = Callable[[exp.Expression, Scope, Shape], Bound]

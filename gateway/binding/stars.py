@@ -270,10 +270,12 @@ def _candidates(scope: Scope, excluded: frozenset[tuple[int, str]] = frozenset()
 
 
 def _refuse_shared_names(scope: Scope) -> None:
-    """A star over tables of one name, which an alias gave to one of them, is ambiguous."""
-    names = {one.called for one in scope.relations if one.is_explicit and one.called}
+    """Columns of one name in tables of one name, if that is the alias of one, are ambiguous."""
+    aliased = [one for one in scope.relations if one.is_explicit and one.called]
     for one in scope.relations:
-        if not one.is_explicit and one.called in names:
+        shared = [other for other in aliased if other.called == one.called
+                  and other.by_name.keys() & one.by_name.keys()]
+        if shared and not one.is_explicit:
             raise ambiguous(f"The name {one.called} stands for two tables", None,
                             "Give each its own alias.")
 

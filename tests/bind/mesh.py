@@ -7,6 +7,7 @@ touches a file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -64,6 +65,7 @@ def database(*hidden: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+@cache
 def columns_of(*hidden: str) -> Columns:
     """The columns of such a database."""
     found: dict[Address, list[tuple[str, str]]] = {}

@@ -7,6 +7,7 @@ text, where an error says something else, or where a hidden column shows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pathlib import Path
@@ -16,9 +17,9 @@ import pytest
 import yaml
 
 from gateway.errors import SqluiceError
-from tests.bind.asking import Answer, answer, faults
+from tests.bind.asking import Answer, answer, faults, outcome
 from tests.bind.combinations import combinations
-from tests.bind.mesh import bound, database, statements
+from tests.bind.mesh import bound, columns_of, database, statements, without
 
 BEYOND = "beyond DuckDB"
 
@@ -29,6 +30,12 @@ GOLDEN = [
 ]
 SAME = [text for text, _ in statements("same.sql")]
 COMBINED = list(combinations())
+HIDDEN = [
+    (tuple(row["hidden"]), text) for row in yaml.safe_load(
+        Path(__file__).with_name("hidden.yaml").read_text(encoding="utf-8")
+    ) for text in row["statements"]
+]
+WORD = re.compile(r"\w+")
 REFUSED = yaml.safe_load(Path(__file__).with_name("refused.yaml").read_text(encoding="utf-8"))
 
 
@@ -36,6 +43,15 @@ REFUSED = yaml.safe_load(Path(__file__).with_name("refused.yaml").read_text(enco
 def tables() -> Iterator[duckdb.DuckDBPyConnection]:
     with database() as connection:
         yield connection
+
+
+@pytest.fixture(scope="module")
+def lacking() -> Iterator[dict[tuple[str, ...], duckdb.DuckDBPyConnection]]:
+    """Per hidden columns the tables that never had them."""
+    made = {hidden: database(*hidden) for hidden in {hidden for hidden, _ in HIDDEN}}
+    yield made
+    for one in made.values():
+        one.close()
 
 
 def _name(value: object) -> str:
@@ -94,3 +110,33 @@ def test_refused(case: dict[str, str], tables: duckdb.DuckDBPyConnection) -> Non
         bound(case["sql"])
     assert (caught.value.code, caught.value.message) == (case["code"], case["says"])
     assert (answer(tables, case["sql"]) is not None) == (case.get("duckdb") == "answers")
+
+
+@pytest.mark.parametrize(("hidden", "text"), HIDDEN, ids=_name)
+def test_hidden_columns_do_not_exist(
+    hidden: tuple[str, ...],
+    text: str,
+    tables: duckdb.DuckDBPyConnection,
+    lacking: dict[tuple[str, ...], duckdb.DuckDBPyConnection],
+) -> None:
+    """Over tables that never had them DuckDB answers the text as the bound form over all."""
+    assert outcome(text, without(*hidden)) == outcome(text, columns_of(*hidden))
+    try:
+        made = bound(text, without(*hidden))
+    except SqluiceError as error:
+        said = f"{error.message} {error.hint or ''}".casefold()
+        unwritten = {one.rsplit(".", 1)[1] for one in hidden} - set(WORD.findall(text.casefold()))
+        assert not unwritten & set(WORD.findall(said))
+        expected = None
+    else:
+        expected = answer(tables, made.tree.sql("duckdb"))
+    assert answer(lacking[hidden], text) == expected
+
+
+def test_the_hidden_columns_would_show() -> None:
+    """The control: with the full contract many of these statements mean something else."""
+    differing = [one for hidden, one in HIDDEN if outcome(one) != outcome(one, without(*hidden))]
+    assert len(HIDDEN) >= 100
+    assert len(differing) >= 60
+    for start in ("NATURAL", "USING", "EXCLUDE", "COLUMNS", "ORDER BY", "GROUP BY ALL", "AS A"):
+        assert any(start in one.upper() for one in differing), start
