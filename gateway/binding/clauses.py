@@ -137,35 +137,55 @@ def bind_group(group: exp.Group, projections: Sequence[Projection], place: Place
         group.set("all", None)
         group.set("expressions", [_output_key(projections, i) for i in positions])
         return
+    sets = group.find(exp.GroupingSets, exp.Rollup, exp.Cube) is not None
+    keys = _GroupKeys(projections, place, {} if sets else None)
     for key, value in list(group.args.items()):
         if isinstance(value, list):
-            group.set(key, [_group_key(one, projections, place) for one in value])
+            group.set(key, [keys.bind(one) for one in value])
         elif value:
             raise unsupported(f"GROUP BY {key} is not served")
 
 
-def _group_key(
-    node: exp.Expression, projections: Sequence[Projection], place: Place
-) -> exp.Expression:
-    if isinstance(node, exp.Rollup | exp.Cube | exp.GroupingSets | exp.Tuple):
-        made = [_group_key(one, projections, place) for one in node.expressions]
-        node.set("expressions", made)
-        return node
-    inner = without_parentheses(node)
-    if isinstance(inner, exp.Tuple):
-        return _group_key(inner, projections, place)
-    number = _whole_number(inner)
-    if number is not None:
-        if not 1 <= number <= len(projections):
+@dataclass(frozen=True, slots=True)
+class _GroupKeys:
+    """Binds keys; written: how each bound key was written, where there are grouping sets."""
+
+    projections: Sequence[Projection]
+    place: Place
+    written: dict[exp.Expression, str] | None
+
+    def bind(self, node: exp.Expression) -> exp.Expression:
+        """One key, or a list of them."""
+        if isinstance(node, exp.Rollup | exp.Cube | exp.GroupingSets | exp.Tuple):
+            node.set("expressions", [self.bind(one) for one in node.expressions])
+            return node
+        inner = without_parentheses(node)
+        if isinstance(inner, exp.Tuple):
+            return self.bind(inner)
+        form = inner.sql("duckdb")
+        position = self._output(inner)
+        if position is None:
+            bound = without_parentheses(bind_expression(exp.Paren(this=inner), self.place))
+        else:
+            bound = _output_key(self.projections, position)
+        if self.written is not None and self.written.setdefault(bound, form) != form:
+            # For DuckDB `a`, `t.a`, an alias and a number are different keys of grouping sets.
+            raise unsupported("A key of grouping sets is written in several ways", None,
+                              "Write it in the same way each time.")
+        return bound
+
+    def _output(self, inner: exp.Expression) -> int | None:
+        """The index of the output that a number or an alias means."""
+        number = _whole_number(inner)
+        if number is not None and not 1 <= number <= len(self.projections):
             raise unknown(
-                f"GROUP BY {number} names no output: there are {len(projections)}", None
+                f"GROUP BY {number} names no output: there are {len(self.projections)}", None
             )
-        return _output_key(projections, number - 1)
-    if isinstance(inner, exp.Column) and not inner.args.get("table"):
-        position = _alias_position(inner, projections, place)
-        if position is not None:
-            return _output_key(projections, position)
-    return without_parentheses(bind_expression(exp.Paren(this=inner), place))
+        if number is not None:
+            return number - 1
+        if isinstance(inner, exp.Column) and not inner.args.get("table"):
+            return _alias_position(inner, self.projections, self.place)
+        return None
 
 
 def _alias_position(

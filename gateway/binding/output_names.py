@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from gateway.binding.keywords import needs_quotes
+from gateway.binding.query_names import order_text, query_text, quoted, star_text
 
 _OPERATORS: dict[type[exp.Expression], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.IntDiv: "//", exp.Mod: "%",
@@ -26,14 +26,11 @@ _OPERATORS: dict[type[exp.Expression], str] = {
 _PATTERNS: dict[type[exp.Expression], tuple[str, str]] = {
     exp.Like: ("~~", "!~~"), exp.ILike: ("~~*", "!~~*"), exp.Glob: ("~~~", "!~~~"),
 }
+# `a > ALL (...)` is written as NOT `a <= ANY (...)`.
+_OPPOSITES = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 # What DuckDB calls a type where its grammar knows it; all others are written as they came.
 _TYPES = {"TEXT": "VARCHAR", "INT": "INTEGER", "REAL": "FLOAT", "TIMESTAMPTZ":
           "TIMESTAMP WITH TIME ZONE"}
-
-
-def quoted(name: str) -> str:
-    """The name as DuckDB writes it in an expression."""
-    return '"' + name.replace('"', '""') + '"' if needs_quotes(name) else name
 
 
 def name_of(node: exp.Expression) -> str:
@@ -50,6 +47,9 @@ def _text(node: object) -> str:
     if writer is not None:
         return writer(node)
     operator = _OPERATORS.get(type(node))
+    if isinstance(node, exp.Binary) and isinstance(node.expression, exp.All):
+        opposite = _OPPOSITES.get(operator or "", "")
+        return f"(NOT ({_text(node.this)} {opposite} ANY{_query(node.expression.this)}))"
     if operator is not None:
         return f"({_text(node.this)} {operator} {_text(node.expression)})"
     if type(node) in _PATTERNS:
@@ -70,6 +70,8 @@ def _pattern(node: exp.Expression, negate: bool) -> str:
 
 def _function(node: exp.Expression) -> str:
     name, arguments = _called(node)
+    if name == "grouping_id":
+        return f"GROUPING({_arguments(arguments)})"
     return f"{quoted(name)}({_arguments(arguments)})"
 
 
@@ -111,21 +113,22 @@ def _arguments(arguments: Sequence[exp.Expression]) -> str:
 
 
 def _order(node: exp.Expression) -> str:
-    keys = []
-    for one in node.expressions:
-        if not isinstance(one, exp.Ordered):
-            keys.append(_text(one))
-            continue
-        text = _text(one.this) + (" DESC" if one.args.get("desc") else "")
-        if one.args.get("nulls_first"):
-            text += " NULLS FIRST"
-        keys.append(text)
-    return "ORDER BY " + ", ".join(keys)
+    return order_text(node, _text)
 
 
 def _column(node: exp.Expression) -> str:
+    if "called" in node.meta:
+        return ".".join(quoted(one) for one in node.meta["called"])
     keys = ("catalog", "db", "table", "this")
-    return ".".join(quoted(node.args[key].name) for key in keys if node.args.get(key))
+    return ".".join(
+        _text(part) if isinstance(part, exp.Star) else quoted(part.name)
+        for part in (node.args[key] for key in keys if node.args.get(key))
+    )
+
+
+def _columns(node: exp.Expression) -> str:
+    text = f"COLUMNS({_text(node.this)})"
+    return f"UNPACK({text})" if node.args.get("unpack") else text
 
 
 def _literal(node: exp.Expression) -> str:
@@ -289,6 +292,10 @@ def _map(node: exp.Expression) -> str:
 def _array(node: exp.Expression) -> str:
     if len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Comprehension):
         return _comprehension(node.expressions[0])
+    if len(node.expressions) == 1 and type(node.expressions[0]) in (exp.Select, exp.Union):
+        values = "array_agg(#1)"
+        case = f"CASE  WHEN (({values} IS NULL)) THEN (list_value()) ELSE {values} END"
+        return f"(SELECT {case} FROM {_query(node.expressions[0])})"
     return f"list_value({_list(node.expressions)})"
 
 
@@ -327,52 +334,15 @@ def _dot(node: exp.Expression) -> str:
 
 
 def _query(node: exp.Expression) -> str:
-    """A simple sub-query as DuckDB writes it; others by their text."""
-    query = node.this if isinstance(node, exp.Subquery) else node
-    if not isinstance(query, exp.Select) or set(_used(query)) - _SIMPLE:
-        return f"({query.sql('duckdb')})"
-    parts = [f"SELECT {', '.join(_projection(one) for one in query.expressions)}"]
-    source = query.args.get("from_")
-    if source is not None:
-        parts.append(f"FROM {_table(source.this)}")
-    if query.args.get("where") is not None:
-        parts.append(f"WHERE {_text(query.args['where'].this)}")
-    if query.args.get("limit") is not None:
-        parts.append(f"LIMIT {_text(query.args['limit'].expression)}")
-    return f"({' '.join(parts)})"
-
-
-_SIMPLE = {"expressions", "from_", "where", "limit"}
-
-
-def _used(query: exp.Expression) -> list[str]:
-    return [key for key, value in query.args.items() if value]
-
-
-def _projection(node: exp.Expression) -> str:
-    if isinstance(node, exp.Alias):
-        return f"{_text(node.this)} AS {quoted(node.alias)}"
-    return _text(node)
-
-
-def _table(node: exp.Expression) -> str:
-    if isinstance(node, exp.Subquery):
-        return f"{_query(node)} AS {quoted(node.alias)}" if node.alias else _query(node)
-    if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
-        return node.sql("duckdb")
-    written = node.meta.get("written") or [part.name for part in node.parts]
-    text = ".".join(quoted(part) for part in written)
-    has_alias = node.alias and not node.meta.get("implicit_alias")
-    return f"{text} AS {quoted(node.alias)}" if has_alias else text
+    return query_text(node, _text)
 
 
 def _exists(node: exp.Expression) -> str:
-    text = _query(node.this)
-    return f"EXISTS{text}"
+    return f"EXISTS{_query(node.this)}"
 
 
 def _any(node: exp.Expression) -> str:
-    return f"ANY{_text(node.this)}"
+    return f"ANY{_query(node.this)}"
 
 
 def _between(node: exp.Expression) -> str:
@@ -394,7 +364,8 @@ _WRITERS: dict[type[exp.Expression], Callable[[exp.Expression], str]] = {
     exp.Literal: _literal,
     exp.Null: lambda node: "NULL",
     exp.Boolean: lambda node: str(bool(node.this)).lower(),
-    exp.Star: lambda node: "*",
+    exp.Star: lambda node: star_text(node, _text),
+    exp.Columns: _columns,
     exp.Parameter: lambda node: f"${node.name}",
     exp.Cast: _cast,
     exp.TryCast: _cast,

@@ -15,7 +15,17 @@ from gateway.binding.clauses import OutputKeys, Projection, bind_group, bind_ord
 from gateway.binding.expressions import Place, bind_expression, path_of
 from gateway.binding.lookup import Found, look_up
 from gateway.binding.output_names import name_of
-from gateway.binding.scopes import Alias, Bound, Cte, Ctes, Output, Scope, Shape, Visible
+from gateway.binding.scopes import (
+    Alias,
+    Bound,
+    Cte,
+    Ctes,
+    Output,
+    Scope,
+    Shape,
+    Visible,
+    distinct,
+)
 from gateway.binding.sources import Sources
 from gateway.binding.stars import columns_in, expand_columns, expand_star, is_star
 from gateway.binding.words import ambiguous, unknown, unsupported
@@ -317,13 +327,7 @@ def _name(projections: Sequence[Projection], shape: Shape) -> None:
         one.name = name
     if not shape.unique:
         return
-    taken: set[str] = set()
-    for one in projections:
-        name, number = one.name, 0
-        while name.casefold() in taken:
-            number += 1
-            name = f"{one.name}_{number}"
-        taken.add(name.casefold())
+    for one, name in zip(projections, distinct([one.name for one in projections]), strict=True):
         one.name = name
 
 

@@ -6,7 +6,7 @@ see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -58,6 +58,15 @@ class Relation:
     def is_called(self, path: tuple[str, ...]) -> bool:
         """Whether the folded path before a column means this relation."""
         return path == (self.called,) or path in self.paths
+
+    @property
+    def full_name(self) -> tuple[str, ...]:
+        """What DuckDB calls it in the name of an output."""
+        if self.address is not None and not self.is_explicit:
+            return (self.address.domain, self.address.product, self.address.table)
+        if not self.called:
+            return ("unnamed_subquery",)
+        return (self.alias if self.alias.casefold() == self.called else self.called,)
 
     def column(self, output: Output) -> exp.Column:
         """A bound reference to one of its columns."""
@@ -200,6 +209,20 @@ class Bound:
     node: exp.Expression
     outputs: tuple[Output, ...]
     called: tuple[frozenset[str], ...]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, made distinct as DuckDB does for what is read by a FROM."""
+    made: list[str] = []
+    taken: set[str] = set()
+    for wanted in names:
+        name, number = wanted, 0
+        while name.casefold() in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        taken.add(name.casefold())
+        made.append(name)
+    return made
 
 
 BindQuery = Callable[[exp.Expression, Scope, Shape], Bound]

@@ -12,7 +12,17 @@ from sqlglot import exp
 
 from gateway.binding.expressions import Place, bind_expression
 from gateway.binding.lookup import Found, column_named
-from gateway.binding.scopes import BindQuery, Merged, Output, Relation, Scope, Shape, Value, Visible
+from gateway.binding.scopes import (
+    BindQuery,
+    Merged,
+    Output,
+    Relation,
+    Scope,
+    Shape,
+    Value,
+    Visible,
+    distinct,
+)
 from gateway.binding.words import ambiguous, did_you_mean, unknown, unsupported
 from gateway.errors import InternalError
 from gateway.resolve import Address
@@ -32,6 +42,7 @@ class Sources:
         first = select.args.get("from_")
         if first is None:
             return
+        _flatten(select, first)
         groups: list[tuple[exp.Expression, list[exp.Join]]] = [(first, [])]
         for join in select.args.get("joins") or []:
             if any(join.args.get(key) for key in _OPEN_JOIN):
@@ -141,6 +152,7 @@ class Sources:
             scope.unique(alias or "subquery"), alias.casefold(), bound.outputs
         )
         if gate.is_lateral and not isinstance(node, exp.Lateral):
+            _refuse_joins(node)
             lateral = exp.Lateral(this=exp.Subquery(this=bound.node))
             node.replace(lateral)
             node = lateral
@@ -154,6 +166,7 @@ class Sources:
         if isinstance(inner, exp.Subquery):
             self._derived(node, inner, scope)
             return
+        _refuse_joins(node)
         if isinstance(inner, exp.Unnest):
             plain: exp.Expression = inner
         elif isinstance(inner, exp.Func):
@@ -198,6 +211,9 @@ class Sources:
         columns = [Output(first, first, also="" if names else name)]
         if ordinality:
             second = names[1] if len(names) > 1 else ordinality
+            if second.casefold() == first.casefold():
+                raise unsupported(f"{alias} has two columns {first}",
+                                  hint="Give them different names.")
             columns.append(Output(second, second, "BIGINT"))
         if len(names) > len(columns):
             raise unknown(f"{alias} has fewer columns than names are given", None)
@@ -271,6 +287,21 @@ def _set_alias(node: exp.Expression, name: str, columns: Sequence[str] = ()) -> 
     ))
 
 
+def _refuse_joins(node: exp.Expression) -> None:
+    """What becomes another node would lose the joins that hang on it."""
+    if node.args.get("joins"):
+        raise unsupported("A LATERAL cannot be the first in parentheses here",
+                          hint="Write the join without parentheses.")
+
+
+def _flatten(select: exp.Select, first: exp.Expression) -> None:
+    """Where FROM stands first the parser hangs all joins on its first table."""
+    joins = first.this.args.get("joins")
+    if joins:
+        first.this.set("joins", None)
+        select.set("joins", [*joins, *(select.args.get("joins") or [])])
+
+
 def _renamed(
     columns: tuple[Output, ...], names: Sequence[str], node: exp.Expression
 ) -> tuple[Output, ...]:
@@ -280,10 +311,13 @@ def _renamed(
             f"{node.alias_or_name} has {len(columns)} columns and {len(names)} names are given",
             node.args["alias"].columns[0],
         )
-    renamed = [
-        Output(name, one.column, one.type) for name, one in zip(names, columns, strict=False)
-    ]
-    return (*renamed, *columns[len(names) :])
+    if not names:
+        return columns
+    wanted = [*names, *(one.name for one in columns[len(names) :])]
+    return tuple(
+        Output(name, one.column, one.type)
+        for name, one in zip(distinct(wanted), columns, strict=True)
+    )
 
 
 def _paths(table: exp.Table, address: Address, alias: str) -> frozenset[tuple[str, ...]]:

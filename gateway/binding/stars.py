@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,7 @@ from gateway.binding.expressions import Place, bind_expression, mark_bound
 from gateway.binding.lookup import column_named, field_of
 from gateway.binding.scopes import Merged, Output, Relation, Scope
 from gateway.binding.types import fields_of
-from gateway.binding.words import did_you_mean, unknown, unknown_name, unsupported
+from gateway.binding.words import ambiguous, did_you_mean, unknown, unknown_name, unsupported
 from gateway.errors import TypeMismatch
 
 Keep = Callable[[str], bool]
@@ -49,24 +49,39 @@ def is_star(node: exp.Expression) -> bool:
             return False
 
 
-def expand_star(node: exp.Expression, place: Place) -> list[Item]:
-    """The columns of a projection for which `is_star` holds."""
+def expand_star(node: exp.Expression, place: Place, by_member: bool = False) -> list[Item]:
+    """The columns of a projection for which `is_star` holds.
+
+    by_member: a column that USING made has the name of its first member, as in COLUMNS.
+    """
     match node:
         case exp.Star():
             _spend(place.scope)
-            return _star(node, _all_items(place.scope), place)
+            by_member = by_member or node.args.get("ilike") is not None
+            return _star(node, _all_items(place.scope, by_member), place)
         case exp.Column() if isinstance(node.this, exp.Star):
             _spend(place.scope)
             return _star(node.this, _items_of(node, place.scope), place)
         case exp.Columns():
             return _columns(node, place)
         case exp.Like() | exp.ILike() | exp.SimilarTo() | exp.Glob():
-            return _kept(expand_star(node.this, place), _pattern(node))
+            _refuse_coalesced(node.this, place.scope)
+            return _kept(expand_star(node.this, place, by_member=True), _pattern(node))
         case exp.Not():
-            keep = _pattern(node.this)
-            return _kept(expand_star(node.this.this, place), lambda name: not keep(name))
+            keep, inner = _pattern(node.this), node.this.this
+            _refuse_coalesced(inner, place.scope)
+            items = expand_star(inner, place, by_member=True)
+            return _kept(items, lambda name: not keep(name))
         case _:
             raise unsupported("This star is not served", hint="Name the columns.")
+
+
+def _refuse_coalesced(star: exp.Expression, scope: Scope) -> None:
+    """DuckDB compares the text of what FULL JOIN USING makes there, not its name."""
+    merged = [one for found in scope.merged.values() for one in found]
+    if not isinstance(star, exp.Column) and any(len(one.values) > 1 for one in merged):
+        raise unsupported("Lists of names and LIKE for names are not served over FULL JOIN USING",
+                          hint="Name the columns.")
 
 
 def _spend(scope: Scope) -> None:
@@ -92,6 +107,9 @@ def expand_columns(node: exp.Expression, place: Place) -> list[tuple[str, exp.Ex
         return [("", _unpack(node, place))]
     if len({one.sql("duckdb") for one in found}) > 1:
         raise unsupported("Two different COLUMNS in one expression are not served")
+    star = found[0].find(exp.Star)
+    if star is not None and (star.args.get("replace") or star.args.get("rename")):
+        raise unsupported("COLUMNS takes no REPLACE or RENAME inside an expression")
     made = []
     size = sum(1 for _ in node.walk())
     for item in _columns(found[0], place):
@@ -118,7 +136,7 @@ def _unpack(node: exp.Expression, place: Place) -> exp.Expression:
     """`f(*COLUMNS(...))` gives each column as an argument of its own."""
     copy = node.copy()
     for one in columns_in(copy):
-        values = [mark_all_bound(item.expression) for item in _columns(one, place)]
+        values = [_named_fully(item, place.scope) for item in _columns(one, place)]
         parent, key = one.parent, one.arg_key
         if parent is None or key is None or not isinstance(parent, exp.Func):
             raise unsupported("*COLUMNS is served as an argument of a function only")
@@ -134,34 +152,47 @@ def _unpack(node: exp.Expression, place: Place) -> exp.Expression:
     return copy
 
 
+def _named_fully(item: Item, scope: Scope) -> exp.Expression:
+    """A column that tells by which names DuckDB calls what a star stands for."""
+    relations = {one.alias: one for one in scope.relations}
+    node = mark_all_bound(item.expression)
+    for column in node.find_all(exp.Column):
+        relation = relations.get(column.table)
+        if relation is not None:
+            column.meta["called"] = (*relation.full_name, item.name)
+    return node
+
+
 def _columns(node: exp.Columns, place: Place) -> list[Item]:
     what = node.this
     match what:
         case exp.Star() | exp.Column():
             if not is_star(what):
                 raise unsupported("COLUMNS takes *, a pattern or a list of names")
-            return expand_star(what, place)
+            return expand_star(what, place, by_member=True)
         case exp.Literal() if what.is_string:
             _spend(place.scope)
-            found = _kept(list(_all_items(place.scope)), _matching(what.name))
-            if not found:
-                raise unknown(f"COLUMNS('{what.name}') matches no column", None)
-            return found
+            return _kept(_all_items(place.scope, by_member=True), _matching(what.name))
         case exp.Array():
-            return [_named(one, place.scope) for one in what.expressions]
+            _refuse_coalesced(node, place.scope)
+            return _listed_columns(what.expressions, place.scope)
         case _:
             raise unsupported("COLUMNS takes *, a pattern or a list of names",
                               hint="Write a regular expression instead of a lambda.")
 
 
-def _named(node: exp.Expression, scope: Scope) -> Item:
-    if not (isinstance(node, exp.Literal) and node.is_string):
-        raise unsupported("COLUMNS takes names as constants")
-    part = exp.to_identifier(node.name)
-    found = column_named(scope, node.name.casefold(), part)
-    if found is None:
-        raise unknown_name([part], scope)
-    return Item(found.name, found.expression, found.type)
+def _listed_columns(nodes: Sequence[exp.Expression], scope: Scope) -> list[Item]:
+    """The columns of those names, in the order of the tables, as in DuckDB."""
+    _spend(scope)
+    items = _all_items(scope, by_member=True)
+    wanted = set()
+    for one in nodes:
+        if not (isinstance(one, exp.Literal) and one.is_string):
+            raise unsupported("COLUMNS takes names as constants")
+        if all(item.name.casefold() != one.name.casefold() for item in items):
+            raise unknown_name([exp.to_identifier(one.name)], scope)
+        wanted.add(one.name.casefold())
+    return _kept(items, lambda name: name.casefold() in wanted)
 
 
 def _kept(items: Sequence[Item], keep: Keep) -> list[Item]:
@@ -206,21 +237,22 @@ def _pattern(node: exp.Expression) -> Keep:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A column before EXCLUDE, REPLACE and RENAME, with the relation it was met in."""
+    """A column before EXCLUDE, REPLACE and RENAME; member: the name under which it was met."""
 
-    relation: Relation | None
     item: Item
-    merged: Merged | None = None
+    member: str
 
 
-def _all_items(scope: Scope) -> list[Item]:
-    return [one.item for one in _candidates(scope)]
+def _all_items(scope: Scope, by_member: bool = False) -> list[Item]:
+    found = _candidates(scope)
+    return [replace(one.item, name=one.member) if by_member else one.item for one in found]
 
 
 def _candidates(scope: Scope, excluded: frozenset[tuple[int, str]] = frozenset()) -> list[
     _Candidate
 ]:
     """All visible columns in order; a merged one stands where its first member stands."""
+    _refuse_shared_names(scope)
     merged_of = scope.merged_of()
     done: set[int] = set()
     found = []
@@ -230,11 +262,22 @@ def _candidates(scope: Scope, excluded: frozenset[tuple[int, str]] = frozenset()
                 continue
             merged = merged_of.get((id(relation), output.name.casefold()))
             if merged is None:
-                found.append(_Candidate(relation, _item(relation, output)))
+                found.append(_Candidate(_item(relation, output), output.name))
             elif id(merged) not in done:
                 done.add(id(merged))
-                found.append(_Candidate(relation, _merged_item(merged, output), merged))
+                found.append(_Candidate(_merged_item(merged, output), output.name))
     return found
+
+
+def _refuse_shared_names(scope: Scope) -> None:
+    """Columns of one name in tables of one name, if that is the alias of one, are ambiguous."""
+    aliased = [one for one in scope.relations if one.is_explicit and one.called]
+    for one in scope.relations:
+        shared = [other for other in aliased if other.called == one.called
+                  and other.by_name.keys() & one.by_name.keys()]
+        if shared and not one.is_explicit:
+            raise ambiguous(f"The name {one.called} stands for two tables", None,
+                            "Give each its own alias.")
 
 
 def _item(relation: Relation, output: Output) -> Item:
@@ -253,8 +296,8 @@ def _items_of(node: exp.Column, scope: Scope) -> list[Item]:
     path = tuple(one.name.casefold() for one in parts)
     owners = [one for one in scope.relations if one.is_called(path)]
     if len(owners) > 1:
-        raise unsupported(f"{node.table} names several tables", parts[-1],
-                          "Give each its own alias.")
+        raise ambiguous(f"{node.table} can mean several tables", parts[-1],
+                        "Give each its own alias.")
     if owners:
         return [_item(owners[0], output) for output in owners[0].columns]
     found = column_named(scope, path[0], parts[0]) if len(path) == 1 else None
@@ -279,6 +322,7 @@ def _star(star: exp.Star, items: Sequence[Item], place: Place) -> list[Item]:
     renamed = {
         one.this.name.casefold(): one.alias for one in star.args.get("rename") or []
     }
+    _refuse_repeated(star)
     if any(one.args.get("table") for one in excluded):
         items = _without_qualified(excluded, items, place.scope)
         excluded = [one for one in excluded if not one.args.get("table")]
@@ -293,7 +337,36 @@ def _star(star: exp.Star, items: Sequence[Item], place: Place) -> list[Item]:
     kept = [one for one in items if one.name.casefold() not in dropped]
     if not kept:
         raise unknown("EXCLUDE leaves no column", None)
-    return [_changed(one, replaced, renamed, place) for one in kept]
+    return [_changed(one, replaced, renamed, place) for one in _once(kept, replaced)]
+
+
+def _once(items: Sequence[Item], replaced: Mapping[str, exp.Expression]) -> Iterator[Item]:
+    """What REPLACE names stands where its first column stands, the others are gone."""
+    done: set[str] = set()
+    for one in items:
+        name = one.name.casefold()
+        if name not in done:
+            yield one
+        if name in replaced:
+            done.add(name)
+
+
+def _refuse_repeated(star: exp.Star) -> None:
+    """A column stands once in EXCLUDE, REPLACE and RENAME."""
+    met: dict[str, set[str]] = {}
+    renamed = [one.this for one in star.args.get("rename") or []]
+    for one in renamed:
+        if one.args.get("table"):
+            raise unsupported("RENAME takes names without a table", one.this)
+    for one in [*_listed(star, "except_"), *(star.args.get("replace") or []), *renamed]:
+        table = one.text("table").casefold()
+        tables = met.setdefault(one.alias_or_name.casefold(), set())
+        if tables and ("" in {table, *tables} or table in tables):
+            raise unsupported(
+                f"{one.alias_or_name} stands twice in EXCLUDE, REPLACE or RENAME",
+                one.args.get("alias") or one.this,
+            )
+        tables.add(table)
 
 
 def _listed(star: exp.Star, key: str) -> Iterator[exp.Expression]:

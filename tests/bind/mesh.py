@@ -7,6 +7,7 @@ touches a file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -36,6 +37,7 @@ CREATE TABLE m.s1.x (p INTEGER);
 CREATE TABLE m.s2.x (p INTEGER, q INTEGER);
 INSERT INTO m.s1.x VALUES (1);
 INSERT INTO m.s2.x VALUES (1, 2);
+SET TimeZone = 'UTC';
 SET search_path = 'm.t,m.u,m.w,m.ss,m.s1,m.s2';
 """
 _COLUMNS = """
@@ -46,28 +48,34 @@ WHERE database_name = 'm' ORDER BY schema_name, table_name, column_index
 Columns = Mapping[Address, tuple[tuple[str, str], ...]]
 
 
-def database() -> duckdb.DuckDBPyConnection:
-    """The tables, with rows."""
-    connection = duckdb.connect()
+def address_of(table: str) -> Address:
+    """The address of `t` or `s1.x`."""
+    product, _, name = table.partition(".")
+    return Address(DOMAIN, product, name or product)
+
+
+def database(*hidden: str) -> duckdb.DuckDBPyConnection:
+    """The tables, with rows, as if they had never had the columns hidden."""
+    connection = duckdb.connect(config={"threads": 1})
     connection.execute(SETUP)
+    for one in hidden:
+        table, column = one.rsplit(".", 1)
+        connection.execute(f"ALTER TABLE m.{address_of(table).product}.{table.split('.')[-1]} "
+                           f"DROP COLUMN {column}")
     return connection
 
 
-def _columns() -> Columns:
+@cache
+def columns_of(*hidden: str) -> Columns:
+    """The columns of such a database."""
     found: dict[Address, list[tuple[str, str]]] = {}
-    with database() as connection:
+    with database(*hidden) as connection:
         for product, table, name, kind in connection.execute(_COLUMNS).fetchall():
             found.setdefault(Address(DOMAIN, product, table), []).append((name, kind))
     return {address: tuple(columns) for address, columns in found.items()}
 
 
-COLUMNS = _columns()
-
-
-def address_of(table: str) -> Address:
-    """The address of `t` or `s1.x`."""
-    product, _, name = table.partition(".")
-    return Address(DOMAIN, product, name or product)
+COLUMNS = columns_of()
 
 
 def without(*hidden: str) -> Columns:
