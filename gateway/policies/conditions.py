@@ -250,6 +250,8 @@ class _Binder:
         name = node.sql("duckdb").split("(")[0].strip().casefold()
         if not is_total(name):
             raise ConditionError(f"{name} may fail; policies use total functions only")
+        if isinstance(node, _DATE_PARTS):
+            return self._date_part(node)
         for argument in node.iter_expressions():
             if not isinstance(argument, exp.Literal | exp.Var | exp.Null):
                 self._type(argument)
@@ -263,8 +265,6 @@ class _Binder:
         if isinstance(node, exp.Length):
             self._text(node.this)
             return "BIGINT"
-        if isinstance(node, _DATE_PARTS):
-            return self._date_part(node)
         inner = self._type(node.this) if isinstance(node.this, exp.Expression) else None
         # Zoned ones are left out: what a period of them is depends on the caller's time zone.
         if inner is None or family(inner) not in ("DATE", "TIMESTAMP"):
