@@ -41,6 +41,8 @@ class Abilities:
     barrier: text that ends a sub-query so that nothing from outside is evaluated before it, such
       as `OFFSET 0`; None: only a statement of its own is a barrier (DESIGN 5, barrier rule 3).
     qualified_names: physical names are split at dots.
+    schema: what stands before a physical name without one, so that no name that a query defines
+      can stand in the table's place.
     parameter_style: `dollar` ($1), `question` (?).
     text_cast, text_collation: what makes a text column compare by bytes, such as `TEXT`, `"C"`.
     comparable: types whose = <> < <= > >= IN BETWEEN and IS [NOT] DISTINCT FROM are identical.
@@ -59,6 +61,7 @@ class Abilities:
     dialect: str
     barrier: str | None = None
     qualified_names: bool = False
+    schema: str | None = None
     parameter_style: str = "question"
     text_cast: str | None = None
     text_collation: str | None = None

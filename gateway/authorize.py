@@ -50,6 +50,17 @@ def directory(index: PolicyIndex, principal: Principal, now: datetime) -> Direct
     return Directory(known)
 
 
+def purposes(index: PolicyIndex, principal: Principal, now: datetime) -> tuple[str, ...]:
+    """The purposes that some grant of the principal's allows now, in their declared order."""
+    allowed: set[str] = set()
+    for entry in index.tables.values():
+        if _denied(entry, principal, None):
+            continue
+        for one in _active(entry, principal, now):
+            allowed |= set(one.grant.purposes or index.purposes)
+    return tuple(one for one in index.purposes if one in allowed)
+
+
 def _known(
     index: PolicyIndex, key: tuple[str, str], majors: Mapping[int, list[str]], pins: set[int]
 ) -> KnownProduct:
@@ -223,10 +234,11 @@ def _purpose(
         allowed = (
             set(index.purposes) if free else {name for one in grants for name in one.grant.purposes}
         )
-        if required or not free:
+        # Any purpose is any that the governance group has named: a made-up one is none.
+        if required or not free or purpose not in (None, *index.purposes):
             needed = True
             possible = allowed if possible is None else possible & allowed
-        if purpose is not None and not free and purpose not in allowed:
+        if purpose is not None and purpose not in allowed:
             failing = failing or entry
     if purpose is not None and failing is None:
         return purpose, False

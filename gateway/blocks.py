@@ -17,7 +17,7 @@ from gateway.constants import INTEGERS, family
 from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
-from gateway.pushable import Checker, is_volatile
+from gateway.pushable import Checker, is_volatile, reads_zone
 
 _SELECT_PARTS = {
     "with_",
@@ -48,8 +48,9 @@ class BlockVerdict:
 def block_verdict(query: exp.Expression, draft: Draft) -> BlockVerdict:
     """Whether and where the block can run; it must be closed (no outer names)."""
     tables = list(query.find_all(exp.Table))
-    own = {cte.alias for cte in query.find_all(exp.CTE)}
-    inputs = [draft.inputs.get(table.name) for table in tables if table.name not in own]
+    # Scope by scope: a CTE of an inner query must not vouch for the name of an outer one, which
+    # at the source would mean whatever table or view has that name there.
+    inputs = [draft.inputs.get(one.name) for one in tables if not is_defined_in(one, query)]
     if any(one is None for one in inputs) or not inputs:
         return BlockVerdict("", (), "outer_names" if inputs else "no_table")
     relations = tuple(one.relations[0] for one in inputs if one is not None)
@@ -58,6 +59,32 @@ def block_verdict(query: exp.Expression, draft: Draft) -> BlockVerdict:
         return BlockVerdict("", relations, "several_sources")
     reason = _refusal(query, relations, draft)
     return BlockVerdict(sources.pop(), relations, reason)
+
+
+def is_defined_in(table: exp.Expr, query: exp.Expr) -> bool:
+    """Whether the name means a CTE that the query itself defines, seen from where it stands."""
+    path: list[exp.Expr] = []
+    node: exp.Expr | None = table
+    while node is not None and not table.args.get("db"):
+        path.append(node)
+        with_ = node.args.get("with_")
+        if isinstance(with_, exp.With) and table.name in _visible_ctes(with_, path):
+            return True
+        node = None if node is query else node.parent
+    return False
+
+
+def _visible_ctes(with_: exp.With, path: list[exp.Expr]) -> set[str]:
+    """The names of a WITH that can be seen from the end of a path up to it."""
+    names: set[str] = set()
+    for cte in with_.expressions:
+        if any(cte is one for one in path):
+            body = cte.this.unnest() if isinstance(cte.this, exp.Subquery) else cte.this
+            again = body.expression if isinstance(body, exp.SetOperation) else None
+            knows_itself = with_.recursive and any(again is one for one in path)
+            return names | ({cte.alias} if knows_itself else set())
+        names.add(cte.alias)
+    return names
 
 
 def _refusal(
@@ -77,7 +104,13 @@ def _refusal(
     if query.find(exp.Parameter):
         return "parameter"
     if abilities.is_reference:
-        return None
+        types = [column.type for one in relations for column in one.columns]
+        is_utc = draft.context.timezone == "UTC"
+        return "timezone" if not is_utc and reads_zone(query, types) else None
+    names = [cte.alias.casefold() for cte in query.find_all(exp.CTE)]
+    if len(set(names)) != len(names):
+        # Which of them a name means is not the same everywhere.
+        return "cte"
     with_ = query.args.get("with_")
     if with_ is not None and (with_.recursive or not abilities.can_cte):
         return "recursive" if with_.recursive else "cte"

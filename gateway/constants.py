@@ -157,9 +157,14 @@ def _signed(text: str) -> exp.Expression:
 def _fold_double(value: object, kind: str) -> exp.Expression | None:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
+    if isinstance(value, int) and abs(value) >= 2**53:
+        return None
     number = float(value)
+    if not math.isfinite(number):
+        # Not every source has them, and not in the same order.
+        return None
     # Up to 15 digits every engine rounds a decimal to the same double.
-    digits = 99 if math.isnan(number) else len(Decimal(value).as_tuple().digits)
+    digits = len(Decimal(value).as_tuple().digits)
     exact = isinstance(value, float) or digits <= 15
     if kind == "REAL" or not exact or abs(number) >= 2**53:
         return None

@@ -95,7 +95,8 @@ class Draft:
             self.abilities_of(relation),
             lambda column: types.get(column.name),
             self.context.parameters,
-            self.context.timezone,
+            # What a policy says does not depend on the caller's time zone.
+            "UTC",
         )
 
     def visible_checker(self, relation: GuardedRelation) -> Checker:

@@ -39,6 +39,8 @@ from gateway.pools import Pools
 from gateway.pseudonyms import KeyOf, with_pseudonyms
 from gateway.request import Limits
 
+_CLOSE_TIMES, _CLOSE_SECONDS = 200, 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -203,8 +205,9 @@ class _Running:
         session = self._open()
         values = [self.run.parameters[number - 1] for number in plan.used_parameters]
         if only is not None and plan.can_stream and only.gate is None:
-            inputs = {only.name: (_raw_schema(only), self._batches(only))}
-            yield from session.stream(plan.merge or "", values, inputs)
+            with _closing(self._batches(only)) as batches:
+                inputs = {only.name: (_raw_schema(only), batches)}
+                yield from session.stream(plan.merge or "", values, inputs)
             return
         self._load_all(session)
         merge = plan.merge or f'SELECT * FROM "{plan.fragments[0].name}"'
@@ -233,13 +236,14 @@ class _Running:
             raise self.reason or failure
 
     def _load(self, session: MergeSession, one: PlannedFragment) -> None:
-        schema, batches = _raw_schema(one), self._batches(one)
-        if one.pseudonyms:
-            schema, batches = with_pseudonyms(schema, batches, one.pseudonyms, self.run.key_of)
-        if one.gate is None:
-            session.load(one.name, schema, batches)
-        else:
-            session.load_gated(one.name, one.gate, schema, batches)
+        with _closing(self._batches(one)) as raw:
+            schema, batches = _raw_schema(one), raw
+            if one.pseudonyms:
+                schema, batches = with_pseudonyms(schema, batches, one.pseudonyms, self.run.key_of)
+            if one.gate is None:
+                session.load(one.name, schema, batches)
+            else:
+                session.load_gated(one.name, one.gate, schema, batches)
 
     def _batches(self, one: PlannedFragment) -> Iterator[pa.RecordBatch]:
         """The fragment's batches from its source; errors become ours, their text private."""
@@ -278,6 +282,26 @@ class _Running:
             closer = getattr(batches, "close", None)
             if closer is not None:
                 closer()
+
+
+@contextlib.contextmanager
+def _closing(batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Close the batches of a fragment when their reader is done with them, read to the end or not.
+
+    Left to the collector they would hold a connection, and with SQLite a process and its pipes.
+    """
+    try:
+        yield batches
+    finally:
+        closer = getattr(batches, "close", None)
+        for _ in range(_CLOSE_TIMES):
+            try:
+                if closer is not None:
+                    closer()
+                break
+            except ValueError:
+                # A thread of the engine's is just reading; the interrupt is on its way to it.
+                time.sleep(_CLOSE_SECONDS)
 
 
 def _failure(tasks: Sequence[Future[None]] | set[Future[None]]) -> SqluiceError | None:

@@ -56,10 +56,11 @@ def _bucket(column: exp.Expression, decision: ColumnDecision) -> exp.Expression:
     name, kind = column.sql("duckdb"), family(decision.type)
     if kind in ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
         unit = exp.Literal.string(decision.arguments.get("unit", "year")).sql("duckdb")
-        return _sql(
-            f"CAST(DATE_TRUNC({unit}, CASE WHEN ISFINITE({name}) THEN {name} END) AS "
-            f"{decision.type})"
-        )
+        # In UTC, never in the caller's time zone: with others he would move the edges of the
+        # periods, and see between which two of them a moment lies.
+        zone = " AT TIME ZONE 'UTC'" if kind == "TIMESTAMP WITH TIME ZONE" else ""
+        finite = f"CASE WHEN ISFINITE({name}) THEN {name} END"
+        return _sql(f"CAST(DATE_TRUNC({unit}, ({finite}){zone}){zone} AS {decision.type})")
     size = decision.arguments.get("size", "1")
     value = f"CAST({name} AS DOUBLE)" if kind in INTEGERS or kind == "DECIMAL" else name
     return _sql(

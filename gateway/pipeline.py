@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from gateway.allowed import check_patterns
 from gateway.audit import AuditFinish
-from gateway.authorize import directory
+from gateway.authorize import directory, purposes
 from gateway.decision import Decision
 from gateway.errors import (
     InternalError,
@@ -247,7 +247,8 @@ class Gateway:
                     }
                 )
             case "purposes":
-                return names_table("purpose", [one.name for one in snapshot.mesh.purposes])
+                own = purposes(snapshot.index, request.principal, request.now)
+                return names_table("purpose", own)
             case _ if what in settings:
                 return names_table(what, [settings[what]])
             case _:

@@ -8,7 +8,8 @@ stand beside a policy (DESIGN 5, barrier rule 2; DESIGN 6). Never changes the ex
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -83,8 +84,16 @@ class Checker:
         if is_volatile(expression):
             return "volatile"
         if self.abilities.is_reference:
-            return None
+            return self._zone_refusal(expression)
         return self._refusal(expression)
+
+    def _zone_refusal(self, expression: exp.Expression) -> str | None:
+        """Sources keep to UTC; in a session of another zone only what reads no zone goes there."""
+        if self.timezone == "UTC" or is_safe(expression, lambda _: True, self):
+            return None
+        columns = expression.find_all(exp.Column)
+        types = [self.type_of(one) or "TIME ZONE" for one in columns]
+        return "timezone" if reads_zone(expression, types) else None
 
     def _refusal(self, node: exp.Expression) -> str | None:
         match node:
@@ -275,6 +284,19 @@ def is_volatile(expression: exp.Expression) -> bool:
         if isinstance(node, exp.Anonymous) and node.name.lower() in _VOLATILE_NAMES:
             return True
     return False
+
+
+# What makes a timestamp with a time zone of something else, by its text.
+_ZONED = re.compile(
+    "timestamptz|timetz|time zone|strptime|to_timestamp|timezone|uuid_extract_timestamp|from_json|"
+    "json_transform|time_bucket",
+    re.IGNORECASE,
+)
+
+
+def reads_zone(expression: exp.Expression, types: Iterable[str]) -> bool:
+    """Whether the session's time zone may have a say, for columns of these types."""
+    return any("TIME ZONE" in one for one in types) or bool(_ZONED.search(expression.sql("duckdb")))
 
 
 def folded(expression: exp.Expression, checker: Checker) -> exp.Expression:

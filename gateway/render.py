@@ -142,6 +142,8 @@ def _condition(
 
 def _table(abilities: Abilities, physical_name: str) -> exp.Table:
     parts = physical_name.split(".") if abilities.qualified_names else [physical_name]
+    if len(parts) == 1 and abilities.schema:
+        parts = [abilities.schema, *parts]
     names = [exp.to_identifier(part, quoted=True) for part in parts]
     keys = ("this", "db", "catalog")
     return exp.Table(**dict(zip(keys, reversed(names), strict=False)))

@@ -58,4 +58,5 @@ def _is_count(node: exp.Expression) -> bool:
 
 
 def _has_unnest(select: exp.Select) -> bool:
-    return select.find(exp.Unnest, exp.Explode, exp.Query) not in (None, select)
+    """Whether a row may become several or none; sub-queries are counted in, to be sure."""
+    return select.find(exp.Unnest, exp.Explode) is not None

@@ -23,10 +23,19 @@ _SUBJECTS = ("subject", "request")
 _REQUEST = {"purpose": "VARCHAR", "now": "TIMESTAMP WITH TIME ZONE"}
 _TEXT_RESULT = (exp.Lower, exp.Upper, exp.Trim, exp.Left, exp.Right, exp.Concat, exp.DPipe)
 _BOOLEAN_RESULT = (
-    exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.Like, exp.ILike, exp.Escape,
+    exp.And,
+    exp.Or,
+    exp.Not,
+    exp.Is,
+    exp.In,
+    exp.Between,
+    exp.Like,
+    exp.ILike,
+    exp.Escape,
     *COMPARISONS,
 )
-_NUMBER_RESULT = (exp.Length, exp.Year, exp.Month, exp.Day, exp.Quarter)
+_DATE_PARTS = (exp.Year, exp.Month, exp.Day, exp.Quarter)
+_ZONED = "TIMESTAMP WITH TIME ZONE"
 
 
 class ConditionError(Exception):
@@ -109,6 +118,7 @@ class _Binder:
                 self._compare(node, "this", "expression")
             case exp.StartsWith() | exp.EndsWith() | exp.Contains():
                 self._text(node.this)
+                self._text_or_constant(node.expression)
             case _:
                 raise ConditionError(f"{node.sql('duckdb')} may fail or is no condition")
 
@@ -133,9 +143,7 @@ class _Binder:
             if not plain:
                 raise ConditionError("compares constants that are no text")
 
-    def _constant(
-        self, node: exp.Expr, key: str, value: exp.Expression, type_name: str
-    ) -> None:
+    def _constant(self, node: exp.Expr, key: str, value: exp.Expression, type_name: str) -> None:
         if isinstance(value, exp.Placeholder):
             value.meta["type"] = type_name
             if value.name.startswith("subject.") and value.name not in ("subject.user",):
@@ -175,6 +183,11 @@ class _Binder:
         if self._type(node) != "VARCHAR":
             raise ConditionError(f"{node.sql('duckdb')} is no text")
 
+    def _text_or_constant(self, node: exp.Expr) -> None:
+        """Text, or a literal: of other types the text would depend on the caller's settings."""
+        if not (isinstance(node, exp.Literal) and node.is_string):
+            self._text(node)
+
     def _value(self, node: exp.Expr) -> None:
         if self._type(node) is None and not isinstance(node, exp.Literal | exp.Null | exp.Boolean):
             raise ConditionError(f"the type of {node.sql('duckdb')} is not certain")
@@ -193,8 +206,7 @@ class _Binder:
             ):
                 return None
             case exp.TryCast():
-                self._value(node.this)
-                return node.to.sql("duckdb").replace("TEXT", "VARCHAR").replace("INT", "INTEGER")
+                return self._cast(node)
             case exp.Case():
                 for one in node.args["ifs"]:
                     self._boolean(one.this)
@@ -209,10 +221,19 @@ class _Binder:
             case exp.Func():
                 return self._function(node)
             case exp.DPipe():
-                self._text(node.this)
+                self._text_or_constant(node.this)
+                self._text_or_constant(node.expression)
                 return "VARCHAR"
             case _:
                 raise ConditionError(f"{node.sql('duckdb')} may fail; policies use total functions")
+
+    def _cast(self, node: exp.TryCast) -> str:
+        self._value(node.this)
+        target = node.to.sql("duckdb")
+        zoned = (self._type(node.this) == _ZONED) + (target in ("TIMESTAMPTZ", _ZONED))
+        if zoned:
+            raise ConditionError(f"{node.sql('duckdb')} depends on the caller's time zone")
+        return {"TEXT": "VARCHAR", "INT": "INTEGER"}.get(target, target)
 
     def _common(self, nodes: list[exp.Expression | None]) -> str | None:
         types = {self._type(one) for one in nodes if one is not None}
@@ -229,16 +250,35 @@ class _Binder:
         name = node.sql("duckdb").split("(")[0].strip().casefold()
         if not is_total(name):
             raise ConditionError(f"{name} may fail; policies use total functions only")
+        if isinstance(node, _DATE_PARTS):
+            return self._date_part(node)
         for argument in node.iter_expressions():
             if not isinstance(argument, exp.Literal | exp.Var | exp.Null):
                 self._type(argument)
-        if isinstance(node, _TEXT_RESULT):
-            if node.this is not None:
-                self._text(node.this)
+        if isinstance(node, exp.Concat):
+            for argument in node.expressions:
+                self._text_or_constant(argument)
             return "VARCHAR"
-        if isinstance(node, _NUMBER_RESULT):
+        if isinstance(node, _TEXT_RESULT):
+            self._text(node.this)
+            return "VARCHAR"
+        if isinstance(node, exp.Length):
+            self._text(node.this)
             return "BIGINT"
         inner = self._type(node.this) if isinstance(node.this, exp.Expression) else None
+        # Zoned ones are left out: what a period of them is depends on the caller's time zone.
         if inner is None or family(inner) not in ("DATE", "TIMESTAMP"):
             raise ConditionError(f"the type of {name} is not certain")
         return inner
+
+    def _date_part(self, node: exp.Func) -> str:
+        """Of a zoned timestamp in UTC: the caller's time zone must not choose his rows."""
+        if isinstance(node.this, exp.Paren) and isinstance(node.this.this, exp.AtTimeZone):
+            return "BIGINT"
+        kind = self._type(node.this)
+        if kind not in ("DATE", "TIMESTAMP", _ZONED):
+            raise ConditionError(f"{node.sql('duckdb')} takes a date or a timestamp")
+        if kind == _ZONED:
+            utc = exp.AtTimeZone(this=node.this.copy(), zone=exp.Literal.string("UTC"))
+            node.set("this", exp.Paren(this=utc))
+        return "BIGINT"

@@ -260,3 +260,9 @@ select list_transform([1, 2, 3], lambda x: x + 1) l;
 select * from loyalty.members where member_id < 100;
 -- who: mara petra
 select * from loyalty.trips where trip_id < 100;
+with planes as (select p.seats from fleet.aircraft.planes p where p.seats > 100) select count(*), max(seats) from planes;
+with planes as (select 1 as one), flights as (select p.engines from fleet.aircraft.planes p) select f.engines, count(*) from flights f cross join planes group by f.engines;
+with airlines as (select 'zz' as carrier) select q.carrier from (select y.carrier from airlines y cross join network.reference.airports a where exists (with airlines as (select 2 as k) select k from airlines)) q, (select 1 from fleet.aircraft.planes limit 1) x limit 2;
+with planes as (select 'zz' as model) select q.model from (select y.model from planes y cross join fleet.aircraft.planes p where exists (with planes as (select p2.seats as k from fleet.aircraft.planes p2) select k from planes)) q, (select 1 from network.reference.airlines limit 1) x limit 2;
+select count(*) from (select unnest(case when p.year > 1990 then [] else [1] end) u from fleet.aircraft.planes p limit 3);
+select count(*) from (select unnest(case when w.month = 1 then [] else [1, 2] end) u from weather.observations.hourly w limit 5);

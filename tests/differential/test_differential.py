@@ -31,6 +31,34 @@ def test_same_answer(case: Case, push_down: bool, sample: SampleMesh, reference:
         assert_same(got, want, ordered=_is_ordered(case.sql))
 
 
+@pytest.mark.parametrize("push_down", [True, False], ids=["pushed", "pulled"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select min(time_hour) m from weather.observations "
+        "where cast(time_hour as date) = '2013-02-02'",
+        "select hour(time_hour) h, count(*) n from weather.observations group by 1",
+        "select cast(time_hour as varchar) t from weather.observations where month = 2 and day < 3",
+        "select count(*) n from weather.observations where time_hour >= '2013-02-02 00:00:00'",
+        "select count(*) n from weather.observations where make_timestamptz(2013, 1, 1, 0, 0, 0.0) "
+        "< to_timestamp(1356990000 + month)",
+        "select count(*) n from operations.departures where cast(time_hour as date) = '2013-01-02'",
+        "select day(time_hour) d, max(time_hour) t from operations.departures group by 1",
+    ],
+)
+def test_same_answer_in_another_time_zone(
+    sql: str, push_down: bool, sample: SampleMesh, reference: Reference
+) -> None:
+    """Sources keep to UTC; what depends on the caller's zone is not left to them."""
+    plain = reference["nora"].cursor()
+    plain.execute("SET TimeZone = 'Asia/Kathmandu'")
+    want = plain.sql(sql).to_arrow_table()
+    utc = reference["nora"].sql(sql).to_arrow_table()
+    got = sample.ask("nora", sql, timezone="Asia/Kathmandu", push_down=push_down)
+    assert_same(got, want, ordered=False)
+    assert rows_of(got) != rows_of(utc), "the statement does not depend on the zone"
+
+
 def _is_ordered(sql: str) -> bool:
     """Whether the outermost query orders its rows."""
     tail = sql.lower().rsplit(")", 1)[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -149,3 +150,42 @@ def test_time_zones_are_apart(engine: DuckdbEngine) -> None:
         texts += pa.Table.from_batches(list(session.stream(sql, [], {}))).column("t").to_pylist()
         session.close()
     assert texts == ["2013-01-01 00:00:00+00", "2012-12-31 19:00:00-05", "2013-01-01 00:00:00+00"]
+
+
+@pytest.mark.parametrize(
+    ("values", "types"),
+    [
+        ((1, True, 1.0), ("INTEGER", "BOOLEAN", "DOUBLE")),
+        ((True, 1.0, 1), ("BOOLEAN", "DOUBLE", "INTEGER")),
+        ((Decimal("1.0"), Decimal("1.00"), 1), ("DECIMAL(2,1)", "DECIMAL(3,2)", "INTEGER")),
+    ],
+)
+def test_values_that_python_calls_equal_share_no_schema(
+    engine: DuckdbEngine, values: tuple[object, ...], types: tuple[str, ...]
+) -> None:
+    """What one caller's parameter is must not shape another caller's answer."""
+    assert len({hash(one) for one in values}) == 1
+    found = []
+    for value in values:
+        schema = engine.describe("SELECT $1 AS x", {}, [value], "UTC")
+        found.append((schema.field("x").metadata or {})[b"type"].decode())
+    assert tuple(found) == types
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 AS a; CREATE MACRO evil() AS 7",
+        "CREATE MACRO evil() AS 7; SELECT 1 AS a",
+        "CREATE MACRO evil() AS 7",
+        "SET threads = 1",
+    ],
+)
+def test_names_are_read_from_one_select(engine: DuckdbEngine, sql: str) -> None:
+    """Whatever else a text holds in the eyes of DuckDB's parser, nothing of it runs."""
+    assert engine.output_names("SELECT 1 AS a", (), None, []) == ("a",)
+    assert engine.output_names(sql, (), None, []) is None
+    session = engine.open("UTC")
+    with pytest.raises(SqluiceError):
+        list(session.stream("SELECT evil()", [], {}))
+    session.close()

@@ -27,8 +27,10 @@ from catalog.model import (
 )
 from gateway.authorize import authorize, directory, visible
 from gateway.bind import bind
+from gateway.decision import ColumnDecision
 from gateway.errors import InvalidConfig, UnknownColumn, UnknownTable
 from gateway.guard import GuardedQuery, guard
+from gateway.masks import mask_expression
 from gateway.parse import parse
 from gateway.plan import plan
 from gateway.policies.compile import compile_policies
@@ -36,6 +38,7 @@ from gateway.request import Principal, Request
 from gateway.resolve import resolve
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ZONED = "TIMESTAMP WITH TIME ZONE"
 EVERYONE = (Subjects(everyone=True),)
 ROWS = [
     (1, "EU", "a1", "b1", 10),
@@ -224,3 +227,25 @@ def test_control_the_raw_rows_hold_more() -> None:
     """The probe bites: without the guard the hidden cells are there."""
     assert ROWS[0][3] == "b1"
     assert rows_of(mesh_of((grant("all"),)), "select b from d.p where id = 1") == [("b1",)]
+
+
+@pytest.mark.parametrize("unit", ["day", "year"])
+def test_a_bucket_of_moments_does_not_move_with_the_callers_time_zone(unit: str) -> None:
+    """With edges that move he would see where between two of them a moment lies."""
+    made = ColumnDecision("at", ZONED, ZONED, "bucket", "p", {"unit": unit})
+    plain = f"date_trunc('{unit}', \"at\")"
+    seen: dict[str, set[object]] = {mask_expression(made).sql("duckdb"): set(), plain: set()}
+    for zone in ("UTC", "America/Los_Angeles", "Asia/Kathmandu", "Pacific/Kiritimati"):
+        connection = duckdb.connect()
+        connection.execute(f"SET TimeZone = '{zone}'")
+        connection.execute(f"CREATE TABLE raw (\"at\" {ZONED})")
+        connection.execute(
+            "INSERT INTO raw VALUES ('2013-01-01 03:00:00+00'), ('infinity'), (NULL)"
+        )
+        for text, answers in seen.items():
+            sql = f"SELECT epoch({text}) FROM raw"
+            answers.add(tuple(row[0] for row in connection.execute(sql).fetchall()))
+        connection.close()
+    masked, control = seen.values()
+    assert masked == {(1356998400.0, None, None)}
+    assert len(control) > 1

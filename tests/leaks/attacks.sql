@@ -1,4 +1,5 @@
--- What an insider may send to learn of hidden rows and cells; {t} is the table, one line each.
+-- What an insider may send to learn of hidden rows and cells; {t} is the table, {o} a table of the
+-- same source that is clear to everybody, {x} one of another source; one line each.
 select count(*) from {t} p where cast(p.secret as integer) > 0;
 select p.id from {t} p where cast(p.secret as integer) > 0;
 select p.id from {t} p where try_cast(p.secret as integer) > 15;
@@ -79,3 +80,32 @@ explain select p.id from {t} p where p.number = 7 and cast(p.secret as integer) 
 explain analyze select count(*) from {t} p where p.number > 1;
 explain policy select * from {t} p;
 describe {t};
+select p.id from {t} p where cast(p.code as integer) > 0;
+select p.id, p.code from {t} p where p.code like '%77' or p.code like 'S%';
+select p.id, length(p.code), left(p.code, 1), ascii(p.code) from {t} p;
+select p.id, cast(split_part(p.code, 'a', 2) as integer) from {t} p;
+select p.id from {t} p where 1 // (cast(p.amount as integer) - 110) > 0;
+select p.id, p.amount from {t} p where p.amount > 150 order by p.amount;
+select p.id, cast(p.amount as tinyint) from {t} p;
+select sum(p.amount), max(p.amount), avg(p.amount) from {t} p;
+select p.id, p.amount * 99999999999999999999999999999999.99 from {t} p;
+select p.id, year(p.moment), hour(p.moment), cast(p.moment as date), cast(p.moment as varchar) from {t} p;
+select p.id, date_trunc('hour', p.moment), epoch(p.moment) from {t} p;
+select count(*), min(p.moment), max(p.moment) from {t} p;
+select p.id from {t} p where p.moment >= '2013-06-01 12:00:00+00' and p.moment < '2014-06-01';
+select p.id from {t} p where cast(p.moment as date) = date '2013-12-31';
+select p.moment from {t} p order by p.moment desc nulls last limit 1;
+select p.moment + to_years(cast(p.number as integer) * 100000) from {t} p;
+with duckdb_tables as (select 1 as estimated_size) select q.estimated_size from (select y.estimated_size from duckdb_tables y cross join {o} p where exists (with duckdb_tables as (select 2 as k) select k from duckdb_tables)) q, {x} w;
+with people as (select 'none' as secret) select q.secret from (select y.secret from people y cross join {o} p where exists (with people as (select o.id as k from {o} o) select k from people)) q, {x} w;
+with recursive people as (select y.secret from (select 'none' as secret) y union all select z.secret from (with people as (select 'none' as secret) select * from people) z where false) select p.secret from people p, {o} o;
+with people as (select p.id from {t} p where p.id < 100), open as (select id from {o}) select count(*) from people p join open o on p.id = o.id;
+select p.id, o.word from {t} p join {o} o on o.id = p.number where 10 // (p.number - 7) > 0;
+select o.id from {o} o left join {t} p on p.id = o.id and cast(p.secret as integer) > 0 where p.id is null;
+select o.id from {o} o where o.id in (select p.id from {t} p) or exists (select 1 from {t} q where q.number = o.id and q.number = 7);
+select w.id, p.id from {x} w left join {t} p on p.id = w.id and 10 // (p.number - 7) > 0;
+select w.id from {x} w where w.id not in (select p.id from {t} p where cast(p.secret as integer) > 0);
+select p.id from {t} p limit 5;
+select p.id from {t} p offset 3;
+select p.id from {t} p limit (select count(*) from {t} q where q.number = 7);
+select unnest(case when p.number = 7 then [1, 2] else [] end) from {t} p limit 2;

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
 from gateway.config import load_config
@@ -21,27 +20,45 @@ from gateway.demo.postgres import Server
 from gateway.opening import OpenGateway, open_gateway
 
 KINDS = ("postgres", "sqlite", "duckdb", "files")
-VISIBLE = (
-    (1, "A", "10", 5, "alpha"),
-    (2, "A", "20", 6, "beta"),
-    (3, "A", None, None, "gamma"),
-    (4, "A", "30", 8, None),
+Row = tuple[object, ...]
+# id, tenant, secret, number, note, moment, code, amount
+VISIBLE: tuple[Row, ...] = (
+    (1, "A", "10", 5, "alpha", "2013-06-01 12:00:00+00:00", "aaaa11", "110.00"),
+    (2, "A", "20", 6, "beta", "2013-01-01 03:00:00+00:00", "bbbb22", "120.00"),
+    (3, "A", None, None, "gamma", None, None, None),
+    (4, "A", "30", 8, None, "2013-12-31 20:00:00+00:00", "dddd44", "199.99"),
 )
-HIDDEN: Mapping[str, tuple[tuple[int, str, str | None, int | None, str | None], ...]] = {
-    "calm": ((7, "B", "40", 9, "delta"),),
+HIDDEN: Mapping[str, tuple[Row, ...]] = {
+    "calm": ((7, "B", "40", 9, "delta", "2014-01-01 03:00:00+00:00", "eeee77", "110.00"),),
     "wild": (
-        (7, "B", "SECRET-7", 7, "S\\"),
-        (8, "B", "2024-02-30", 2147483647, "("),
-        (9, "b", "", -2147483648, "%"),
+        (7, "B", "SECRET-7", 7, "S\\", "2014-01-01 12:00:00+00:00", "SECRET", "199.99"),
+        (8, "B", "2024-02-30", 2147483647, "(", "2199-01-01 00:00:00+00:00", "", "0.00"),
+        (9, "b", "", -2147483648, "%", None, "x", "-99999999.99"),
     ),
 }
-# For the users whose cells are masked, not their rows: the same rows with other cells.
-CELLS: Mapping[str, tuple[str | None, int]] = {"calm": ("40", 9), "wild": ("SECRET-7", 7)}
+# For the users whose cells are masked, not their rows: the same rows with other cells, which the
+# masks make the same.
+CELLS: Mapping[str, Row] = {
+    "calm": ("40", 9, "40", "2013-06-01 05:00:00+00:00", "aaaa77", "110.00"),
+    "wild": ("SECRET-7", 7, "S\\", "2013-06-01 22:00:00+00:00", "SECR77", "199.99"),
+}
+OPEN: tuple[Row, ...] = tuple((number, f"w{number}") for number in range(10))
 USERS = {
     "filter": "tenant IN (subject.tenant)",
     "either": "tenant = 'A' OR number IS NULL AND id < 4",
     "folded": "lower(note) <> 'delta' AND tenant = 'A' OR tenant = 'A'",
     "cases": "CASE WHEN id > 6 THEN FALSE ELSE tenant = 'A' END",
+    "dated": "year(moment) = 2013 OR id = 3",
+}
+COLUMNS = {
+    "id": "integer",
+    "tenant": "{text}",
+    "secret": "{text}",
+    "number": "integer",
+    "note": "{text}",
+    "moment": "timestamp with time zone",
+    "code": "{text}",
+    "amount": "decimal(10,2)",
 }
 
 
@@ -57,12 +74,11 @@ def open_world(name: str, folder: Path, server: Server) -> World:
     """Build the databases and the mesh of a world."""
     data = folder / name
     data.mkdir(parents=True)
-    rows, cells = VISIBLE + HIDDEN[name], CELLS[name]
-    masked = tuple((i, t, cells[0], cells[1], cells[0]) for i, t, *_ in VISIBLE)
-    _build_postgres(name, server, rows, masked)
-    _build_sqlite(data, rows, masked)
-    _build_duckdb(data, rows, masked)
-    _build_files(data, rows, masked)
+    masked = tuple((*one[:2], *CELLS[name]) for one in VISIBLE)
+    tables = {"people": VISIBLE + HIDDEN[name], "cells": masked, "open": OPEN}
+    _build_postgres(name, server, tables)
+    _build_sqlite(data, tables)
+    _build_duckdb(data, tables)
     conf = data / "conf"
     _write_mesh(conf)
     secret = data / "secrets" / "leaks" / "URL"
@@ -74,17 +90,23 @@ def open_world(name: str, folder: Path, server: Server) -> World:
     return World(name, open_gateway(load_config(conf, {"SQLUICE_DATA": str(data)})))
 
 
-Rows = tuple[tuple[object, ...], ...]
-_DDL = "(id integer, tenant {text}, secret {text}, number integer, note {text})"
+Tables = Mapping[str, tuple[Row, ...]]
 
 
-def _build_postgres(name: str, server: Server, rows: Rows, masked: Rows) -> None:
+def ddl(table: str, text: str) -> str:
+    """The columns of a table, with the source's word for text."""
+    if table == "open":
+        return f"(id integer, word {text})"
+    return f"({', '.join(f'{name} {kind}' for name, kind in COLUMNS.items())})".format(text=text)
+
+
+def _build_postgres(name: str, server: Server, tables: Tables) -> None:
     database = f"leaks_{name}"
     server.run("postgres", f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
     server.run("postgres", f"CREATE DATABASE {database}")
     with dbapi.connect(server.url(database)) as connection, connection.cursor() as cursor:
-        for table, content in (("people", rows), ("cells", masked)):
-            cursor.execute(f"CREATE TABLE public.{table} {_DDL.format(text='text')}")
+        for table, content in tables.items():
+            cursor.execute(f"CREATE TABLE public.{table} {ddl(table, 'text')}")
             for row in content:
                 cursor.execute(f"INSERT INTO public.{table} VALUES {_literal(row)}")
         # What the control's policies look subjects up in.
@@ -92,49 +114,32 @@ def _build_postgres(name: str, server: Server, rows: Rows, masked: Rows) -> None
         connection.commit()
 
 
-def _literal(row: tuple[object, ...]) -> str:
+def _literal(row: Row) -> str:
     values = [
         "NULL" if one is None else str(one) if isinstance(one, int) else f"'{one}'" for one in row
     ]
     return f"({', '.join(values)})"
 
 
-def _build_sqlite(data: Path, rows: Rows, masked: Rows) -> None:
+def _build_sqlite(data: Path, tables: Tables) -> None:
     connection = sqlite3.connect(data / "leaks.sqlite")
-    for table, content in (("people", rows), ("cells", masked)):
-        connection.execute(f"CREATE TABLE {table} {_DDL.format(text='text')}")
-        connection.executemany(f"INSERT INTO {table} VALUES (?,?,?,?,?)", content)
+    for table, content in tables.items():
+        connection.execute(f"CREATE TABLE {table} {ddl(table, 'text')}")
+        marks = ",".join("?" * len(content[0]))
+        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", content)
     connection.commit()
     connection.close()
 
 
-def _build_duckdb(data: Path, rows: Rows, masked: Rows) -> None:
+def _build_duckdb(data: Path, tables: Tables) -> None:
+    """The DuckDB file, and the Parquet files from it."""
     connection = duckdb.connect(str(data / "leaks.duckdb"))
-    for table, content in (("people", rows), ("cells", masked)):
-        connection.execute(f"CREATE TABLE {table} {_DDL.format(text='varchar')}")
-        connection.executemany(
-            f"INSERT INTO {table} VALUES (?,?,?,?,?)", [list(r) for r in content]
-        )
-    connection.close()
-
-
-def _build_files(data: Path, rows: Rows, masked: Rows) -> None:
-    connection = duckdb.connect()
-    for table, content in (("people", rows), ("cells", masked)):
+    for table, content in tables.items():
+        connection.execute(f"CREATE TABLE {table} {ddl(table, 'varchar')}")
+        marks = ",".join("?" * len(content[0]))
+        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", [list(r) for r in content])
         (data / "files" / table).mkdir(parents=True)
-        columns = list(zip(*content, strict=True))
-        made = pa.table(
-            {
-                "id": pa.array(columns[0], pa.int32()),
-                "tenant": pa.array(columns[1], pa.string()),
-                "secret": pa.array(columns[2], pa.string()),
-                "number": pa.array(columns[3], pa.int32()),
-                "note": pa.array(columns[4], pa.string()),
-            }
-        )
-        connection.register("made", made)
-        connection.execute(f"COPY made TO '{data}/files/{table}/part.parquet' (FORMAT parquet)")
-        connection.unregister("made")
+        connection.execute(f"COPY {table} TO '{data}/files/{table}/part.parquet' (FORMAT parquet)")
     connection.close()
 
 
@@ -144,6 +149,16 @@ _COLUMNS = """
       - {name: secret, logicalType: string, physicalType: varchar, tags: [hidden.text]}
       - {name: number, logicalType: integer, physicalType: integer, tags: [hidden.number]}
       - {name: note, logicalType: string, physicalType: varchar, tags: [hidden.note]}
+      - name: moment
+        logicalType: timestamp
+        physicalType: timestamp with time zone
+        tags: [hidden.moment]
+      - {name: code, logicalType: string, physicalType: varchar, tags: [hidden.code]}
+      - {name: amount, logicalType: number, physicalType: "decimal(10,2)", tags: [hidden.amount]}
+"""
+_OPEN_COLUMNS = """
+      - {name: id, logicalType: integer, physicalType: integer, required: true}
+      - {name: word, logicalType: string, physicalType: varchar}
 """
 _PHYSICAL = {
     "postgres": "public.{}",
@@ -177,6 +192,21 @@ kind: Policy
 id: hide-note
 match: {tags: [hidden.note], table: cells}
 effect: {hide: true}
+---
+kind: Policy
+id: mask-moment
+match: {tags: [hidden.moment], table: cells}
+effect: {mask: {kind: bucket, unit: day}}
+---
+kind: Policy
+id: mask-code
+match: {tags: [hidden.code], table: cells}
+effect: {mask: {kind: partial, keepLast: 2}}
+---
+kind: Policy
+id: mask-amount
+match: {tags: [hidden.amount], table: cells}
+effect: {mask: {kind: bucket, size: 100}}
 """
 
 
@@ -187,7 +217,8 @@ def _write_mesh(conf: Path) -> None:
     (conf / "gateway.toml").write_text("")
     (base / "domain.yaml").write_text(_SOURCES)
     (conf / "governance" / "taxonomy.yaml").write_text(
-        "kind: Taxonomy\ntags: {hidden.text: x, hidden.number: x, hidden.note: x}\n"
+        "kind: Taxonomy\ntags: {hidden.text: x, hidden.number: x, hidden.note: x, "
+        "hidden.moment: x, hidden.code: x, hidden.amount: x}\n"
         "joinGroups: {people: x}\n"
     )
     users = "".join(
@@ -215,8 +246,8 @@ def _write_product(base: Path, kind: str) -> None:
     )
     tables = "".join(
         f'  - name: {table}\n    physicalName: "{_PHYSICAL[kind].format(table)}"\n'
-        f"    properties:{_COLUMNS}"
-        for table in ("people", "cells")
+        f"    properties:{_OPEN_COLUMNS if table == 'open' else _COLUMNS}"
+        for table in ("people", "cells", "open")
     )
     (base / "contracts" / f"{kind}.odcs.yaml").write_text(
         f"apiVersion: v3.2.0\nkind: DataContract\nid: c-{kind}\nversion: 1.0.0\nstatus: active\n"
@@ -227,5 +258,7 @@ def _write_product(base: Path, kind: str) -> None:
     (base / "grants" / f"{kind}.yaml").write_text(
         f"kind: Grant\nid: all-{kind}\nproduct: {kind}\nsubjects: [{everyone}]\n---\n"
         f"kind: Grant\nid: scope-{kind}\nproduct: {kind}\nsubjects: [{{groups: [scope]}}]\n"
-        f"scope: \"tenant = 'A'\"\n"
+        f"tables: [people, cells]\nscope: \"tenant = 'A'\"\n---\n"
+        f"kind: Grant\nid: open-{kind}\nproduct: {kind}\nsubjects: [{{groups: [scope]}}]\n"
+        f"tables: [open]\n"
     )
