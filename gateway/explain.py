@@ -25,6 +25,7 @@ HINTS = {
     "policy_not_exact": "the source cannot evaluate the whole policy, so the gateway does",
     "several_sources": "the block reads more than one source",
     "source_cannot_filter": "the source takes no filters",
+    "untyped_null": "a NULL without a type takes its type from outside the block",
     "type_unknown": "the type of an expression is not certain",
     "type_mismatch": "the two sides differ in type",
     "volatile": "gives another value at each call",

@@ -19,9 +19,8 @@ from gateway.errors import SqluiceError, Unauthenticated
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.flight.faults import flight_error
-from gateway.sessions import Session
+from gateway.sessions import SETTINGS, Session
 
-_HEADERS = ("purpose", "domain", "dialect", "timezone")
 _IDLE_SECONDS = 8 * 3600.0
 
 
@@ -33,6 +32,7 @@ class FlightSession:
     token: str
     prepared: dict[bytes, object] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Sessions:
@@ -112,11 +112,11 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
             user, password = _basic(value)
             token = self._sessions.begin(user, password)
             session = self._sessions.of(token)
-            _apply(session.session, headers)
+            _apply(session, headers)
             return CallMiddleware(session, token)
         if scheme.casefold() == "bearer":
             session = self._sessions.of(value.strip())
-            _apply(session.session, headers)
+            _apply(session, headers)
             return CallMiddleware(session, None)
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
 
@@ -137,14 +137,18 @@ def _basic(value: str) -> tuple[str, str]:
     return user, password
 
 
-def _apply(session: Session, headers: Mapping[str, list[str | bytes]]) -> None:
-    """Settings that travel as headers hold for the session from then on."""
-    for name in _HEADERS:
-        value = _header(headers, f"x-sqluice-{name}")
-        if value:
-            session.set(name, value)
+def _apply(session: FlightSession, headers: Mapping[str, list[str | bytes]]) -> None:
+    """Settings that travel as headers hold for the session from the first call that says so.
+
+    Clients send them with every call: only a changed one overrules a `SET` in between.
+    """
+    for name in SETTINGS:
+        value = _header(headers, f"x-sqluice-{name.replace('_', '-')}")
+        if value and session.headers.get(name) != value:
+            session.session.set(name, value)
+            session.headers[name] = value
     agent = _header(headers, "user-agent")
-    session.client = session.client or agent[:200]
+    session.session.client = session.session.client or agent[:200]
 
 
 class NoHandshake(flight.ServerAuthHandler):  # type: ignore[misc]  # pyarrow has no types
