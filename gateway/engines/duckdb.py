@@ -49,16 +49,13 @@ class DuckdbEngine:
     ) -> pa.Schema:
         """The schema of a query over empty tables, cached."""
         key = tuple((name, tuple(shapes[name])) for name in sorted(shapes))
-        try:
-            return self._described(sql, key, tuple(parameters), timezone)
-        except TypeError:
-            return self._describe(sql, key, tuple(parameters), timezone)
+        return self._described(sql, key, _Values(tuple(parameters)), timezone)
 
     def _describe(
         self,
         sql: str,
         shapes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
-        parameters: tuple[object, ...],
+        parameters: _Values,
         timezone: str,
     ) -> pa.Schema:
         connection = self._take(timezone)
@@ -66,7 +63,7 @@ class DuckdbEngine:
             for name, columns in shapes:
                 body = ", ".join(f"{_quoted(column)} {kind}" for column, kind in columns)
                 connection.execute(f"CREATE TABLE {_quoted(name)} ({body})")
-            relation = connection.sql(sql, params=list(parameters) or None)
+            relation = connection.sql(sql, params=list(parameters.values) or None)
             if relation is None:
                 raise InternalError("the statement gives no rows")
             types, names = [str(one) for one in relation.types], relation.columns
@@ -95,17 +92,14 @@ class DuckdbEngine:
 
         Its binder sees empty tables under the addresses of the visible ones; nothing runs.
         """
-        try:
-            return self._named(sql, catalog, domain, tuple(parameters))
-        except TypeError:
-            return self._names(sql, catalog, domain, tuple(parameters))
+        return self._named(sql, catalog, domain, _Values(tuple(parameters)))
 
     def _names(
         self,
         sql: str,
         catalog: Catalog,
         domain: str | None,
-        parameters: tuple[object, ...],
+        parameters: _Values,
     ) -> tuple[str, ...] | None:
         connection = self._take("UTC")
         domains = dict.fromkeys(path[0] for path, _ in catalog)
@@ -119,7 +113,7 @@ class DuckdbEngine:
                 connection.execute(f"CREATE TABLE {schema}.{_quoted(path[2])} ({body})")
             if domain in domains:
                 connection.execute(f"USE {_quoted(domain or '')}")
-            relation = connection.sql(sql, params=list(parameters) or None)
+            relation = connection.sql(sql, params=list(parameters.values) or None)
             return tuple(relation.columns) if relation is not None else None
         except duckdb.Error:
             return None
@@ -188,6 +182,20 @@ class DuckdbEngine:
             idle.put(connection)
         else:
             connection.close()
+
+
+class _Values:
+    """Parameters as a key: 1, True, 1.0 and 1.00 are equal, and of four types to DuckDB."""
+
+    def __init__(self, values: tuple[object, ...]) -> None:
+        self.values = values
+        self._key = repr(values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Values) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 class DuckdbSession:
