@@ -31,7 +31,7 @@ from gateway.pipeline import Described
 from gateway.request import Request
 from gateway.serve.flight import tables
 from gateway.serve.flight.faults import clean_errors, translated
-from gateway.serve.flight.messages import make, pack, unpack
+from gateway.serve.flight.messages import make, pack, unpack, unpack_as
 from gateway.serve.flight.messages import parse as parse_message
 from gateway.serve.flight.options import get_options, set_options
 from gateway.serve.flight.parameters import read_parameters
@@ -99,7 +99,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         """Start a statement, or tell the shape of metadata."""
         with clean_errors():
             session = self._session(context)
-            name, message = unpack(descriptor.command)
+            name, message = unpack(descriptor.command or b"")
             if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
                 result = self._start(context, session, self._request(session, name, message))
                 handle = self._streams.put(session.session.principal.user, result)
@@ -107,18 +107,6 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
                 return _info(labelled(result), descriptor, ticket)
             table = self._metadata(session, name, message)
             return _info(table.schema, descriptor, descriptor.command)
-
-    def get_schema(
-        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
-    ) -> flight.SchemaResult:
-        """The shape of an answer; nothing runs."""
-        with clean_errors():
-            session = self._session(context)
-            name, message = unpack(descriptor.command)
-            if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
-                shape = self._shape(self._request(session, name, message))
-                return flight.SchemaResult(shape.schema)
-            return flight.SchemaResult(self._metadata(session, name, message).schema)
 
     def do_get(
         self, context: flight.ServerCallContext, ticket: flight.Ticket
@@ -146,7 +134,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         """Bind parameters; writes are refused."""
         with clean_errors():
             session = self._session(context)
-            name, message = unpack(descriptor.command)
+            name, message = unpack(descriptor.command or b"")
             if name in _WRITES:
                 raise UnsupportedSql("The gateway only reads.", hint="Send SELECT.")
             if name != "CommandPreparedStatementQuery":
@@ -247,7 +235,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
 
     def _prepare(self, session: FlightSession, body: bytes) -> bytes:
         """Bind only; the schema tells clients that it is a query."""
-        _, message = unpack(body)
+        message = unpack_as("ActionCreatePreparedStatementRequest", body)
         request = session.session.request(message.query, datetime.now(UTC))
         shape = self._shape(request)
         if len(session.prepared) >= _MAXIMUM_PREPARED:
@@ -268,14 +256,14 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         )
 
     def _close_prepared(self, session: FlightSession, body: bytes) -> None:
-        _, message = unpack(body)
+        message = unpack_as("ActionClosePreparedStatementRequest", body)
         session.prepared.pop(message.prepared_statement_handle, None)
 
     def _begin(self, session: FlightSession, body: bytes) -> bytes:
         return pack(make("ActionBeginTransactionResult", transaction_id=secrets.token_bytes(8)))
 
     def _cancel_query(self, session: FlightSession, body: bytes) -> bytes:
-        _, message = unpack(body)
+        message = unpack_as("ActionCancelQueryRequest", body)
         done = self._cancel(session, message.info)
         return pack(make("ActionCancelQueryResult", result=1 if done else 3))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pyarrow import flight
 
-from gateway.errors import SqluiceError, Unauthenticated
+from gateway.errors import SqluiceError, Unauthenticated, UnsupportedSql
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.flight.faults import flight_error
@@ -30,6 +30,7 @@ class FlightSession:
 
     session: Session
     token: str
+    began_here: bool = False
     prepared: dict[bytes, object] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
     headers: dict[str, str] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class Sessions:
         """Sign in; gives the bearer token."""
         principal = self._identity.authenticate_basic(user, password)
         token = self._identity.issue(principal).value
-        self._keep(token, principal)
+        self._keep(token, principal).began_here = True
         return token
 
     def of(self, token: str) -> FlightSession:
@@ -63,10 +64,11 @@ class Sessions:
         return found
 
     def end(self, token: str) -> None:
-        """Forget a session and revoke its token."""
+        """Forget a session; revoke its token, unless it came from elsewhere and may be shared."""
         with self._lock:
-            self._sessions.pop(token, None)
-        self._identity.revoke(token)
+            found = self._sessions.pop(token, None)
+        if found is not None and found.began_here:
+            self._identity.revoke(token)
 
     def _keep(self, token: str, principal: Principal) -> FlightSession:
         session = Session(principal, endpoint="flight", limits=self._limits)
@@ -100,8 +102,14 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
     def start_call(
         self, info: flight.CallInfo, headers: Mapping[str, list[str | bytes]]
     ) -> CallMiddleware:
-        """Raises a Flight error where nobody is signed in."""
+        """Raises a Flight error where nobody is signed in, and for a call that is not served."""
         try:
+            if info.method == flight.FlightMethod.GET_SCHEMA:
+                # pyarrow sends a traceback with every error of this one method.
+                raise UnsupportedSql(
+                    "GetSchema is not served.",
+                    hint="Prepare the statement: the answer to that holds its schema.",
+                )
             return self._start(headers)
         except SqluiceError as error:
             raise flight_error(error) from None
