@@ -8,9 +8,10 @@ sources. Never shows a source's text to a caller; never ends a broken stream as 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from gateway.draft import Plan, PlannedFragment
 from gateway.engines.base import Engine, MergeSession
 from gateway.errors import (
     Cancelled,
+    InternalError,
     LimitExceeded,
     SourceFailed,
     SourceUnavailable,
@@ -39,6 +41,7 @@ from gateway.pools import Pools
 from gateway.pseudonyms import KeyOf, with_pseudonyms
 from gateway.request import Limits
 
+log = logging.getLogger("gateway.execute")
 _CLOSE_TIMES, _CLOSE_SECONDS = 200, 0.01
 
 
@@ -55,6 +58,7 @@ class Run:
     limits: Limits
     parameters: tuple[object, ...] = ()
     timezone: str = "UTC"
+    on_progress: Callable[[int], None] = lambda _: None
     on_finish: Callable[[Result, SqluiceError | None], None] | None = None
 
 
@@ -112,7 +116,7 @@ def execute(plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _:
     announce(result)
     stream = running.stream(result)
     first = _first(stream)
-    result._batches = _chained(first, stream)
+    result._batches = _Stream(first, stream)
     return result
 
 
@@ -120,17 +124,26 @@ def _first(stream: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
     return next(stream, None)
 
 
-def _chained(
-    first: pa.RecordBatch | None, stream: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    try:
-        if first is not None:
-            yield first
-            yield from stream
-    finally:
-        closer = getattr(stream, "close", None)
-        if closer is not None:
-            closer()
+class _Stream:
+    """The first batch and what follows. No generator: those do not end what they never began."""
+
+    def __init__(
+        self, first: pa.RecordBatch | None, rest: Generator[pa.RecordBatch, None, None]
+    ) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        first, self._first = self._first, None
+        return next(self._rest) if first is None else first
+
+    def close(self) -> None:
+        """Stop the query at its sources; nothing where it has ended."""
+        self._first = None
+        self._rest.close()
 
 
 class _Running:
@@ -168,7 +181,7 @@ class _Running:
                 return
             _cancel_all(active)
 
-    def stream(self, result: Result) -> Iterator[pa.RecordBatch]:
+    def stream(self, result: Result) -> Generator[pa.RecordBatch, None, None]:
         """All batches of the answer, cast, counted, bounded; tells the outcome once."""
         result.fetched = self.fetched
         timer = threading.Timer(self.run.limits.seconds, self._time_out)
@@ -176,7 +189,11 @@ class _Running:
         timer.start()
         failure: SqluiceError | None = None
         try:
-            yield from _bounded(self._cast(self._answer()), self.run.limits, result)
+            bounded = _bounded(self._cast(self._answer()), self.run.limits, result)
+            with contextlib.closing(bounded) as batches:
+                for batch in batches:
+                    self.run.on_progress(result.rows)
+                    yield batch
         except GeneratorExit:
             failure = self.reason or Cancelled("The caller left before the end.")
             raise
@@ -184,6 +201,11 @@ class _Running:
             failure = self.reason or error
             failure.query_id = self.run.query_id
             raise failure from None
+        except Exception as error:
+            # A defect of ours, or what a cancel leaves behind: never a clean end.
+            failure = self.reason or _defect(error)
+            failure.query_id = self.run.query_id
+            raise failure from error
         finally:
             timer.cancel()
             if failure is not None:
@@ -304,6 +326,11 @@ def _closing(batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBa
                 time.sleep(_CLOSE_SECONDS)
 
 
+def _defect(error: Exception) -> SqluiceError:
+    log.exception("execution failed")
+    return InternalError("The gateway failed on this request.", private=repr(error))
+
+
 def _failure(tasks: Sequence[Future[None]] | set[Future[None]]) -> SqluiceError | None:
     for task in tasks:
         error = task.exception()
@@ -356,7 +383,7 @@ def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def _bounded(
     batches: Iterator[pa.RecordBatch], limits: Limits, result: Result
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch, None, None]:
     try:
         for whole in batches:
             batch = whole

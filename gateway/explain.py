@@ -26,6 +26,7 @@ HINTS = {
     "several_sources": "the block reads more than one source",
     "source_cannot_filter": "the source takes no filters",
     "timezone": "depends on the session's time zone, and sources keep to UTC",
+    "untyped_null": "a NULL without a type takes its type from outside the block",
     "type_unknown": "the type of an expression is not certain",
     "type_mismatch": "the two sides differ in type",
     "volatile": "gives another value at each call",

@@ -14,11 +14,10 @@ import pyarrow as pa
 
 from gateway.config import load_config
 from gateway.errors import Unauthenticated
-from gateway.execute import Result
 from gateway.identity import principal_of
 from gateway.opening import OpenGateway, open_gateway
 from gateway.parse import parse
-from gateway.sessions import Session
+from gateway.sessions import Session, new_query_id
 
 
 class LocalGateway:
@@ -27,19 +26,21 @@ class LocalGateway:
     def __init__(self, opened: OpenGateway, session: Session) -> None:
         self._opened = opened
         self._session = session
-        self._result: Result | None = None
+
+    def new_query_id(self) -> str:
+        """An id to give to `execute`, so that `cancel` can name it meanwhile."""
+        return new_query_id()
 
     def execute(
-        self, sql: str, parameters: tuple[object, ...] = ()
+        self, sql: str, parameters: tuple[object, ...] = (), query_id: str | None = None
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch], Mapping[str, object]]:
         """Schema, batches, and what else is known: query_id and the masked columns."""
-        request = self._session.request(sql, datetime.now(UTC), parameters)
+        request = self._session.request(sql, datetime.now(UTC), parameters, query_id)
         statement = parse(request)
         if statement.kind == "set":
             self._session.apply(statement)
             return pa.schema([]), iter(()), {"query_id": request.query_id, "masked": ()}
         result = self._opened.gateway.answer(request)
-        self._result = result
         info = {"query_id": result.query_id, "masked": result.masked}
         return result.schema, result.batches(), info
 
@@ -47,10 +48,9 @@ class LocalGateway:
         """Change a setting of the session."""
         self._session.set(name, value)
 
-    def cancel(self) -> None:
-        """Stop the statement that runs, from another thread."""
-        if self._result is not None:
-            self._result.cancel()
+    def cancel(self, query_id: str) -> None:
+        """Stop a statement that runs, from another thread."""
+        self._opened.gateway.cancel(query_id, self._session.principal)
 
     def close(self) -> None:
         """Give everything back."""

@@ -23,6 +23,7 @@ from gateway.identity import Identity
 from gateway.keys import PseudonymKeys
 from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
+from gateway.metrics import Metrics
 from gateway.pipeline import Gateway
 from gateway.pools import Pools
 from gateway.prepare import Services
@@ -46,6 +47,7 @@ class OpenGateway:
     pools: Pools
     gateway: Gateway
     limits: Limits
+    metrics: Metrics
     _closers: list[Callable[[], None]] = field(default_factory=list)
 
     def close(self) -> None:
@@ -77,6 +79,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         closers.append(publisher.watch())
     limits = statement_limits(config.limits)
     queries = Queries()
+    metrics = Metrics()
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
     services = Services(
@@ -89,6 +92,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         limits=limits,
         limiter=Limiter(config.limits),
         owner_logs=owner_logs,
+        metrics=metrics,
     )
     return OpenGateway(
         config=config,
@@ -100,6 +104,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         pools=pools,
         gateway=Gateway(publisher.current, services),
         limits=limits,
+        metrics=metrics,
         _closers=closers,
     )
 

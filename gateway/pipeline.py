@@ -76,7 +76,7 @@ class Gateway:
         except SqluiceError as error:
             error.query_id = request.query_id
             if not error.is_audited:
-                self._services.audit.refused(audit_start(request, snapshot, None), error.code)
+                self._refused(request, snapshot, error.code)
             log_private(error, request, self._services)
             raise
         except Exception as error:
@@ -84,7 +84,7 @@ class Gateway:
             log.exception("request failed", extra={"query_id": request.query_id})
             failure = InternalError("The gateway failed on this request.", private=repr(error))
             failure.query_id = request.query_id
-            self._services.audit.refused(audit_start(request, snapshot, None), failure.code)
+            self._refused(request, snapshot, failure.code)
             raise failure from error
 
     def describe(self, request: Request) -> Described:
@@ -117,6 +117,10 @@ class Gateway:
         """The running queries that the principal may see, with `ended` also late ones."""
         return self._services.queries.list(principal, ended)
 
+    def _refused(self, request: Request, snapshot: Snapshot, code: str) -> None:
+        self._services.audit.refused(audit_start(request, snapshot, None), code)
+        self._services.metrics.refused(request.endpoint, code)
+
     def _run(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         services = self._services
         began = time.perf_counter()
@@ -129,11 +133,15 @@ class Gateway:
         if statement.tree is not None:
             check_patterns(statement.tree, request.parameters)
         services.limiter.enter(request.principal)
+        # From here on it can be cancelled.
+        services.queries.started(request)
         try:
             prepared = prepare(request, statement, snapshot, services)
             ticket = services.audit.started(audit_start(request, snapshot, prepared))
-        except BaseException:
+        except BaseException as error:
             services.limiter.leave(request.principal)
+            code = error.code if isinstance(error, SqluiceError) else InternalError.code
+            services.queries.finished(request.query_id, "failed", code)
             raise
         finish = Finish(services, request, ticket, began, prepared.timings)
         run = Run(
@@ -146,21 +154,18 @@ class Gateway:
             limits=_within_policy(request.limits, prepared.decision),
             parameters=request.parameters,
             timezone=request.timezone,
+            on_progress=lambda rows: services.queries.progress(request.query_id, rows),
             on_finish=finish,
         )
-        handle: list[Result] = []
-        services.queries.started(request, lambda: handle[0].cancel() if handle else None)
         try:
-            result = execute(prepared.plan, run, handle.append)
+            result = execute(
+                prepared.plan,
+                run,
+                lambda made: services.queries.attach(request.query_id, made.cancel),
+            )
         except SqluiceError as error:
             error.is_audited = True
             raise
-        except Exception as error:
-            finish(None, InternalError("The gateway failed on this request."))
-            failure = InternalError("The gateway failed on this request.", private=repr(error))
-            failure.is_audited = True
-            log.exception("execution failed", extra={"query_id": request.query_id})
-            raise failure from error
         if statement.kind == "explain_analyze":
             return self._analyzed(request, result, prepared)
         return result
@@ -180,10 +185,13 @@ class Gateway:
 
     def _told(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         """An answer from the gateway's own knowledge, audited like every other."""
+        began = time.perf_counter()
         table = self._tell(request, statement, snapshot)
         audit = self._services.audit
         ticket = audit.started(audit_start(request, snapshot, None))
         audit.finished(ticket, AuditFinish("ok", rows=table.num_rows, bytes=table.nbytes))
+        seconds = time.perf_counter() - began
+        self._services.metrics.ended(request.endpoint, "", table.num_rows, seconds)
         return told(request, table)
 
     def _tell(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:

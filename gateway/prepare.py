@@ -24,6 +24,7 @@ from gateway.engines.base import Engine
 from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
+from gateway.metrics import Metrics
 from gateway.parse import ParsedStatement
 from gateway.plan import plan
 from gateway.pools import Pools
@@ -46,6 +47,7 @@ class Services:
     abilities_of: Callable[[str], Abilities]
     limiter: Limiter
     owner_logs: OwnerLogs
+    metrics: Metrics
     limits: Limits = Limits()
 
 

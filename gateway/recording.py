@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from threading import Lock
 
 from gateway.audit import AuditFinish, AuditStart, AuditTicket
 from gateway.errors import Cancelled, SqluiceError, TimedOut
@@ -75,10 +76,17 @@ class Finish:
         self._ticket = ticket
         self._began = began
         self._timings = timings
+        self._lock = Lock()
+        self._is_done = False
 
     def __call__(self, result: Result | None, failure: SqluiceError | None) -> None:
         """Record how the request ended; both are None where nothing came of it."""
-        timings = {**self._timings, "total": time.perf_counter() - self._began}
+        with self._lock:
+            if self._is_done:
+                return
+            self._is_done = True
+        total = time.perf_counter() - self._began
+        timings = {**self._timings, "total": total}
         outcome = "ok"
         self._services.limiter.leave(self._request.principal)
         if failure is not None:
@@ -87,11 +95,13 @@ class Finish:
             log_private(failure, self._request, self._services)
         code = failure.code if failure else ""
         self._services.queries.finished(self._request.query_id, outcome, code)
+        rows = result.rows if result else 0
+        self._services.metrics.ended(self._request.endpoint, code, rows, total)
         self._services.audit.finished(
             self._ticket,
             AuditFinish(
                 outcome,
-                rows=result.rows if result else 0,
+                rows=rows,
                 bytes=result.bytes if result else 0,
                 timings=timings,
                 code=code,

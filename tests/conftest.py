@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.sample import SampleMesh, close_sample, open_sample
+from tests.served import Served, serving
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleMesh]:
     made = open_sample(tmp_path_factory.mktemp("sample"))
     yield made
     close_sample(made)
+
+
+@pytest.fixture(scope="session")
+def gateway(sample: SampleMesh) -> Iterator[Served]:
+    """A gateway in a process of its own, over the sample mesh."""
+    with serving(sample) as made:
+        yield made

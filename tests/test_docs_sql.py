@@ -30,9 +30,3 @@ def test_refused_for_its_pattern(sample: SampleMesh, sql: str) -> None:
     with pytest.raises(SqluiceError) as caught:
         sample.ask("nora", sql)
     assert caught.value.code == "type_error"
-
-
-@pytest.mark.xfail(reason="a fragment that delivers an untyped NULL", strict=True)
-@pytest.mark.parametrize("sql", CASES["failing"])
-def test_served_one_day(sample: SampleMesh, sql: str) -> None:
-    sample.ask("nora", sql)

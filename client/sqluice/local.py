@@ -25,13 +25,16 @@ _FACTS = ("code", "message", "remedy", "query_id", "line", "column", "retry_afte
 class Gateway(Protocol):
     """What the entry point opens."""
 
+    def new_query_id(self) -> str:
+        """An id for a statement to come."""
+
     def execute(
-        self, sql: str, parameters: tuple[object, ...]
+        self, sql: str, parameters: tuple[object, ...], query_id: str
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch], Mapping[str, object]]:
         """Schema, batches and what else is known."""
 
-    def cancel(self) -> None:
-        """Stop what runs."""
+    def cancel(self, query_id: str) -> None:
+        """Stop a statement, from the moment it was given its id."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -73,12 +76,16 @@ class LocalStatement:
         self._gateway = gateway
         self._forget = forget
         self._batches: Iterator[pa.RecordBatch] | None = None
+        self._query_id = ""
 
     def execute(self, sql: str, parameters: Sequence[object]) -> Answer:
         """Run a statement."""
         self._end_stream()
         with _translated():
-            schema, batches, known = self._gateway.execute(sql, tuple(parameters))
+            self._query_id = self._gateway.new_query_id()
+            schema, batches, known = self._gateway.execute(
+                sql, tuple(parameters), self._query_id
+            )
         self._batches = batches
         masked = cast("Sequence[str]", known.get("masked") or ())
         query_id = known.get("query_id")
@@ -88,7 +95,7 @@ class LocalStatement:
 
     def cancel(self) -> None:
         """Stop it."""
-        self._gateway.cancel()
+        self._gateway.cancel(self._query_id)
 
     def close(self) -> None:
         """Close the stream, which stops the query at its sources."""

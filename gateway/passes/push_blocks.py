@@ -15,6 +15,9 @@ from gateway.blocks import block_verdict
 from gateway.draft import Draft, Input, Note
 from gateway.guard import GuardedRelation
 
+# What the engine calls the type of a bare NULL.
+_UNTYPED = '"NULL"'
+
 
 def push_blocks(draft: Draft) -> Draft:
     """Replace each largest single-source block by an input of its own."""
@@ -29,17 +32,27 @@ def push_blocks(draft: Draft) -> Draft:
 def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> None:
     verdict = block_verdict(query, draft)
     names = [one.alias_or_name for one in query.selects] if isinstance(query, exp.Query) else []
-    distinct_names = len(set(names)) == len(names)
-    is_root = isinstance(query.parent, exp.Paren) and query.parent.parent is None
-    if verdict.reason is None and (distinct_names or is_root):
+    reason = verdict.reason or _names_refusal(query, names) or _types_refusal(query, draft)
+    if reason is None:
         _replace(query, verdict.relations, names, inputs)
         return
     if verdict.relations and len({draft.source_of(one) for one in verdict.relations}) == 1:
         name = verdict.relations[0].name
-        note = Note("query block", "stayed", verdict.reason or "duplicate_names")
+        note = Note("query block", "stayed", reason)
         inputs[name] = replace(inputs[name], notes=(*inputs[name].notes, note))
     for child in _children(query):
         _visit(child, draft, inputs)
+
+
+def _names_refusal(query: exp.Expression, names: list[str]) -> str | None:
+    is_root = isinstance(query.parent, exp.Paren) and query.parent.parent is None
+    return None if is_root or len(set(names)) == len(names) else "duplicate_names"
+
+
+def _types_refusal(query: exp.Expression, draft: Draft) -> str | None:
+    """A NULL takes its type from what stands around the block, which no source sees."""
+    types = draft.context.describe(query)
+    return "untyped_null" if any(_UNTYPED in one for one in types) else None
 
 
 def _replace(

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from werkzeug.test import TestResponse
 
 from gateway.serve.flight.server import FlightEndpoint
-from gateway.serve.http.application import Handlers, Metrics, make_application
+from gateway.serve.http.application import Handlers, make_application
 from sqluice.codes import CODES
 from tests.sample import SampleMesh
 
@@ -260,7 +260,7 @@ def test_every_route_is_described(sample: SampleMesh, client: FlaskClient) -> No
     }
     served = {
         (rule.replace("<", "{").replace(">", "}"), method)
-        for rule, methods, _ in Handlers(sample.opened, Metrics()).routes()
+        for rule, methods, _ in Handlers(sample.opened).routes()
         for method in methods
     }
     assert described == served

@@ -141,19 +141,13 @@ def test_a_domain_shortens_names(opened: Connect) -> None:
     assert rows[0][0] > 0
 
 
-def test_masked_columns_are_named(opened: Connect, request: pytest.FixtureRequest) -> None:
-    if "flight" in request.node.callspec.id:
-        why = "the endpoint does not send sqluice.query_id and sqluice.masked with the schema yet"
-        request.applymarker(pytest.mark.xfail(reason=why, strict=True))
+def test_masked_columns_are_named(opened: Connect) -> None:
     cursor = opened().execute("SELECT tailnum, origin FROM operations.departures LIMIT 1")
     assert [one.rsplit(".", 1)[-1] for one in cursor.masked] == ["tailnum"]
     assert cursor.query_id is not None and cursor.query_id.startswith("q_")
 
 
-def test_cancel_from_another_thread(opened: Connect, request: pytest.FixtureRequest) -> None:
-    if "process" in request.node.callspec.id:
-        why = "in process, a statement can be cancelled only once its first batch is there"
-        request.applymarker(pytest.mark.xfail(reason=why, strict=True))
+def test_cancel_from_another_thread(opened: Connect) -> None:
     cursor = opened(timeout=5).cursor()
     timer = threading.Timer(0.5, cursor.cancel)
     began = time.monotonic()

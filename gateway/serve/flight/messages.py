@@ -144,3 +144,11 @@ def unpack(content: bytes) -> tuple[str, Any]:
     if not envelope.type_url.startswith(PREFIX) or name not in _CLASSES:
         raise ParseError("The command is not one of Flight SQL.")
     return name, parse(name, envelope.value)
+
+
+def unpack_as(name: str, content: bytes) -> Any:  # noqa: ANN401 - its fields are known at run time
+    """The message of that name out of its envelope; ParseError for anything else."""
+    found, message = unpack(content)
+    if found != name:
+        raise ParseError(f"The bytes are no {name}.")
+    return message

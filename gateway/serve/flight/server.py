@@ -17,16 +17,24 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import flight
 
-from gateway.errors import SourceUnavailable, UnknownTable, UnsupportedSql
+from gateway.errors import (
+    LimitExceeded,
+    ParseError,
+    SourceUnavailable,
+    UnknownTable,
+    UnsupportedSql,
+)
 from gateway.execute import Result
 from gateway.opening import OpenGateway
 from gateway.parse import parse
+from gateway.pipeline import Described
 from gateway.request import Request
 from gateway.serve.flight import tables
 from gateway.serve.flight.faults import clean_errors, translated
-from gateway.serve.flight.messages import make, pack, unpack
+from gateway.serve.flight.messages import make, pack, unpack, unpack_as
 from gateway.serve.flight.messages import parse as parse_message
 from gateway.serve.flight.options import get_options, set_options
+from gateway.serve.flight.parameters import read_parameters
 from gateway.serve.flight.sign_in import (
     CallMiddleware,
     CallMiddlewareFactory,
@@ -35,8 +43,10 @@ from gateway.serve.flight.sign_in import (
     Sessions,
 )
 from gateway.serve.flight.streams import Streams, Watcher, stream_of
+from gateway.serve.labels import labelled
 
 _MIDDLEWARE = "sqluice"
+_MAXIMUM_PREPARED = 1_000
 _WRITES = ("CommandStatementUpdate", "CommandPreparedStatementUpdate", "CommandStatementIngest")
 _ACTIONS = {
     "CreatePreparedStatement": "Parse and bind a statement.",
@@ -67,7 +77,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         self._opened = opened
         self._sessions = Sessions(opened.identity, opened.limits)
         self._streams = Streams()
-        self._watcher = Watcher()
+        self._watcher = Watcher(self._streams.sweep)
         self._draining = False
         super().__init__(
             location,
@@ -89,26 +99,14 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         """Start a statement, or tell the shape of metadata."""
         with clean_errors():
             session = self._session(context)
-            name, message = unpack(descriptor.command)
+            name, message = unpack(descriptor.command or b"")
             if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
                 result = self._start(context, session, self._request(session, name, message))
                 handle = self._streams.put(session.session.principal.user, result)
                 ticket = pack(make("TicketStatementQuery", statement_handle=handle))
-                return _info(result.schema, descriptor, ticket)
+                return _info(labelled(result), descriptor, ticket)
             table = self._metadata(session, name, message)
             return _info(table.schema, descriptor, descriptor.command)
-
-    def get_schema(
-        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
-    ) -> flight.SchemaResult:
-        """The shape of an answer; nothing runs."""
-        with clean_errors():
-            session = self._session(context)
-            name, message = unpack(descriptor.command)
-            if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
-                request = self._request(session, name, message)
-                return flight.SchemaResult(self._opened.gateway.describe(request).schema)
-            return flight.SchemaResult(self._metadata(session, name, message).schema)
 
     def do_get(
         self, context: flight.ServerCallContext, ticket: flight.Ticket
@@ -120,8 +118,11 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             if name != "TicketStatementQuery":
                 return flight.RecordBatchStream(self._metadata(session, name, message))
             user = session.session.principal.user
-            result = self._streams.take(user, message.statement_handle)
-            return flight.GeneratorStream(result.schema, self._watched(context, user, result))
+            handle = message.statement_handle
+            result = self._streams.take(user, handle)
+            return flight.GeneratorStream(
+                labelled(result), self._watched(context, handle, result)
+            )
 
     def do_put(
         self,
@@ -133,20 +134,16 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         """Bind parameters; writes are refused."""
         with clean_errors():
             session = self._session(context)
-            name, message = unpack(descriptor.command)
+            name, message = unpack(descriptor.command or b"")
             if name in _WRITES:
                 raise UnsupportedSql("The gateway only reads.", hint="Send SELECT.")
             if name != "CommandPreparedStatementQuery":
                 raise UnsupportedSql(f"{name} takes no data.")
             handle = message.prepared_statement_handle
             prepared = _prepared(session, handle)
-            rows = reader.read_all()
-            if rows.num_rows > 1:
-                raise UnsupportedSql(
-                    "A query takes one row of parameters.", hint="Execute it once for each row."
-                )
-            if rows.num_rows:
-                prepared.parameters = tuple(column[0].as_py() for column in rows.columns)
+            values = read_parameters(reader)
+            if values is not None:
+                prepared.parameters = values
             answer = make("DoPutPreparedStatementResult", prepared_statement_handle=handle)
             writer.write(pa.py_buffer(answer.SerializeToString()))
 
@@ -172,6 +169,24 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
                 raise UnsupportedSql(f"The action {action.type} is not served.")
             answer = handler(session, action.body.to_pybytes() if action.body else b"")
             return iter([flight.Result(answer)] if answer is not None else [])
+
+    def list_flights(
+        self, context: flight.ServerCallContext, criteria: bytes
+    ) -> Iterator[flight.FlightInfo]:
+        """Refused: tables are listed by the commands of Flight SQL."""
+        with clean_errors():
+            raise UnsupportedSql("ListFlights is not served.", hint="Ask for the tables instead.")
+
+    def do_exchange(
+        self,
+        context: flight.ServerCallContext,
+        descriptor: flight.FlightDescriptor,
+        reader: flight.MetadataRecordBatchReader,
+        writer: flight.MetadataRecordBatchWriter,
+    ) -> None:
+        """Refused: Flight SQL has no use for it."""
+        with clean_errors():
+            raise UnsupportedSql("DoExchange is not served.", hint="Send a statement.")
 
     def list_actions(self, context: flight.ServerCallContext) -> list[tuple[str, str]]:
         """What do_action knows."""
@@ -207,41 +222,48 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             return self._opened.gateway.answer(request)
 
     def _watched(
-        self, context: flight.ServerCallContext, user: str, result: Result
+        self, context: flight.ServerCallContext, handle: bytes, result: Result
     ) -> Iterator[pa.Table]:
         with self._watcher.watch(context, result.cancel):
-            yield from stream_of(result, lambda: self._streams.done(user), translated)
+            yield from stream_of(result, lambda: self._streams.done(handle), translated)
+
+    def _shape(self, request: Request) -> Described:
+        """What is known of a statement before it runs; `SET` is the session's own affair."""
+        if parse(request).kind == "set":
+            return Described(_SET_ANSWER, 0, "set")
+        return self._opened.gateway.describe(request)
 
     def _prepare(self, session: FlightSession, body: bytes) -> bytes:
         """Bind only; the schema tells clients that it is a query."""
-        _, message = unpack(body)
+        message = unpack_as("ActionCreatePreparedStatementRequest", body)
         request = session.session.request(message.query, datetime.now(UTC))
-        if parse(request).kind == "set":
-            schema, count = _SET_ANSWER, 0
-        else:
-            described = self._opened.gateway.describe(request)
-            schema, count = described.schema, described.parameters
+        shape = self._shape(request)
+        if len(session.prepared) >= _MAXIMUM_PREPARED:
+            raise LimitExceeded(
+                f"The session holds {_MAXIMUM_PREPARED} prepared statements.",
+                hint="Close those that are of no more use.",
+            )
         handle = secrets.token_bytes(24)
         session.prepared[handle] = PreparedStatement(message.query)
-        parameters = pa.schema([pa.field(str(n + 1), pa.null()) for n in range(count)])
+        parameters = pa.schema([pa.field(str(n + 1), pa.null()) for n in range(shape.parameters)])
         return pack(
             make(
                 "ActionCreatePreparedStatementResult",
                 prepared_statement_handle=handle,
-                dataset_schema=schema.serialize().to_pybytes(),
+                dataset_schema=shape.schema.serialize().to_pybytes(),
                 parameter_schema=parameters.serialize().to_pybytes(),
             )
         )
 
     def _close_prepared(self, session: FlightSession, body: bytes) -> None:
-        _, message = unpack(body)
+        message = unpack_as("ActionClosePreparedStatementRequest", body)
         session.prepared.pop(message.prepared_statement_handle, None)
 
     def _begin(self, session: FlightSession, body: bytes) -> bytes:
         return pack(make("ActionBeginTransactionResult", transaction_id=secrets.token_bytes(8)))
 
     def _cancel_query(self, session: FlightSession, body: bytes) -> bytes:
-        _, message = unpack(body)
+        message = unpack_as("ActionCancelQueryRequest", body)
         done = self._cancel(session, message.info)
         return pack(make("ActionCancelQueryResult", result=1 if done else 3))
 
@@ -251,7 +273,10 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         return bytes(make("CloseSessionResult", status=1 if done else 3).SerializeToString())
 
     def _cancel(self, session: FlightSession, info: bytes) -> bool:
-        endpoints = flight.FlightInfo.deserialize(info).endpoints
+        try:
+            endpoints = flight.FlightInfo.deserialize(info).endpoints
+        except pa.ArrowException:
+            raise ParseError("The bytes are no FlightInfo.") from None
         user = session.session.principal.user
         done = False
         for endpoint in endpoints:

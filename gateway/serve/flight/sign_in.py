@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 
 from pyarrow import flight
 
-from gateway.errors import SqluiceError, Unauthenticated
+from gateway.errors import SqluiceError, Unauthenticated, UnsupportedSql
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.flight.faults import flight_error
-from gateway.sessions import Session
+from gateway.sessions import SETTINGS, Session
 
-_HEADERS = ("purpose", "domain", "dialect", "timezone")
 _IDLE_SECONDS = 8 * 3600.0
 
 
@@ -31,8 +30,10 @@ class FlightSession:
 
     session: Session
     token: str
+    began_here: bool = False
     prepared: dict[bytes, object] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Sessions:
@@ -48,7 +49,7 @@ class Sessions:
         """Sign in; gives the bearer token."""
         principal = self._identity.authenticate_basic(user, password)
         token = self._identity.issue(principal).value
-        self._keep(token, principal)
+        self._keep(token, principal).began_here = True
         return token
 
     def of(self, token: str) -> FlightSession:
@@ -63,10 +64,11 @@ class Sessions:
         return found
 
     def end(self, token: str) -> None:
-        """Forget a session and revoke its token."""
+        """Forget a session; revoke its token, unless it came from elsewhere and may be shared."""
         with self._lock:
-            self._sessions.pop(token, None)
-        self._identity.revoke(token)
+            found = self._sessions.pop(token, None)
+        if found is not None and found.began_here:
+            self._identity.revoke(token)
 
     def _keep(self, token: str, principal: Principal) -> FlightSession:
         session = Session(principal, endpoint="flight", limits=self._limits)
@@ -100,8 +102,14 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
     def start_call(
         self, info: flight.CallInfo, headers: Mapping[str, list[str | bytes]]
     ) -> CallMiddleware:
-        """Raises a Flight error where nobody is signed in."""
+        """Raises a Flight error where nobody is signed in, and for a call that is not served."""
         try:
+            if info.method == flight.FlightMethod.GET_SCHEMA:
+                # pyarrow sends a traceback with every error of this one method.
+                raise UnsupportedSql(
+                    "GetSchema is not served.",
+                    hint="Prepare the statement: the answer to that holds its schema.",
+                )
             return self._start(headers)
         except SqluiceError as error:
             raise flight_error(error) from None
@@ -112,11 +120,11 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
             user, password = _basic(value)
             token = self._sessions.begin(user, password)
             session = self._sessions.of(token)
-            _apply(session.session, headers)
+            _apply(session, headers)
             return CallMiddleware(session, token)
         if scheme.casefold() == "bearer":
             session = self._sessions.of(value.strip())
-            _apply(session.session, headers)
+            _apply(session, headers)
             return CallMiddleware(session, None)
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
 
@@ -137,14 +145,18 @@ def _basic(value: str) -> tuple[str, str]:
     return user, password
 
 
-def _apply(session: Session, headers: Mapping[str, list[str | bytes]]) -> None:
-    """Settings that travel as headers hold for the session from then on."""
-    for name in _HEADERS:
-        value = _header(headers, f"x-sqluice-{name}")
-        if value:
-            session.set(name, value)
+def _apply(session: FlightSession, headers: Mapping[str, list[str | bytes]]) -> None:
+    """Settings that travel as headers hold for the session from the first call that says so.
+
+    Clients send them with every call: only a changed one overrules a `SET` in between.
+    """
+    for name in SETTINGS:
+        value = _header(headers, f"x-sqluice-{name.replace('_', '-')}")
+        if value and session.headers.get(name) != value:
+            session.session.set(name, value)
+            session.headers[name] = value
     agent = _header(headers, "user-agent")
-    session.client = session.client or agent[:200]
+    session.session.client = session.session.client or agent[:200]
 
 
 class NoHandshake(flight.ServerAuthHandler):  # type: ignore[misc]  # pyarrow has no types

@@ -25,89 +25,91 @@ POLL_SECONDS = 0.05
 
 
 @dataclass(slots=True)
-class Waiting:
-    """A started result and whose it is."""
+class Started:
+    """A started result, whose it is, and whether somebody fetches it."""
 
     user: str
     result: Result
     since: float = field(default_factory=time.monotonic)
+    is_taken: bool = False
 
 
 class Streams:
-    """Started results by handle; those that nobody fetches are closed."""
+    """Started results by handle, until their end; those that nobody fetches are closed."""
 
     def __init__(self, per_user: int = 16) -> None:
         self._per_user = per_user
         self._lock = threading.Lock()
-        self._waiting: dict[bytes, Waiting] = {}
-        self._open: dict[str, int] = {}
+        self._started: dict[bytes, Started] = {}
 
     def put(self, user: str, result: Result) -> bytes:
         """Keep a result; gives its handle. Raises RateLimited over the cap."""
         self.sweep()
         with self._lock:
-            if self._open.get(user, 0) >= self._per_user:
-                result.close()
-                raise RateLimited(
-                    f"You have {self._per_user} open streams already.", retry_after=1.0
-                )
-            self._open[user] = self._open.get(user, 0) + 1
-            handle = secrets.token_bytes(24)
-            self._waiting[handle] = Waiting(user, result)
-            return handle
+            held = sum(one.user == user for one in self._started.values())
+            if held < self._per_user:
+                handle = secrets.token_bytes(24)
+                self._started[handle] = Started(user, result)
+                return handle
+        result.close()
+        raise RateLimited(f"You have {self._per_user} open streams already.", retry_after=1.0)
 
     def take(self, user: str, handle: bytes) -> Result:
         """The result of a handle, once."""
         with self._lock:
-            found = self._waiting.get(handle)
-            if found is None or found.user != user:
+            found = self._started.get(handle)
+            if found is None or found.user != user or found.is_taken:
                 raise UnknownTable(
                     "The ticket is unknown, was used already or has expired.",
                     hint="Run the statement again.",
                 )
-            del self._waiting[handle]
+            found.is_taken = True
             return found.result
 
-    def done(self, user: str) -> None:
-        """A stream of the user has ended."""
+    def done(self, handle: bytes) -> None:
+        """A stream has ended."""
         with self._lock:
-            self._open[user] = max(0, self._open.get(user, 0) - 1)
+            self._started.pop(handle, None)
 
     def cancel(self, user: str, handle: bytes) -> bool:
-        """Close a result that waits; False where there is none."""
+        """Stop a result that waits or streams; False where there is none."""
         with self._lock:
-            found = self._waiting.get(handle)
+            found = self._started.get(handle)
             if found is None or found.user != user:
                 return False
-            del self._waiting[handle]
-        found.result.close()
-        self.done(user)
+        self._stop(handle, found)
         return True
 
     def sweep(self, everything: bool = False) -> None:
-        """Close what waits too long."""
+        """Stop what nobody fetched in time; with `everything` whatever there is."""
         now = time.monotonic()
         with self._lock:
             stale = [
                 (handle, one)
-                for handle, one in self._waiting.items()
-                if everything or now - one.since > WAITING_SECONDS
+                for handle, one in self._started.items()
+                if everything or (not one.is_taken and now - one.since > WAITING_SECONDS)
             ]
-            for handle, _ in stale:
-                del self._waiting[handle]
-        for _, one in stale:
-            one.result.close()
-            self.done(one.user)
+        for handle, one in stale:
+            self._stop(handle, one)
+
+    def _stop(self, handle: bytes, one: Started) -> None:
+        """What streams meets the reason and ends by itself; what waits has nobody to end it."""
+        if one.is_taken:
+            one.result.cancel()
+            return
+        one.result.close()
+        self.done(handle)
 
 
 class Watcher:
-    """One thread that looks whether the clients of blocking calls are still there.
+    """One thread that looks whether clients are still there: of calls, and of what waits for them.
 
     A call's context is a pointer that lives as long as the call: it is only looked at under the
     lock, and leaves the list before the call ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sweep: Callable[[], None]) -> None:
+        self._sweep = sweep
         self._lock = threading.Lock()
         self._calls: dict[int, tuple[flight.ServerCallContext, Callable[[], None]]] = {}
         self._stop = threading.Event()
@@ -118,7 +120,10 @@ class Watcher:
     def watch(
         self, context: flight.ServerCallContext, cancel: Callable[[], None]
     ) -> Iterator[None]:
-        """Call `cancel` once if the client leaves meanwhile."""
+        """Call `cancel` if the client leaves meanwhile, again and again until the call ends.
+
+        Once is not enough: what it is to stop may begin a moment later.
+        """
         key = id(context)
         with self._lock:
             self._calls[key] = (context, cancel)
@@ -131,10 +136,12 @@ class Watcher:
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             with self._lock:
-                gone = [key for key, (context, _) in self._calls.items() if context.is_cancelled()]
-                cancels = [self._calls.pop(key)[1] for key in gone]
+                cancels = [
+                    cancel for context, cancel in self._calls.values() if context.is_cancelled()
+                ]
             for one in cancels:
                 one()
+            self._sweep()
 
     def close(self) -> None:
         """Stop watching."""

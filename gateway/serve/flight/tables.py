@@ -65,10 +65,13 @@ _NO_ACTION = 3
 
 
 def like(pattern: str | None) -> Callable[[str], bool]:
-    """A filter pattern of SQL: % and _; None matches all."""
+    """A filter pattern of SQL: % and _, with a backslash before one that is meant; None: all."""
     if pattern is None:
         return lambda _: True
-    parts = [".*" if one == "%" else "." if one == "_" else re.escape(one) for one in pattern]
+    parts = [
+        {"%": ".*", "_": "."}.get(one) or re.escape(one[-1])
+        for one in re.findall(r"(?s)\\.|.", pattern)
+    ]
     expression = re.compile("".join(parts), re.IGNORECASE | re.DOTALL)
     return lambda text: expression.fullmatch(text) is not None
 
@@ -236,7 +239,7 @@ _INFO: dict[int, object] = {
     504: '"',
     505: 1,
     506: True,
-    507: 2,
+    507: 3,
     508: ["SELECT", "FROM", "WHERE", "GROUP", "ORDER", "QUALIFY"],
     509: ["abs", "ceil", "floor", "round", "sqrt"],
     510: ["concat", "length", "lower", "upper"],

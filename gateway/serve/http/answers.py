@@ -2,46 +2,76 @@
 
 Takes: a result of the pipeline. Gives: pieces of a body, as they come. Never holds a whole result
 (Parquet needs its end before its beginning is known: it goes through a temporary file). An error
-after the first batch is marked in-band, never a clean end.
+after the first batch is marked in-band, never a clean end: the head with its status has left.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
-import math
+import logging
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 
 import pyarrow as pa
 from pyarrow import parquet
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.exceptions import NotAcceptable
 
-from gateway.errors import SqluiceError
+from gateway.errors import InternalError, SqluiceError
 from gateway.execute import Result
 from gateway.serve.http.faults import error_body
+from gateway.serve.http.plain import plain_values
+from gateway.serve.labels import labelled
 
+log = logging.getLogger("gateway.http")
+
+JSON = "application/json"
 ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
+CSV = "text/csv"
 _ROWS = 4096
 _CHUNK = 1 << 20
-_EXACT = 2**53
+_BROKEN_MESSAGE = struct.pack("<Ii", 0xFFFFFFFF, 1 << 16)
+Writer = Callable[[Result], Iterator[bytes]]
 
 
-def writer_of(accept: str) -> tuple[str, Callable[[Result], Iterator[bytes]]]:
-    """Media type and writer for an Accept header; JSON where nothing else is asked for."""
-    asked = [one.split(";")[0].strip().casefold() for one in accept.split(",")]
-    for media, writer in _WRITERS.items():
-        if media in asked:
-            return media, writer
-    return "application/json", json_pieces
+def writer_of(accept: MIMEAccept) -> tuple[str, Writer]:
+    """Media type and writer that an Accept header likes best; JSON where it says nothing."""
+    if not accept:
+        return JSON, json_pieces
+    media = accept.best_match(_WRITERS)
+    if media is None:
+        raise NotAcceptable(f"Answers come as {', '.join(_WRITERS)}.")
+    return media, _WRITERS[media]
+
+
+def _marked(
+    result: Result, pieces: Iterator[bytes], mark: Callable[[SqluiceError], bytes]
+) -> Iterator[bytes]:
+    """The pieces; where they break, the mark of it."""
+    try:
+        yield from pieces
+    except SqluiceError as error:
+        yield mark(error)
+    except Exception:
+        # The head has left: only the body can tell.
+        log.exception("writing an answer failed")
+        failure = InternalError("The gateway failed on this request.")
+        failure.query_id = result.query_id
+        yield mark(failure)
+    finally:
+        result.close()
 
 
 def json_pieces(result: Result) -> Iterator[bytes]:
     """`{columns, rows, ...}`; an error in the middle ends the rows and adds `error`."""
+    return _marked(result, _json(result), lambda error: _json_tail(result, error_body(error)))
+
+
+def _json(result: Result) -> Iterator[bytes]:
     columns = [
         {
             "name": field.name,
@@ -49,79 +79,39 @@ def json_pieces(result: Result) -> Iterator[bytes]:
         }
         for field in result.schema
     ]
-    yield (
-        '{"query_id": '
-        + json.dumps(result.query_id)
-        + ', "columns": '
-        + json.dumps(columns)
-        + ', "rows": ['
-    ).encode()
-    failure: SqluiceError | None = None
+    head = {"query_id": result.query_id, "columns": columns}
+    yield (json.dumps(head)[:-1] + ', "rows": [').encode()
     first = True
-    try:
-        for batch in result.batches():
-            for start in range(0, batch.num_rows, _ROWS):
-                yield _json_rows(batch.slice(start, _ROWS), first)
-                first = False
-    except SqluiceError as error:
-        failure = error
-    finally:
-        result.close()
-    tail: dict[str, object] = {"truncated": result.truncated, "masked": list(result.masked)}
-    if failure is not None:
-        tail |= error_body(failure)
-    yield ("], " + json.dumps(tail)[1:]).encode()
+    for batch in result.batches():
+        for start in range(0, batch.num_rows, _ROWS):
+            rows = _rows(batch.slice(start, _ROWS))
+            text = ", ".join(json.dumps(row, ensure_ascii=False) for row in rows)
+            yield (text if first else f", {text}").encode()
+            first = False
+    yield _json_tail(result, {})
 
 
-def _json_rows(batch: pa.RecordBatch, first: bool) -> bytes:
-    columns = [[_json_value(one) for one in column.to_pylist()] for column in batch.columns]
-    wide = [pa.types.is_int64(f.type) or pa.types.is_uint64(f.type) for f in batch.schema]
-    for place, is_wide in enumerate(wide):
-        if is_wide:
-            columns[place] = [None if one is None else str(one) for one in columns[place]]
-    rows = zip(*columns, strict=True) if columns else iter([()] * batch.num_rows)
-    text = ", ".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    return (text if first else f", {text}").encode()
+def _json_tail(result: Result, error: dict[str, object]) -> bytes:
+    tail = {"truncated": result.truncated, "masked": list(result.masked), **error}
+    return ("], " + json.dumps(tail)[1:]).encode()
 
 
-def _json_value(value: object) -> object:
-    """int64 and decimals travel as text, since JSON's numbers lose digits; NaN as text too."""
-    match value:
-        case None | bool() | str():
-            return value
-        case int():
-            return value if abs(value) < _EXACT else str(value)
-        case float():
-            return value if math.isfinite(value) else str(value)
-        case Decimal():
-            return format(value, "f")
-        case datetime() | date() | time():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case bytes():
-            return base64.b64encode(value).decode()
-        case dict():
-            return {str(key): _json_value(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_json_value(one) for one in value]
-        case _:
-            return str(value)
+def _rows(batch: pa.RecordBatch) -> Iterator[tuple[object, ...]]:
+    columns = [plain_values(column) for column in batch.columns]
+    return zip(*columns, strict=True) if columns else iter([()] * batch.num_rows)
 
 
 def csv_pieces(result: Result) -> Iterator[bytes]:
     """RFC 4180 with a header; NULL is empty."""
+    return _marked(result, _csv(result), _csv_mark)
+
+
+def _csv(result: Result) -> Iterator[bytes]:
     yield _csv_lines([[field.name for field in result.schema]])
-    try:
-        for batch in result.batches():
-            for start in range(0, batch.num_rows, _ROWS):
-                columns = [column.to_pylist() for column in batch.slice(start, _ROWS).columns]
-                rows = zip(*columns, strict=True)
-                yield _csv_lines([[_csv_value(one) for one in row] for row in rows])
-    except SqluiceError as error:
-        yield f"#error {error.code} {result.query_id}\r\n".encode()
-    finally:
-        result.close()
+    for batch in result.batches():
+        for start in range(0, batch.num_rows, _ROWS):
+            rows = _rows(batch.slice(start, _ROWS))
+            yield _csv_lines([[_csv_value(one) for one in row] for row in rows])
 
 
 def _csv_lines(rows: list[list[object]]) -> bytes:
@@ -131,28 +121,34 @@ def _csv_lines(rows: list[list[object]]) -> bytes:
 
 
 def _csv_value(value: object) -> object:
-    plain = _json_value(value)
-    if isinstance(plain, bool):
-        return str(plain).lower()
-    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, dict | list) else plain
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def _csv_mark(error: SqluiceError) -> bytes:
+    """A quote that never closes: whoever keeps to the standard cannot take it for a row."""
+    return f'"#error {error.code} {error.query_id}'.encode()
 
 
 def arrow_pieces(result: Result) -> Iterator[bytes]:
-    """An Arrow IPC stream; where it breaks there is no end-of-stream mark."""
+    """An Arrow IPC stream, with the query id and the masked columns in the schema's metadata."""
+    return _marked(result, _arrow(result), _arrow_mark)
+
+
+def _arrow(result: Result) -> Iterator[bytes]:
     sink = _Pieces()
-    writer = pa.ipc.new_stream(sink, result.schema)
-    try:
+    with pa.ipc.new_stream(sink, labelled(result)) as writer:
         yield sink.take()
         for batch in result.batches():
             writer.write_batch(batch)
             yield sink.take()
-        writer.close()
-        yield sink.take()
-    except SqluiceError:
-        # What was written stays without its end; readers raise on that.
-        return
-    finally:
-        result.close()
+    yield sink.take()
+
+
+def _arrow_mark(error: SqluiceError) -> bytes:
+    """A message that is shorter than it says: readers take a missing end for an end."""
+    return _BROKEN_MESSAGE + json.dumps(error_body(error)).encode()
 
 
 class _Pieces(io.RawIOBase):
@@ -179,22 +175,30 @@ class _Pieces(io.RawIOBase):
 
 
 def parquet_pieces(result: Result) -> Iterator[bytes]:
-    """A Parquet file, written to a temporary file first; an error is raised before its start."""
-    with tempfile.TemporaryFile() as file:
-        try:
-            with parquet.ParquetWriter(file, result.schema) as writer:
-                for batch in result.batches():
-                    writer.write_batch(batch)
-        finally:
-            result.close()
+    """A Parquet file, whole before its first piece leaves: an error is raised here."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever reads it
+    try:
+        with parquet.ParquetWriter(file, labelled(result)) as writer:
+            for batch in result.batches():
+                writer.write_batch(batch)
         file.seek(0)
-        while piece := file.read(_CHUNK):
-            yield piece
+    except BaseException:
+        file.close()
+        raise
+    finally:
+        result.close()
+
+    def pieces() -> Iterator[bytes]:
+        with file:
+            while piece := file.read(_CHUNK):
+                yield piece
+
+    return pieces()
 
 
-_WRITERS: dict[str, Callable[[Result], Iterator[bytes]]] = {
+_WRITERS: dict[str, Writer] = {
+    JSON: json_pieces,
     ARROW: arrow_pieces,
-    "text/csv": csv_pieces,
+    CSV: csv_pieces,
     PARQUET: parquet_pieces,
-    "application/json": json_pieces,
 }

@@ -7,19 +7,22 @@ signed in, but health and the page that says what this is.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import __version__
-from gateway.errors import SqluiceError, TypeMismatch, Unauthenticated, UnknownTable
-from gateway.execute import Result
+from gateway.errors import (
+    SourceUnavailable,
+    SqluiceError,
+    TypeMismatch,
+    Unauthenticated,
+    UnknownTable,
+)
 from gateway.opening import OpenGateway
 from gateway.request import Principal, Request
 from gateway.serve.http.answers import writer_of
@@ -33,36 +36,13 @@ _MAXIMUM_BODY = 2_000_000
 _LOOPBACK = ("127.0.0.1", "::1", None)
 
 
-class Metrics:
-    """What /metrics tells."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        labels = ["endpoint", "outcome"]
-        self.requests = Counter(
-            "sqluice_requests_total",
-            "Statements by endpoint and outcome.",
-            labels,
-            registry=self.registry,
-        )
-        self.rows = Counter(
-            "sqluice_rows_total", "Rows of answers.", ["endpoint"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "sqluice_seconds",
-            "Seconds from request to last row.",
-            ["endpoint"],
-            registry=self.registry,
-        )
-
-
 def make_application(opened: OpenGateway) -> Flask:
     """The application over an open gateway."""
     application = Flask("sqluice", static_folder=None)
     application.config["MAX_CONTENT_LENGTH"] = _MAXIMUM_BODY
     application.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider
     register_faults(application)
-    handlers = Handlers(opened, Metrics())
+    handlers = Handlers(opened)
     for rule, methods, handler in handlers.routes():
         application.add_url_rule(rule, handler.__name__, handler, methods=methods)
     return application
@@ -71,9 +51,8 @@ def make_application(opened: OpenGateway) -> Flask:
 class Handlers:
     """One method a route."""
 
-    def __init__(self, opened: OpenGateway, metrics: Metrics) -> None:
+    def __init__(self, opened: OpenGateway) -> None:
         self._opened = opened
-        self._metrics = metrics
 
     def routes(self) -> list[tuple[str, list[str], Any]]:
         """All routes; /openapi.json is checked against this list."""
@@ -102,8 +81,13 @@ class Handlers:
 
     def ready(self) -> Response:
         """Mesh and state are there; a failed reload is told."""
-        with reading(self._opened.state) as connection:
-            connection.execute(text("SELECT 1"))
+        try:
+            with reading(self._opened.state) as connection:
+                connection.execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            raise SourceUnavailable(
+                "The state of the gateway cannot be reached.", private=str(error)
+            ) from None
         failure = self._opened.publisher.failure
         status = "degraded" if failure else "ok"
         revision = self._opened.publisher.current().mesh.revision
@@ -113,7 +97,7 @@ class Handlers:
 
     def metrics(self) -> Response:
         """Prometheus."""
-        return Response(generate_latest(self._metrics.registry), mimetype="text/plain")
+        return Response(self._opened.metrics.text(), mimetype="text/plain")
 
     def openapi(self) -> Response:
         """The interface, described."""
@@ -121,31 +105,19 @@ class Handlers:
 
     def query(self) -> Response:
         """A statement's answer, in the form that Accept asks for."""
-        body = self._body()
-        asked = self._request(body)
-        began = time.perf_counter()
+        asked = self._request(self._body())
+        media, writer = writer_of(request.accept_mimetypes)
+        result = self._opened.gateway.answer(asked)
         try:
-            result = self._opened.gateway.answer(asked)
+            pieces = writer(result)
         except SqluiceError as error:
-            self._metrics.requests.labels("http", error.code).inc()
+            error.query_id = result.query_id
             raise
-        media, writer = writer_of(request.headers.get("Accept", ""))
-        response = Response(
-            self._counted(result, writer(result), began), mimetype=media, direct_passthrough=True
-        )
+        response = Response(pieces, mimetype=media, direct_passthrough=True)
+        # A body that is never begun ends nothing by itself.
+        response.call_on_close(result.close)
         response.headers["X-Sqluice-Query-Id"] = result.query_id
         return response
-
-    def _counted(self, result: Result, pieces: Iterator[bytes], began: float) -> Iterator[bytes]:
-        outcome = "cancelled"
-        try:
-            yield from pieces
-            outcome = "ok"
-        finally:
-            result.close()
-            self._metrics.requests.labels("http", outcome).inc()
-            self._metrics.rows.labels("http").inc(result.rows)
-            self._metrics.seconds.labels("http").observe(time.perf_counter() - began)
 
     def explain(self) -> Response:
         """The plan, or with `policy` the decision, as rows."""
@@ -261,7 +233,7 @@ class Handlers:
             if body.get(name) is not None:
                 session.set(name, str(body[name]))
         first = body.get("limit")
-        if first is not None and (not isinstance(first, int) or first < 0):
+        if first is not None and (type(first) is not int or first < 0):
             raise TypeMismatch("The field limit must be a whole number.")
         parameters = body.get("parameters") or []
         if not isinstance(parameters, list):

@@ -20,6 +20,7 @@ _CODES = {
     403: "access_denied",
     404: "unknown_table",
     405: "unsupported_sql",
+    406: "unsupported_sql",
     413: "limit_exceeded",
     415: "unsupported_sql",
 }
