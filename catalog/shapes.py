@@ -86,7 +86,11 @@ _MASK = _closed({
 _EFFECT = {
     **_closed({
         "deny": {"const": True}, "filter": _TEXT, "mask": _MASK, "hide": {"const": True},
-        "aggregate": {"type": "object"}, "limit": _closed({
+        "aggregate": _closed({
+            "entity": _TEXT, "minimum": {"type": "integer", "minimum": 2}, "dimensions": _WORDS,
+            "dominance": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            "remember": _POSITIVE, "atoms": _POSITIVE,
+        }, ("entity", "minimum", "dimensions")), "limit": _closed({
             "rows": _POSITIVE, "bytes": _POSITIVE, "requests": _POSITIVE, "hours": _TEXT,
         }, least=1),
         "require": _closed({"purpose": {"const": True}, "approval": {"const": True}}, least=1),

@@ -11,7 +11,9 @@ from sqlglot import exp
 from connectors.base import Fragment, FragmentColumn
 from gateway.draft import Draft, Input, Plan, PlannedFragment
 from gateway.gate import gate_sql, pseudonyms_of, split
-from gateway.guard import GuardedQuery
+from gateway.groups import ENTITY, GroupStatements, group_statements
+from gateway.guard import GuardedQuery, GuardedRelation
+from gateway.pushable import folded
 from gateway.render import raw_names, render_block, render_relation
 
 
@@ -19,18 +21,18 @@ def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
     """The plan of a draft."""
     fragments = tuple(_fragment(draft, name, one) for name, one in draft.inputs.items())
     is_whole = len(fragments) == 1 and _is_pass_through(draft)
-    merge, used = _merge(draft.tree)
+    merge, used = merge_sql(draft.tree)
     return Plan(
         fragments=fragments,
         merge=None if is_whole else merge,
         outputs=guarded.outputs,
-        can_stream=len(fragments) == 1 and _reads_once(draft.tree),
+        can_stream=len(fragments) == 1 and fragments[0].groups is None and _reads_once(draft.tree),
         used_parameters=used,
         masked=tuple(
             f"{one.address}.{column.name}"
             for one in guarded.relations.values()
             for column in one.columns
-            if column.policy
+            if column.policy and column.name != ENTITY
         ),
     )
 
@@ -61,12 +63,26 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         ),
         shown=rendered.shown,
         tables=(relation.address,),
-        columns=tuple((column.name, column.type) for column in relation.columns),
+        columns=relation.shape,
         pseudonyms=pseudonyms_of(parts.gate_columns),
         gate=gate_sql(relation, parts) if parts.needs_gate else None,
         gate_shown=gate_sql(relation, parts, shown=True) if parts.needs_gate else None,
+        groups=_groups(draft, relation),
         notes=one.notes,
     )
+
+
+def _groups(draft: Draft, relation: GuardedRelation) -> GroupStatements | None:
+    block = relation.block
+    if block is None:
+        return None
+    predicate = block.predicate
+    if predicate is not None:
+        predicate = folded(predicate, draft.visible_checker(relation))
+    dimensions = tuple(
+        (one.name, one.type) for one in relation.columns if one.name in block.rule.dimensions
+    )
+    return group_statements(block, predicate, relation.name, dimensions)
 
 
 def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
@@ -127,12 +143,12 @@ def _is_pass_through(draft: Draft) -> bool:
     given = (
         [one.alias_or_name for one in _selects(draft.inputs[name].block)]
         if draft.inputs[name].block is not None
-        else [column.name for column in draft.inputs[name].relations[0].columns]
+        else [column for column, _ in draft.inputs[name].relations[0].shape]
     )
     return [one.name for one in values] == given
 
 
-def _merge(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
+def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
     """The merge's SQL with its parameters numbered anew, and their old numbers."""
     copy = tree.copy()
     used: list[int] = []

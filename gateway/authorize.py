@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from catalog.model import Column, Mask, Policy, Product, Subjects
 from gateway.decision import (
+    AggregateRule,
     ColumnDecision,
     CompiledGrant,
     Decision,
@@ -23,7 +24,7 @@ from gateway.decision import (
     TableDecision,
     TableEntry,
 )
-from gateway.errors import PurposeRequired, UnknownTable, UnsupportedSql
+from gateway.errors import PurposeRequired, UnknownTable
 from gateway.request import Principal, Request
 from gateway.resolve import Address, Directory, KnownProduct, ResolvedQuery
 from gateway.subjects import SubjectValues
@@ -275,7 +276,6 @@ def _table(
         if _applies(policy.policy, subjects.principal, subjects.purpose):
             filters.append(subjects.fill(policy.condition))
             reasons.append(Reason(str(entry.address), "rows filtered", policy.policy.id))
-    _refuse_aggregates(entry, subjects)
     covered = [
         one
         for one in entry.columns
@@ -288,19 +288,33 @@ def _table(
             columns.append(made)
     if not columns:
         raise unknown_table(entry.address)
-    return TableDecision(entry.address, tuple(scopes), tuple(filters), tuple(columns))
+    rule = _aggregate(entry, subjects, reasons)
+    return TableDecision(entry.address, tuple(scopes), tuple(filters), tuple(columns), rule)
 
 
-def _refuse_aggregates(entry: TableEntry, subjects: SubjectValues) -> None:
-    """Aggregated tables are refused whole: fail closed (rule 12)."""
-    for one in entry.policies:
-        if one.policy.effect == "aggregate" and _applies(
-            one.policy, subjects.principal, subjects.purpose
-        ):
-            raise UnsupportedSql(
-                f"{entry.address} is offered in aggregated form only, which this version does not "
-                "serve."
-            )
+def _aggregate(
+    entry: TableEntry, subjects: SubjectValues, reasons: list[Reason]
+) -> AggregateRule | None:
+    """The strictest of all matching rules of groups; at load they were held to one entity."""
+    found = [
+        one.rule
+        for one in entry.policies
+        if one.rule is not None and _applies(one.policy, subjects.principal, subjects.purpose)
+    ]
+    if not found:
+        return None
+    reasons += [Reason(str(entry.address), "groups only", one.policy) for one in found]
+    remembered = [one.remember for one in found if one.remember is not None]
+    return AggregateRule(
+        policy=", ".join(one.policy for one in found),
+        entity=found[0].entity,
+        entity_type=found[0].entity_type,
+        minimum=max(one.minimum for one in found),
+        dimensions=frozenset.intersection(*(one.dimensions for one in found)),
+        dominance=min(one.dominance for one in found),
+        atoms=min(one.atoms for one in found),
+        remember=max(remembered) if len(remembered) == len(found) else None,
+    )
 
 
 def _column(
@@ -412,6 +426,7 @@ def _fingerprint(
                     (c.name, c.type, c.kind, c.policy, sorted(c.arguments.items()))
                     for c in one.columns
                 ],
+                _rule_content(one.aggregate),
             )
             for address, one in sorted(
                 tables.items(), key=lambda pair: (str(pair[0]), pair[0].major)
@@ -419,3 +434,10 @@ def _fingerprint(
         ],
     ]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+
+
+def _rule_content(rule: AggregateRule | None) -> object:
+    if rule is None:
+        return None
+    bounds = [rule.minimum, rule.dominance, rule.atoms, rule.remember]
+    return [rule.policy, rule.entity, sorted(rule.dimensions), *bounds]

@@ -94,6 +94,8 @@ def _refusal(
     scope = build_scope(query)
     if scope is None or scope.external_columns:
         return "outer_names"
+    if any(one.block is not None for one in relations):
+        return "groups_only"
     if any(not one.clear for one in relations) and abilities.barrier is None:
         return "barrier"
     for one in relations:

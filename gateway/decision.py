@@ -59,6 +59,31 @@ class ColumnDecision:
     arguments: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
+# Pairs of an entity and its dimensions that the differencing guard keeps where no policy says more.
+KEPT_ATOMS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateRule:
+    """How a table is offered that shows groups only (rule 6).
+
+    entity: the raw column that tells whom a row is about. minimum: the fewest entities of a group.
+    dimensions: the columns that keys and predicates may name. dominance: the largest share of a
+    group's total that one entity may have. atoms: how many pairs of an entity and its dimensions
+    the differencing guard keeps for one principal and purpose. remember: for how many days, None:
+    for ever.
+    """
+
+    policy: str
+    entity: str
+    entity_type: str
+    minimum: int
+    dimensions: frozenset[str]
+    dominance: float = 1.0
+    atoms: int = KEPT_ATOMS
+    remember: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TableDecision:
     """All that holds for one table: row is visible iff some scope and every filter is true.
@@ -71,10 +96,13 @@ class TableDecision:
     scopes: tuple[Scope, ...]
     filters: tuple[Condition, ...]
     columns: tuple[ColumnDecision, ...]
+    aggregate: AggregateRule | None = None
 
     @property
     def clear(self) -> bool:
         """No row is hidden and no visible cell is changed."""
+        if self.aggregate is not None:
+            return False
         every_row = any(one.condition is None and one.columns is None for one in self.scopes)
         return every_row and not self.filters and all(c.kind == "clear" for c in self.columns)
 
@@ -135,6 +163,7 @@ class CompiledPolicy:
 
     policy: Policy
     condition: CompiledCondition | None = None
+    rule: AggregateRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

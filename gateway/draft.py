@@ -13,6 +13,7 @@ from types import MappingProxyType
 from sqlglot import exp
 
 from connectors.base import Abilities, Fragment
+from gateway.groups import GroupStatements
 from gateway.guard import GuardedRelation
 from gateway.pushable import Checker
 from gateway.resolve import Address
@@ -126,7 +127,8 @@ class PlannedFragment:
     name: the input's name in the merge. shown, gate_shown: the SQL as a caller may see it.
     pseudonyms: added by the gateway, in Arrow. gate: DuckDB SQL over the input `raw` that
       applies policy and masks as a statement of its own; None where the batches already carry
-      their whole policy. columns: what the merge sees.
+      their whole policy. groups: what makes groups of the rows that fragment and gate deliver.
+      columns: what the merge sees.
     """
 
     name: str
@@ -138,6 +140,7 @@ class PlannedFragment:
     pseudonyms: tuple[PseudonymColumn, ...] = ()
     gate: str | None = None
     gate_shown: str | None = None
+    groups: GroupStatements | None = None
     notes: tuple[Note, ...] = ()
 
 

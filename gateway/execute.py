@@ -23,8 +23,10 @@ from connectors.base import (
     ConnectorCancelled,
     ConnectorError,
     ConnectorUnavailable,
+    FragmentColumn,
     arrow_schema,
 )
+from gateway.differencing import Atom
 from gateway.draft import Plan, PlannedFragment
 from gateway.engines.base import Engine, MergeSession
 from gateway.errors import (
@@ -37,12 +39,16 @@ from gateway.errors import (
     TimedOut,
     TypeMismatch,
 )
+from gateway.groups import GroupStatements
 from gateway.pools import Pools
 from gateway.pseudonyms import KeyOf, with_pseudonyms
 from gateway.request import Limits
 
 log = logging.getLogger("gateway.execute")
 _CLOSE_TIMES, _CLOSE_SECONDS = 200, 0.01
+
+# Asks the differencing guard whether groups of a table may be shown; raises where they may not.
+Admit = Callable[[PlannedFragment, Iterator[Atom]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Run:
     timezone: str = "UTC"
     on_progress: Callable[[int], None] = lambda _: None
     on_finish: Callable[[Result, SqluiceError | None], None] | None = None
+    admit: Admit | None = None
 
 
 class Result:
@@ -221,12 +228,12 @@ class _Running:
     def _answer(self) -> Iterator[pa.RecordBatch]:
         plan = self.plan
         only = plan.fragments[0] if len(plan.fragments) == 1 else None
-        if only is not None and plan.merge is None and only.gate is None:
+        if only is not None and plan.merge is None and _is_final(only):
             yield from self._batches(only)
             return
         session = self._open()
         values = [self.run.parameters[number - 1] for number in plan.used_parameters]
-        if only is not None and plan.can_stream and only.gate is None:
+        if only is not None and plan.can_stream and _is_final(only):
             with _closing(self._batches(only)) as batches:
                 inputs = {only.name: (_raw_schema(only), batches)}
                 yield from session.stream(plan.merge or "", values, inputs)
@@ -262,10 +269,30 @@ class _Running:
             schema, batches = _raw_schema(one), raw
             if one.pseudonyms:
                 schema, batches = with_pseudonyms(schema, batches, one.pseudonyms, self.run.key_of)
+            name = one.name if one.groups is None else one.groups.rows
             if one.gate is None:
-                session.load(one.name, schema, batches)
+                session.load(name, schema, batches)
             else:
-                session.load_gated(one.name, one.gate, schema, batches)
+                session.load_gated(name, one.gate, schema, batches)
+        if one.groups is not None:
+            self._load_groups(session, one, one.groups)
+
+    def _load_groups(
+        self, session: MergeSession, one: PlannedFragment, groups: GroupStatements
+    ) -> None:
+        """Of the rows only groups that are large enough, once the guard has admitted them."""
+        keys = [pair for pair in one.columns if pair[0] in groups.keys]
+        session.load(
+            groups.audience,
+            _schema_of([*keys, ("number", "BIGINT")]),
+            session.stream(groups.audience_sql, groups.values, {}),
+        )
+        atoms = session.stream(groups.atoms_sql, groups.values, {})
+        if self.run.admit is None:
+            raise InternalError("No guard knows what was answered before.")
+        self.run.admit(one, _atoms(atoms))
+        answer = session.stream(groups.answer_sql, groups.values, {})
+        session.load(one.name, _schema_of(one.columns), answer)
 
     def _batches(self, one: PlannedFragment) -> Iterator[pa.RecordBatch]:
         """The fragment's batches from its source; errors become ours, their text private."""
@@ -359,6 +386,20 @@ def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
         made = SourceFailed(f"The source of {product} answered with an error.", private=str(error))
     made.source = one.source
     return made
+
+
+def _is_final(one: PlannedFragment) -> bool:
+    """Whether the fragment's batches are already what the merge may see."""
+    return one.gate is None and one.groups is None
+
+
+def _schema_of(columns: Sequence[tuple[str, str]]) -> pa.Schema:
+    return arrow_schema([FragmentColumn(name, kind) for name, kind in columns])
+
+
+def _atoms(batches: Iterator[pa.RecordBatch]) -> Iterator[Atom]:
+    for batch in batches:
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _raw_schema(one: PlannedFragment) -> pa.Schema:

@@ -15,6 +15,7 @@ from gateway.draft import Plan, PlannedFragment
 from gateway.metadata import VisibleTable
 
 HINTS = {
+    "groups_only": "the table shows groups only, which the gateway makes",
     "barrier": "may fail or read more than one row's clear values, so it stays behind the policy",
     "masked": "reads a masked column, whose visible value the source does not have",
     "collation": "the source does not compare text by bytes",
@@ -58,6 +59,10 @@ def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]
         detail = f"pseudonym of {pseudonym.source_column} (join group {pseudonym.join_group})"
         why = "computed by the gateway: raw values travel from the source to it and no further"
         rows.append((one.name, "gateway", "pseudonym", detail, why))
+    if one.groups is not None:
+        detail = f"keys: {', '.join(sorted(one.groups.keys)) or 'none'}"
+        why = f"<{one.groups.rule.policy}>: shows groups only, and none that is about few"
+        rows.append((one.name, "gateway", "groups", detail, why))
     if one.gate_shown is not None:
         rows.append((one.name, "gateway", "gate", one.gate_shown, "a statement of its own"))
     return rows

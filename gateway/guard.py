@@ -12,10 +12,12 @@ from typing import cast
 
 from sqlglot import exp
 
+from gateway.aggregated import AggregatedBlock, take_block
 from gateway.authorize import unknown_table
 from gateway.bind import BoundQuery
 from gateway.decision import ColumnDecision, Condition, Decision, Scope, TableDecision
 from gateway.errors import InternalError
+from gateway.groups import ENTITY
 from gateway.masks import mask_expression
 from gateway.resolve import Address
 
@@ -47,6 +49,8 @@ class GuardedRelation:
     name: its name in the tree (`guarded_0` ...). columns: the visible columns the query reads
     (never none: a query that only counts rows reads the first clear, else the first column).
     filters: conditions over the raw row, all of which must be true. clear: nothing restricts.
+    block: what groups the query reads, where the table shows groups only; `columns` are then those
+      that the groups are made from, all dimensions and the entity (` entity`) among them.
     """
 
     name: str
@@ -55,6 +59,14 @@ class GuardedRelation:
     filters: tuple[Condition, ...]
     filter_raw: tuple[tuple[str, str], ...]
     clear: bool
+    block: AggregatedBlock | None = None
+
+    @property
+    def shape(self) -> tuple[tuple[str, str], ...]:
+        """What the query reads: names and DuckDB types."""
+        if self.block is not None:
+            return self.block.shape
+        return tuple((one.name, one.type) for one in self.columns)
 
 
 _TOKEN = object()
@@ -94,6 +106,7 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
     tree = bound.tree.copy()
     prefix = _free_prefix(tree)
     relations: dict[str, GuardedRelation] = {}
+    blocks = _take_blocks(tree, decision)
     used = _used_columns(tree)
     for number, table in enumerate(_mesh_tables(tree)):
         address: Address = table.meta["address"]
@@ -101,7 +114,12 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
         if decided is None:
             raise unknown_table(address)
         name = f"{prefix}{number}"
-        relations[name] = _relation(name, decided, used[id(table)])
+        block = blocks.get(id(table))
+        relations[name] = (
+            _relation(name, decided, used[id(table)])
+            if block is None
+            else _grouped_relation(name, decided, block)
+        )
         alias = table.args["alias"]
         made = exp.Table(this=exp.to_identifier(name, quoted=True), alias=alias)
         if table.args.get("joins"):
@@ -117,6 +135,19 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
         outputs=bound.outputs,
         parameters=bound.parameters,
     )
+
+
+def _take_blocks(tree: exp.Expression, decision: Decision) -> dict[int, AggregatedBlock]:
+    """The blocks over tables that show groups only, by reference."""
+    found: dict[int, AggregatedBlock] = {}
+    for table in _mesh_tables(tree):
+        decided = decision.tables.get(table.meta["address"])
+        if decided is not None and decided.aggregate is not None:
+            select = table.find_ancestor(exp.Select)
+            if not isinstance(select, exp.Select):
+                raise InternalError("a table stands outside a query")
+            found[id(table)] = take_block(select, table, decided)
+    return found
 
 
 def _mesh_tables(tree: exp.Expression) -> list[exp.Table]:
@@ -159,6 +190,35 @@ def _relation(name: str, decided: TableDecision, used: set[str]) -> GuardedRelat
         filters=filters,
         filter_raw=tuple((one, "") for one in sorted(raw)),
         clear=not filters and all(one.clear for one in columns),
+    )
+
+
+def _grouped_relation(
+    name: str, decided: TableDecision, block: AggregatedBlock
+) -> GuardedRelation:
+    """The rows that groups are made from, with the entity that each is about."""
+    wanted = block.columns | (block.rule.dimensions & {one.name for one in decided.columns})
+    filters = (*decided.filters, *_row_scope(decided.scopes))
+    raw = {column.name for one in filters for column in one.expression.find_all(exp.Column)}
+    columns = [
+        _guarded_column(one, decided.scopes) for one in decided.columns if one.name in wanted
+    ]
+    entity = GuardedColumn(
+        name=ENTITY,
+        type=block.rule.entity_type,
+        expression=exp.column(block.rule.entity, quoted=True),
+        raw=((block.rule.entity, ""),),
+        clear=False,
+        policy=block.rule.policy,
+    )
+    return GuardedRelation(
+        name=name,
+        address=decided.address,
+        columns=(*columns, entity),
+        filters=filters,
+        filter_raw=tuple((one, "") for one in sorted(raw)),
+        clear=False,
+        block=block,
     )
 
 

@@ -31,6 +31,7 @@ from gateway.publish import Publisher
 from gateway.queries import Queries
 from gateway.request import Limits
 from gateway.secrets import Secrets
+from gateway.state.answers import Answers
 from gateway.state.engine import open_state
 
 
@@ -93,6 +94,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         limiter=Limiter(config.limits),
         owner_logs=owner_logs,
         metrics=metrics,
+        ledgers=Answers(state),
     )
     return OpenGateway(
         config=config,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,12 +22,14 @@ from gateway.allowed import check_patterns
 from gateway.audit import AuditFinish
 from gateway.authorize import directory, purposes
 from gateway.decision import Decision
+from gateway.differencing import Asked, Atom
+from gateway.draft import PlannedFragment
 from gateway.errors import (
     InternalError,
     SqluiceError,
     UnsupportedSql,
 )
-from gateway.execute import Result, Run, execute
+from gateway.execute import Admit, Result, Run, execute
 from gateway.explain import (
     columns_table,
     decision_table,
@@ -156,6 +158,7 @@ class Gateway:
             timezone=request.timezone,
             on_progress=lambda rows: services.queries.progress(request.query_id, rows),
             on_finish=finish,
+            admit=self._admit(request, prepared),
         )
         try:
             result = execute(
@@ -169,6 +172,17 @@ class Gateway:
         if statement.kind == "explain_analyze":
             return self._analyzed(request, result, prepared)
         return result
+
+    def _admit(self, request: Request, prepared: Prepared) -> Admit:
+        def admit(one: PlannedFragment, atoms: Iterator[Atom]) -> None:
+            assert one.groups is not None
+            asked = Asked(
+                request.principal.user, prepared.decision.purpose, str(one.tables[0]),
+                request.query_id, request.now, one.groups.shape,
+            )  # fmt: skip
+            self._services.ledgers.admit(asked, one.groups.rule, atoms)
+
+        return admit
 
     def _analyzed(self, request: Request, result: Result, prepared: Prepared) -> Result:
         for _ in result.batches():

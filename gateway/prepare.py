@@ -15,10 +15,12 @@ import pyarrow as pa
 from sqlglot import exp
 
 from connectors.base import Abilities
+from gateway.assemble import merge_sql
 from gateway.audit import Audit
 from gateway.authorize import authorize, directory, visible
 from gateway.bind import BoundQuery, Visible, bind
 from gateway.decision import Decision
+from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext
 from gateway.engines.base import Engine
 from gateway.guard import GuardedQuery, guard
@@ -48,6 +50,7 @@ class Services:
     limiter: Limiter
     owner_logs: OwnerLogs
     metrics: Metrics
+    ledgers: Ledgers
     limits: Limits = Limits()
 
 
@@ -86,13 +89,13 @@ def prepare(
     clock.lap("bind")
     guarded = guard(bound, decision)
     clock.lap("guard")
-    shapes = {
-        name: tuple((column.name, column.type) for column in one.columns)
-        for name, one in guarded.relations.items()
-    }
+    shapes = {name: one.shape for name, one in guarded.relations.items()}
 
-    def schema_of(tree: exp.Expression, values: tuple[object, ...]) -> pa.Schema:
-        return services.engine.describe(tree.sql("duckdb"), shapes, values, request.timezone)
+    def schema_of(tree: exp.Expression, parameters: tuple[object, ...]) -> pa.Schema:
+        # Those that groups are chosen by are no longer in the tree.
+        text, used = merge_sql(tree)
+        values = [parameters[number - 1] for number in used] if parameters else []
+        return services.engine.describe(text, shapes, tuple(values), request.timezone)
 
     schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
     clock.lap("describe")

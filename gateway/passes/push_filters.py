@@ -42,7 +42,7 @@ def _push_scope(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
         if predicate is None:
             continue
         kept = []
-        for conjunct in list(_conjuncts(predicate)):
+        for conjunct in list(conjuncts(predicate)):
             if not _move(conjunct, aliases, scope, draft, inputs):
                 kept.append(conjunct)
         _put_back(holder, key, kept)
@@ -74,13 +74,14 @@ def _predicate_places(
         yield where, "this", preserved
 
 
-def _conjuncts(predicate: exp.Expression) -> Iterator[exp.Expression]:
+def conjuncts(predicate: exp.Expression) -> Iterator[exp.Expression]:
+    """What AND puts together."""
     match predicate:
         case exp.And():
-            yield from _conjuncts(predicate.this)
-            yield from _conjuncts(predicate.expression)
+            yield from conjuncts(predicate.this)
+            yield from conjuncts(predicate.expression)
         case exp.Paren() if isinstance(predicate.this, exp.And):
-            yield from _conjuncts(predicate.this)
+            yield from conjuncts(predicate.this)
         case _:
             yield predicate
 
@@ -101,7 +102,9 @@ def _move(
     if not isinstance(table, exp.Table) or table.name not in inputs:
         return False
     one = inputs[table.name]
-    reason = _refusal(conjunct, one.relations[0], draft)
+    if one.relations[0].block is not None:
+        return False
+    reason = refusal_of(conjunct, one.relations[0], draft)
     if reason is None and alias not in aliases:
         reason = "outer_join"
     outcome = "stayed" if reason else "pushed"
@@ -115,7 +118,8 @@ def _move(
     return reason is None
 
 
-def _refusal(conjunct: exp.Expression, relation: GuardedRelation, draft: Draft) -> str | None:
+def refusal_of(conjunct: exp.Expression, relation: GuardedRelation, draft: Draft) -> str | None:
+    """Why the relation's source may not decide the predicate, None where it may."""
     checker = draft.visible_checker(relation)
     if not draft.abilities_of(relation).can_filter:
         return "source_cannot_filter"

@@ -62,7 +62,8 @@ def _fuse(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
 
 def _is_plain(node: exp.Expression, inputs: dict[str, Input]) -> bool:
     one = inputs.get(node.name) if isinstance(node, exp.Table) else None
-    return one is not None and one.block is None and one.limit is None
+    plain = one is not None and one.block is None and one.limit is None
+    return plain and one is not None and one.relations[0].block is None
 
 
 def _make_block(

@@ -34,6 +34,8 @@ def push_limit(draft: Draft) -> Draft:
             continue
         one = inputs[name]
         relation = one.relations[0]
+        if relation.block is not None:
+            continue
         if draft.abilities_of(relation).can_limit and not needs_gate_filter(draft, relation):
             note = Note(f"LIMIT {rows}", "pushed")
             inputs[name] = replace(one, limit=rows, notes=(*one.notes, note))

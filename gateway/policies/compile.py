@@ -15,6 +15,7 @@ from gateway.constants import INTEGERS, family
 from gateway.decision import CompiledGrant, CompiledPolicy, PolicyIndex, TableEntry
 from gateway.errors import InvalidConfig
 from gateway.policies.conditions import ConditionError, compile_condition
+from gateway.policies.groups import GroupError, one_entity, rule_of
 from gateway.resolve import Address
 
 _TABLE_EFFECTS = ("deny", "filter", "aggregate", "limit", "require")
@@ -64,6 +65,9 @@ def _entry(
         and _matches_table(mesh, one.match, product, table)
         and (compiled := _policy(one, table, problems)) is not None
     )
+    differing = one_entity(policies)
+    if differing is not None:
+        problems.append(f"{address}: rules of groups {differing}")
     masks: dict[str, tuple[CompiledPolicy, ...]] = {}
     for column in table.columns:
         found = [
@@ -111,12 +115,12 @@ def _grant(grant: Grant, table: Table, problems: list[str]) -> CompiledGrant | N
 
 
 def _policy(policy: Policy, table: Table, problems: list[str]) -> CompiledPolicy | None:
-    if policy.effect != "filter":
-        return CompiledPolicy(policy)
     try:
+        if policy.effect != "filter":
+            return CompiledPolicy(policy, rule=rule_of(policy, table))
         return CompiledPolicy(policy, compile_condition(policy.id, policy.filter or "", table))
-    except ConditionError as error:
-        problems.append(_problem(policy.place, policy.id, f"filter: {error}"))
+    except (ConditionError, GroupError) as error:
+        problems.append(_problem(policy.place, policy.id, f"{policy.effect}: {error}"))
         return None
 
 

@@ -103,3 +103,32 @@ AUDIT_RECORDS = Table(
     Index("audit_records_query_id", "query_id"),
     Index("audit_records_at", "at"),
 )
+
+AGGREGATE_LEDGERS = Table(
+    "aggregate_ledgers",
+    METADATA,
+    Column("ledger", String(64), primary_key=True),
+    Column("user_name", String(200), nullable=False),
+    Column("purpose", String(200), nullable=False),
+    Column("table_name", String(200), nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+)
+
+AGGREGATE_ATOMS = Table(
+    "aggregate_atoms",
+    METADATA,
+    Column("ledger", String(64), ForeignKey("aggregate_ledgers.ledger"), primary_key=True),
+    Column("first", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+AGGREGATE_ANSWERS = Table(
+    "aggregate_answers",
+    METADATA,
+    Column("ledger", String(64), ForeignKey("aggregate_ledgers.ledger"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("at", String(32), nullable=False),
+    Column("query_id", String(64), nullable=False),
+    Column("shape", Text, nullable=False),
+    Column("bits", LargeBinary, nullable=False),
+)

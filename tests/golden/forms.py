@@ -49,10 +49,7 @@ def forms_of(mesh: Mesh, user: str, sql: str) -> Mapping[str, str]:
     decision = authorize(resolved, request, snapshot.index)
     bound = bind(resolved, visible(decision))
     guarded = guard(bound, decision)
-    shapes = {
-        name: tuple((column.name, column.type) for column in one.columns)
-        for name, one in guarded.relations.items()
-    }
+    shapes = {name: one.shape for name, one in guarded.relations.items()}
     kinds = {identity: one.kind for identity, one in snapshot.mesh.sources.items()}
     context = PlanContext(
         tables=physical_tables(resolved.tables, snapshot),
