@@ -17,6 +17,7 @@ _COMMANDS = (
     ("demo", "Build the sample mesh and show one question answered for three people.", "demo"),
     ("init", "Make a mesh folder with an example product.", "init"),
     ("check", "Check the files of a mesh, and its sources with --live.", "check"),
+    ("policy", "Test policies, and see what a change of them would do.", "policy"),
     ("audit", "Verify and read the audit.", "audit"),
     ("queries", "List the queries of a running gateway.", "queries"),
     ("cancel", "Cancel a query of a running gateway.", "cancel"),
