@@ -1,11 +1,15 @@
 """A statement without its literals.
 
 Takes: the text of a statement. Gives: the same text with every literal as `?`, comments dropped
-and white space made one; fit for logs, listings and the audit. Never fails: a text that cannot
-be cut into words gives an empty one, since no part of it is known to be free of values.
+and white space made one, fit for logs, listings and the audit; or the literals apart, for what may
+have to forget them. Never fails: a text that cannot be cut into words gives an empty one, since no
+part of it is known to be free of values.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlglot import TokenType, tokenize
 from sqlglot.errors import SqlglotError
@@ -46,3 +50,51 @@ def normalise(sql: str, dialect: str = "duckdb") -> str:
             words.append(sql[token.start : token.end + 1])
             after_literal = False
     return " ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A statement whose literals were cut out.
+
+    `text` has `?` in the place of each; `literals` are (offset of its `?` in `text`, the literal
+    as it was written).
+    """
+
+    text: str
+    literals: tuple[tuple[int, str], ...]
+
+    def filled(self, literals: Sequence[str | None]) -> str:
+        """The statement with these literals in their places; None stays `?`."""
+        text = self.text
+        for (offset, _), literal in reversed(list(zip(self.literals, literals, strict=True))):
+            if literal is not None:
+                text = text[:offset] + literal + text[offset + 1 :]
+        return text
+
+
+def cut(sql: str, dialect: str = "duckdb") -> Cut:
+    """The statement with its literals apart; one that cannot be cut into words is one literal."""
+    if not sql:
+        return Cut("", ())
+    try:
+        tokens = tokenize(sql, read=dialect)
+    except (SqlglotError, ValueError):
+        return Cut("?", ((0, sql),))
+    parts: list[str] = []
+    found: list[tuple[int, str]] = []
+    length, end, after_literal = 0, -1, False
+    for token in tokens:
+        glued = token.start == end + 1
+        is_literal = token.token_type in _LITERALS
+        word = sql[token.start : token.end + 1]
+        if glued and after_literal and (is_literal or token.token_type == TokenType.VAR):
+            found[-1] = (found[-1][0], found[-1][1] + word)
+            is_literal = True
+        else:
+            text = ("" if glued or not parts else " ") + ("?" if is_literal else word)
+            parts.append(text)
+            length += len(text)
+            if is_literal:
+                found.append((length - 1, word))
+        end, after_literal = token.end, is_literal
+    return Cut("".join(parts), tuple(found))

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from catalog.model import Source
 from connectors.base import Abilities, ConnectorError, ConnectorUnavailable, load_abilities
-from gateway.audit import Audit, export_heads
+from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
 from gateway.config import Config
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import InvalidConfig
@@ -60,8 +60,9 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     state = open_state(config.state, durable=config.state_settings.durable)
     closers: list[Callable[[], None]] = [state.dispose]
     publisher = Publisher(config.folder, state)
-    audit = Audit(state)
-    closers.append(export_heads(audit, config.heads, config.audit.heads_seconds))
+    audit = _audit(config, state)
+    closers.append(audit.close)
+    closers.append(_export_heads(config, audit))
     pools = Pools(_settings_of(config, publisher))
     closers.append(pools.close)
     engine = DuckdbEngine(
@@ -95,12 +96,35 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         state=state,
         publisher=publisher,
         audit=audit,
-        identity=Identity(lambda: publisher.current().mesh, state, config.sign_in),
+        identity=Identity(
+            lambda: publisher.current().mesh,
+            state,
+            config.sign_in,
+            failed=audit.sign_in_failed,
+        ),
         queries=queries,
         pools=pools,
         gateway=Gateway(publisher.current, services),
         limits=limits,
         _closers=closers,
+    )
+
+
+def _audit(config: Config, state: Engine) -> Audit:
+    settings = config.audit
+    return Audit(
+        state,
+        settings=WriterSettings(
+            settings.segment_records, settings.segment_hours, settings.wait_seconds
+        ),
+    )
+
+
+def _export_heads(config: Config, audit: Audit) -> Callable[[], None]:
+    target = config.heads_target
+    sink_of(target)  # a target that will not do is found before anything is served
+    return export_on_schedule(
+        lambda: audit.head, lambda _: audit.export_head(target), config.audit.heads_seconds
     )
 
 

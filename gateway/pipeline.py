@@ -181,9 +181,8 @@ class Gateway:
     def _told(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         """An answer from the gateway's own knowledge, audited like every other."""
         table = self._tell(request, statement, snapshot)
-        audit = self._services.audit
-        ticket = audit.started(audit_start(request, snapshot, None))
-        audit.finished(ticket, AuditFinish("ok", rows=table.num_rows, bytes=table.nbytes))
+        finish = AuditFinish("ok", rows=table.num_rows, bytes=table.nbytes)
+        self._services.audit.told(audit_start(request, snapshot, None), finish)
         return told(request, table)
 
     def _tell(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
