@@ -31,37 +31,20 @@ _LITERALS = frozenset(
 
 def normalise(sql: str, dialect: str = "duckdb") -> str:
     """The statement with every literal as `?`; empty where it cannot be cut into words."""
-    try:
-        tokens = tokenize(sql, read=dialect)
-    except (SqlglotError, ValueError):
-        return ""
-    words: list[str] = []
-    last_end = -2
-    after_literal = False
-    for token in tokens:
-        glued = token.start == last_end + 1
-        last_end = token.end
-        if token.token_type in _LITERALS:
-            if not (after_literal and glued):
-                words.append("?")
-            after_literal = True
-        elif not (after_literal and glued and token.token_type == TokenType.VAR):
-            # `0xFF` comes as the number 0 and the word xFF: the word is part of the literal.
-            words.append(sql[token.start : token.end + 1])
-            after_literal = False
-    return " ".join(words)
+    return cut(sql, dialect).normalised
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A statement whose literals were cut out.
 
-    `text` has `?` in the place of each; `literals` are (offset of its `?` in `text`, the literal
-    as it was written).
+    `text` has `?` in the place of each and keeps where words touch; `literals` are (offset of its
+    `?` in `text`, the literal as it was written). `normalised` has one space between all words.
     """
 
     text: str
     literals: tuple[tuple[int, str], ...]
+    normalised: str = ""
 
     def filled(self, literals: Sequence[str | None]) -> str:
         """The statement with these literals in their places; None stays `?`."""
@@ -80,6 +63,7 @@ def cut(sql: str, dialect: str = "duckdb") -> Cut:
         tokens = tokenize(sql, read=dialect)
     except (SqlglotError, ValueError):
         return Cut("?", ((0, sql),))
+    words: list[str] = []
     parts: list[str] = []
     found: list[tuple[int, str]] = []
     length, end, after_literal = 0, -1, False
@@ -87,14 +71,15 @@ def cut(sql: str, dialect: str = "duckdb") -> Cut:
         glued = token.start == end + 1
         is_literal = token.token_type in _LITERALS
         word = sql[token.start : token.end + 1]
-        if glued and after_literal and (is_literal or token.token_type == TokenType.VAR):
+        end = token.end
+        # `0xFF` comes as the number 0 and the word xFF: the word is part of the literal.
+        if after_literal and glued and (is_literal or token.token_type == TokenType.VAR):
             found[-1] = (found[-1][0], found[-1][1] + word)
-            is_literal = True
-        else:
-            text = ("" if glued or not parts else " ") + ("?" if is_literal else word)
-            parts.append(text)
-            length += len(text)
-            if is_literal:
-                found.append((length - 1, word))
-        end, after_literal = token.end, is_literal
-    return Cut("".join(parts), tuple(found))
+            continue
+        words.append("?" if is_literal else word)
+        parts.append(words[-1] if glued or not parts else f" {words[-1]}")
+        length += len(parts[-1])
+        if is_literal:
+            found.append((length - 1, word))
+        after_literal = is_literal
+    return Cut("".join(parts), tuple(found), " ".join(words))

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from gateway.audit.heads import Head, head_line, sink_of
 from gateway.audit.writer import Record, Writer, WriterSettings
-from gateway.normalise import cut, normalise
+from gateway.normalise import cut
 from gateway.state import audit as rows
 from gateway.state.engine import moment_text
 
@@ -202,7 +202,7 @@ def _started(start: AuditStart) -> Record:
         "purpose": start.purpose,
         "purpose_was_default": start.purpose_was_default,
         "normalised": statement.text,
-        "statement_hash": rows.statement_hash(normalise(start.statement, start.dialect)),
+        "statement_hash": rows.statement_hash(statement.normalised),
         "products": _list(start.products),
         "columns_read": _list(start.columns),
         "policies": _list(start.policies),

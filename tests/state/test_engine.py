@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,11 +42,13 @@ def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(settings).get_current_head() == HEAD
 
 
-def test_the_first_migration_can_be_taken_back(state: Engine) -> None:
-    first = importlib.import_module("gateway.state.migrations.versions.0001_first")
+def test_migrations_can_be_taken_back(state: Engine) -> None:
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(FOLDER))
     with writing(state) as connection:
-        with Operations.context(MigrationContext.configure(connection)):
-            first.downgrade()
+        for one in ScriptDirectory.from_config(settings).walk_revisions():
+            with Operations.context(MigrationContext.configure(connection)):
+                one.module.downgrade()
         assert set(inspect(connection).get_table_names()) == {"alembic_version"}
 
 
