@@ -64,7 +64,8 @@ def principal_of(user: User) -> Principal:
 class Identity:
     """Signs principals in. Every method may be called from any thread.
 
-    `mesh` gives the present revision: a user who left it, or whose verifier changed, is out at
+    `failed` is told every failed sign-in. `mesh` gives the present revision: a user who left it,
+    or whose verifier changed, is out at
     once, his tokens too.
     """
 
@@ -75,13 +76,12 @@ class Identity:
         settings: SignIn,
         clock: Callable[[], float] = time.time,
         slowing: Slowing | None = None,
-        failed: Failed = _unrecorded,
     ) -> None:
-        """Sign in against the mesh that is in force at that moment; `failed` records failures."""
+        """Sign in against the mesh that is in force at that moment."""
         self._mesh = mesh
         self._engine = engine
         self._settings = settings
-        self._failed = failed
+        self.failed: Failed = _unrecorded
         self._clock = clock
         self._slowing = slowing or Slowing(settings.free_failures, settings.longest_delay)
         self._directory = _Directory(mesh())
@@ -105,14 +105,14 @@ class Identity:
 
     def sign_in_failed(self, user: str, endpoint: str) -> None:
         """Record a failed sign-in, for an endpoint that checks the password itself, too."""
-        self._failed(user, Unauthenticated.code, endpoint, user in self._present().users)
+        self.failed(user, Unauthenticated.code, endpoint, user in self._present().users)
 
     def authenticate_bearer(self, token: str, endpoint: str = "") -> Principal:
         """The principal of a session token; raises Unauthenticated."""
         row = self._token(hashlib.sha256(token.encode()).hexdigest())
         found = None if row is None else self._present().users.get(row.user)
         if row is None or found is None or not self._is_valid(row, found):
-            self._failed(row.user if row else "", Unauthenticated.code, endpoint, row is not None)
+            self.failed(row.user if row else "", Unauthenticated.code, endpoint, row is not None)
             raise Unauthenticated("The token is unknown or has expired.", hint="Sign in again.")
         return principal_of(found)
 

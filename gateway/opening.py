@@ -91,17 +91,14 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         limiter=Limiter(config.limits),
         owner_logs=owner_logs,
     )
+    identity = Identity(lambda: publisher.current().mesh, state, config.sign_in)
+    identity.failed = audit.sign_in_failed
     return OpenGateway(
         config=config,
         state=state,
         publisher=publisher,
         audit=audit,
-        identity=Identity(
-            lambda: publisher.current().mesh,
-            state,
-            config.sign_in,
-            failed=audit.sign_in_failed,
-        ),
+        identity=identity,
         queries=queries,
         pools=pools,
         gateway=Gateway(publisher.current, services),

@@ -15,7 +15,14 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from gateway.audit.heads import Head, export_on_schedule, head_line, read_heads, sink_of
+from gateway.audit.heads import (
+    Head,
+    export_on_schedule,
+    head_line,
+    heads_of,
+    read_heads,
+    sink_of,
+)
 from gateway.audit.reading import AuditedQuery, history, requests
 from gateway.audit.records import Audit, AuditFinish, AuditStart, AuditTicket
 from gateway.audit.upkeep import Redaction, check_file, drop_old, redact, seal_all
@@ -39,6 +46,7 @@ __all__ = [
     "drop_old",
     "export_on_schedule",
     "head_line",
+    "heads_of",
     "history",
     "read_heads",
     "redact",

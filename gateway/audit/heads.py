@@ -15,10 +15,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy import Engine
+
 from gateway.errors import InvalidConfig
+from gateway.state import audit as rows
+from gateway.state.engine import moment_text, reading
 
 log = logging.getLogger("gateway.audit")
 
@@ -52,10 +57,10 @@ def sink_of(target: Path | str) -> Sink:
     return lambda line: _post(target, line)
 
 
-def head_line(head: Head, at: str) -> str:
+def head_line(head: Head, at: datetime) -> str:
     """A head as a line of JSON, without the end of the line."""
     place = {"chain": head.chain, "sequence": head.sequence, "hash": head.hash}
-    return json.dumps({"at": at, **place})
+    return json.dumps({"at": moment_text(at), **place})
 
 
 def read_heads(path: Path) -> tuple[Head, ...]:
@@ -124,3 +129,14 @@ def _post(url: str, line: str) -> None:
     request = urllib.request.Request(url, line.encode(), headers, method="POST")
     with urllib.request.urlopen(request, timeout=_POST_SECONDS):
         return
+
+
+def heads_of(engine: Engine) -> tuple[Head, ...]:
+    """The newest record of every chain in state."""
+    with reading(engine) as connection:
+        found = [rows.newest(connection, str(one["chain"])) for one in rows.chains(connection)]
+    return tuple(
+        Head(str(one["chain"]), int(str(one["sequence"])), str(one["hash"]))
+        for one in found
+        if one is not None
+    )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine
 
 from gateway.normalise import Cut
 from gateway.state import audit as rows
-from gateway.state.engine import reading
+from gateway.state.engine import moment_text, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,13 @@ def history(engine: Engine, count: int = 50, user: str | None = None) -> tuple[A
 
 
 def requests(
-    engine: Engine, since: str | None = None, until: str | None = None
+    engine: Engine, since: datetime | None = None, until: datetime | None = None
 ) -> Iterator[AuditedQuery]:
-    """Every audited request from `since` on and before `until` (UTC texts), oldest first."""
+    """Every audited request from `since` on and before `until`, oldest first."""
+    first = None if since is None else moment_text(since)
+    end = None if until is None else moment_text(until)
     with reading(engine) as connection:
-        for started, finished in rows.between(connection, since, until):
+        for started, finished in rows.between(connection, first, end):
             yield audited(started, finished)
 
 

@@ -152,7 +152,7 @@ class Audit:
         """
         head = self.head
         if head is not None:
-            sink_of(target)(head_line(head, moment_text(self._clock())))
+            sink_of(target)(head_line(head, self._clock()))
         return head
 
     def close(self) -> None:

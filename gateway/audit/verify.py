@@ -157,9 +157,11 @@ class _Walk:
             self._flaw(self._expected, missing)
         elif row["previous"] != self._previous:
             self._flaw(sequence, self._moved(row) or "it does not follow the record before")
-        for what in _flaws_of(row, self._format):
+        flaws = list(_flaws_of(row, self._format))
+        for what in flaws:
             self._flaw(sequence, what)
-        _note(row, self._findings)
+        if not flaws:
+            _note(row, self._findings)
         if self._segments and self._segments[0].last == sequence:
             if self._segments[0].head != row["hash"]:
                 self._flaw(sequence, f"segment {self._segments[0].number} was sealed otherwise")
@@ -213,7 +215,7 @@ def _literals_hold(row: rows.Row) -> bool:
 
 
 def _note(row: rows.Row, findings: _Findings) -> None:
-    """Redactions, seals and drops; requests without a finish."""
+    """What an unchanged record says: redactions, seals and drops; requests without a finish."""
     query = str(row["query_id"])
     _note_redacted(row, findings)
     match row["kind"]:

@@ -76,8 +76,11 @@ def kept_literals(row: Row) -> list[list[str] | None]:
     """The literals that a row still knows, each with its salt; None for a redacted one."""
     if row["commitments"] is None or row["redactable"] is None:
         return []
-    found: list[list[str] | None] = json.loads(str(row["redactable"]))
-    return found
+    try:
+        found = json.loads(str(row["redactable"]))
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
 
 
 def record_hash(row: Mapping[str, object], form: int = FORMAT) -> str:
