@@ -65,8 +65,7 @@ class Identity:
     """Signs principals in. Every method may be called from any thread.
 
     `failed` is told every failed sign-in. `mesh` gives the present revision: a user who left it,
-    or whose verifier changed, is out at
-    once, his tokens too.
+    or whose verifier changed, is out at once, his tokens too.
     """
 
     def __init__(

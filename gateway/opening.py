@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from catalog.model import Source
 from connectors.base import Abilities, ConnectorError, ConnectorUnavailable, load_abilities
 from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
+from gateway.audit.source import OWN_ABILITIES, OWN_SOURCE, StateConnector
 from gateway.config import Config
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import InvalidConfig
@@ -63,7 +64,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     audit = _audit(config, state)
     closers.append(audit.close)
     closers.append(_export_heads(config, audit))
-    pools = Pools(_settings_of(config, publisher))
+    pools = Pools(_settings_of(config, publisher), own={OWN_SOURCE: StateConnector(state)})
     closers.append(pools.close)
     engine = DuckdbEngine(
         EngineSettings(
@@ -143,6 +144,8 @@ def _settings_of(config: Config, publisher: Publisher) -> Callable[[Source], Map
 
 
 def _abilities(kind: str) -> Abilities:
+    if kind == OWN_ABILITIES.kind:
+        return OWN_ABILITIES
     try:
         return load_abilities(kind)
     except (OSError, ConnectorError) as error:

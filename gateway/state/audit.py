@@ -182,6 +182,12 @@ def of_query(connection: Connection, query_id: str) -> Sequence[Row]:
     return read_rows(connection, order)
 
 
+def of_kind(connection: Connection, kind: str) -> Sequence[Row]:
+    """Every row of a kind that is rare, by time."""
+    found = select(AUDIT_RECORDS).where(AUDIT_RECORDS.c.kind == kind)
+    return read_rows(connection, found.order_by(AUDIT_RECORDS.c.at))
+
+
 def with_literals(connection: Connection, user: str | None = None) -> Iterator[Row]:
     """Rows that still know a text, of everybody or of one user, a page at a time."""
     place = (AUDIT_RECORDS.c.chain, AUDIT_RECORDS.c.sequence)
