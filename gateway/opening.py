@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from catalog.model import Source
 from connectors.base import Abilities, ConnectorError, ConnectorUnavailable, load_abilities
 from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
-from gateway.audit.source import OWN_ABILITIES, OWN_SOURCE, StateConnector
+from gateway.audit.source import OWN_SOURCE, StateConnector
 from gateway.config import Config
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import InvalidConfig
@@ -144,8 +144,6 @@ def _settings_of(config: Config, publisher: Publisher) -> Callable[[Source], Map
 
 
 def _abilities(kind: str) -> Abilities:
-    if kind == OWN_ABILITIES.kind:
-        return OWN_ABILITIES
     try:
         return load_abilities(kind)
     except (OSError, ConnectorError) as error:

@@ -18,7 +18,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.arrow import StreamingConnection
 from connectors.base import (
-    Abilities,
     Connection,
     ConnectorError,
     Fragment,
@@ -30,7 +29,6 @@ from gateway.state import audit as rows
 from gateway.state.engine import reading
 
 OWN_SOURCE = "mesh.state"
-OWN_ABILITIES = Abilities(kind="state", dialect="duckdb")
 _BATCH_ROWS = 4096
 
 Row = Mapping[str, object]
