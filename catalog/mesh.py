@@ -74,9 +74,9 @@ class _Files:
         return self.parts.problems
 
 
-def load_mesh(folder: Path) -> Mesh:
-    """Read and check a whole mesh; raises MeshError."""
-    parts, digest = Parts(), hashlib.sha256()
+def load_mesh(folder: Path, reserved: bool = False) -> Mesh:
+    """Read and check a whole mesh; raises MeshError. `reserved`: it is the gateway's own domain."""
+    parts, digest = Parts(may_be_reserved=reserved), hashlib.sha256()
     if not (folder / "gateway.toml").is_file() and not (folder / "domains").is_dir():
         parts.problems.add(
             Place("."), "no_mesh", f"{folder.name!r} is no mesh folder: it has neither "

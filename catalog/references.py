@@ -52,6 +52,7 @@ class Parts:
     users: tuple[User, ...] = ()
     identities: Document | None = None
     groups: frozenset[str] | None = None
+    may_be_reserved: bool = False
 
     def is_whole(self, domain: str | None) -> bool:
         """Whether every file of a domain could be read; of all domains for None."""
@@ -96,7 +97,7 @@ def _check_unique(parts: Parts) -> None:
         if counts[what, name] > 1:
             parts.problems.add(place, "duplicate", f"the {what} {name} stands twice", "keep one")
     for domain in parts.domains:
-        if domain.name.casefold() in RESERVED:
+        if domain.name.casefold() in RESERVED and not parts.may_be_reserved:
             parts.problems.add(
                 domain.place, "invalid_name", f"the domain {domain.name} is the gateway's own",
                 "choose another name",

@@ -80,10 +80,17 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """How often the head of the chain is exported, and to which file below `data`."""
+    """Where the head of the chain is exported (a file below `data`, or an https URL), how often.
+
+    `segment_records`, `segment_hours`: after how many records or hours a segment is sealed.
+    `wait_seconds`: how long a request waits for its record before it is refused.
+    """
 
     heads: str = "audit-heads.jsonl"
     heads_seconds: float = 60.0
+    segment_records: int = 100_000
+    segment_hours: float = 24.0
+    wait_seconds: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +141,14 @@ class Config:
 
     @property
     def heads(self) -> Path:
-        """The file to which heads of the audit chain are exported."""
-        return self.data / self.audit.heads
+        """The file of exported heads of audit chains; of the usual name where they go to a URL."""
+        is_url = "://" in self.audit.heads
+        return self.data / (AuditSettings().heads if is_url else self.audit.heads)
+
+    @property
+    def heads_target(self) -> Path | str:
+        """Where heads of the audit chain are exported: a file or a URL."""
+        return self.audit.heads if "://" in self.audit.heads else self.heads
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,8 @@ def group_statements(
         rows=rows,
         audience=audience,
         audience_sql=_audience(block, rows, where, keys),
-        atoms_sql=f"SELECT DISTINCT a.number, {_text(ENTITY, block.rule.entity_type)} AS entity, "
+        atoms_sql="SELECT DISTINCT a.number, "
+        f"{_text(ENTITY, block.rule.entity_type)} AS entity, "
         f"CAST(TO_JSON([{texts}]) AS VARCHAR) AS dimensions {chosen}",
         answer_sql=_answer(block, keys, chosen),
         values=values,

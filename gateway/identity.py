@@ -34,6 +34,12 @@ _RECHECK_SECONDS = 1.0
 _KEPT_TOKENS = 10_000
 _KEPT_SUCCESSES = 1_000
 _WRONG = "The user or the password is wrong."
+# The name that was given (empty for a token), the code, the endpoint, whether a user has the name.
+Failed = Callable[[str, str, str, bool], None]
+
+
+def _unrecorded(_user: str, _code: str, _endpoint: str, _is_known: bool) -> None:
+    """For those who sign nobody in over a wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,8 @@ def principal_of(user: User) -> Principal:
 class Identity:
     """Signs principals in. Every method may be called from any thread.
 
-    `mesh` gives the present revision: a user who left it, or whose verifier changed, is out at
-    once, his tokens too.
+    `failed` is told every failed sign-in. `mesh` gives the present revision: a user who left it,
+    or whose verifier changed, is out at once, his tokens too.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class Identity:
         self._mesh = mesh
         self._engine = engine
         self._settings = settings
+        self.failed: Failed = _unrecorded
         self._clock = clock
         self._slowing = slowing or Slowing(settings.free_failures, settings.longest_delay)
         self._directory = _Directory(mesh())
@@ -82,7 +89,7 @@ class Identity:
         self._successes: OrderedDict[bytes, None] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[TokenRow, float]] = OrderedDict()
 
-    def authenticate_basic(self, user: str, password: str) -> Principal:
+    def authenticate_basic(self, user: str, password: str, endpoint: str = "") -> Principal:
         """The principal of a user and his password; raises Unauthenticated or RateLimited."""
         with self._slowing.attempt(user) as attempt:
             directory = self._present()
@@ -91,14 +98,20 @@ class Identity:
             is_right = self._is_right(user, password, verifier) and user in directory.verifiers
             attempt.succeeded = is_right
         if found is None or not is_right:
+            self.sign_in_failed(user, endpoint)
             raise Unauthenticated(_WRONG)
         return principal_of(found)
 
-    def authenticate_bearer(self, token: str) -> Principal:
+    def sign_in_failed(self, user: str, endpoint: str) -> None:
+        """Record a failed sign-in, for an endpoint that checks the password itself, too."""
+        self.failed(user, Unauthenticated.code, endpoint, user in self._present().users)
+
+    def authenticate_bearer(self, token: str, endpoint: str = "") -> Principal:
         """The principal of a session token; raises Unauthenticated."""
         row = self._token(hashlib.sha256(token.encode()).hexdigest())
         found = None if row is None else self._present().users.get(row.user)
         if row is None or found is None or not self._is_valid(row, found):
+            self.failed(row.user if row else "", Unauthenticated.code, endpoint, row is not None)
             raise Unauthenticated("The token is unknown or has expired.", hint="Sign in again.")
         return principal_of(found)
 

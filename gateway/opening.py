@@ -15,7 +15,8 @@ from sqlalchemy import Engine
 
 from catalog.model import Source
 from connectors.base import Abilities, ConnectorError, ConnectorUnavailable, load_abilities
-from gateway.audit import Audit, export_heads
+from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
+from gateway.audit.source import OWN_SOURCE, StateConnector
 from gateway.config import Config
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import InvalidConfig
@@ -63,9 +64,10 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     state = open_state(config.state, durable=config.state_settings.durable)
     closers: list[Callable[[], None]] = [state.dispose]
     publisher = Publisher(config.folder, state)
-    audit = Audit(state)
-    closers.append(export_heads(audit, config.heads, config.audit.heads_seconds))
-    pools = Pools(_settings_of(config, publisher))
+    audit = _audit(config, state)
+    closers.append(audit.close)
+    closers.append(_export_heads(config, audit))
+    pools = Pools(_settings_of(config, publisher), own={OWN_SOURCE: StateConnector(state)})
     closers.append(pools.close)
     engine = DuckdbEngine(
         EngineSettings(
@@ -96,18 +98,38 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         metrics=metrics,
         ledgers=Answers(state),
     )
+    identity = Identity(lambda: publisher.current().mesh, state, config.sign_in)
+    identity.failed = audit.sign_in_failed
     return OpenGateway(
         config=config,
         state=state,
         publisher=publisher,
         audit=audit,
-        identity=Identity(lambda: publisher.current().mesh, state, config.sign_in),
+        identity=identity,
         queries=queries,
         pools=pools,
         gateway=Gateway(publisher.current, services),
         limits=limits,
         metrics=metrics,
         _closers=closers,
+    )
+
+
+def _audit(config: Config, state: Engine) -> Audit:
+    settings = config.audit
+    return Audit(
+        state,
+        settings=WriterSettings(
+            settings.segment_records, settings.segment_hours, settings.wait_seconds
+        ),
+    )
+
+
+def _export_heads(config: Config, audit: Audit) -> Callable[[], None]:
+    target = config.heads_target
+    sink_of(target)  # a target that will not do is found before anything is served
+    return export_on_schedule(
+        lambda: audit.head, lambda _: audit.export_head(target), config.audit.heads_seconds
     )
 
 

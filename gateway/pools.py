@@ -11,11 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from catalog.model import Source
-from connectors.base import Connection, ConnectorError, ConnectorUnavailable, load_connector
+from connectors.base import (
+    Connection,
+    Connector,
+    ConnectorError,
+    ConnectorUnavailable,
+    load_connector,
+)
 
 SettingsOf = Callable[[Source], Mapping[str, str]]
+NO_CONNECTORS: Mapping[str, Connector] = MappingProxyType({})
 _IDLE_SECONDS = 60.0
 
 
@@ -28,11 +36,17 @@ class _Pool:
 
 
 class Pools:
-    """All pools; thread-safe."""
+    """All pools; thread-safe. `own` are connectors by the identity of a source that is ours."""
 
-    def __init__(self, settings_of: SettingsOf, maximum: int = 8) -> None:
+    def __init__(
+        self,
+        settings_of: SettingsOf,
+        maximum: int = 8,
+        own: Mapping[str, Connector] = NO_CONNECTORS,
+    ) -> None:
         self._settings_of = settings_of
         self._maximum = maximum
+        self._own = own
         self._pools: dict[tuple[Source, tuple[tuple[str, str], ...]], _Pool] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -51,7 +65,7 @@ class Pools:
         connection: Connection | None = None
         healthy = False
         try:
-            connection = self._idle(pool) or _open(source, settings)
+            connection = self._idle(pool) or self._open(source, settings)
             yield connection
             healthy = True
         finally:
@@ -66,6 +80,10 @@ class Pools:
             if key not in self._pools:
                 self._pools[key] = _Pool(threading.BoundedSemaphore(self._maximum))
             return self._pools[key]
+
+    def _open(self, source: Source, settings: Mapping[str, str]) -> Connection:
+        connector = self._own.get(source.identity) or load_connector(source.kind)
+        return connector.connect(settings)
 
     def _idle(self, pool: _Pool) -> Connection | None:
         while True:
@@ -96,10 +114,6 @@ class Pools:
             self._pools.clear()
         for one in idle:
             _close(one)
-
-
-def _open(source: Source, settings: Mapping[str, str]) -> Connection:
-    return load_connector(source.kind).connect(settings)
 
 
 def _answers(connection: Connection) -> bool:

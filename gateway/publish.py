@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from catalog.mesh import MeshError, load_mesh
 from catalog.model import Mesh
+from catalog.own_products import with_own_products
 from gateway.errors import InternalError, InvalidConfig, SourceUnavailable, SqluiceError
 from gateway.policies.compile import compile_policies
 from gateway.snapshot import Snapshot
@@ -47,7 +48,8 @@ def build_snapshot(folder: Path) -> Snapshot:
     unknown = unknown_kinds(mesh)
     if unknown:
         raise InvalidConfig("\n".join(unknown), hint="Correct it, or install the connector.")
-    return Snapshot(mesh, compile_policies(mesh))
+    whole = with_own_products(mesh)
+    return Snapshot(whole, compile_policies(whole))
 
 
 def unknown_kinds(mesh: Mesh) -> tuple[str, ...]:

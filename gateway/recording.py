@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from threading import Lock
 
 from gateway.audit import AuditFinish, AuditStart, AuditTicket
+from gateway.decision import Decision
 from gateway.errors import Cancelled, SqluiceError, TimedOut
 from gateway.execute import Result
+from gateway.lineage import lineage
 from gateway.prepare import Prepared, Services
-from gateway.request import Request
+from gateway.request import Principal, Request
 from gateway.snapshot import Snapshot
 
 
@@ -31,7 +33,6 @@ def audit_start(request: Request, snapshot: Snapshot, prepared: Prepared | None)
         else []
     )
     policies = dict.fromkeys(one.policy for one in decision.reasons) if decision else {}
-    tables = decision.tables if decision is not None else {}
     return AuditStart(
         query_id=request.query_id,
         at=request.now,
@@ -43,13 +44,46 @@ def audit_start(request: Request, snapshot: Snapshot, prepared: Prepared | None)
         parameters=request.parameters,
         purpose=decision.purpose if decision else request.purpose,
         purpose_was_default=bool(decision and decision.purpose_was_default),
-        products=tuple(sorted({f"{one.domain}.{one.product}" for one in tables})),
+        products=_products(decision, snapshot) if decision else (),
         columns=tuple(columns),
         policies=tuple(one for one in policies if one),
         revision=snapshot.mesh.revision,
         decision=decision.fingerprint if decision else "",
         plan="\n".join(one.shown for one in prepared.plan.fragments) if prepared else "",
+        verdict="allowed" if decision else "",
+        reasons=tuple((one.subject, one.outcome, one.policy) for one in decision.reasons)
+        if decision
+        else (),
+        lineage=_edges(prepared) if prepared else (),
+        principal=_principal(request.principal),
+        session={"domain": request.domain, "timezone": request.timezone},
     )
+
+
+def _products(decision: Decision, snapshot: Snapshot) -> tuple[str, ...]:
+    """`domain.product@version` of what the query names."""
+    named = {(one.domain, one.product, one.major) for one in decision.tables}
+    return tuple(
+        sorted(
+            f"{one.address}@{one.version}"
+            for one in snapshot.mesh.products
+            if (one.domain, one.name, one.major) in named
+        )
+    )
+
+
+def _edges(prepared: Prepared) -> tuple[tuple[str | None, str, str, bool], ...]:
+    edges = lineage(prepared.bound, prepared.decision)
+    return tuple((one.output, one.source, one.kind, one.masked) for one in edges)
+
+
+def _principal(principal: Principal) -> Mapping[str, object]:
+    """What a decision depends on besides the name, so that it can be computed again."""
+    return {
+        "groups": sorted(principal.groups),
+        "roles": sorted(principal.roles),
+        "attributes": {name: list(values) for name, values in principal.attributes.items()},
+    }
 
 
 def log_private(error: SqluiceError, request: Request, services: Services) -> None:

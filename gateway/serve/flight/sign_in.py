@@ -47,14 +47,14 @@ class Sessions:
 
     def begin(self, user: str, password: str) -> str:
         """Sign in; gives the bearer token."""
-        principal = self._identity.authenticate_basic(user, password)
+        principal = self._identity.authenticate_basic(user, password, "flight")
         token = self._identity.issue(principal).value
         self._keep(token, principal).began_here = True
         return token
 
     def of(self, token: str) -> FlightSession:
         """The session of a token that is still valid."""
-        principal = self._identity.authenticate_bearer(token)
+        principal = self._identity.authenticate_bearer(token, "flight")
         with self._lock:
             found = self._sessions.get(token)
         if found is None:

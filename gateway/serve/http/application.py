@@ -196,10 +196,10 @@ class Handlers:
             if request.remote_addr not in _LOOPBACK and not request.is_secure:
                 raise Unauthenticated("Passwords are not taken over plaintext.", hint="Use TLS.")
             found = identity.authenticate_basic(
-                authorization.username or "", authorization.password or ""
+                authorization.username or "", authorization.password or "", "http"
             )
         elif authorization.type == "bearer":
-            found = identity.authenticate_bearer(authorization.token or "")
+            found = identity.authenticate_bearer(authorization.token or "", "http")
         else:
             raise Unauthenticated("Only Basic and Bearer are served.")
         name = request.headers.get("X-Sqluice-As")

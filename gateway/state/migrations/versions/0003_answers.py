@@ -1,6 +1,6 @@
 """The ledgers of the differencing guard.
 
-Takes: version 0001. Gives: version 0002. Never changes once released: later versions alter.
+Takes: version 0002. Gives: version 0003. Never changes once released: later versions alter.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
