@@ -47,8 +47,8 @@ def group_statements(
 ) -> GroupStatements:
     """The statements of a block whose groups the merge knows as `name`.
 
-    `dimensions`: name and type of all that the caller may see, read or not. `predicate`: over unqualified
-    columns, its parameters carrying their value as meta.
+    `dimensions`: name and type of all that the caller may see, read or not. `predicate`: over
+    unqualified columns, its parameters carrying their value as meta.
     """
     rows, audience = f"rows of {name}", f"audience of {name}"
     where, values = _where(predicate)
