@@ -336,7 +336,7 @@ def _role(node: exp.Expression, key: str) -> str | None:
             return "conditional"
         case exp.Filter() if key == "expression":
             return "filter"
-        case exp.Order() if not isinstance(node.parent, exp.WithinGroup):
+        case exp.Order() if key == "expressions" and not isinstance(node.parent, exp.WithinGroup):
             return "sort"
         case _:
             return None

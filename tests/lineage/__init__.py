@@ -1,0 +1,1 @@
+"""Lineage: which columns an output comes from."""
