@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from sqlalchemy import Engine, text
 from gateway.audit import (
     Audit,
     AuditFinish,
-    AuditStart,
     Redaction,
     export_on_schedule,
     history,
@@ -26,38 +24,9 @@ from gateway.audit import (
 )
 from gateway.errors import InternalError, InvalidConfig
 from gateway.state.engine import reading, writing
+from tests.audit.requests import START, some_requests
 
-NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
-START = AuditStart(
-    query_id="q1",
-    at=NOW,
-    user="nora",
-    statement="SELECT count(*) FROM operations.departures WHERE carrier = 'UA' AND month > 6",
-    client="adbc",
-    endpoint="flight",
-    parameters=("O'Hare", 7, None),
-    purpose="network-planning",
-    products=("operations.departures",),
-    columns=("operations.departures.flights.carrier",),
-    policies=("operations.staff-read",),
-    revision="r1",
-    decision="d1",
-    verdict="allowed",
-    reasons=(("operations.departures.flights", "granted, all rows", "operations.staff-read"),),
-    lineage=((None, "operations.departures.flights.carrier", "filter", False),),
-    principal={"groups": ["staff"], "roles": [], "attributes": {}},
-    session={"domain": None, "timezone": "UTC"},
-    plan="SELECT 1 WHERE carrier = 'UA'",
-)
 CASES = yaml.safe_load((Path(__file__).parent / "tampering.yaml").read_text(encoding="utf-8"))
-
-
-def _three_requests(state: Engine) -> Audit:
-    audit = Audit(state, lambda: NOW)
-    for number in range(3):
-        ticket = audit.started(replace(START, query_id=f"q{number}"))
-        audit.finished(ticket, AuditFinish("ok", 10 * number, 80, {"total": 0.25}))
-    return audit
 
 
 def _flaws(state: Engine, audit: Audit | None = None) -> list[str]:
@@ -73,7 +42,7 @@ def _run(state: Engine, script: str) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_tampering_is_found(case: dict[str, str], state: Engine) -> None:
-    audit = _three_requests(state)
+    audit = some_requests(state)
     assert _flaws(state, audit) == []
     _run(state, case["sql"])
     if case.get("head"):
@@ -82,7 +51,7 @@ def test_tampering_is_found(case: dict[str, str], state: Engine) -> None:
 
 
 def test_every_column_but_three_is_hashed(state: Engine) -> None:
-    audit = _three_requests(state)
+    audit = some_requests(state)
     with reading(state) as connection:
         names = set(connection.execute(text("SELECT * FROM audit_records LIMIT 0")).keys())
     for name in names - {"chain", "sequence", "salt", "redactable"}:
@@ -100,14 +69,14 @@ def test_every_column_but_three_is_hashed(state: Engine) -> None:
 
 
 def test_the_history_tells_both_ends(state: Engine) -> None:
-    audit = _three_requests(state)
+    audit = some_requests(state)
     audit.started(replace(START, query_id="open", user="carl"))
     write = replace(START, query_id="no", statement="DROP TABLE x", user="carl")
     audit.refused(write, "unsupported_sql")
     found = {one.query_id: one for one in history(state)}
     assert (found["q2"].outcome, found["q2"].rows, found["q2"].seconds) == ("ok", 20, 0.25)
     assert found["q2"].statement == START.statement
-    assert found["q2"].products == ("operations.departures",)
+    assert found["q2"].products == START.products
     assert (found["open"].outcome, found["open"].rows) == ("unknown", None)
     assert (found["no"].outcome, found["no"].code) == ("refused", "unsupported_sql")
     assert {one.query_id for one in history(state, user="carl")} == {"open", "no"}
@@ -122,7 +91,7 @@ def test_a_started_record_is_committed_before_the_request_goes_on(state: Engine)
 
 
 def test_redaction_forgets_literals_and_keeps_the_chain(state: Engine) -> None:
-    audit = _three_requests(state)
+    audit = some_requests(state)
     assert redact(audit, state, Redaction("q1"), by="petra") == 1
     assert redact(audit, state, Redaction("q1"), by="petra") == 0
     found = verify(state, (audit.head,) if audit.head else ())
@@ -145,7 +114,7 @@ def test_literals_never_reach_the_hashed_columns(state: Engine) -> None:
 
 
 def test_each_process_has_a_chain_of_its_own(state: Engine) -> None:
-    first, second = _three_requests(state), _three_requests(state)
+    first, second = some_requests(state), some_requests(state)
     assert first.head is not None and second.head is not None
     assert first.head.chain != second.head.chain
     found = verify(state, (first.head, second.head))
@@ -170,7 +139,7 @@ def test_threads_share_one_chain(state: Engine) -> None:
 
 
 def test_a_record_that_cannot_be_written_stops_the_request(state: Engine) -> None:
-    audit = _three_requests(state)
+    audit = some_requests(state)
     _run(state, "ALTER TABLE audit_records RENAME TO elsewhere")
     with pytest.raises(InternalError) as caught:
         audit.started(START)
@@ -207,7 +176,7 @@ def test_heads_are_exported_and_read_back(state: Engine, tmp_path: Path) -> None
 
 
 def test_a_foreign_head_is_a_flaw(state: Engine) -> None:
-    audit = _three_requests(state)
+    audit = some_requests(state)
     assert audit.head is not None
     assert _flaws(state, audit) == []
     (flaw,) = verify(state, (replace(audit.head, hash="0" * 64),)).flaws

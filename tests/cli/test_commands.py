@@ -131,7 +131,7 @@ def test_the_newest_requests_are_shown(call: Call) -> None:
     assert "carl" not in call("audit", "tail", "--of", "nora").output
     assert "nora" not in call("audit", "tail", "-n", "1").output
     (shown,) = [json.loads(call("audit", "tail", "--of", "nora", "--json").stdout)]
-    assert (shown["query_id"], shown["rows"], shown["statement"]) == ("q1", 3, "SELECT\n  'UA'")
+    assert (shown["query_id"], shown["rows"], shown["statement"]) == ("q1", 3, "SELECT 'UA'")
 
 
 def test_a_broken_setting_is_told_with_its_line(call: Call, tmp_path: Path) -> None:
