@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -43,7 +44,7 @@ def call(state_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return run
 
 
-def _events(state: Engine) -> list[dict[str, object]]:
+def _events(state: Engine) -> list[dict[str, Any]]:
     return [json.loads(one) for one in events(requests(state))]
 
 
@@ -57,7 +58,7 @@ def test_each_request_is_a_run_with_a_start_and_an_end(state: Engine) -> None:
     kinds = [str(one["eventType"]) for one in found]
     assert kinds.count("START") == 5
     assert [one for one in kinds if one != "START"] == ["COMPLETE", "FAIL", "ABORT", "FAIL"]
-    runs = {str(one["run"]["runId"]) for one in found}  # type: ignore[index]  # JSON
+    runs = {str(one["run"]["runId"]) for one in found}
     assert len(runs) == 5 and all(uuid.UUID(one).variant == uuid.RFC_4122 for one in runs)
     assert run_id("q0") in runs
 
@@ -68,7 +69,7 @@ def test_events_carry_columns_and_the_masking_flag(state: Engine) -> None:
     for one in (start, end):
         assert one["inputs"] == [{"namespace": "sqluice", "name": TABLE, "facets": {},
                                   "inputFacets": {}}]
-        (output,) = one["outputs"]  # type: ignore[misc]  # JSON
+        (output,) = one["outputs"]
         facet = output["facets"]["columnLineage"]
         month, tail = facet["fields"]["n"]["inputFields"]
         assert (month["name"], month["field"]) == (TABLE, "month")
@@ -82,7 +83,7 @@ def test_events_carry_columns_and_the_masking_flag(state: Engine) -> None:
         assert whole["transformations"] == [
             {"type": "INDIRECT", "subtype": "FILTER", "masking": False}
         ]
-    assert end["outputs"][0]["outputFacets"]["outputStatistics"]["size"] == 80  # type: ignore[index]  # JSON
+    assert end["outputs"][0]["outputFacets"]["outputStatistics"]["size"] == 80
     assert "UA" not in json.dumps([start, end])
 
 
@@ -93,8 +94,8 @@ def test_events_have_what_the_standard_asks_for(state: Engine) -> None:
         kept = {"eventTime", "eventType", "producer", "run", "job", "inputs", "outputs"}
         assert set(one) == {*kept, "schemaURL"}
         assert str(one["schemaURL"]).endswith("OpenLineage.json#/$defs/RunEvent")
-        RunEvent(**{name: one[name] for name in kept})  # type: ignore[arg-type]  # JSON
-        facet = one["outputs"][0]["facets"]["columnLineage"]  # type: ignore[index]  # JSON
+        RunEvent(**{name: one[name] for name in kept})
+        facet = one["outputs"][0]["facets"]["columnLineage"]
         assert facet["_schemaURL"] == ColumnLineageDatasetFacet._get_schema()
         assert facet["_producer"]
 

@@ -114,7 +114,7 @@ _LITERALS = ("dollar", "5a5a5a", "1.5e3", "FEDCBA98", "987654321", "aped", "😀
 @pytest.mark.parametrize(
     "statement",
     [
-        "SELECT 'a''b', $$dollar$$, x'5a5a5a5a5a', 1.5e3, 0xFEDCBA98, 987654321 FROM t -- 'comment'",
+        "SELECT 'a''b', $$dollar$$, x'5a5a5a5a5a', 1.5e3, 0xFEDCBA98, 987654321 -- 'comment'",
         "SELECT E'esc\\'aped', 'é 😀', -7",
         "SELECT 'never closed",
         "",

@@ -27,7 +27,6 @@ from gateway.state.engine import reading, writing
 from gateway.state.segments import Segment, segments
 from tests.audit.requests import NOW, START, some_requests
 
-
 LATER = NOW + timedelta(days=1)
 SMALL = WriterSettings(segment_records=4)
 
