@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from gateway.audit import AuditedQuery, Redaction, history, redact, verify
 from gateway.errors import SqluiceError, Unauthenticated
+from gateway.request import Principal
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
 from gateway.state.engine import reading
@@ -146,10 +147,12 @@ def test_an_owner_sees_what_touched_his_products_without_the_statement(
 
 def test_an_auditor_sees_all(sample: SampleMesh) -> None:
     made = _touches(sample)
-    seen = _seen(sample, "petra")
+    auditor = Principal("inspector", roles=frozenset({"auditor"}))
+    seen = sample.ask("petra", ALL, principal=auditor).to_pylist()
     assert set(made.values()) <= {one["query_id"] for one in seen}
     assert {"carl", "mara"} <= {one["user_name"] for one in seen}
-    count = sample.ask("petra", "SELECT count(DISTINCT query_id) AS n FROM mesh.audit.queries")
+    counted = "SELECT count(DISTINCT query_id) AS n FROM mesh.audit.queries"
+    count = sample.ask("petra", counted, principal=auditor)
     with reading(sample.opened.state) as connection:
         known = connection.scalar(
             text("SELECT count(*) FROM audit_records WHERE kind = 'started'")
@@ -171,11 +174,11 @@ def test_the_audit_is_asked_through_every_endpoint(sample: SampleMesh) -> None:
     made = _touches(sample)
     sql = f"SELECT user_name, product FROM mesh.audit.queries WHERE query_id = '{made['mara']}'"
     client = make_application(sample.opened).test_client()
-    answer = client.post("/v1/query", json={"sql": sql}, auth=("petra", "petra-demo"))
+    answer = client.post("/v1/query", json={"sql": sql}, auth=("mara", "mara-demo"))
     assert answer.get_json()["rows"] == [["mara", "loyalty.members"]]
     endpoint = FlightEndpoint(sample.opened, "127.0.0.1", 0)
     port = endpoint.start()
-    options = {"username": "petra", "password": "petra-demo"}
+    options = {"username": "mara", "password": "mara-demo"}
     try:
         with (
             dbapi.connect(f"grpc://127.0.0.1:{port}", db_kwargs=options) as connection,
