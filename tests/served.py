@@ -91,7 +91,7 @@ class Served:
     def ask(self, path: str, body: object = None, method: str = "", **headers: str) -> Answer:
         """A request and its whole answer."""
         with self.asking(path, body, method, **headers) as response:
-            return Answer(response.status, dict(response.getheaders()), response.read())
+            return Answer(response.status, response.headers, response.read())
 
     def query(self, sql: str, user: str = "nora", accept: str = "", **fields: object) -> Answer:
         """A statement over HTTP."""

@@ -84,8 +84,8 @@ def _json(result: Result) -> Iterator[bytes]:
     first = True
     for batch in result.batches():
         for start in range(0, batch.num_rows, _ROWS):
-            rows = _rows(batch.slice(start, _ROWS))
-            text = ", ".join(json.dumps(row, ensure_ascii=False) for row in rows)
+            rows = list(_rows(batch.slice(start, _ROWS)))
+            text = json.dumps(rows, ensure_ascii=False)[1:-1]
             yield (text if first else f", {text}").encode()
             first = False
     yield _json_tail(result, {})
