@@ -26,7 +26,7 @@ from tests.served import MANY, SLOW, Served, at_rest, within
 
 BATCH = 65_536
 # The batch at hand, those in gRPC's and the socket's buffers, and room.
-AHEAD = 40 * BATCH
+AHEAD = 20 * BATCH
 # Its last rows cannot be cast; PostgreSQL is not asked, so that the merge streams them.
 LATE = (
     "select case when i < 400000 then i else cast('x' || i as bigint) end as x "
