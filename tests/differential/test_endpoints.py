@@ -99,8 +99,10 @@ class Clients:
 
     def close(self) -> None:
         """Close every connection."""
-        for one in (*self._flight.values(), *self._local.values()):
+        for one in self._flight.values():
             one.close()
+        for other in self._local.values():
+            other.close()
 
 
 def _typed(

@@ -6,8 +6,6 @@ What runs is counted at the source (pg_stat_activity) and in batches; time only 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,15 +20,15 @@ from gateway.serve.flight.messages import make, pack, unpack
 from tests.flight.raw import RawClient
 from tests.flight.test_statements import code_in
 from tests.sample import SampleMesh
-from tests.served import MANY, SLOW, Served, at_rest, within
+from tests.served import MANY, SLOW, SLOW_MERGE, Served, at_rest, within
 
 BATCH = 65_536
 # The batch at hand, those in gRPC's and the socket's buffers, and room.
 AHEAD = 20 * BATCH
 # Its last rows cannot be cast; PostgreSQL is not asked, so that the merge streams them.
 LATE = (
-    "select case when i < 400000 then i else cast('x' || i as bigint) end as x "
-    "from range(0, 500000) as t(i)"
+    "select case when i < 1900000 then i else cast('x' || i as bigint) end as x "
+    "from range(0, 2000000) as t(i)"
 )
 
 
@@ -136,15 +134,20 @@ def test_cancel_reaches_the_source(
     assert gateway.ask(f"/v1/queries/{query_id(info)}").json["state"] == "cancelled"
 
 
-def test_cancel_before_the_first_batch(gateway: Served) -> None:
+@pytest.mark.parametrize("sql", [SLOW, SLOW_MERGE], ids=["at the source", "in the merge"])
+def test_cancel_before_the_first_batch(gateway: Served, sql: str) -> None:
     with gateway.connect() as connection, connection.cursor() as cursor:
-        timer = threading.Thread(
-            target=lambda: within(10, lambda: gateway.running() == 1) and cursor.adbc_cancel()
-        )
-        timer.start()
+        is_there = gateway.is_merging if sql == SLOW_MERGE else gateway.running
+
+        def cancel() -> None:
+            assert within(10, is_there)
+            cursor.adbc_cancel()
+
+        other = threading.Thread(target=cancel)
+        other.start()
         with pytest.raises(adbc_driver_manager.Error):
-            cursor.execute(SLOW)
-        timer.join()
+            cursor.execute(sql)
+        other.join()
         assert gateway.is_idle()
         cursor.execute("select 1")
         assert cursor.fetchall() == [(1,)]
@@ -159,7 +162,9 @@ def test_closing_the_cursor_stops_the_source(gateway: Served) -> None:
         assert gateway.is_idle()
 
 
-@pytest.mark.parametrize("sql", [MANY, SLOW], ids=["streaming", "before the first batch"])
+@pytest.mark.parametrize(
+    "sql", [MANY, SLOW, SLOW_MERGE], ids=["streaming", "at the source", "in the merge"]
+)
 def test_a_client_that_is_killed_stops_the_source(gateway: Served, sql: str) -> None:
     script = (
         "import sys; from pyarrow import flight\n"
@@ -173,9 +178,10 @@ def test_a_client_that_is_killed_stops_the_source(gateway: Served, sql: str) -> 
     statement = pack(make("CommandStatementQuery", query=sql)).hex()
     command = [sys.executable, "-c", script, gateway.flight, statement]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        assert within(20, lambda: gateway.running() == 1)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(timeout=10)
+        is_there = gateway.is_merging if sql == SLOW_MERGE else gateway.running
+        is_running = within(20, is_there)
+        process.kill()
+    assert is_running
     assert gateway.is_idle()
 
 
@@ -187,8 +193,8 @@ def test_an_error_after_the_first_batch_is_no_clean_end(raw: RawClient) -> None:
         while True:
             rows += reader.read_chunk().data.num_rows
     assert code_in(caught.value) == "type_error"
-    assert rows < 400_000 + BATCH
-    assert "x4" not in str(caught.value)
+    assert rows < 1_900_000 + BATCH
+    assert "x19" not in str(caught.value)
 
 
 def test_a_source_that_dies_in_mid_stream_is_no_clean_end(raw: RawClient, gateway: Served) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
@@ -72,7 +73,9 @@ def test_a_value_in_each_form(
 
 
 def test_the_whole_of_a_json_answer(gateway: Served) -> None:
-    answer = gateway.query("select tailnum, seats from fleet.aircraft order by seats, tailnum limit 1")
+    answer = gateway.query(
+        "select tailnum, seats from fleet.aircraft order by seats, tailnum limit 1"
+    )
     body = answer.json
     assert set(body) == {"query_id", "columns", "rows", "truncated", "masked"}
     assert answer.headers["X-Sqluice-Query-Id"] == body["query_id"]
@@ -137,7 +140,7 @@ def test_a_form_that_is_not_served(gateway: Served) -> None:
 def test_a_whole_table_in_each_form(gateway: Served, media: str) -> None:
     (row,) = gateway.query("select count(*) from operations.departures").json["rows"]
     body = gateway.query("select * from operations.departures", accept=media).body
-    readers = {
+    readers: dict[str, Callable[[], int]] = {
         JSON: lambda: len(json.loads(body)["rows"]),
         CSV: lambda: sum(1 for _ in csv.reader(io.StringIO(body.decode(), newline=""))) - 1,
         ARROW: lambda: pa.ipc.open_stream(body).read_all().num_rows,

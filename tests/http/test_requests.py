@@ -61,7 +61,9 @@ def test_purpose_domain_dialect_timezone(gateway: Served) -> None:
                           dialect="mysql")  # fmt: skip
     assert named.status == 200, named.body
     sql = "select timestamptz '2013-07-01 00:00:00+00'::varchar"
-    assert gateway.query(sql, timezone="Europe/Berlin").json["rows"] == [["2013-07-01T02:00:00+02:00"]]
+    assert gateway.query(sql, timezone="Europe/Berlin").json["rows"] == [
+        ["2013-07-01T02:00:00+02:00"]
+    ]
 
 
 def test_settings_do_not_outlive_a_request(gateway: Served) -> None:
@@ -70,8 +72,10 @@ def test_settings_do_not_outlive_a_request(gateway: Served) -> None:
     assert fault(gateway.query("set purpose = 'x'"), 400)["code"] == "unsupported_sql"
 
 
-@pytest.mark.parametrize(("limit", "rows", "truncated"), [(2, 2, True), (16, 16, False),
-                                                          (0, 0, True), (99, 16, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limit", "rows", "truncated"),
+    [(2, 2, True), (16, 16, False), (0, 0, True), (99, 16, False)],
+)
 def test_limit_cuts_and_says_so(gateway: Served, limit: int, rows: int, truncated: bool) -> None:
     body = gateway.query("select carrier from network.reference.airlines", limit=limit).json
     assert (len(body["rows"]), body["truncated"]) == (rows, truncated)
@@ -137,7 +141,9 @@ def test_sign_in(gateway: Served, value: str, path: str) -> None:
 )
 @pytest.mark.parametrize("accept", ["application/json", "text/csv",
                                     "application/vnd.apache.arrow.stream"])  # fmt: skip
-def test_statements_that_fail(gateway: Served, sql: str, status: int, code: str, accept: str) -> None:
+def test_statements_that_fail(
+    gateway: Served, sql: str, status: int, code: str, accept: str
+) -> None:
     answer = gateway.query(sql, accept=accept)
     error = fault(answer, status)
     assert error["code"] == code

@@ -164,8 +164,7 @@ def stream_of(
     try:
         for batch in result.batches():
             yield from pieces(batch)
-    except Exception as error:
-        # What is no Flight error would leave with a traceback.
+    except Exception as error:  # noqa: BLE001 - what is no Flight error leaves with a traceback
         raise fail(error) from None
     finally:
         result.close()
