@@ -107,9 +107,7 @@ class Result:
         self.cancel()
         closer = getattr(self._batches, "close", None)
         if closer is not None:
-            # A generator that another thread is reading ends by the cancel above.
-            with contextlib.suppress(ValueError):
-                closer()
+            closer()
 
 
 def execute(plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _: None) -> Result:
@@ -123,7 +121,7 @@ def execute(plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _:
     announce(result)
     stream = running.stream(result)
     first = _first(stream)
-    result._batches = _Stream(first, stream)
+    result._batches = running.opened(_Stream(first, stream, running))
     return result
 
 
@@ -135,22 +133,41 @@ class _Stream:
     """The first batch and what follows. No generator: those do not end what they never began."""
 
     def __init__(
-        self, first: pa.RecordBatch | None, rest: Generator[pa.RecordBatch, None, None]
+        self,
+        first: pa.RecordBatch | None,
+        rest: Generator[pa.RecordBatch, None, None],
+        running: _Running,
     ) -> None:
         self._first = first
         self._rest = rest
+        self._running = running
+        self._lock = threading.Lock()
+        self._is_closed = False
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
 
     def __next__(self) -> pa.RecordBatch:
-        first, self._first = self._first, None
-        return next(self._rest) if first is None else first
+        with self._lock:
+            if self._is_closed:
+                raise self._running.reason or Cancelled("The query was cancelled.")
+            first, self._first = self._first, None
+            return next(self._rest) if first is None else first
 
     def close(self) -> None:
-        """Stop the query at its sources; nothing where it has ended."""
-        self._first = None
-        self._rest.close()
+        """Stop the query at its sources, from any thread; nothing where it has ended.
+
+        Whoever reads at this moment meets the reason by himself. Nobody does where the reader is
+        slow: his source waits to be read and would not listen to a cancel.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._is_closed = True
+            self._first = None
+            self._rest.close()
+        finally:
+            self._lock.release()
 
 
 class _Running:
@@ -164,6 +181,16 @@ class _Running:
         self.active: list[Connection] = []
         self.session: MergeSession | None = None
         self.fetched: dict[str, int] = {}
+        self.opened_stream: _Stream | None = None
+
+    def opened(self, stream: _Stream) -> _Stream:
+        """From now on a cancel closes the stream too."""
+        with self.lock:
+            self.opened_stream = stream
+            is_late = self.reason is not None
+        if is_late:
+            stream.close()
+        return stream
 
     def cancel(self, reason: SqluiceError) -> None:
         """Stop every fragment and the merge; the first reason stays."""
@@ -171,10 +198,12 @@ class _Running:
             if self.reason is not None:
                 return
             self.reason = reason
-            active, session = list(self.active), self.session
+            active, session, stream = list(self.active), self.session, self.opened_stream
         _cancel_all(active)
         if session is not None:
             session.cancel()
+        if stream is not None:
+            stream.close()
         if active:
             # A cancel that meets a statement just before it starts is lost: say it again.
             threading.Thread(target=self._insist, name="cancel", daemon=True).start()

@@ -6,6 +6,8 @@ dies, loses its secret, or is left by its reader. Never waits without a deadline
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import socket
@@ -181,7 +183,9 @@ def test_http_never_ends_a_broken_answer_cleanly(
     body.extend(pieces)
     whole = b"".join(body)
     if media == "text/csv":
-        assert re.search(rb"#error source_\w+ [\w-]+\r\n\Z", whole)
+        assert re.search(rb'\r\n"#error source_\w+ \w+\Z', whole)
+        with pytest.raises(csv.Error, match="unexpected end"):
+            list(csv.reader(io.StringIO(whole.decode(), newline=""), strict=True))
     else:
         assert json.loads(whole)["error"]["code"].startswith("source_")
 

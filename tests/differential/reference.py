@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -165,7 +167,7 @@ def raw_tables(data: Path, warehouse: str, crm: str) -> Mapping[str, pa.Table]:
     hourly = local.sql(
         f"SELECT * FROM read_parquet('{files}', hive_partitioning = true)"
     ).to_arrow_table()
-    reference = duckdb.connect(str(data / "network" / "reference.duckdb"), read_only=True)
+    reference = _copy_of(data / "network" / "reference.duckdb")
     found = {
         "flights": _postgres(warehouse, "flights", FLIGHTS),
         "members": _postgres(crm, "members", MEMBERS),
@@ -177,6 +179,12 @@ def raw_tables(data: Path, warehouse: str, crm: str) -> Mapping[str, pa.Table]:
     }
     reference.close()
     return found
+
+
+def _copy_of(path: Path) -> duckdb.DuckDBPyConnection:
+    """A process opens a file of DuckDB's in one way only, and the gateway may have it open."""
+    with tempfile.TemporaryDirectory() as folder:
+        return duckdb.connect(shutil.copy(path, folder))
 
 
 def _postgres(url: str, table: str, shape: str) -> pa.Table:

@@ -28,7 +28,7 @@ def test_same_answer(case: Case, push_down: bool, sample: SampleMesh, reference:
     for user in case.users:
         got = sample.ask(user, case.sql, purpose=PURPOSES.get(user), push_down=push_down)
         want = reference[user].sql(case.sql).to_arrow_table()
-        assert_same(got, want, ordered=_is_ordered(case.sql))
+        assert_same(got, want, ordered=is_ordered(case.sql))
 
 
 @pytest.mark.parametrize("push_down", [True, False], ids=["pushed", "pulled"])
@@ -59,7 +59,7 @@ def test_same_answer_in_another_time_zone(
     assert rows_of(got) != rows_of(utc), "the statement does not depend on the zone"
 
 
-def _is_ordered(sql: str) -> bool:
+def is_ordered(sql: str) -> bool:
     """Whether the outermost query orders its rows."""
     tail = sql.lower().rsplit(")", 1)[-1]
     return " order by " in tail

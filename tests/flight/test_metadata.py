@@ -75,14 +75,18 @@ def petra(gateway: Served) -> Iterator[RawClient]:
 
 def paths(found: pa.Table) -> set[tuple[str, str, str]]:
     """The tables of an answer."""
-    names = ("catalog_name", "db_schema_name", "table_name")
-    return {tuple(row[one] for one in names) for row in found.to_pylist()}  # type: ignore[misc]  # three
+    return {
+        (row["catalog_name"], row["db_schema_name"], row["table_name"])
+        for row in found.to_pylist()
+    }
 
 
 @pytest.mark.parametrize("command", SCHEMAS)
 def test_schemas_are_those_of_the_standard(nora: RawClient, command: str) -> None:
     info = nora.info(command)
-    wanted = pa.schema([pa.field(name, kind, nullable) for name, kind, nullable in SCHEMAS[command]])
+    wanted = pa.schema(
+        [pa.field(name, kind, nullable) for name, kind, nullable in SCHEMAS[command]]
+    )
     assert info.schema.equals(wanted)
     assert nora.reader(info).read_all().schema.equals(wanted)
 
@@ -180,7 +184,9 @@ def test_foreign_keys_by_either_end(nora: RawClient, petra: RawClient) -> None:
     assert {row["fk_table_name"] for row in exported} == {"trips"}
     crossed = petra.read("CommandGetCrossReference", pk_table="members", fk_table="trips")
     assert crossed.num_rows == 1 and crossed["update_rule"].to_pylist() == [3]
-    assert petra.read("CommandGetCrossReference", pk_table="trips", fk_table="members").num_rows == 0
+    assert (
+        petra.read("CommandGetCrossReference", pk_table="trips", fk_table="members").num_rows == 0
+    )
     for command in ("CommandGetExportedKeys", "CommandGetImportedKeys"):
         tables = nora.read(command, table="flights")["fk_table_name"].to_pylist()
         assert not {"trips", "members"} & set(tables)
@@ -204,7 +210,9 @@ def test_sql_info(nora: RawClient) -> None:
     assert (found[504], found[513], found[528], found[530]) == ('"', "\\", "product", "domain")
     # NULLs come last, as DuckDB sorts them.
     assert found[507] == 3
-    rows = nora.read("CommandStatementQuery", query="select x from (values (1), (null)) t(x) order by x")
+    rows = nora.read(
+        "CommandStatementQuery", query="select x from (values (1), (null)) t(x) order by x"
+    )
     assert rows["x"].to_pylist() == [1, None]
     chosen = nora.read("CommandGetSqlInfo", info=[8, 0, 99_999])
     assert chosen["info_name"].to_pylist() == [8, 0]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import partial
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -86,10 +87,12 @@ def test_a_handshake_gives_a_token_that_signs_in(gateway: Served) -> None:
     bearer = gateway.ask("/v1/query", {"sql": ONE}, Authorization=raw.token[1].decode())
     assert bearer.json["rows"] == [["9E"], ["AA"]]
     options = {DatabaseOptions.AUTHORIZATION_HEADER.value: raw.token[1].decode()}
-    with dbapi.connect(gateway.flight, db_kwargs=options, autocommit=True) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(ONE)
-            assert cursor.fetchall() == [("9E",), ("AA",)]
+    with (
+        dbapi.connect(gateway.flight, db_kwargs=options, autocommit=True) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(ONE)
+        assert cursor.fetchall() == [("9E",), ("AA",)]
     with raw, pytest.raises(flight.FlightUnauthenticatedError):
         raw.start(ONE)  # the driver has closed the session
 
@@ -235,7 +238,8 @@ def test_many_rows_of_parameters_are_refused(connection: dbapi.Connection) -> No
 
 
 @pytest.mark.parametrize(
-    "command", ["CommandStatementUpdate", "CommandStatementIngest", "CommandPreparedStatementUpdate"]
+    "command",
+    ["CommandStatementUpdate", "CommandStatementIngest", "CommandPreparedStatementUpdate"],
 )
 def test_writes_are_refused_on_every_path(raw: RawClient, command: str) -> None:
     fields: dict[str, object] = {
@@ -304,14 +308,16 @@ def test_the_error_contract(connection: dbapi.Connection, sql: str, code: str) -
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xff", b"\x0a\x05wrong\x12\x00"])
 def test_bytes_that_make_no_sense(raw: RawClient, body: bytes) -> None:
-    actions = ("CreatePreparedStatement", "ClosePreparedStatement", "CancelQuery", "CancelFlightInfo",
-               "SetSessionOptions", "NoSuchAction")  # fmt: skip
-    calls = [
+    actions = (
+        "CreatePreparedStatement", "ClosePreparedStatement", "CancelQuery", "CancelFlightInfo",
+        "SetSessionOptions", "NoSuchAction",
+    )  # fmt: skip
+    calls: list[Callable[[], object]] = [
         lambda: raw.client.get_flight_info(flight.FlightDescriptor.for_command(body), raw.options),
         lambda: raw.client.do_get(flight.Ticket(body), raw.options).read_all(),
         lambda: raw.client.get_flight_info(flight.FlightDescriptor.for_path("x"), raw.options),
         lambda: list(raw.client.list_flights(options=raw.options)),
-        *(lambda one=one: raw.act(one, body) for one in actions),
+        *(partial(raw.act, one, body) for one in actions),
     ]
     failed = 0
     for call in calls:

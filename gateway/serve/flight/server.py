@@ -120,9 +120,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             user = session.session.principal.user
             handle = message.statement_handle
             result = self._streams.take(user, handle)
-            return flight.GeneratorStream(
-                labelled(result), self._watched(context, handle, result)
-            )
+            return flight.GeneratorStream(labelled(result), self._watched(context, handle, result))
 
     def do_put(
         self,

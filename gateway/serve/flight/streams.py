@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pyarrow import flight
 
-from gateway.errors import InternalError, RateLimited, SqluiceError, UnknownTable
+from gateway.errors import RateLimited, UnknownTable
 from gateway.execute import Result
 
 MAXIMUM_BYTES = 8 * 1024 * 1024
@@ -164,13 +164,8 @@ def stream_of(
     try:
         for batch in result.batches():
             yield from pieces(batch)
-    except GeneratorExit:
-        raise
-    except SqluiceError as error:
+    except Exception as error:  # noqa: BLE001 - what is no Flight error leaves with a traceback
         raise fail(error) from None
-    except (pa.ArrowException, OSError, RuntimeError) as error:
-        failure = InternalError("The stream broke.", private=str(error))
-        raise fail(failure) from None
     finally:
         result.close()
         on_end()

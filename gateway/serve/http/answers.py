@@ -13,7 +13,7 @@ import json
 import logging
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -84,8 +84,8 @@ def _json(result: Result) -> Iterator[bytes]:
     first = True
     for batch in result.batches():
         for start in range(0, batch.num_rows, _ROWS):
-            rows = _rows(batch.slice(start, _ROWS))
-            text = ", ".join(json.dumps(row, ensure_ascii=False) for row in rows)
+            rows = list(_rows(batch.slice(start, _ROWS)))
+            text = json.dumps(rows, ensure_ascii=False)[1:-1]
             yield (text if first else f", {text}").encode()
             first = False
     yield _json_tail(result, {})
@@ -110,20 +110,27 @@ def _csv(result: Result) -> Iterator[bytes]:
     yield _csv_lines([[field.name for field in result.schema]])
     for batch in result.batches():
         for start in range(0, batch.num_rows, _ROWS):
-            rows = _rows(batch.slice(start, _ROWS))
-            yield _csv_lines([[_csv_value(one) for one in row] for row in rows])
+            part = batch.slice(start, _ROWS)
+            yield _csv_lines(zip(*map(_csv_values, part.columns), strict=True))
 
 
-def _csv_lines(rows: list[list[object]]) -> bytes:
+def _csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\r\n").writerows(rows)
     return buffer.getvalue().encode()
 
 
-def _csv_value(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+def _csv_values(column: pa.Array) -> list[object]:
+    """The column's values; true, false and what is nested are written as in JSON."""
+    values = plain_values(column)
+    types = pa.types
+    if (
+        types.is_boolean(column.type)
+        or types.is_nested(column.type)
+        or types.is_interval(column.type)
+    ):
+        return [None if one is None else json.dumps(one, ensure_ascii=False) for one in values]
+    return values
 
 
 def _csv_mark(error: SqluiceError) -> bytes:
