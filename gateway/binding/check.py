@@ -129,8 +129,14 @@ class _Checker:
         self, node: exp.Expression, frame: dict[str, _Source], frames: tuple[Frame, ...],
         ctes: Mapping[str, frozenset[str]],
     ) -> None:
+        self._head(node, frame, frames, ctes)
         for join in node.args.get("joins") or []:
             self._item(join.this, frame, frames, ctes)
+
+    def _head(
+        self, node: exp.Expression, frame: dict[str, _Source], frames: tuple[Frame, ...],
+        ctes: Mapping[str, frozenset[str]],
+    ) -> None:
         if isinstance(node, exp.Subquery) and not node.alias:
             self._item(node.this, frame, frames, ctes)
             return

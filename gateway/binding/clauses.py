@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from gateway.binding.expressions import Place, bind_expression
 from gateway.binding.stars import expand_columns, expand_star, is_star
-from gateway.binding.words import unknown, unsupported
+from gateway.binding.words import ambiguous, unknown, unsupported
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Projection:
     """An output of a SELECT: its final name, its bound expression, how it may be called.
 
     origin: the folded name of the column that it is, which an ORDER BY behind a set operation may
-    use as well.
+    use as well. is_starred: a star brought it, under its own name.
     """
 
     name: str
@@ -31,13 +31,18 @@ class Projection:
     is_alias: bool
     type: str | None = None
     origin: str = ""
+    is_starred: bool = False
 
 
 class OutputKeys:
     """References to outputs, in ORDER BY and DISTINCT ON."""
 
-    def __init__(self, names: Sequence[str], called: Sequence[frozenset[str]]) -> None:
+    def __init__(
+        self, names: Sequence[str], called: Sequence[frozenset[str]],
+        unclear: frozenset[str] = frozenset(),
+    ) -> None:
         self._names = names
+        self._unclear = unclear
         self._count = Counter(name.casefold() for name in names)
         self._position = {name: i for i, found in enumerate(called) for name in sorted(found)}
 
@@ -55,6 +60,9 @@ class OutputKeys:
         """The index of the output that a plain name calls."""
         if not isinstance(node, exp.Column) or node.args.get("table"):
             return None
+        if node.name.casefold() in self._unclear:
+            raise ambiguous(f"{node.name} can mean several outputs", node.this,
+                            "Write it with its table.")
         return self._position.get(node.name.casefold())
 
     def numbered(self, node: exp.Expression, clause: str) -> int | None:
@@ -240,6 +248,9 @@ def _reads(node: exp.Expression) -> tuple[bool, bool]:
         one = stack.pop()
         if isinstance(one, exp.Query):
             bare = bare or _reads_outside(one)
+            aggregates = aggregates or any(
+                is_aggregate(inner) and _is_outside(inner, one) for inner in one.walk()
+            )
         elif is_aggregate(one):
             aggregates = True
         elif isinstance(one, exp.Column):
@@ -249,14 +260,42 @@ def _reads(node: exp.Expression) -> tuple[bool, bool]:
     return bare, aggregates
 
 
+def refuse_ungrouped(having: exp.Expression, group: exp.Group | None) -> None:
+    """DuckDB's GROUP BY ALL takes columns that only HAVING reads for keys; here they are refused.
+
+    having: bound. group: the keys that GROUP BY ALL became.
+    """
+    keys = group.expressions if group is not None else []
+    stack = [having]
+    while stack:
+        one = stack.pop()
+        if one in keys or is_aggregate(one) or isinstance(one, exp.Query):
+            continue
+        if isinstance(one, exp.Column):
+            raise unsupported(f"HAVING reads {one.name}, which GROUP BY ALL does not group by",
+                              hint="List the keys of GROUP BY.")
+        stack.extend(one.iter_expressions())
+
+
 def _reads_outside(query: exp.Query) -> bool:
     """Whether a bound sub-query reads columns of the queries around it."""
-    own = {one.alias for one in query.find_all(exp.Table, exp.Subquery, exp.Lateral, exp.Unnest,
-                                               exp.Values)}
+    own = _sources(query)
     return any(one.table and one.table not in own for one in query.find_all(exp.Column))
 
 
-def is_aggregate(node: exp.Expression) -> bool:
+def _is_outside(aggregate: exp.Expr, query: exp.Query) -> bool:
+    """Whether an aggregate in a sub-query belongs to the query around: it reads that one only."""
+    columns = list(aggregate.find_all(exp.Column))
+    own = _sources(query)
+    return bool(columns) and all(one.table and one.table not in own for one in columns)
+
+
+def _sources(query: exp.Query) -> set[str]:
+    return {one.alias for one in query.find_all(exp.Table, exp.Subquery, exp.Lateral, exp.Unnest,
+                                                exp.Values)}
+
+
+def is_aggregate(node: exp.Expr) -> bool:
     """Whether the node is an aggregate; one under OVER is not, but reads its columns."""
     if isinstance(node.parent, exp.Window) and node.arg_key == "this":
         return False

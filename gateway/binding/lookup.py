@@ -8,7 +8,7 @@ alias of the SELECT list.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -42,9 +42,11 @@ def look_up(parts: Sequence[exp.Identifier], scope: Scope) -> Found:
     while level is not None:
         found = _at(level, parts, path)
         if found is not None:
-            if crossed:
-                _cross(found.expression, crossed)
-            return found
+            if not crossed:
+                return found
+            _cross(found.expression, crossed)
+            # What comes from outside keeps the name as it is written.
+            return replace(found, name=parts[-1].name)
         crossed.append(level)
         level = level.parent
     raise unknown_name(parts, scope)

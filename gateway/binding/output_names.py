@@ -192,15 +192,18 @@ def _if(node: exp.Expression) -> str:
 
 def _connector(word: str) -> Callable[[exp.Expression], str]:
     def write(node: exp.Expression) -> str:
-        return f"({' '.join([_flat(node.this, word, node), word, _text(node.expression)])})"
+        return f"({f' {word} '.join(_text(one) for one in _operands(node, type(node)))})"
 
     return write
 
 
-def _flat(node: exp.Expression, word: str, above: exp.Expression) -> str:
-    """`a AND b AND c` is written without inner parentheses."""
-    text = _text(node)
-    return text[1:-1] if type(node) is type(above) else text
+def _operands(node: exp.Expression, kind: type[exp.Expression]) -> list[exp.Expression]:
+    """`a AND (b AND c)` is written without inner parentheses."""
+    while isinstance(node, exp.Paren):
+        node = node.this
+    if type(node) is not kind:
+        return [node]
+    return [*_operands(node.this, kind), *_operands(node.expression, kind)]
 
 
 def _coalesce(node: exp.Expression) -> str:

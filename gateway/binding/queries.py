@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from gateway.binding.clauses import OutputKeys, Projection, bind_group, bind_order
+from gateway.binding.clauses import OutputKeys, Projection, bind_group, bind_order, refuse_ungrouped
 from gateway.binding.expressions import Place, bind_expression, path_of
 from gateway.binding.lookup import Found, look_up
 from gateway.binding.output_names import name_of
@@ -27,7 +27,7 @@ from gateway.binding.scopes import (
     distinct,
 )
 from gateway.binding.sources import Sources
-from gateway.binding.stars import columns_in, expand_columns, expand_star, is_star
+from gateway.binding.stars import Item, columns_in, expand_columns, expand_star, is_star
 from gateway.binding.words import ambiguous, unknown, unsupported
 from gateway.errors import TypeMismatch
 
@@ -176,6 +176,7 @@ class Binder:
         if where is not None:
             where.set("this", _condition(where.this, place))
         group = select.args.get("group")
+        by_all = group is not None and bool(group.args.get("all"))
         if group is not None:
             bind_group(group, projections, place)
             if not any(group.args.values()):
@@ -187,10 +188,12 @@ class Binder:
             place.scope.preferred = _preferred(select, place.scope)
             having.set("this", bind_expression(having.this, place))
             place.scope.preferred = frozenset()
+            if by_all:
+                refuse_ungrouped(having.this, select.args.get("group"))
         qualify = select.args.get("qualify")
         if qualify is not None:
             qualify.set("this", bind_expression(qualify.this, place))
-        keys = OutputKeys([one.name for one in projections], [one.called for one in projections])
+        keys = _keys(projections)
         distinct = select.args.get("distinct")
         if distinct is not None and distinct.args.get("on") is not None:
             on = distinct.args["on"]
@@ -228,19 +231,17 @@ class Binder:
         alias = node.alias if isinstance(node, exp.Alias) else ""
         inner = node.this if alias else node
         if not alias and isinstance(inner, exp.Columns) and not inner.args.get("unpack"):
-            yield from (_of_item(one.name, one.expression, one.type)
-                        for one in expand_star(inner, place))
+            yield from (_of_item(one, is_alias=True) for one in expand_star(inner, place))
         elif is_star(inner) and not isinstance(inner, exp.Columns):
             if alias:
                 raise unsupported("A star takes no alias")
-            yield from (_of_item(one.name, one.expression, one.type)
-                        for one in expand_star(inner, place))
+            yield from (_of_item(one, one.is_alias) for one in expand_star(inner, place))
         elif columns_in(inner):
             if "\\" in alias:
                 raise unsupported("An alias of COLUMNS takes no groups of a pattern")
             for name, made in expand_columns(inner, place):
                 written = alias or name or name_of(made)
-                yield self._computed(made, place, written, bool(alias))
+                yield self._computed(made, place, written, bool(alias or name))
         else:
             yield self._plain(inner, place, alias)
 
@@ -302,8 +303,23 @@ def _is_key(node: exp.Expression) -> bool:
     return isinstance(number, exp.Literal) or isinstance(node, exp.Column | exp.Var)
 
 
-def _of_item(name: str, expression: exp.Expression, type_name: str | None) -> Projection:
-    return Projection(name, expression, frozenset({name.casefold()}), False, type_name)
+def _of_item(item: Item, is_alias: bool) -> Projection:
+    called = frozenset({item.name.casefold()})
+    return Projection(item.name, item.expression, called, is_alias, item.type,
+                      is_starred=not is_alias)
+
+
+def _keys(projections: Sequence[Projection]) -> OutputKeys:
+    """What ORDER BY may call; a name that a star brought gives way to one that is written."""
+    written = {name for one in projections if not one.is_starred for name in one.called}
+    met: dict[str, exp.Expression] = {}
+    unclear = set()
+    for one in projections:
+        for name in one.called - written:
+            if met.setdefault(name, one.expression) != one.expression:
+                unclear.add(name)
+    called = [one.called - written if one.is_starred else one.called for one in projections]
+    return OutputKeys([one.name for one in projections], called, frozenset(unclear))
 
 
 def _of_column(found: Found, alias: str, column: exp.Expression) -> Projection:

@@ -138,7 +138,8 @@ class Scope:
     aliases: the outputs that may be named so far, by folded name. pending: aliases that come
     later in the SELECT list. preferred: aliases that win over columns (HAVING). query: the scope
     of the query in whose FROM this one stands. gate: this is the border of a derived table;
-    is_lateral tells whether something inside has read a neighbour in the same FROM.
+    is_lateral tells whether something inside has read a neighbour in the same FROM. spent: the
+    folded aliases of relations that can no longer be named.
     """
 
     parent: Scope | None
@@ -151,6 +152,7 @@ class Scope:
     pending: frozenset[str] = frozenset()
     preferred: frozenset[str] = frozenset()
     is_lateral: bool = False
+    spent: set[str] = field(default_factory=set)
     budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
@@ -164,6 +166,7 @@ class Scope:
     def absorb(self, other: Scope) -> None:
         """Take over the relations of a scope inside the FROM."""
         self.relations.extend(other.relations)
+        self.spent |= other.spent
         for name, found in other.merged.items():
             self.merged.setdefault(name, []).extend(found)
 
@@ -173,6 +176,7 @@ class Scope:
         scope: Scope | None = self
         while scope is not None:
             taken.update(one.alias.casefold() for one in scope.relations)
+            taken |= scope.spent
             scope = scope.parent
         chosen, number = wanted, 0
         while chosen.casefold() in taken:

@@ -75,6 +75,8 @@ class Sources:
             group = scope.child()
             self._single(node, group)
             for join in joins:
+                if not any(join.args.get(key) for key in _OPEN_JOIN):
+                    raise unsupported("A comma inside parentheses is not served")
                 right = group.child()
                 self._item(join.this, right)
                 _refuse_twice(group.relations, right.relations)
@@ -265,6 +267,7 @@ class Sources:
             self._bind(join.args["on"], left)
         if not keeps_right:
             left.relations = [one for one in left.relations if one not in relations]
+            left.spent |= {one.alias.casefold() for one in relations} | right.spent
 
 
 def width_of(values: exp.Values) -> int:

@@ -27,11 +27,12 @@ Keep = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One column that a star stands for."""
+    """One column that a star stands for; is_alias: the name is not that of the column."""
 
     name: str
     expression: exp.Expression
     type: str | None = None
+    is_alias: bool = False
 
 
 def is_star(node: exp.Expression) -> bool:
@@ -66,14 +67,20 @@ def expand_star(node: exp.Expression, place: Place, by_member: bool = False) -> 
             return _columns(node, place)
         case exp.Like() | exp.ILike() | exp.SimilarTo() | exp.Glob():
             _refuse_coalesced(node.this, place.scope)
-            return _kept(expand_star(node.this, place, by_member=True), _pattern(node))
+            return _like(node, expand_star(node.this, place, by_member=True), negate=False)
         case exp.Not():
-            keep, inner = _pattern(node.this), node.this.this
-            _refuse_coalesced(inner, place.scope)
-            items = expand_star(inner, place, by_member=True)
-            return _kept(items, lambda name: not keep(name))
+            _refuse_coalesced(node.this.this, place.scope)
+            items = expand_star(node.this.this, place, by_member=True)
+            return _like(node.this, items, negate=True)
         case _:
             raise unsupported("This star is not served", hint="Name the columns.")
+
+
+def _like(pattern: exp.Expression, items: Sequence[Item], negate: bool) -> list[Item]:
+    """The columns that have a name which matches, be it in other letters."""
+    keep = _pattern(pattern)
+    names = {one.name.casefold() for one in items if keep(one.name) != negate}
+    return _kept(items, lambda name: name.casefold() in names)
 
 
 def _refuse_coalesced(star: exp.Expression, scope: Scope) -> None:
@@ -316,7 +323,8 @@ def _star(star: exp.Star, items: Sequence[Item], place: Place) -> list[Item]:
     if not any(star.args.values()):
         return list(items)
     if star.args.get("ilike") is not None:
-        items = _kept(items, _pattern(exp.ILike(this=exp.Star(), expression=star.args["ilike"])))
+        pattern = exp.ILike(this=exp.Star(), expression=star.args["ilike"])
+        items = _like(pattern, items, negate=False)
     excluded = list(_listed(star, "except_"))
     replaced = {one.alias.casefold(): one for one in star.args.get("replace") or []}
     renamed = {
@@ -403,5 +411,7 @@ def _changed(
     if folded in replaced:
         made = replaced[folded].copy()
         holder = exp.Paren(this=made.this)
-        return Item(made.alias, bind_expression(holder, place).this)
-    return Item(renamed.get(folded, item.name), item.expression, item.type)
+        return Item(made.alias, bind_expression(holder, place).this, is_alias=True)
+    if folded in renamed:
+        return replace(item, name=renamed[folded], is_alias=True)
+    return item

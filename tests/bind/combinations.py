@@ -68,10 +68,12 @@ _AROUND = (
 )
 
 
-def combinations() -> Iterator[str]:
-    """Each join with every third projection; what stands around them goes round."""
-    for number, source in enumerate(_FROMS):
-        for position in range(number % 3, len(_PROJECTIONS), 3):
-            what = _PROJECTIONS[position]
-            around = _AROUND[(number * 3 + position) % len(_AROUND)]
-            yield around.format(what=what, source=source)
+def combinations() -> dict[str, list[str]]:
+    """Per join its statements: every fourth projection; what stands around them goes round."""
+    return {source: list(_over(number, source)) for number, source in enumerate(_FROMS)}
+
+
+def _over(number: int, source: str) -> Iterator[str]:
+    for position in range(number % 4, len(_PROJECTIONS), 4):
+        around = _AROUND[(number * 3 + position) % len(_AROUND)]
+        yield around.format(what=_PROJECTIONS[position], source=source)
