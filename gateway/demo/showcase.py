@@ -30,7 +30,9 @@ Next:
   [bold]{command} query --user nora "SHOW TABLES"[/]  asks it, with the password nora-demo.
 The README goes on from there, to a product of your own."""
 _UP = """
-The gateway of the sample mesh is up: {http} (HTTP), {flight} (Flight SQL).
+The gateway of the sample mesh is up:
+  Flight SQL  {flight}
+  HTTP        {http}
 In another terminal, with the password nora-demo:
   [bold]{command} query --user nora "SHOW TABLES"[/]
 Ctrl-C stops it, and its databases.
@@ -94,7 +96,7 @@ def _kinds(folder: Path) -> Mapping[str, str]:
 
 def _command() -> str:
     """How our command was called, for who copies the next one."""
-    called = Path(sys.argv[0])
+    called = Path(sys.argv[0]).absolute()
     if called.name != "sqluice" or not called.is_file():
         return "sqluice"
     return os.path.relpath(called) if called.is_relative_to(Path.cwd()) else "sqluice"
