@@ -22,7 +22,7 @@ from connectors.base import (
     ConnectorCancelled,
     ConnectorError,
     ConnectorUnavailable,
-    arrow_schema,
+    stream_schema,
 )
 from gateway.draft import Plan, PlannedFragment
 from gateway.engines.base import Engine, MergeSession
@@ -243,7 +243,10 @@ class _Running:
             if one.gate is None:
                 session.load(one.name, schema, batches)
             else:
-                session.load_gated(one.name, one.gate, schema, batches)
+                misfits = session.load_gated(one.name, one.gate, schema, batches)
+                if misfits:
+                    failure = ConnectorError(f"{misfits} rows hold values that do not fit")
+                    raise source_error(failure, one)
 
     def _batches(self, one: PlannedFragment) -> Iterator[pa.RecordBatch]:
         """The fragment's batches from its source; errors become ours, their text private."""
@@ -335,7 +338,7 @@ def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
 
 
 def _raw_schema(one: PlannedFragment) -> pa.Schema:
-    return arrow_schema(one.fragment.columns)
+    return stream_schema(one.fragment)
 
 
 def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
