@@ -11,7 +11,8 @@ import decimal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import ClassVar
 
 import pyarrow as pa
@@ -22,11 +23,13 @@ from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
     Fragment,
-    arrow_schema,
     arrow_type,
+    stream_schema,
 )
 
 BATCH_ROWS = 65_536
+# What a cast raises for a value; a ConnectorError says the same in a connector's own words.
+_MISFITS = (pa.ArrowException, decimal.DecimalException, ConnectorError)
 INSIST_TIMES, INSIST_SECONDS = 100, 0.1
 _WIDE = 76  # digits of the widest decimal that Arrow has: room to check in
 
@@ -46,7 +49,8 @@ class StreamingConnection(ABC):
     """The half of a connection that is the same everywhere: casting, errors, cancelling.
 
     A connector gives `errors`, what its driver raises; `_batches`, a generator over the driver's
-    batches that stops the statement when it is closed early; `_interrupt`, called from another
+    batches that stops the statement when it is closed early; `_fit` where a column as it comes
+    needs more than an exact cast; `_interrupt`, called from another
     thread while it runs; `_probe`, which fails where the connection is of no more use.
     """
 
@@ -94,12 +98,11 @@ class StreamingConnection(ABC):
 
     def _stream(self, run: _Run, fragment: Fragment) -> Iterator[pa.RecordBatch]:
         try:
-            schema = arrow_schema(fragment.columns)
             with contextlib.closing(self._batches(fragment)) as batches:
                 run.check()
                 for batch in batches:
                     run.check()
-                    whole = cast_batch(batch, schema)
+                    whole = self._fitted(batch, fragment)
                     for start in range(0, whole.num_rows, BATCH_ROWS):
                         yield whole.slice(start, BATCH_ROWS)
                         run.check()
@@ -113,6 +116,34 @@ class StreamingConnection(ABC):
                     self._run = None
             if run.cancelled:
                 self._recover()
+
+    def _fitted(self, batch: pa.RecordBatch, fragment: Fragment) -> pa.RecordBatch:
+        """The batch in the fragment's types; a value that does not fit is an error, or told."""
+        schema = stream_schema(fragment)
+        if batch.num_columns != len(fragment.columns):
+            raise ConnectorError(
+                f"{batch.num_columns} columns came, {len(fragment.columns)} were asked for"
+            )
+        arrays, misfits = [], []
+        for array, source, target in zip(batch.columns, batch.schema, schema, strict=False):
+            fit = partial(self._fit, source=source, target=target)
+            try:
+                made, flags = fit(array), pa.nulls(0, pa.bool_())
+                if fragment.tells_misfits:
+                    flags = pa.repeat(False, len(array))
+            except _MISFITS as error:
+                if not fragment.tells_misfits:
+                    raise ConnectorError(f"column {target.name!r}: {error}") from error
+                made, flags = what_fits(array, fit, target.type)
+            arrays.append(made)
+            misfits.append(flags)
+        return pa.RecordBatch.from_arrays(
+            arrays + (misfits if fragment.tells_misfits else []), schema=schema
+        )
+
+    def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:
+        """A column as it came, in the type that it must have; raises where a value is lost."""
+        return cast_exactly(array, target.type)
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
@@ -167,17 +198,19 @@ def parameters_of(fragment: Fragment) -> pa.RecordBatch | None:
     return pa.record_batch(arrays, names=[str(place + 1) for place in range(len(arrays))])
 
 
-def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch by position in the schema; ConnectorError for a value that does not fit."""
-    if batch.num_columns != len(schema):
-        raise ConnectorError(f"{batch.num_columns} columns came, {len(schema)} were asked for")
-    arrays = []
-    for array, field in zip(batch.columns, schema, strict=True):
-        try:
-            arrays.append(cast_exactly(array, field.type))
-        except (pa.ArrowException, decimal.DecimalException) as error:
-            raise ConnectorError(f"column {field.name!r}: {error}") from error
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+def what_fits(
+    array: pa.Array, fit: Callable[[pa.Array], pa.Array], target: pa.DataType
+) -> tuple[pa.Array, pa.Array]:
+    """The values that fit, NULL for the others, and which those are; found by halving."""
+    try:
+        return fit(array), pa.repeat(False, len(array))
+    except _MISFITS:
+        if len(array) == 1:
+            return pa.nulls(1, target), pa.repeat(True, 1)
+    middle = len(array) // 2
+    halves = [what_fits(one, fit, target) for one in (array[:middle], array[middle:])]
+    values, flags = (pa.concat_arrays(list(one)) for one in zip(*halves, strict=True))
+    return values, flags
 
 
 def cast_exactly(array: pa.Array, target: pa.DataType) -> pa.Array:

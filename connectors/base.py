@@ -100,7 +100,8 @@ class Fragment:
     """What one source runs: SQL in its own dialect, bound parameters, the columns it delivers.
 
     `tables` are the physical names it reads. `parameter_types` are DuckDB type names, one for
-    each parameter.
+    each parameter. With `tells_misfits` a value that does not fit its type is NULL and no error,
+    and after the columns comes a boolean one for each of them that is true where that happened.
     """
 
     sql: str
@@ -108,6 +109,7 @@ class Fragment:
     tables: tuple[str, ...]
     parameters: tuple[object, ...] = ()
     parameter_types: tuple[str, ...] = ()
+    tells_misfits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,18 +245,31 @@ def decimals(precision: int, scale: int) -> frozenset[str]:
 
 
 def arrow_schema(columns: Sequence[FragmentColumn]) -> pa.Schema:
-    """The schema of a fragment's batches."""
+    """The schema of columns."""
     return pa.schema([pa.field(one.name, arrow_type(one.type)) for one in columns])
+
+
+def misfit_of(name: str) -> str:
+    """The name of the column that tells where another's values do not fit."""
+    return f"misfit of {name}"
+
+
+def stream_schema(fragment: Fragment) -> pa.Schema:
+    """The schema of a fragment's batches, with the columns that tell of misfits."""
+    schema = arrow_schema(fragment.columns)
+    for one in fragment.columns if fragment.tells_misfits else ():
+        schema = schema.append(pa.field(misfit_of(one.name), pa.bool_()))
+    return schema
 
 
 class Connection(Protocol):
     """One open connection; used by one statement at a time, cancelled from any thread."""
 
     def stream(self, fragment: Fragment) -> Iterator[pa.RecordBatch]:
-        """Batches with exactly the fragment's columns, cast to `arrow_schema(fragment.columns)`.
+        """Batches with exactly the fragment's columns, cast to `stream_schema(fragment)`.
 
-        A value that does not fit its type exactly raises ConnectorError. Closing the iterator
-        stops the statement.
+        A value that does not fit its type exactly raises ConnectorError, or is told. Closing the
+        iterator stops the statement.
         """
         ...
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 
-from connectors.arrow import BATCH_ROWS, StreamingConnection, parameters_of
+from connectors.arrow import BATCH_ROWS, StreamingConnection, cast_exactly, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
@@ -77,8 +77,17 @@ class PostgresConnection(StreamingConnection):
         sql, by_copy = fragment.sql, values is None
         made = self._by_copy(sql) if by_copy else self._by_cursor(sql, values)
         with contextlib.closing(made) as batches:
-            for batch in batches:
-                yield _plain(batch)
+            yield from batches
+
+    def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:
+        """char(n) without its padding; ConnectorError for an infinite date or timestamp."""
+        kind = (source.metadata or {}).get(b"POSTGRESQL:type")
+        if kind in _REFUSED:
+            raise ConnectorError(f"the source's type is {kind.decode()}")
+        if pa.types.is_temporal(array.type):
+            _refuse_infinity(array)
+        plain = pc.utf8_rtrim(array, " ") if kind == b"bpchar" else array
+        return cast_exactly(plain, target.type)
 
     def _by_copy(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         done = False
@@ -178,23 +187,10 @@ def _contract_types(base: str, kind: str, modifier: int) -> frozenset[str]:
     return frozenset({name} if name else ())
 
 
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """char(n) without its padding; ConnectorError for an infinite date or timestamp."""
-    arrays = []
-    for array, field in zip(batch.columns, batch.schema, strict=True):
-        kind = (field.metadata or {}).get(b"POSTGRESQL:type")
-        if kind in _REFUSED:
-            raise ConnectorError(f"column {field.name!r} is of type {kind.decode()}")
-        if pa.types.is_temporal(field.type):
-            _refuse_infinity(array, field)
-        arrays.append(pc.utf8_rtrim(array, " ") if kind == b"bpchar" else array)
-    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
-
-
-def _refuse_infinity(array: pa.Array, field: pa.Field) -> None:
-    day = pa.types.is_date(field.type)
-    if not (day or pa.types.is_timestamp(field.type)):
+def _refuse_infinity(array: pa.Array) -> None:
+    day = pa.types.is_date(array.type)
+    if not (day or pa.types.is_timestamp(array.type)):
         return
     low = pc.min(array.view(pa.int32() if day else pa.int64())).as_py()
     if low is not None and low < _FIRST_DAY * (1 if day else _DAY):
-        raise ConnectorError(f"column {field.name!r} holds an infinite or too distant date")
+        raise ConnectorError("an infinite or too distant date")

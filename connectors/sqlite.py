@@ -22,7 +22,6 @@ from connectors.base import (
     Fragment,
     FragmentColumn,
     SourceColumn,
-    arrow_type,
     decimals,
     load_tables,
 )
@@ -30,6 +29,7 @@ from connectors.base import (
 TABLES = load_tables("sqlite")
 _COLUMNS = 'SELECT name, type, "notnull" FROM pragma_table_xinfo(?) WHERE hidden <> 1'
 _MISSING, _WRONG = 1, 2
+_LARGE = 10**15 - 1  # by comparison: abs() of the smallest integer is an error
 
 
 class SqliteConnection(StreamingConnection):
@@ -61,7 +61,17 @@ class SqliteConnection(StreamingConnection):
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         sql = _checked(fragment.sql, fragment.columns)
         for batch in self._read(sql, parameters_of(fragment)):
-            yield _unchecked(batch, fragment.columns)
+            pairs = zip(batch.columns[::2], batch.columns[1::2], strict=True)
+            arrays = [pa.StructArray.from_arrays(pair, ["value", "flag"]) for pair in pairs]
+            yield pa.RecordBatch.from_arrays(arrays, [one.name for one in fragment.columns])
+
+    def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:
+        """A value and whether it is of the class that its type needs."""
+        value, flag = array.flatten()
+        if pc.max(flag).as_py() == _WRONG:
+            raise ConnectorError(f"what is no {target.type}")
+        missing = pa.scalar(None, value.type)
+        return _typed(pc.if_else(pc.equal(flag, _MISSING), missing, value), target.type)
 
     def _read(
         self, sql: str, values: pa.RecordBatch | None = None
@@ -148,7 +158,7 @@ def _checked(sql: str, columns: Sequence[FragmentColumn]) -> str:
         name, kind = f'"c{place}"', TABLES["classes"].get(column.type.partition("(")[0].strip(), "")
         if not kind:
             raise ConnectorError(f"SQLite has no values of type {column.type}")
-        large = "1" if column.type.endswith(",0)") else f"abs({name}) < 1e15"
+        large = "1" if column.type.endswith(",0)") else f"{name} BETWEEN -{_LARGE} AND {_LARGE}"
         fits = TABLES["fits"][kind].format(c=name, large=large)
         value = TABLES["values"].get(kind, "{c}").format(c=name)
         missing = f"CASE WHEN {name} IS NULL"
@@ -158,19 +168,7 @@ def _checked(sql: str, columns: Sequence[FragmentColumn]) -> str:
     return f"WITH fragment({names}) AS ({sql}) SELECT {', '.join(shown)} FROM fragment"
 
 
-def _unchecked(batch: pa.RecordBatch, columns: Sequence[FragmentColumn]) -> pa.RecordBatch:
-    arrays = []
-    for place, column in enumerate(columns):
-        value, flag = batch.column(2 * place), batch.column(2 * place + 1)
-        if pc.max(flag).as_py() == _WRONG:
-            raise ConnectorError(f"column {column.name!r} holds what is no {column.type}")
-        known = pc.if_else(pc.equal(flag, _MISSING), pa.scalar(None, value.type), value)
-        arrays.append(_typed(known, column))
-    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
-
-
-def _typed(array: pa.Array, column: FragmentColumn) -> pa.Array:
-    target = arrow_type(column.type)
+def _typed(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_string(array.type):
         array.validate(full=True)  # SQLite does not look whether text is UTF-8
     if pa.types.is_boolean(target):

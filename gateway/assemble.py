@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from connectors.base import Fragment, FragmentColumn
 from gateway.draft import Draft, Input, Plan, PlannedFragment
-from gateway.gate import gate_sql, pseudonyms_of, split
+from gateway.gate import gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedQuery, GuardedRelation
 from gateway.pushable import folded
@@ -60,13 +60,15 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             (table.physical_name,),
             rendered.parameters,
             rendered.parameter_types,
+            # What does not fit in a hidden row must not fail the query.
+            tells_misfits=parts.needs_gate,
         ),
         shown=rendered.shown,
         tables=(relation.address,),
         columns=relation.shape,
         pseudonyms=pseudonyms_of(parts.gate_columns),
         gate=gate_sql(relation, parts) if parts.needs_gate else None,
-        gate_shown=gate_sql(relation, parts, shown=True) if parts.needs_gate else None,
+        gate_shown=gate_shown(relation, parts) if parts.needs_gate else None,
         groups=_groups(draft, relation),
         notes=one.notes,
     )

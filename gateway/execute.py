@@ -25,6 +25,7 @@ from connectors.base import (
     ConnectorUnavailable,
     FragmentColumn,
     arrow_schema,
+    stream_schema,
 )
 from gateway.differencing import Atom
 from gateway.draft import Plan, PlannedFragment
@@ -302,7 +303,10 @@ class _Running:
             if one.gate is None:
                 session.load(name, schema, batches)
             else:
-                session.load_gated(name, one.gate, schema, batches)
+                misfits = session.load_gated(name, one.gate, schema, batches)
+                if misfits:
+                    failure = ConnectorError(f"{misfits} rows hold values that do not fit")
+                    raise source_error(failure, one)
         if one.groups is not None:
             self._load_groups(session, one, one.groups)
 
@@ -432,7 +436,7 @@ def _atoms(batches: Iterator[pa.RecordBatch]) -> Iterator[Atom]:
 
 
 def _raw_schema(one: PlannedFragment) -> pa.Schema:
-    return arrow_schema(one.fragment.columns)
+    return stream_schema(one.fragment)
 
 
 def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from connectors.base import misfit_of
 from gateway.decision import Condition
 from gateway.draft import Draft, PseudonymColumn
 from gateway.guard import GuardedColumn, GuardedRelation
 
 PSEUDONYM = "PSEUDONYM"
+MISFIT = "holds what does not fit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +79,76 @@ def _pseudonym(call: exp.Anonymous) -> PseudonymColumn:
     return PseudonymColumn(f"{column.name} of {group.name}", column.name, group.name)
 
 
-def gate_sql(relation: GuardedRelation, parts: Split, shown: bool = False) -> str:
-    """The gate's SQL over `raw`; with `shown` each condition is replaced by `<policy id>`."""
-    query = exp.Select()
+def gate_sql(relation: GuardedRelation, parts: Split) -> str:
+    """The gate's SQL over `raw`; its last column tells of visible values that do not fit.
+
+    In `raw` such values are NULL. A row is hidden where one stands in a column that a condition
+    reads: what cannot be read permits nothing.
+    """
     at_source = {one.name for one in parts.source_columns}
+    query = exp.Select()
+    told: list[exp.Expression] = []
     for one in relation.columns:
-        value = (
-            exp.column(exp.to_identifier(one.name, quoted=True))
-            if one.name in at_source
-            else _with_pseudonyms(one.expression)
-        )
-        if shown and one.name not in at_source:
-            value = policy_mark(one.policy)
+        if one.name in at_source:
+            value: exp.Expression = exp.column(exp.to_identifier(one.name, quoted=True))
+            told.append(_misfit(one.name))
+        else:
+            value, misfit = _at_gate(one)
+            told += [misfit] if misfit is not None else []
         query = query.select(
-            exp.alias_(exp.cast(value, one.type) if not shown else value, one.name, quoted=True),
-            copy=False,
+            exp.alias_(exp.cast(value, one.type), one.name, quoted=True), copy=False
         )
+    misfits = exp.or_(*told, copy=False) if told else exp.false()
+    query = query.select(exp.alias_(misfits, MISFIT, quoted=True), copy=False)
     query = query.from_(exp.to_table("raw"), copy=False)
     for condition in parts.gate_filters:
-        query = query.where(
-            policy_mark(condition.policy) if shown else condition.expression.copy(),
-            copy=False,
-        )
-    text = query.sql("duckdb")
-    return without_quotes(text) if shown else text
+        query = query.where(condition.expression.copy(), copy=False)
+    for name in _read_by(*(one.expression for one in parts.gate_filters)):
+        query = query.where(exp.not_(_misfit(name)), copy=False)
+    return query.sql("duckdb")
+
+
+def _misfit(name: str) -> exp.Column:
+    return exp.column(exp.to_identifier(misfit_of(name), quoted=True))
+
+
+def _read_by(*expressions: exp.Expression) -> list[str]:
+    found = (column.name for one in expressions for column in one.find_all(exp.Column))
+    return list(dict.fromkeys(found))
+
+
+def _at_gate(one: GuardedColumn) -> tuple[exp.Expression, exp.Expression | None]:
+    """The visible value, and where a visible one does not fit.
+
+    A mask of what does not fit is NULL and tells nothing: the value is hidden.
+    """
+    value = _with_pseudonyms(one.expression)
+    if not one.is_cellwise:
+        return value, None
+    assert isinstance(value, exp.Case)
+    chosen = value.args["ifs"][0]
+    names = _read_by(chosen.this)
+    fits = [exp.not_(_misfit(name)) for name in names]
+    chosen.set("this", exp.and_(exp.Paren(this=chosen.this), *fits, copy=False))
+    inner = chosen.args["true"]
+    if not isinstance(inner, exp.Column) or inner.name != one.name:
+        return value, None
+    told = exp.If(this=chosen.this.copy(), true=_misfit(one.name))
+    return value, exp.Case(ifs=[told], default=exp.false())
+
+
+def gate_shown(relation: GuardedRelation, parts: Split) -> str:
+    """The gate as a caller may see it: each condition and mask is `<policy id>`."""
+    at_source = {one.name for one in parts.source_columns}
+    query = exp.Select()
+    for one in relation.columns:
+        clear = exp.column(exp.to_identifier(one.name, quoted=True))
+        value = clear if one.name in at_source else policy_mark(one.policy)
+        query = query.select(exp.alias_(value, one.name, quoted=True), copy=False)
+    query = query.from_(exp.to_table("raw"), copy=False)
+    for condition in parts.gate_filters:
+        query = query.where(policy_mark(condition.policy), copy=False)
+    return without_quotes(query.sql("duckdb"))
 
 
 def policy_mark(policy: str) -> exp.Column:

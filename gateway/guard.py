@@ -32,6 +32,8 @@ class GuardedColumn:
     `PSEUDONYM("column", 'join group')` (exp.Anonymous), which only the gateway can evaluate.
     clear: the visible value is the raw value in every visible row.
     policy: which policy masks it, else ''.
+    is_cellwise: the value is a CASE of one condition, since some grants cover it in their own
+      rows only.
     """
 
     name: str
@@ -40,6 +42,7 @@ class GuardedColumn:
     raw: tuple[tuple[str, str], ...]
     clear: bool
     policy: str = ""
+    is_cellwise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,7 @@ def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedCo
         raw=tuple((name, "") for name in raw),
         clear=one.kind == "clear" and not cellwise,
         policy=policy,
+        is_cellwise=cellwise,
     )
 
 

@@ -12,9 +12,11 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gateway.draft import PseudonymColumn
 
@@ -28,6 +30,8 @@ def canonical(value: object) -> str:
         return value
     if isinstance(value, date | UUID) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return str(int(value))
     raise TypeError(f"no pseudonym for a value of type {type(value).__name__}")
 
 
@@ -62,6 +66,9 @@ def with_pseudonyms(
 
 def _mapped(array: pa.Array, key: bytes, cache: dict[object, str | None]) -> pa.Array:
     """Hashes each distinct value once a fragment."""
+    if pa.types.is_date(array.type):
+        # Python has no date before the year 1 or after 9999.
+        array = pc.cast(array, pa.string())
     encoded = array.dictionary_encode()
     values = []
     for value in encoded.dictionary.to_pylist():

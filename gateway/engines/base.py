@@ -26,8 +26,11 @@ class MergeSession(Protocol):
 
     def load_gated(
         self, name: str, gate: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
-    ) -> None:
-        """Make the table `name` of what `gate` says of the batches, known to it as `raw`."""
+    ) -> int:
+        """Make the table `name` of what `gate` says of the batches, known to it as `raw`.
+
+        The gate's last column is taken off again; gives in how many rows it is true.
+        """
         ...
 
     def stream(

@@ -19,6 +19,7 @@ from connectors.base import (
     FragmentColumn,
     arrow_type,
     load_connector,
+    stream_schema,
 )
 from gateway.demo.postgres import Server
 from tests.connectors.conformance.samples import Sample
@@ -26,6 +27,7 @@ from tests.connectors.conformance.samples import Sample
 MATRIX: dict[str, list[dict[str, Any]]] = yaml.safe_load(
     Path(__file__).with_name("types.yaml").read_text(encoding="utf-8")
 )
+NOWHERE = ("INTERVAL",)
 TYPES = sorted({one["type"] for cases in MATRIX.values() for one in cases})
 
 
@@ -64,6 +66,30 @@ def arrives(
     assert found.equals(wanted.column(0).combine_chunks())
 
 
+def is_told(connection: Connection, case: dict[str, Any]) -> None:
+    """Among values that fit, the one that does not is NULL and told, and nothing else is."""
+    column = (FragmentColumn("x", case["type"]),)
+    fits = "gives" in case
+    sql = f"SELECT {case['sql']} UNION ALL SELECT NULL" if fits else f"SELECT {case['sql']}"
+    try:
+        plain = [] if not fits else list(connection.stream(Fragment(sql, column, ())))
+    except ConnectorError:
+        return  # not every value stands beside a NULL
+    made = Fragment(sql, column, (), tells_misfits=True)
+    try:
+        table = pa.Table.from_batches(connection.stream(made), stream_schema(made))
+    except ConnectorError:
+        assert case["type"] in NOWHERE, "no type at all, whatever the values"
+        return
+    assert table.column_names == ["x", "misfit of x"]
+    if fits:
+        wanted = pa.Table.from_batches(plain)
+        assert str(table.select([0])) == str(wanted)  # as text, since NaN is equal to nothing
+        assert table.column(1).to_pylist() == [False, False]
+    else:
+        assert table.to_pylist() == [{"x": None, "misfit of x": True}]
+
+
 def _names(cases: list[dict[str, Any]]) -> list[str]:
     return [f"{one['sql'][:40]} as {one['type']}" for one in cases]
 
@@ -74,6 +100,7 @@ def test_postgres(
 ) -> None:
     """Values of PostgreSQL, over COPY."""
     arrives(postgres, case, oracle)
+    is_told(postgres, case)
 
 
 EMBEDDED = [(kind, one) for kind in ("sqlite", "duckdb", "files") for one in MATRIX[kind]]
@@ -90,6 +117,7 @@ def test_embedded(
 ) -> None:
     """Values of SQLite, DuckDB and files."""
     arrives(embedded.connection, case, oracle)
+    is_told(embedded.connection, case)
 
 
 @pytest.mark.parametrize("name", TYPES)

@@ -37,14 +37,16 @@ def test_load_gate_and_merge(engine: DuckdbEngine) -> None:
     """Inputs become tables, a gate filters before the merge sees anything."""
     session = engine.open("UTC")
     session.load("a", SCHEMA, _batches((1, "one"), (2, "two")))
-    session.load_gated(
-        "b", "SELECT x FROM raw WHERE s <> 'x'", SCHEMA, _batches((1, "x"), (2, "y"))
+    told = session.load_gated(
+        "b", "SELECT x, x = 3 AS told FROM raw WHERE s <> 'x'", SCHEMA,
+        _batches((1, "x"), (2, "y"), (3, "x")),
     )
     found = pa.Table.from_batches(
         list(session.stream('SELECT a.s FROM "a" JOIN "b" USING (x) WHERE x > $1', [0], {}))
     )
     session.close()
     assert found.to_pylist() == [{"s": "two"}]
+    assert told == 0
 
 
 def test_a_returned_database_is_empty(engine: DuckdbEngine) -> None:

@@ -109,3 +109,5 @@ select p.id from {t} p limit 5;
 select p.id from {t} p offset 3;
 select p.id from {t} p limit (select count(*) from {t} q where q.number = 7);
 select unnest(case when p.number = 7 then [1, 2] else [] end) from {t} p limit 2;
+select p.id, p.moment, p.amount, p.number from {t} p where p.id = 10;
+select count(p.moment), count(p.amount), count(p.number) from {t} p where p.id >= 7;

@@ -36,6 +36,12 @@ HIDDEN: Mapping[str, tuple[Row, ...]] = {
         (9, "b", "", -2147483648, "%", None, "x", "-99999999.99"),
     ),
 }
+# And a row that breaks its contract: what does not fit in a hidden row is no error to anybody.
+BROKEN: Mapping[str, Row] = {
+    "postgres": (10, "B", "x", 1, "delta", "infinity", "x", "NaN"),
+    "sqlite": (10, "B", "x", "abc", "delta", "never", "x", "much"),
+    "duckdb": (10, "B", "x", 1, "delta", "infinity", "x", "0.00"),
+}
 # For the users whose cells are masked, not their rows: the same rows with other cells, which the
 # masks make the same.
 CELLS: Mapping[str, Row] = {
@@ -75,10 +81,14 @@ def open_world(name: str, folder: Path, server: Server) -> World:
     data = folder / name
     data.mkdir(parents=True)
     masked = tuple((*one[:2], *CELLS[name]) for one in VISIBLE)
-    tables = {"people": VISIBLE + HIDDEN[name], "cells": masked, "open": OPEN}
-    _build_postgres(name, server, tables)
-    _build_sqlite(data, tables)
-    _build_duckdb(data, tables)
+
+    def tables(kind: str) -> Tables:
+        rows = VISIBLE + HIDDEN[name] + ((BROKEN[kind],) if name == "wild" else ())
+        return {"people": rows, "cells": masked, "open": OPEN}
+
+    _build_postgres(name, server, tables("postgres"))
+    _build_sqlite(data, tables("sqlite"))
+    _build_duckdb(data, tables("duckdb"))
     conf = data / "conf"
     _write_mesh(conf)
     secret = data / "secrets" / "leaks" / "URL"
