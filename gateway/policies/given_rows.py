@@ -14,7 +14,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from catalog.model import Source
-from connectors.base import Abilities, Connection, Fragment, SourceColumn, arrow_schema
+from connectors.base import Abilities, Connection, Fragment, SourceColumn, stream_schema
 from gateway.draft import PlanContext
 from gateway.engines.base import Engine
 from gateway.errors import InvalidConfig
@@ -89,9 +89,14 @@ class _GivenConnection:
     rows: Mapping[str, Rows]
 
     def stream(self, fragment: Fragment) -> Iterator[pa.RecordBatch]:
-        schema = arrow_schema(fragment.columns)
+        schema = stream_schema(fragment)
         rows = self.rows[fragment.tables[0]]
-        arrays = [_array([row.get(one.name) for row in rows], one) for one in schema]
+        arrays = [
+            _array([row.get(one.name) for row in rows], schema.field(one.name))
+            for one in fragment.columns
+        ]
+        # What does not fit is refused above: nothing here is a misfit.
+        arrays += [pa.array([False] * len(rows))] * (len(schema) - len(arrays))
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
