@@ -11,7 +11,7 @@ PINS := pyproject.toml client/pyproject.toml constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-long lint clean
+.PHONY: help demo serve test test-long lint bench clean
 
 help: ## What there is to type
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -35,6 +35,9 @@ lint: .venv/.test ## Style, types, import rules and the figures of the house sty
 	$(BIN)/lint-imports || failed=1; \
 	$(BIN)/python -m tests.style.count || failed=1; \
 	exit $$failed
+
+bench: .venv/.test ## Measurements, beside the bounds that they are held to
+	@$(BIN)/python -m bench.policies
 
 clean: ## Remove what demo, test and lint made, except .venv
 	@for link in .state/*/*/cluster .state/*/*/programs .state/*/cluster .state/*/programs; do \

@@ -16,21 +16,22 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from catalog.access import entitlement_of, exception_of, grant_of
 from catalog.documents import Document, read_documents
 from catalog.model import Mesh, Place
 from catalog.odps import product_of
 from catalog.policy import (
     domain_of,
-    grant_of,
     policy_of,
     purposes_of,
     taxonomy_of,
     users_of,
 )
 from catalog.problems import Problem, Problems, nearest
-from catalog.references import Parts, check_references
+from catalog.references import check_references
 from catalog.schemas import fits
 from catalog.shapes import KINDS
+from catalog.values import Parts
 from catalog.versions import semantic_version
 
 SUFFIXES = (".yaml", ".yml", ".toml")
@@ -39,6 +40,7 @@ SUFFIXES = (".yaml", ".yml", ".toml")
 _ROOMS: Mapping[str, tuple[str, ...]] = {
     "Identities": ("root",), "Taxonomy": ("governance",), "Purposes": ("governance",),
     "Policy": ("governance", "domain"), "Grant": ("domain",), "Domain": ("domain",),
+    "Exception": ("governance", "domain"), "Entitlement": ("governance", "domain"),
     "DataProduct": ("domain",), "DataContract": ("domain",),
 }
 _ROOM_NAMES = {
@@ -82,7 +84,7 @@ def load_mesh(folder: Path, reserved: bool = False) -> Mesh:
             Place("."), "no_mesh", f"{folder.name!r} is no mesh folder: it has neither "
             "gateway.toml nor domains/", "name another one, or run `sqluice init DIR`",
         )
-    with _collector_at_rest():
+    with collector_at_rest():
         single: dict[tuple[str, str | None], Place] = {}
         for (kind, room), names in groupby(sorted(_names(folder)), key=_room):
             domain = room.split("/")[1] if kind == "domain" else None
@@ -101,12 +103,14 @@ def load_mesh(folder: Path, reserved: bool = False) -> Mesh:
         grants=tuple(one for one, _ in parts.grants),
         policies=tuple(one for one, _ in parts.policies), purposes=parts.purposes,
         taxonomy=parts.taxonomy, users=parts.users, join_groups=parts.join_groups,
+        exceptions=tuple(one for one, _ in parts.exceptions),
+        entitlements=tuple(one for one, _ in parts.entitlements),
     )
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Nodes of YAML make no cycles, and looking for some takes longer than reading the files."""
+def collector_at_rest() -> Iterator[None]:
+    """What is read and compiled makes no cycles; looking for some takes longer than the work."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -211,6 +215,10 @@ def _take(document: Document, files: _Files) -> None:
         parts.policies.append((policy_of(document, files.domain, problems), document))
     elif kind == "Grant":
         parts.grants.append((grant_of(document, files.domain or "", problems), document))
+    elif kind == "Exception":
+        parts.exceptions.append((exception_of(document, files.domain, problems), document))
+    elif kind == "Entitlement":
+        parts.entitlements.append((entitlement_of(document, files.domain), document))
     elif kind == "DataProduct":
         files.products.append(document)
     elif kind == "DataContract":

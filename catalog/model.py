@@ -154,21 +154,41 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """An organisational owner: people, description, sources."""
+    """An organisational owner: people, description, sources.
+
+    `pushed_groups` are join groups whose key the domain lets travel to its sources.
+    """
 
     name: str
     description: str
     owners: tuple[str, ...]
     sources: tuple[Source, ...]
+    pushed_groups: frozenset[str] = frozenset()
     place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class Hours:
+    """Hours of some days of the week, in a zone. Days count from Monday, 0.
+
+    `start` and `end` are minutes after midnight; `end` is exclusive, and where it is not after
+    `start` it lies on the next day.
+    """
+
+    days: frozenset[int]
+    start: int
+    end: int
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
 class Subjects:
-    """Whom a grant or a policy concerns: any of the users, groups or roles, *and* each attribute.
+    """Whom a grant or a policy concerns: any of the users, groups or roles, *and* the rest.
 
     `everyone` is true where the file says `all: true`. `attributes` map a name to the values of
-    which the principal must have one.
+    which the principal must have one. `clients` are names of applications as they say themselves,
+    `networks` ranges of addresses that the connection comes from. `approval` names what state
+    must have approved; '' where nothing is needed.
     """
 
     users: frozenset[str] = frozenset()
@@ -178,6 +198,13 @@ class Subjects:
         default_factory=lambda: MappingProxyType({}), hash=False
     )
     everyone: bool = False
+    clients: frozenset[str] = frozenset()
+    networks: tuple[str, ...] = ()
+    purposes: frozenset[str] = frozenset()
+    hours: Hours | None = None
+    valid_from: datetime | None = None
+    until: datetime | None = None
+    approval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +245,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A mask: `kind` is null, constant, pseudonym, partial, bucket; the rest by kind.
+    """A mask: `kind` is null, constant, pseudonym, expression, partial, bucket, clear.
 
-    constant: `value`. pseudonym: `join_group`. partial: `keep_first`, `keep_last`, `fill`.
-    bucket: `unit` (year, quarter, month, day, hour) for times, `size` for numbers.
+    constant: `value`. pseudonym: `join_group`. expression: `sql` over the raw row. partial:
+    `form` (ends, email, digits), `keep_first`, `keep_last`, `fill`. bucket: `unit` (year,
+    quarter, month, week, day, hour) for times, `size` for numbers.
     """
 
     kind: str
@@ -232,6 +260,8 @@ class Mask:
     fill: str = "*"
     unit: str | None = None
     size: str | None = None
+    form: str = "ends"
+    sql: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +271,8 @@ class Policy:
     `effect` is deny, filter, mask, hide, aggregate, limit or require; `filter` holds the SQL of a
     filter, `mask` that of a mask, `settings` the rest. `domain` None: written by the governance
     group, else by that domain. `unless` exempts subjects; no `subjects`: everybody. Several
-    subjects: any of them.
+    subjects: any of them. It holds from `valid_from` until `until` (exclusive). `exception_days`
+    is the longest exception that it allows; 0: none.
     """
 
     id: str
@@ -255,6 +286,45 @@ class Policy:
     mask: Mask | None = None
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     description: str = ""
+    valid_from: datetime | None = None
+    until: datetime | None = None
+    exception_days: int = 0
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyException:
+    """An exception from one policy for a while, with a reason and an approver.
+
+    Without an `approver` it holds once state has its approval.
+    """
+
+    id: str
+    policy: str
+    subjects: tuple[Subjects, ...]
+    reason: str
+    until: datetime
+    valid_from: datetime
+    domain: str | None = None
+    approver: str = ""
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """A table that says what each subject is entitled to.
+
+    Of its rows those count whose `subject` column holds one of the caller's `of` (user, groups,
+    roles, or the name of an attribute); `values` are the columns that conditions may ask for.
+    """
+
+    id: str
+    table: str
+    subject: str
+    values: tuple[str, ...]
+    of: str = "user"
+    ttl: int = 60
+    domain: str | None = None
     place: Place | None = None
 
 
@@ -268,7 +338,10 @@ class Purpose:
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """Known tags, classifications (weakest first), the order of masks (strictest first)."""
+    """Known tags, classifications (weakest first), the order of masks (strictest first).
+
+    `pushed_groups` are join groups whose key the governance group lets travel to sources.
+    """
 
     tags: frozenset[str] = frozenset()
     classifications: tuple[str, ...] = ()
@@ -279,8 +352,10 @@ class Taxonomy:
         "pseudonym",
         "partial",
         "bucket",
+        "expression",
         "clear",
     )
+    pushed_groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +386,8 @@ class Mesh:
     taxonomy: Taxonomy
     users: tuple[User, ...]
     join_groups: tuple[str, ...] = ()
+    exceptions: tuple[PolicyException, ...] = ()
+    entitlements: tuple[Entitlement, ...] = ()
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     @property

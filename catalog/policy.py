@@ -1,4 +1,4 @@
-"""Our own files as values: policies, grants, domains, taxonomy, purposes, identities.
+"""Our own files as values: policies, domains, taxonomy, purposes, identities.
 
 Takes: documents that fit their shape. Gives: values of `catalog.model`; what a shape cannot say
 (a mask without what its kind needs, a date that is none) becomes a problem. Never compiles a
@@ -7,15 +7,13 @@ condition: that needs the columns, and happens where policies are compiled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from catalog.documents import Document
 from catalog.model import (
     Domain,
-    Grant,
     Mask,
     Match,
     Policy,
@@ -26,39 +24,86 @@ from catalog.model import (
     User,
 )
 from catalog.problems import Problems
+from catalog.subjects import attributes_of, hours_of, period_of, subjects_of, words
 
 DEFAULT_ORDER = Taxonomy().mask_order
 # What each kind of mask needs one of, and what it may have.
 _MASK_NEEDS: Mapping[str, tuple[str, ...]] = {
-    "constant": ("value",), "pseudonym": ("joinGroup",), "partial": ("keepFirst", "keepLast"),
-    "bucket": ("unit", "size"),
+    "constant": ("value",), "pseudonym": ("joinGroup",), "expression": ("sql",),
+    "partial": ("keepFirst", "keepLast", "form"), "bucket": ("unit", "size"),
 }
-_MASK_MAY = {**_MASK_NEEDS, "partial": ("keepFirst", "keepLast", "fill")}
+_MASK_MAY = {**_MASK_NEEDS, "partial": ("keepFirst", "keepLast", "fill", "form")}
 
 
 def policy_of(document: Document, domain: str | None, problems: Problems) -> Policy:
     """A policy; `domain` None where the governance group wrote it."""
     content = document.content
     effect, value = next(iter(content["effect"].items()))
-    match = content["match"]
-    classes = match.get("classification") or ()
     if effect == "mask":
         _check_mask(document, value, problems)
     settings = dict(value) if isinstance(value, dict) and effect != "mask" else {}
+    if effect == "limit":
+        settings = _limit(document, settings, problems)
+    start, until = period_of(document, problems)
+    unless = subjects_of(document, "unless", problems)
+    _check_unless(document, unless, problems)
     return Policy(
         id=content["id"], effect=effect, domain=domain,
-        match=Match(
-            tags=_set(match.get("tags")),
-            classifications=frozenset([classes] if isinstance(classes, str) else classes),
-            domain=match.get("domain"), product=match.get("product"), table=match.get("table"),
-            columns=_set(match.get("columns")), region=match.get("region"),
-        ),
-        subjects=subjects_of(content.get("subjects")), purposes=_set(content.get("purposes")),
-        unless=subjects_of(content.get("unless")),
+        match=_match(content["match"]),
+        subjects=subjects_of(document, "subjects", problems),
+        purposes=words(content.get("purposes")), unless=unless,
         filter=value if effect == "filter" else None,
         mask=_mask(value) if effect == "mask" else None, settings=MappingProxyType(settings),
-        description=_text(content.get("description")), place=document.place("effect", effect),
+        description=_text(content.get("description")), valid_from=start, until=until,
+        exception_days=(content.get("exceptions") or {}).get("maxDays", 0),
+        place=document.place("effect", effect),
     )
+
+
+def _match(match: Mapping[str, Any]) -> Match:
+    classes = match.get("classification") or ()
+    return Match(
+        tags=words(match.get("tags")),
+        classifications=frozenset([classes] if isinstance(classes, str) else classes),
+        domain=match.get("domain"), product=match.get("product"), table=match.get("table"),
+        columns=words(match.get("columns")), region=match.get("region"),
+    )
+
+
+def _limit(
+    document: Document, content: Mapping[str, Any], problems: Problems
+) -> dict[str, object]:
+    """The settings of a limit, its hours as a value."""
+    settings = dict(content)
+    if "requests" in settings and "per" not in settings:
+        problems.add(
+            document.place("effect", "limit"), "missing_key",
+            "a limit of requests needs a period", "add per: minute, hour or day",
+        )
+    if "per" in settings and not {"rows", "bytes", "requests"} & set(settings):
+        problems.add(
+            document.place("effect", "limit", "per"), "unknown_key",
+            "a period without rows, bytes or requests means nothing", "remove it",
+        )
+    if "hours" in settings:
+        settings["hours"] = hours_of(
+            document, ("effect", "limit", "hours"), settings["hours"], problems
+        )
+    return settings
+
+
+def _check_unless(
+    document: Document, unless: tuple[Subjects, ...], problems: Problems
+) -> None:
+    """A client says itself what it is called: that alone must not lift a policy."""
+    for number, one in enumerate(unless):
+        known = one.users or one.groups or one.roles or one.attributes or one.networks
+        if one.clients and not known:
+            problems.add(
+                document.place("unless", number, "clients"), "invalid_value",
+                "any client could give itself that name, and so lift the policy",
+                "name users, groups, roles, attributes or networks beside it",
+            )
 
 
 def _check_mask(document: Document, content: Mapping[str, Any], problems: Problems) -> None:
@@ -70,6 +115,7 @@ def _check_mask(document: Document, content: Mapping[str, Any], problems: Proble
             document.place("effect", "mask"), "missing_key",
             f"a mask of kind {kind} needs {' or '.join(needs)}", "add it",
         )
+    _check_form(document, content, problems)
     if kind == "bucket" and len(given) > 1:
         problems.add(
             document.place("effect", "mask"), "invalid_value",
@@ -79,6 +125,22 @@ def _check_mask(document: Document, content: Mapping[str, Any], problems: Proble
         problems.add(
             document.place("effect", "mask", key), "unknown_key",
             f"{key} means nothing for a mask of kind {kind}", "remove it",
+        )
+
+
+def _check_form(document: Document, content: Mapping[str, Any], problems: Problems) -> None:
+    """The forms of a partial mask need and take different keys."""
+    kind = _kind(content)
+    given = [key for key in _MASK_NEEDS.get(kind, ()) if key in content]
+    if kind == "partial" and content.get("form", "ends") == "ends" and given == ["form"]:
+        problems.add(
+            document.place("effect", "mask"), "missing_key",
+            "a mask that keeps ends says how much of them", "add keepFirst or keepLast",
+        )
+    if kind == "partial" and content.get("form") == "digits" and "keepFirst" in content:
+        problems.add(
+            document.place("effect", "mask", "keepFirst"), "unknown_key",
+            "the form digits keeps last characters only", "remove it",
         )
 
 
@@ -93,45 +155,8 @@ def _mask(content: Mapping[str, Any]) -> Mask:
         join_group=content.get("joinGroup"), keep_first=content.get("keepFirst", 0),
         keep_last=content.get("keepLast", 0), fill=content.get("fill", "*"),
         unit=content.get("unit"), size=None if size is None else str(size),
+        form=content.get("form", "ends"), sql=content.get("sql"),
     )
-
-
-def grant_of(document: Document, domain: str, problems: Problems) -> Grant:
-    """A grant of a domain on one of its products."""
-    content = document.content
-    product = str(content["product"])
-    start = _moment(document, "from", problems)
-    until = _moment(document, "until", problems)
-    if start is not None and until is not None and until <= start:
-        problems.add(
-            document.place("until"), "invalid_value", "the grant ends before it begins",
-            "correct from or until",
-        )
-    return Grant(
-        id=content["id"], domain=domain, product=product.removeprefix(f"{domain}."),
-        subjects=subjects_of(content["subjects"]),
-        tables=_set(content["tables"]) if "tables" in content else None,
-        columns=_set(content["columns"]) if "columns" in content else None,
-        scope=content.get("scope"), purposes=_set(content.get("purposes")),
-        valid_from=start, until=until, major=content.get("major"),
-        approver=content.get("approver", ""), place=document.place("id"),
-    )
-
-
-def _moment(document: Document, key: str, problems: Problems) -> datetime | None:
-    """A day or a moment; without a zone it is UTC."""
-    text = document.content.get(key)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        problems.add(
-            document.place(key), "invalid_value", f"there is no day or time {text}",
-            "write 2027-01-31 or 2027-01-31T12:00:00Z",
-        )
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def domain_of(document: Document) -> Domain:
@@ -147,16 +172,14 @@ def domain_of(document: Document) -> Domain:
         for key, one in (content.get("sources") or {}).items()
     )
     owners = tuple(str(one) for one in content["owners"])
-    return Domain(name, _text(content["description"]), owners, sources, document.place())
+    pushed = words(content.get("pushPseudonyms"))
+    return Domain(name, _text(content["description"]), owners, sources, pushed, document.place())
 
 
 def taxonomy_of(document: Document, problems: Problems) -> tuple[Taxonomy, tuple[str, ...]]:
     """The taxonomy and the join groups. A tag implies those above it."""
     content = document.content
-    tags = set(content.get("tags") or {})
-    for tag in list(tags):
-        parts = tag.split(".")
-        tags |= {".".join(parts[:length]) for length in range(1, len(parts))}
+    tags = _with_ancestors(content.get("tags") or ())
     classes = [one["name"] for one in content.get("classifications") or []]
     if len(set(classes)) < len(classes):
         problems.add(
@@ -164,14 +187,29 @@ def taxonomy_of(document: Document, problems: Problems) -> tuple[Taxonomy, tuple
             "keep one",
         )
     order = tuple("null" if one is None else str(one) for one in content.get("maskOrder") or ())
+    if order and "expression" not in order:
+        # The weakest place: an expression never takes the place of a mask whose strength is known.
+        order = (*order[:-1], "expression", *order[-1:])
     if order and (set(order) != set(DEFAULT_ORDER) or order[-1] != "clear" or order[0] != "hide"):
         problems.add(
             document.place("maskOrder"), "invalid_value",
             "the order of masks must begin with hide, end with clear and name each once",
             f"such as {', '.join(DEFAULT_ORDER)}",
         )
-    taxonomy = Taxonomy(frozenset(tags), tuple(classes), order or DEFAULT_ORDER)
-    return taxonomy, tuple(content.get("joinGroups") or ())
+    groups = content.get("joinGroups") or {}
+    pushed = frozenset(
+        name for name, one in groups.items() if isinstance(one, dict) and one.get("push")
+    )
+    taxonomy = Taxonomy(frozenset(tags), tuple(classes), order or DEFAULT_ORDER, pushed)
+    return taxonomy, tuple(groups)
+
+
+def _with_ancestors(tags: Iterable[str]) -> set[str]:
+    found = set(tags)
+    for tag in tags:
+        parts = tag.split(".")
+        found |= {".".join(parts[:length]) for length in range(1, len(parts))}
+    return found
 
 
 def purposes_of(document: Document) -> tuple[Purpose, ...]:
@@ -185,34 +223,13 @@ def users_of(document: Document) -> tuple[User, ...]:
     """The local users."""
     return tuple(
         User(
-            name=name, verifier=one.get("verifier", ""), groups=_set(one.get("groups")),
-            roles=_set(one.get("roles")), attributes=_attributes(one.get("attributes")),
+            name=name, verifier=one.get("verifier", ""), groups=words(one.get("groups")),
+            roles=words(one.get("roles")),
+            attributes=MappingProxyType(dict(attributes_of(one.get("attributes")))),
             full_name=one.get("fullName", ""), may_impersonate=bool(one.get("mayImpersonate")),
         )
         for name, one in document.content["users"].items()
     )
-
-
-def subjects_of(content: list[Mapping[str, Any]] | None) -> tuple[Subjects, ...]:
-    """Whom a policy or a grant concerns."""
-    return tuple(
-        Subjects(
-            users=_set(one.get("users")), groups=_set(one.get("groups")),
-            roles=_set(one.get("roles")),
-            attributes=MappingProxyType(
-                {key: frozenset(value) for key, value in _attributes(one.get("attributes")).items()}
-            ),
-            everyone=bool(one.get("all")),
-        )
-        for one in content or []
-    )
-
-
-def _attributes(content: Mapping[str, Any] | None) -> Mapping[str, tuple[str, ...]]:
-    return MappingProxyType({
-        key: tuple(str(one) for one in (value if isinstance(value, list) else [value]))
-        for key, value in (content or {}).items()
-    })
 
 
 def _settings(content: Mapping[str, Any] | None) -> Mapping[str, str]:
@@ -225,7 +242,3 @@ def _setting(value: object) -> str:
 
 def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
-
-
-def _set(values: list[Any] | None) -> frozenset[str]:
-    return frozenset(str(one) for one in values or ())

@@ -8,9 +8,9 @@ a file that could not be read is not told again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 
+from catalog.access_references import check_access
 from catalog.documents import Document
 from catalog.model import (
     Column,
@@ -20,44 +20,17 @@ from catalog.model import (
     Place,
     Policy,
     Product,
-    Purpose,
     Relationship,
-    Subjects,
     Table,
-    Taxonomy,
-    User,
 )
-from catalog.problems import Problems, nearest
+from catalog.problems import nearest
+from catalog.values import Parts
 
 # `p_` and 26 characters.
 PSEUDONYM_LENGTH = 28
 RESERVED = frozenset({"mesh"})
 
 Tables = list[tuple[Product, Table]]
-
-
-@dataclass(slots=True)
-class Parts:
-    """All values of a mesh. `lost` are the rooms of files that could not be read."""
-
-    problems: Problems = field(default_factory=Problems)
-    lost: set[str] = field(default_factory=set)
-    domains: list[Domain] = field(default_factory=list)
-    products: list[Product] = field(default_factory=list)
-    policies: list[tuple[Policy, Document]] = field(default_factory=list)
-    grants: list[tuple[Grant, Document]] = field(default_factory=list)
-    purposes: tuple[Purpose, ...] = ()
-    taxonomy: Taxonomy = Taxonomy()
-    join_groups: tuple[str, ...] = ()
-    users: tuple[User, ...] = ()
-    identities: Document | None = None
-    groups: frozenset[str] | None = None
-    may_be_reserved: bool = False
-
-    def is_whole(self, domain: str | None) -> bool:
-        """Whether every file of a domain could be read; of all domains for None."""
-        rooms = {one for one in self.lost if one.startswith("domains/")}
-        return f"domains/{domain}" not in rooms if domain is not None else not rooms
 
 
 def check_references(parts: Parts) -> None:
@@ -75,11 +48,14 @@ def check_references(parts: Parts) -> None:
                 _check_words(product, table, parts)
             for one in table.relationships:
                 _check_relationship(one, table, tables, parts)
+    by_domain: dict[str, list[Product]] = {}
+    for product in parts.products:
+        by_domain.setdefault(product.domain, []).append(product)
     for grant, document in parts.grants:
-        _check_grant(grant, document, parts)
+        _check_grant(grant, document, by_domain, parts)
     for policy, document in parts.policies:
         _check_policy(policy, document, parts)
-    _check_groups(parts)
+    check_access(parts)
 
 
 def _check_unique(parts: Parts) -> None:
@@ -92,6 +68,11 @@ def _check_unique(parts: Parts) -> None:
     ]
     named += [("id", one.id, document.place("id")) for one, document in parts.policies]
     named += [("id", one.id, document.place("id")) for one, document in parts.grants]
+    named += [("id", one.id, document.place("id")) for one, document in parts.exceptions]
+    named += [
+        ("entitlement", one.id.casefold(), document.place("id"))
+        for one, document in parts.entitlements
+    ]
     counts = Counter((what, name) for what, name, _ in named)
     for what, name, place in named:
         if counts[what, name] > 1:
@@ -191,17 +172,18 @@ def _check_purposes(names: frozenset[str], place: Place | None, parts: Parts) ->
         )
 
 
-def _check_grant(grant: Grant, document: Document, parts: Parts) -> None:
+def _check_grant(
+    grant: Grant, document: Document, own: Mapping[str, list[Product]], parts: Parts
+) -> None:
     _check_purposes(grant.purposes, document.place("purposes"), parts)
     if not parts.is_whole(grant.domain):
         return
-    own = [one for one in parts.products if one.domain == grant.domain]
-    versions = [one for one in own if one.name == grant.product]
+    versions = [one for one in own.get(grant.domain, ()) if one.name == grant.product]
     if not versions:
         parts.problems.add(
             document.place("product"), "unknown_product",
             f"{grant.domain} has no product {grant.product}; a domain grants its own products only",
-            nearest(grant.product, [one.name for one in own]),
+            nearest(grant.product, [one.name for one in own.get(grant.domain, ())]),
         )
         return
     products = [one for one in versions if grant.major in (None, one.major)]
@@ -226,8 +208,10 @@ def _check_grant(grant: Grant, document: Document, parts: Parts) -> None:
 def _check_columns(
     columns: frozenset[str], tables: list[Table], place: Place, parts: Parts
 ) -> None:
+    if not columns or not tables:
+        return
     known = {column.name for table in tables for column in table.columns}
-    for column in sorted(columns - known if tables else ()):
+    for column in sorted(columns - known):
         parts.problems.add(
             place, "unknown_column", f"there is no column {column}", nearest(column, known)
         )
@@ -344,32 +328,3 @@ def _concerns(match: Match, column: Column, outer: frozenset[str]) -> bool:
         and (not match.tags or any(f"{tag}.".startswith(f"{one}.") for one in match.tags
                                    for tag in tags))
     )
-
-
-def _check_groups(parts: Parts) -> None:
-    """Where identities.yaml lists the groups, no file may name another."""
-    if parts.groups is None or parts.identities is None:
-        return
-    named: list[tuple[str, Place]] = [
-        (group, parts.identities.place("users", user.name, "groups"))
-        for user in parts.users for group in user.groups
-    ]
-    for policy, document in parts.policies:
-        named += _groups("subjects", policy.subjects, document)
-        named += _groups("unless", policy.unless, document)
-    for grant, document in parts.grants:
-        named += _groups("subjects", grant.subjects, document)
-    for group, place in named:
-        if group not in parts.groups:
-            parts.problems.add(
-                place, "unknown_group", f"the group {group!r} is not in identities.yaml",
-                nearest(group, parts.groups) or "add it to groups",
-            )
-
-
-def _groups(
-    key: str, subjects: Iterable[Subjects], document: Document
-) -> Iterator[tuple[str, Place]]:
-    for number, one in enumerate(subjects):
-        for group in sorted(one.groups):
-            yield group, document.place(key, number, "groups")

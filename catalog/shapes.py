@@ -21,6 +21,7 @@ Shape = dict[str, Any]
 _TEXT: Shape = {"type": "string", "minLength": 1}
 _FREE: Shape = {"type": ["string", "null"]}
 _NAME: Shape = {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_-]*$", "maxLength": 63}
+_WORD_NAME: Shape = {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 63}
 _ID: Shape = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", "maxLength": 128}
 _WORD: Shape = {"anyOf": [_TEXT, {"type": "number"}]}
 _WORDS: Shape = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
@@ -29,6 +30,7 @@ _TIME: Shape = {
     "type": "string",
     "pattern": r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?$",
 }
+_CLOCK: Shape = {"type": "string", "pattern": r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"}
 _VERIFIER: Shape = {
     "type": "string",
     "pattern": r"^SCRAM-SHA-256\$[1-9]\d{3,8}:[A-Za-z0-9+/]+={0,2}\$[A-Za-z0-9+/]{43}=:"
@@ -40,6 +42,8 @@ _SECRET: Shape = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]*$"}
 # What a pattern means, for people.
 PATTERN_WORDS: dict[str, str] = {
     _NAME["pattern"]: "a name of letters, digits, _ and -, beginning with a letter",
+    _WORD_NAME["pattern"]: "a name of letters, digits and _, beginning with a letter",
+    _CLOCK["pattern"]: "a time of day such as 08:30",
     _ID["pattern"]: "a word of letters, digits and . _ -",
     _VERSION["pattern"]: "a semantic version, such as 1.2.0",
     _TIME["pattern"]: "a day such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z",
@@ -65,9 +69,14 @@ def _map(value: Shape, names: Shape = _ID) -> Shape:
 
 _ATTRIBUTES = _map({"anyOf": [_WORDS, {"type": ["string", "number"]}]})
 # An item that names nobody would be read as everybody by some and as nobody by others.
+_HOURS = _closed({
+    "days": _list({"enum": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}, least=1),
+    "from": _CLOCK, "to": _CLOCK, "zone": _TEXT,
+}, ("from", "to", "zone"))
 _SUBJECTS = _list(_closed({
     "users": _WORDS, "groups": _WORDS, "roles": _WORDS, "attributes": _ATTRIBUTES,
-    "all": {"const": True},
+    "all": {"const": True}, "clients": _WORDS, "networks": _WORDS, "purposes": _WORDS,
+    "hours": _HOURS, "from": _TIME, "until": _TIME,
 }, least=1), least=1)
 _MATCH = _closed({
     "tags": _WORDS, "classification": {"anyOf": [_WORDS, _TEXT]}, "domain": _TEXT,
@@ -76,12 +85,16 @@ _MATCH = _closed({
 _COUNT: Shape = {"type": "integer", "minimum": 0}
 _SIZE: Shape = {"type": "number", "exclusiveMinimum": 0}
 _POSITIVE: Shape = {"type": "integer", "minimum": 1}
+_DAYS: Shape = {"type": "integer", "minimum": 1, "maximum": 3660}
 _MASK = _closed({
-    "kind": {"enum": ["null", "constant", "pseudonym", "partial", "bucket", None]},
+    "kind": {"enum": [
+        "null", "constant", "pseudonym", "expression", "partial", "bucket", "clear", None,
+    ]},
+    "sql": _TEXT, "form": {"enum": ["ends", "email", "digits"]},
     "value": {"type": ["string", "number", "boolean"]}, "joinGroup": _TEXT,
     "keepFirst": _COUNT, "keepLast": _COUNT,
     "fill": {"type": "string", "minLength": 1, "maxLength": 1},
-    "unit": {"enum": ["year", "quarter", "month", "day", "hour"]}, "size": _SIZE,
+    "unit": {"enum": ["year", "quarter", "month", "week", "day", "hour"]}, "size": _SIZE,
 }, ("kind",))
 _EFFECT = {
     **_closed({
@@ -91,19 +104,32 @@ _EFFECT = {
             "dominance": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
             "remember": _POSITIVE, "atoms": _POSITIVE,
         }, ("entity", "minimum", "dimensions")), "limit": _closed({
-            "rows": _POSITIVE, "bytes": _POSITIVE, "requests": _POSITIVE, "hours": _TEXT,
+            "rows": _POSITIVE, "bytes": _POSITIVE, "requests": _POSITIVE,
+            "per": {"enum": ["minute", "hour", "day"]}, "hours": _HOURS,
         }, least=1),
-        "require": _closed({"purpose": {"const": True}, "approval": {"const": True}}, least=1),
+        "require": _closed({
+            "purpose": {"const": True}, "approval": {"const": True}, "expiry": _DAYS,
+        }, least=1),
     }),
     "minProperties": 1, "maxProperties": 1,
 }
-_MASKS = ["hide", "null", "constant", "pseudonym", "partial", "bucket", "clear"]
+_MASKS = ["hide", "null", "constant", "pseudonym", "partial", "bucket", "expression", "clear"]
 
 SHAPES: dict[str, Shape] = {
     "Policy": _closed({
         "kind": {"const": "Policy"}, "id": _ID, "description": _FREE, "match": _MATCH,
         "subjects": _SUBJECTS, "purposes": _WORDS, "unless": _SUBJECTS, "effect": _EFFECT,
+        "from": _TIME, "until": _TIME, "exceptions": _closed({"maxDays": _DAYS}, ("maxDays",)),
     }, ("kind", "id", "match", "effect")),
+    "Exception": _closed({
+        "kind": {"const": "Exception"}, "id": _ID, "policy": _ID, "subjects": _SUBJECTS,
+        "reason": _TEXT, "approver": _TEXT, "from": _TIME, "until": _TIME,
+    }, ("kind", "id", "policy", "subjects", "reason", "from", "until")),
+    "Entitlement": _closed({
+        "kind": {"const": "Entitlement"}, "id": _WORD_NAME, "description": _FREE,
+        "table": _TEXT, "subject": _TEXT, "of": _TEXT,
+        "values": _list(_TEXT, least=1), "ttl": {"type": "integer", "minimum": 0, "maximum": 86400},
+    }, ("kind", "id", "table", "subject", "values")),
     "Grant": _closed({
         "kind": {"const": "Grant"}, "id": _ID, "description": _FREE, "product": _TEXT,
         "tables": _WORDS, "columns": _WORDS, "subjects": _SUBJECTS, "scope": _TEXT,
@@ -118,13 +144,16 @@ SHAPES: dict[str, Shape] = {
             "settings": _map({"type": ["string", "number", "boolean"]}),
             "secrets": _map(_SECRET),
         }, ("connector",)), _NAME),
+        "pushPseudonyms": _WORDS,
     }, ("kind", "name", "description", "owners")),
     "Taxonomy": _closed({
         "kind": {"const": "Taxonomy"}, "tags": _map(_FREE),
         "classifications": _list(_closed({"name": _ID, "description": _FREE}, ("name",))),
-        "joinGroups": _map(_FREE),
+        "joinGroups": _map({"anyOf": [_FREE, _closed({
+            "description": _FREE, "push": {"type": "boolean"},
+        })]}),
         "maskOrder": {
-            "type": "array", "items": {"enum": [*_MASKS, None]}, "minItems": len(_MASKS),
+            "type": "array", "items": {"enum": [*_MASKS, None]}, "minItems": len(_MASKS) - 1,
             "maxItems": len(_MASKS), "uniqueItems": True,
         },
     }, ("kind",)),

@@ -53,6 +53,8 @@ class Abilities:
     casts: `FROM>TO` pairs that mean the same.
     can_...: the operator as a whole.
     maximum_parameters, maximum_list: bounds of one statement.
+    keyed_hash: SQL of the hex digest of HMAC-SHA-256 over the text of {value}, from the blocks
+      {inner} and {outer} of a key, which are bound; None: the gateway computes it.
     is_reference: the source is DuckDB itself, so that every deterministic expression means the
       same there; the lists above are then not consulted.
     """
@@ -84,6 +86,7 @@ class Abilities:
     can_cte: bool = False
     maximum_parameters: int = 100
     maximum_list: int = 1000
+    keyed_hash: str | None = None
     is_reference: bool = False
 
 

@@ -46,10 +46,13 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
     rendered = render_relation(draft, one, names)
     table = draft.context.tables[relation.address]
     visible = {column.name: column.type for column in relation.columns}
+    pseudonyms = pseudonyms_of(draft, relation, parts)
+    hashed = {one.name for one in pseudonyms if one.is_hashed}
     types = {
-        key: table.columns[key][1] if parts.needs_gate or key not in visible else visible[key]
+        key: visible[key] if key in visible and not parts.needs_gate else table.columns[key][1]
         for key in names
-    }
+        if key not in hashed
+    } | dict.fromkeys(hashed, "VARCHAR")
     columns = tuple(FragmentColumn(key, types[key]) for key in names)
     return PlannedFragment(
         name=name,
@@ -66,7 +69,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         shown=rendered.shown,
         tables=(relation.address,),
         columns=relation.shape,
-        pseudonyms=pseudonyms_of(parts.gate_columns),
+        pseudonyms=pseudonyms,
         gate=gate_sql(relation, parts) if parts.needs_gate else None,
         gate_shown=gate_shown(relation, parts) if parts.needs_gate else None,
         groups=_groups(draft, relation),

@@ -6,39 +6,51 @@ Takes: a `ResolvedQuery`, a `Request` (principal, purpose, now) and a `PolicyInd
 
 from __future__ import annotations
 
-import hashlib
-import json
+from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
+from hashlib import sha256
 
-from catalog.model import Column, Mask, Policy, Product, Subjects
+from catalog.model import Hours, Product
 from gateway.decision import (
     AggregateRule,
+    Alert,
     ColumnDecision,
     CompiledGrant,
     Decision,
+    Outcome,
     PolicyIndex,
+    Quota,
     Reason,
     Scope,
     TableDecision,
     TableEntry,
 )
-from gateway.errors import PurposeRequired, UnknownTable
+from gateway.errors import PurposeRequired, RateLimited, UnknownTable
+from gateway.hours import is_open, next_change, next_opening, shown
+from gateway.matching import Asking, bits_of
 from gateway.request import Principal, Request
 from gateway.resolve import Address, Directory, KnownProduct, ResolvedQuery
 from gateway.subjects import SubjectValues
 
 _KEPT_DECISIONS = 4096
+_KEPT_DIRECTORIES = 512
+_LONGEST = timedelta(hours=1)
 
 
 def directory(index: PolicyIndex, principal: Principal, now: datetime) -> Directory:
     """What the principal may know: tables that some grant gives him now, for any purpose."""
+    kept = index.directories.get(principal)
+    if kept is not None and kept[1] <= now < kept[2]:
+        return kept[0]
+    asking = Asking(principal, None, now, index.standing.approved)
     found: dict[tuple[str, str], dict[int, list[str]]] = {}
     pins: dict[tuple[str, str], set[int]] = {}
     for address, entry in index.tables.items():
-        grants = _active(entry, principal, now)
-        if not grants or _denied(entry, principal, None):
+        applying = entry.restricting.applying(asking)
+        grants = _active(entry, asking, applying, index)
+        if not grants or applying & entry.effects.deny:
             continue
         key = (address.domain, address.product)
         found.setdefault(key, {}).setdefault(address.major, []).append(address.table)
@@ -48,16 +60,22 @@ def directory(index: PolicyIndex, principal: Principal, now: datetime) -> Direct
     known: dict[tuple[str, str], KnownProduct] = {}
     for key, majors in found.items():
         known[key[0].casefold(), key[1].casefold()] = _known(index, key, majors, pins[key])
-    return Directory(known)
+    made = Directory(known)
+    index.directories[principal] = (made, now, _valid_until(list(index.tables.values()), now))
+    while len(index.directories) > _KEPT_DIRECTORIES:
+        index.directories.popitem(last=False)
+    return made
 
 
 def purposes(index: PolicyIndex, principal: Principal, now: datetime) -> tuple[str, ...]:
     """The purposes that some grant of the principal's allows now, in their declared order."""
+    asking = Asking(principal, None, now, index.standing.approved)
     allowed: set[str] = set()
     for entry in index.tables.values():
-        if _denied(entry, principal, None):
+        applying = entry.restricting.applying(asking)
+        if applying & entry.effects.deny:
             continue
-        for one in _active(entry, principal, now):
+        for one in _active(entry, asking, applying, index):
             allowed |= set(one.grant.purposes or index.purposes)
     return tuple(one for one in index.purposes if one in allowed)
 
@@ -99,14 +117,14 @@ def authorize_tables(
     now: datetime,
     index: PolicyIndex,
 ) -> Decision:
-    """The decision for some tables, remembered until the next grant starts or ends."""
-    key = (addresses, _identity(principal), purpose)
-    known = index.decisions.get(key)
-    if known is not None and known.valid_until is not None and now < known.valid_until:
-        return known
+    """The decision for some tables, remembered as long as nothing that it read can change."""
+    key = (addresses, principal, purpose)
+    kept = index.decisions.get(key)
+    if kept is not None and kept[1] <= now < kept[2]:
+        return kept[0]
     made = _decide(addresses, principal, purpose, now, index)
     if made.valid_until is not None:
-        index.decisions[key] = made
+        index.decisions[key] = (made, now, made.valid_until)
         while len(index.decisions) > _KEPT_DECISIONS:
             index.decisions.popitem(last=False)
     return made
@@ -120,13 +138,31 @@ def visible(decision: Decision) -> Mapping[Address, tuple[tuple[str, str], ...]]
     }
 
 
-def _identity(principal: Principal) -> object:
-    return (
-        principal.user,
-        principal.groups,
-        principal.roles,
-        tuple(sorted((name, tuple(values)) for name, values in principal.attributes.items())),
-    )
+def entitlements_of(index: PolicyIndex, addresses: tuple[Address, ...]) -> frozenset[str]:
+    """What the conditions of some tables ask entitlements for, as `entitlement.column`."""
+    entries = (index.tables.get(one) for one in addresses)
+    return frozenset(name for one in entries if one is not None for name in one.entitlements)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What a decision is put together from."""
+
+    tables: dict[Address, TableDecision] = field(default_factory=dict)
+    reasons: list[Reason] = field(default_factory=list)
+    limits: dict[str, int] = field(default_factory=dict)
+    quotas: list[Quota] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """A table with the grants and policies that hold for who asks."""
+
+    entry: TableEntry
+    applying: int
+    grants: tuple[CompiledGrant, ...]
 
 
 def _decide(
@@ -136,31 +172,32 @@ def _decide(
     now: datetime,
     index: PolicyIndex,
 ) -> Decision:
-    entries = []
-    for address in addresses:
-        entry = index.tables.get(address)
-        if entry is None or not _active(entry, principal, now):
-            raise unknown_table(address)
-        entries.append(entry)
-    chosen, was_default = _purpose(entries, principal, purpose, now, index)
-    tables: dict[Address, TableDecision] = {}
-    reasons: list[Reason] = []
-    limits: dict[str, int] = {}
+    asking = Asking(principal, purpose, now, index.standing.approved)
+    met = [_meet(index, address, asking) for address in addresses]
+    chosen, was_default = _purpose(met, asking, index)
+    if chosen != purpose:
+        asking = replace(asking, purpose=chosen)
+        met = [_meet(index, address, asking) for address in addresses]
     subjects = SubjectValues(principal, chosen, now)
-    for entry in entries:
-        if _denied(entry, principal, chosen):
-            raise unknown_table(entry.address)
-        tables[entry.address] = _table(entry, subjects, index, reasons)
-        _limits(entry, subjects, limits, reasons)
+    gathered = _Gathered(marks=[index.revision, chosen or "", index.keys])
+    for one in met:
+        if one.applying & one.entry.effects.deny:
+            raise unknown_table(one.entry.address)
+        _table(one, subjects, gathered)
+        if one.applying & one.entry.effects.limit:
+            _limits(one, asking, gathered)
+    until = _valid_until([one.entry for one in met], now)
     return Decision(
-        tables=tables,
+        tables=gathered.tables,
         purpose=chosen,
         purpose_was_default=was_default,
         revision=index.revision,
-        fingerprint=_fingerprint(index.revision, chosen, tables, limits),
-        valid_until=None if subjects.used_now else _valid_until(entries, now),
-        limits=limits,
-        reasons=tuple(reasons),
+        fingerprint=sha256("\x1f".join(gathered.marks).encode()).hexdigest(),
+        valid_until=None if subjects.used_now else until,
+        limits=gathered.limits,
+        reasons=tuple(gathered.reasons),
+        quotas=tuple(gathered.quotas),
+        alerts=tuple(gathered.alerts),
     )
 
 
@@ -169,85 +206,87 @@ def unknown_table(address: Address) -> UnknownTable:
     return UnknownTable(f"There is no table {address} that you may query.")
 
 
-def subject_matches(subjects: Subjects, principal: Principal) -> bool:
-    """Any of users, groups and roles (where any is named), and every attribute."""
-    named = subjects.users or subjects.groups or subjects.roles
-    someone = (
-        principal.user in subjects.users
-        or bool(principal.groups & subjects.groups)
-        or bool(principal.roles & subjects.roles)
-    )
-    if not (subjects.everyone or someone or (not named and subjects.attributes)):
-        return False
-    return all(
-        values & frozenset(principal.attributes.get(name, ()))
-        for name, values in subjects.attributes.items()
-    )
+def _meet(index: PolicyIndex, address: Address, asking: Asking) -> _Met:
+    entry = index.tables.get(address)
+    if entry is None:
+        raise unknown_table(address)
+    applying = entry.restricting.applying(asking)
+    grants = _active(entry, asking, applying, index)
+    if not grants:
+        raise unknown_table(address)
+    return _Met(entry, applying, grants)
 
 
-def _any_matches(subjects: tuple[Subjects, ...], principal: Principal) -> bool:
-    return any(subject_matches(one, principal) for one in subjects)
+def _active(
+    entry: TableEntry, asking: Asking, applying: int, index: PolicyIndex
+) -> tuple[CompiledGrant, ...]:
+    """The grants that give something now, whatever their purposes."""
+    bits = entry.granting.bits(asking, False)
+    if not bits:
+        return ()
+    approval, days = _demands(entry, applying) if applying & entry.effects.require else (False, 0)
+    standing, now, user = index.standing, asking.now, asking.principal.user
+    found = []
+    for number in bits_of(bits):
+        one = entry.grants[number]
+        start, until = one.grant.valid_from, one.grant.until
+        if (start is not None and now < start) or (until is not None and until <= now):
+            continue
+        if standing.revoked and not standing.revoked.isdisjoint(
+            ((one.grant.id, ""), (one.grant.id, user))
+        ):
+            continue
+        if approval and one.approval and one.approval not in standing.approved:
+            continue
+        if days and (one.days is None or one.days > days):
+            continue
+        found.append(one)
+    return tuple(found)
 
 
-def _active(entry: TableEntry, principal: Principal, now: datetime) -> list[CompiledGrant]:
-    return [
-        one
-        for one in entry.grants
-        if (one.grant.valid_from is None or one.grant.valid_from <= now)
-        and (one.grant.until is None or now < one.grant.until)
-        and _any_matches(one.grant.subjects, principal)
-    ]
-
-
-def _applies(policy: Policy, principal: Principal, purpose: str | None) -> bool:
-    concerned = not policy.subjects or _any_matches(policy.subjects, principal)
-    in_purpose = not policy.purposes or purpose in policy.purposes
-    return concerned and in_purpose and not _any_matches(policy.unless, principal)
-
-
-def _denied(entry: TableEntry, principal: Principal, purpose: str | None) -> bool:
-    return any(
-        one.policy.effect == "deny" and _applies(one.policy, principal, purpose)
-        for one in entry.policies
-    )
+def _demands(entry: TableEntry, applying: int) -> tuple[bool, int]:
+    """Whether grants must be approved, and how many days they may last; 0: no bound."""
+    approval, days = False, 0
+    for number in bits_of(applying & entry.effects.require):
+        settings = entry.policies[number].policy.settings
+        approval = approval or bool(settings.get("approval"))
+        most = settings.get("expiry")
+        if isinstance(most, int):
+            days = min(most, days or most)
+    return approval, days
 
 
 def _purpose(
-    entries: list[TableEntry],
-    principal: Principal,
-    purpose: str | None,
-    now: datetime,
-    index: PolicyIndex,
+    met: list[_Met], asking: Asking, index: PolicyIndex
 ) -> tuple[str | None, bool]:
     """The statement's purpose and whether it is the only one possible (rule 9)."""
+    purpose = asking.purpose
     possible: set[str] | None = None
     failing: TableEntry | None = None
     needed = False
-    for entry in entries:
-        grants = _active(entry, principal, now)
-        required = any(
-            one.policy.effect == "require"
-            and one.policy.settings.get("purpose")
-            and _applies(one.policy, principal, purpose)
-            for one in entry.policies
-        )
-        free = any(not one.grant.purposes for one in grants)
-        allowed = (
-            set(index.purposes) if free else {name for one in grants for name in one.grant.purposes}
+    for one in met:
+        free = any(not grant.grant.purposes for grant in one.grants)
+        required = one.applying & one.entry.effects.require and any(
+            one.entry.policies[number].policy.settings.get("purpose")
+            for number in bits_of(one.applying & one.entry.effects.require)
         )
         # Any purpose is any that the governance group has named: a made-up one is none.
-        if required or not free or purpose not in (None, *index.purposes):
-            needed = True
-            possible = allowed if possible is None else possible & allowed
+        if free and not required and (purpose is None or purpose in index.purposes):
+            continue
+        needed = True
+        allowed = set(index.purposes)
+        if not free:
+            allowed = {name for grant in one.grants for name in grant.grant.purposes}
         if purpose is not None and purpose not in allowed:
-            failing = failing or entry
+            failing = failing or one.entry
+        possible = allowed if possible is None else possible & allowed
     if purpose is not None and failing is None:
         return purpose, False
     if purpose is None and not needed:
         return None, False
     choices = sorted(possible or ())
     if not choices:
-        raise unknown_table((failing or entries[0]).address)
+        raise unknown_table((failing or met[0].entry).address)
     if purpose is None and len(choices) == 1:
         return choices[0], True
     listed = ", ".join(choices)
@@ -258,52 +297,34 @@ def _purpose(
     )
 
 
-def _table(
-    entry: TableEntry, subjects: SubjectValues, index: PolicyIndex, reasons: list[Reason]
-) -> TableDecision:
-    scopes = []
-    for one in _active(entry, subjects.principal, subjects.now):
-        if one.grant.purposes and subjects.purpose not in one.grant.purposes:
-            continue
-        condition = subjects.fill(one.condition) if one.condition else None
-        scopes.append(Scope(one.grant.id, condition, one.columns))
-        rows = "rows of its scope" if condition else "all rows"
-        reasons.append(Reason(str(entry.address), f"granted, {rows}", one.grant.id))
+def _table(met: _Met, subjects: SubjectValues, gathered: _Gathered) -> None:
+    entry = met.entry
+    scopes = _scopes(met, subjects, gathered)
     filters = []
-    for policy in entry.policies:
-        if policy.condition is None or policy.policy.effect != "filter":
+    for number in bits_of(met.applying & entry.effects.filter):
+        policy = entry.policies[number]
+        if policy.condition is None or policy.reason is None:
             continue
-        if _applies(policy.policy, subjects.principal, subjects.purpose):
-            filters.append(subjects.fill(policy.condition))
-            reasons.append(Reason(str(entry.address), "rows filtered", policy.policy.id))
-    covered = [
-        one
-        for one in entry.columns
-        if any(scope.columns is None or one.name in scope.columns for scope in scopes)
-    ]
-    columns = []
-    for column in covered:
-        made = _column(entry, column, subjects, index, reasons)
-        if made is not None:
-            columns.append(made)
+        made = policy.fixed or subjects.fill(policy.condition)
+        filters.append(made)
+        gathered.reasons.append(policy.reason)
+        gathered.marks += (policy.policy.id, made.sql)
+    columns = _columns(met, scopes, subjects, gathered)
     if not columns:
         raise unknown_table(entry.address)
-    rule = _aggregate(entry, subjects, reasons)
-    return TableDecision(entry.address, tuple(scopes), tuple(filters), tuple(columns), rule)
+    gathered.tables[entry.address] = TableDecision(
+        entry.address, tuple(scopes), tuple(filters), columns, _aggregate(met, gathered)
+    )
 
 
-def _aggregate(
-    entry: TableEntry, subjects: SubjectValues, reasons: list[Reason]
-) -> AggregateRule | None:
+def _aggregate(met: _Met, gathered: _Gathered) -> AggregateRule | None:
     """The strictest of all matching rules of groups; at load they were held to one entity."""
-    found = [
-        one.rule
-        for one in entry.policies
-        if one.rule is not None and _applies(one.policy, subjects.principal, subjects.purpose)
-    ]
+    entry, bits = met.entry, met.applying & met.entry.effects.aggregate
+    found = [rule for number in bits_of(bits) if (rule := entry.policies[number].rule) is not None]
     if not found:
         return None
-    reasons += [Reason(str(entry.address), "groups only", one.policy) for one in found]
+    gathered.reasons += [Reason(str(entry.address), "groups only", one.policy) for one in found]
+    gathered.marks += [f"groups {one.policy}" for one in found]
     remembered = [one.remember for one in found if one.remember is not None]
     return AggregateRule(
         policy=", ".join(one.policy for one in found),
@@ -317,127 +338,116 @@ def _aggregate(
     )
 
 
-def _column(
-    entry: TableEntry,
-    column: Column,
-    subjects: SubjectValues,
-    index: PolicyIndex,
-    reasons: list[Reason],
-) -> ColumnDecision | None:
-    """The strictest of all matching masks (rule 3); None where the column is hidden."""
-    matching = [
-        one.policy
-        for one in entry.masks.get(column.name, ())
-        if _applies(one.policy, subjects.principal, subjects.purpose)
-    ]
-    clear = ColumnDecision(column.name, column.type, column.type)
-    if not matching:
-        return clear
-    strictest = min(index.rank[_kind(one)] for one in matching)
-    winners = [one for one in matching if index.rank[_kind(one)] == strictest]
-    name = f"{entry.address}.{column.name}"
-    kind = _kind(winners[0])
-    reasons.append(Reason(name, "hidden" if kind == "hide" else f"masked: {kind}", winners[0].id))
-    if kind == "hide":
-        return None
-    if kind == "clear":
-        return clear
-    masks = {one.mask for one in winners}
-    if len(masks) > 1:
-        named = ", ".join(one.id for one in winners)
-        reasons.append(Reason(name, "masked: null, since masks of one rank differ", named))
-        return ColumnDecision(column.name, column.type, column.type, "null", winners[0].id)
-    mask = winners[0].mask
-    assert mask is not None
-    kept = column.masked_type or column.type
-    type_name = kept if kind in ("pseudonym", "partial") else column.type
-    return ColumnDecision(
-        column.name, column.type, type_name, kind, winners[0].id, mask_arguments(mask)
-    )
-
-
-def _kind(policy: Policy) -> str:
-    return "hide" if policy.effect == "hide" else (policy.mask.kind if policy.mask else "null")
-
-
-def mask_arguments(mask: Mask) -> Mapping[str, str]:
-    """A mask's arguments as text, by name."""
-    values = {
-        "value": mask.value,
-        "join_group": mask.join_group,
-        "unit": mask.unit,
-        "size": mask.size,
-        "keep_first": str(mask.keep_first),
-        "keep_last": str(mask.keep_last),
-        "fill": mask.fill,
-    }
-    return MappingProxyType({name: one for name, one in values.items() if one is not None})
-
-
-def _limits(
-    entry: TableEntry, subjects: SubjectValues, limits: dict[str, int], reasons: list[Reason]
-) -> None:
-    for one in entry.policies:
-        if one.policy.effect != "limit" or not _applies(
-            one.policy, subjects.principal, subjects.purpose
-        ):
+def _scopes(met: _Met, subjects: SubjectValues, gathered: _Gathered) -> list[Scope]:
+    scopes = []
+    gathered.marks += (str(met.entry.address), str(met.entry.address.major))
+    for one in met.grants:
+        if one.grant.purposes and subjects.purpose not in one.grant.purposes:
             continue
-        for name, value in one.policy.settings.items():
-            if name in ("rows", "bytes") and isinstance(value, int):
-                limits[name] = min(value, limits.get(name, value))
-                reasons.append(Reason(str(entry.address), f"{name} limited", one.policy.id))
+        made = one.fixed
+        if made is None and one.condition is not None:
+            made = Scope(one.grant.id, subjects.fill(one.condition), one.columns)
+        if made is None or one.reason is None:
+            continue
+        scopes.append(made)
+        gathered.reasons.append(one.reason)
+        gathered.marks += (one.grant.id, made.condition.sql if made.condition else "")
+    return scopes
+
+
+def _columns(
+    met: _Met, scopes: list[Scope], subjects: SubjectValues, gathered: _Gathered
+) -> tuple[ColumnDecision, ...]:
+    """The covered columns, each under the strictest of its masks; hidden ones are left out."""
+    covered: set[str] | None = set()
+    for scope in scopes:
+        if scope.columns is None:
+            covered = None
+            break
+        assert covered is not None
+        covered |= scope.columns
+    columns, marks, reasons = [], gathered.marks, gathered.reasons
+    applying = met.applying
+    for column in met.entry.columns:
+        if covered is not None and column.column.name not in covered:
+            continue
+        bits = column.bits & applying
+        if not bits:
+            columns.append(column.clear)
+            marks.append(column.column.name)
+            continue
+        outcome = column.outcomes[(bits & -bits).bit_length() - 1]
+        made = outcome.decision
+        marks.append(outcome.mark)
+        if outcome.reason is not None:
+            reasons.append(outcome.reason)
+        if outcome.rivals & bits:
+            made = _conflict(met.entry, outcome, column.clear, gathered)
+        elif outcome.expression is not None and made is not None:
+            filled = subjects.fill(outcome.expression)
+            made = replace(made, expression=filled)
+            marks.append(filled.sql)
+        if made is not None:
+            columns.append(made)
+    return tuple(columns)
+
+
+def _conflict(
+    entry: TableEntry, outcome: Outcome, clear: ColumnDecision, gathered: _Gathered
+) -> ColumnDecision:
+    """Two different masks of one rank have met: the cell is null, the owner is told (rule 3)."""
+    name = f"{entry.address}.{clear.name}"
+    gathered.marks.append("null")
+    gathered.reasons.append(
+        Reason(name, "masked: null, since masks of one rank differ", outcome.policy)
+    )
+    gathered.alerts.append(Alert(
+        entry.address.domain,
+        f"Masks of one rank differ on {name}, among them {outcome.policy}; it is shown as NULL.",
+    ))  # fmt: skip
+    return ColumnDecision(clear.name, clear.type, clear.type, "null", outcome.policy)
+
+
+def _limits(met: _Met, asking: Asking, gathered: _Gathered) -> None:
+    address = met.entry.address
+    for number in bits_of(met.applying & met.entry.effects.limit):
+        policy = met.entry.policies[number].policy
+        settings = policy.settings
+        hours = settings.get("hours")
+        if isinstance(hours, Hours) and not is_open(hours, asking.now):
+            opening = next_opening(hours, asking.now) or asking.now + _LONGEST
+            raise RateLimited(
+                f"{address} may be queried {shown(hours)}.",
+                retry_after=(opening - asking.now).total_seconds(),
+            )
+        amounts = {
+            name: value
+            for name in ("rows", "bytes", "requests")
+            if isinstance(value := settings.get(name), int)
+        }
+        per = settings.get("per")
+        if per is not None:
+            gathered.quotas.append(Quota(
+                policy.id, str(per), amounts.get("requests"), amounts.get("rows"),
+                amounts.get("bytes"),
+            ))  # fmt: skip
+        for name, value in amounts.items():
+            what = f"{name} limited" if per is None else f"{name} limited per {per}"
+            gathered.reasons.append(Reason(str(address), what, policy.id))
+            gathered.marks.append(f"{name} {value} {per}")
+            if per is None:
+                gathered.limits[name] = min(value, gathered.limits.get(name, value))
 
 
 def _valid_until(entries: list[TableEntry], now: datetime) -> datetime:
-    moments = [
-        moment
-        for entry in entries
-        for one in entry.grants
-        for moment in (one.grant.valid_from, one.grant.until)
-        if moment is not None and moment > now
-    ]
-    return min(moments, default=now + timedelta(hours=1))
-
-
-def _fingerprint(
-    revision: str,
-    purpose: str | None,
-    tables: Mapping[Address, TableDecision],
-    limits: Mapping[str, int],
-) -> str:
-    content = [
-        revision,
-        purpose,
-        sorted(limits.items()),
-        [
-            (
-                str(address),
-                address.major,
-                [
-                    (
-                        s.grant,
-                        s.condition.sql if s.condition else None,
-                        sorted(s.columns) if s.columns is not None else None,
-                    )
-                    for s in one.scopes
-                ],
-                [(f.policy, f.sql) for f in one.filters],
-                [
-                    (c.name, c.type, c.kind, c.policy, sorted(c.arguments.items()))
-                    for c in one.columns
-                ],
-                _rule_content(one.aggregate),
-            )
-            for address, one in sorted(
-                tables.items(), key=lambda pair: (str(pair[0]), pair[0].major)
-            )
-        ],
-    ]
-    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
-
-
-def _rule_content(rule: AggregateRule | None) -> object:
-    if rule is None:
-        return None
-    bounds = [rule.minimum, rule.dominance, rule.atoms, rule.remember]
-    return [rule.policy, rule.entity, sorted(rule.dimensions), *bounds]
+    """The next time at which something that the decision read may change."""
+    until = now + _LONGEST
+    for entry in entries:
+        moments = entry.moments
+        if moments:
+            position = bisect_right(moments, now)
+            if position < len(moments):
+                until = min(until, moments[position])
+        for hours in entry.hours:
+            until = min(until, next_change(hours, now))
+    return until

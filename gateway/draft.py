@@ -34,7 +34,10 @@ Describe = Callable[[exp.Expression], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """Everything that planning may know besides the guarded query."""
+    """Everything that planning may know besides the guarded query.
+
+    `pushed_groups` are join groups whose key may travel to sources (DESIGN 5, rule 5).
+    """
 
     tables: Mapping[Address, PhysicalTable]
     abilities: Mapping[str, Abilities]
@@ -43,6 +46,7 @@ class PlanContext:
     timezone: str = "UTC"
     push_down: bool = True
     require_pushdown: bool = False
+    pushed_groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +117,23 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class PseudonymColumn:
-    """A column that the gateway adds to a fragment's batches: the pseudonym of another."""
+    """A column that the gateway adds to a fragment's batches: the pseudonym of another.
+
+    `is_hashed`: the source delivers the keyed hash under that name, the gateway only writes it out.
+    """
 
     name: str
     source_column: str
     join_group: str
+    is_hashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBlock:
+    """A parameter that stands for a block of a join group's key: no plan holds a key."""
+
+    join_group: str
+    is_outer: bool
 
 
 @dataclass(frozen=True, slots=True)

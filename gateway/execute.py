@@ -42,7 +42,7 @@ from gateway.errors import (
 )
 from gateway.groups import GroupStatements
 from gateway.pools import Pools
-from gateway.pseudonyms import KeyOf, with_pseudonyms
+from gateway.pseudonyms import KeyOf, with_keys, with_pseudonyms
 from gateway.request import Limits
 
 log = logging.getLogger("gateway.execute")
@@ -332,7 +332,7 @@ class _Running:
         source = self.run.sources[one.source]
         try:
             with self.run.pools.lease(source) as connection, self._tracked(connection):
-                batches = connection.stream(one.fragment)
+                batches = connection.stream(with_keys(one.fragment, self.run.key_of))
                 try:
                     for batch in batches:
                         self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows

@@ -58,6 +58,8 @@ def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]
     for pseudonym in one.pseudonyms:
         detail = f"pseudonym of {pseudonym.source_column} (join group {pseudonym.join_group})"
         why = "computed by the gateway: raw values travel from the source to it and no further"
+        if pseudonym.is_hashed:
+            why = "hashed at the source under a bound key, as every domain agreed: raw values stay"
         rows.append((one.name, "gateway", "pseudonym", detail, why))
     if one.groups is not None:
         detail = f"keys: {', '.join(sorted(one.groups.keys)) or 'none'}"

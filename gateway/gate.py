@@ -7,17 +7,20 @@ of the gate: a statement of its own over the raw batches, without any text of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from connectors.base import misfit_of
+from gateway.constants import family
 from gateway.decision import Condition
 from gateway.draft import Draft, PseudonymColumn
 from gateway.guard import GuardedColumn, GuardedRelation
 
 PSEUDONYM = "PSEUDONYM"
 MISFIT = "holds what does not fit"
+# Their text is the same at every source and at the gateway.
+_HASHED = frozenset({"VARCHAR", "UUID", "TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +66,49 @@ def _at_source(draft: Draft, relation: GuardedRelation, expression: exp.Expressi
     return draft.raw_checker(relation).refusal(expression) is None
 
 
-def pseudonyms_of(columns: tuple[GuardedColumn, ...]) -> tuple[PseudonymColumn, ...]:
-    """The pseudonym columns that the gateway has to add for these columns."""
+def pseudonyms_of(
+    draft: Draft, relation: GuardedRelation, parts: Split
+) -> tuple[PseudonymColumn, ...]:
+    """The pseudonym columns that the gateway has to add for the gate's columns."""
     found: dict[str, PseudonymColumn] = {}
-    for one in columns:
+    for one in parts.gate_columns:
         for call in one.expression.find_all(exp.Anonymous):
             if call.name.upper() == PSEUDONYM:
                 made = _pseudonym(call)
-                found[made.name] = made
+                found[made.name] = replace(made, is_hashed=_is_hashed(draft, relation, made))
     return tuple(found.values())
+
+
+def gate_reads(
+    draft: Draft, relation: GuardedRelation, parts: Split
+) -> tuple[str, ...]:
+    """The columns of the source that the gate reads, hashes among them by their own name."""
+    hashed = {one.source_column for one in pseudonyms_of(draft, relation, parts) if one.is_hashed}
+    names = []
+    for column in parts.gate_columns:
+        for node in column.expression.find_all(exp.Column):
+            is_argument = isinstance(node.parent, exp.Anonymous) and (
+                node.parent.name.upper() == PSEUDONYM
+            )
+            if not (is_argument and node.name in hashed):
+                names.append(node.name)
+    for condition in parts.gate_filters:
+        names += [column.name for column in condition.expression.find_all(exp.Column)]
+    for one in pseudonyms_of(draft, relation, parts):
+        names.append(one.name if one.is_hashed else one.source_column)
+    return tuple(dict.fromkeys(names))
+
+
+def _is_hashed(draft: Draft, relation: GuardedRelation, one: PseudonymColumn) -> bool:
+    """Whether the key may go to the source, and the source hashes what the gateway would."""
+    context = draft.context
+    kind = family(context.tables[relation.address].columns[one.source_column][1])
+    return (
+        context.push_down
+        and one.join_group in context.pushed_groups
+        and draft.abilities_of(relation).keyed_hash is not None
+        and kind in _HASHED
+    )
 
 
 def _pseudonym(call: exp.Anonymous) -> PseudonymColumn:

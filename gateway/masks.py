@@ -31,6 +31,9 @@ def mask_expression(decision: ColumnDecision) -> exp.Expression:
         case "pseudonym":
             group = exp.Literal.string(decision.arguments["join_group"])
             return exp.Anonymous(this=PSEUDONYM, expressions=[column, group])
+        case "expression" if decision.expression is not None:
+            # Typed at load; the cast only names the type, also of a constant NULL.
+            return exp.cast(decision.expression.expression.copy(), decision.type)
         case "partial":
             return _partial(column, decision)
         case "bucket":
@@ -40,27 +43,62 @@ def mask_expression(decision: ColumnDecision) -> exp.Expression:
 
 
 def _partial(column: exp.Expression, decision: ColumnDecision) -> exp.Expression:
-    """Keeps the ends; a value no longer than what it keeps is masked whole."""
+    """Keeps a part; a value no longer than what is kept is masked whole."""
     name = column.sql("duckdb")
     first, last = (int(decision.arguments[key]) for key in ("keep_first", "keep_last"))
     fill = exp.Literal.string(decision.arguments.get("fill", "*")).sql("duckdb")
+    whole = f"REPEAT({fill}, LENGTH({name}))"
+    match decision.arguments.get("form", "ends"):
+        case "email":
+            return _email(name, first, fill)
+        case "digits":
+            head = f"LEFT({name}, GREATEST(LENGTH({name}) - {last}, 0))"
+            masked = f"REGEXP_REPLACE({head}, '\\p{{Nd}}', {_replacement(fill)}, 'g')"
+            return _sql(
+                f"CASE WHEN LENGTH({name}) <= {last} THEN {whole} "
+                f"ELSE {masked} || RIGHT({name}, {last}) END"
+            )
     middle = f"REPEAT({fill}, LENGTH({name}) - {first + last})"
     return _sql(
-        f"CASE WHEN LENGTH({name}) <= {first + last} THEN REPEAT({fill}, LENGTH({name})) "
+        f"CASE WHEN LENGTH({name}) <= {first + last} THEN {whole} "
         f"ELSE LEFT({name}, {first}) || {middle} || RIGHT({name}, {last}) END"
     )
 
 
+def _email(name: str, first: int, fill: str) -> exp.Expression:
+    """Keeps the domain and some first characters; three fills hide how long the rest is.
+
+    What has not exactly one @ is no address and is masked whole.
+    """
+    local, domain = f"SPLIT_PART({name}, '@', 1)", f"SPLIT_PART({name}, '@', 2)"
+    kept = f"CASE WHEN LENGTH({local}) > {first} THEN LEFT({local}, {first}) ELSE '' END"
+    return _sql(
+        f"CASE WHEN {name} IS NULL THEN NULL "
+        f"WHEN LENGTH({name}) - LENGTH(REPLACE({name}, '@', '')) = 1 "
+        f"THEN {kept} || REPEAT({fill}, 3) || '@' || {domain} ELSE REPEAT({fill}, 3) END"
+    )
+
+
+def _replacement(fill: str) -> str:
+    """A backslash means something in what a pattern is replaced by."""
+    return fill.replace("\\", "\\\\")
+
+
 def _bucket(column: exp.Expression, decision: ColumnDecision) -> exp.Expression:
-    """The start of the period or interval; infinity and NaN become NULL."""
+    """The start of the period or interval; infinity, NaN and far years become NULL.
+
+    Zoned times are cut in UTC, whatever the session's zone: by asking in several zones one could
+    else find the value out.
+    """
     name, kind = column.sql("duckdb"), family(decision.type)
     if kind in ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
         unit = exp.Literal.string(decision.arguments.get("unit", "year")).sql("duckdb")
-        # In UTC, never in the caller's time zone: with others he would move the edges of the
-        # periods, and see between which two of them a moment lies.
-        zone = " AT TIME ZONE 'UTC'" if kind == "TIMESTAMP WITH TIME ZONE" else ""
-        finite = f"CASE WHEN ISFINITE({name}) THEN {name} END"
-        return _sql(f"CAST(DATE_TRUNC({unit}, ({finite}){zone}){zone} AS {decision.type})")
+        plain = f"({name} AT TIME ZONE 'UTC')" if kind == "TIMESTAMP WITH TIME ZONE" else name
+        cut = f"CAST(DATE_TRUNC({unit}, {plain}) AS {'DATE' if kind == 'DATE' else 'TIMESTAMP'})"
+        if kind == "TIMESTAMP WITH TIME ZONE":
+            cut = f"{cut} AT TIME ZONE 'UTC'"
+        # Outside these years cutting itself may fail.
+        return _sql(f"CASE WHEN YEAR({plain}) BETWEEN 1 AND 9999 THEN {cut} END")
     size = decision.arguments.get("size", "1")
     value = f"CAST({name} AS DOUBLE)" if kind in INTEGERS or kind == "DECIMAL" else name
     return _sql(

@@ -15,13 +15,15 @@ from sqlalchemy import Engine
 
 from catalog.model import Source
 from connectors.base import Abilities, ConnectorError, ConnectorUnavailable, load_abilities
+from gateway.access import AccessEvent
 from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
 from gateway.audit.source import OWN_SOURCE, StateConnector
 from gateway.config import Config
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
+from gateway.entitlements import Entitlements, Reader
 from gateway.errors import InvalidConfig
 from gateway.identity import Identity
-from gateway.keys import PseudonymKeys
+from gateway.keys import PseudonymKeys, Vault
 from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
 from gateway.metrics import Metrics
@@ -34,6 +36,7 @@ from gateway.request import Limits
 from gateway.secrets import Secrets
 from gateway.state.answers import Answers
 from gateway.state.engine import open_state
+from gateway.usage import Usage
 
 
 @dataclass(slots=True)
@@ -85,21 +88,26 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     metrics = Metrics()
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
+    abilities_of = functools.cache(_abilities)
     services = Services(
         engine=engine,
         pools=pools,
         audit=audit,
         queries=queries,
-        key_of=_keys(config).key_of,
-        abilities_of=functools.cache(_abilities),
+        key_of=_keys(config, state).key_of,
+        abilities_of=abilities_of,
         limits=limits,
         limiter=Limiter(config.limits),
         owner_logs=owner_logs,
         metrics=metrics,
         ledgers=Answers(state),
+        usage=Usage(state),
+        entitlements=Entitlements(Reader(engine, pools, abilities_of)),
     )
     identity = Identity(lambda: publisher.current().mesh, state, config.sign_in)
     identity.failed = audit.sign_in_failed
+    publisher.on_access(functools.partial(_end_revoked, queries))
+    closers.append(publisher.follow())
     return OpenGateway(
         config=config,
         state=state,
@@ -133,8 +141,16 @@ def _export_heads(config: Config, audit: Audit) -> Callable[[], None]:
     )
 
 
-def _keys(config: Config) -> PseudonymKeys:
-    return PseudonymKeys(Secrets(config.secrets, os.environ), config.secrets)
+def _end_revoked(queries: Queries, events: tuple[AccessEvent, ...]) -> None:
+    """Stop what runs by a grant that was revoked with that wish."""
+    for one in events:
+        if one.kind == "revoke" and one.ends_running:
+            queries.end(one.subject, one.user)
+
+
+def _keys(config: Config, state: Engine) -> PseudonymKeys:
+    secrets = Secrets(config.secrets, os.environ)
+    return PseudonymKeys(secrets, config.secrets, Vault(state, os.environ))
 
 
 def _settings_of(config: Config, publisher: Publisher) -> Callable[[Source], Mapping[str, str]]:

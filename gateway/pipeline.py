@@ -42,10 +42,11 @@ from gateway.metadata import VisibleTable, visible_tables
 from gateway.parse import ParsedStatement, parse
 from gateway.prepare import Prepared, Services, prepare
 from gateway.queries import RunningQuery
-from gateway.recording import Finish, audit_start, log_private
+from gateway.recording import Finish, audit_start, log_private, tell_owners
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import resolve
 from gateway.snapshot import Snapshot
+from gateway.usage import Left
 
 log = logging.getLogger("gateway.pipeline")
 
@@ -139,27 +140,31 @@ class Gateway:
         services.queries.started(request)
         try:
             prepared = prepare(request, statement, snapshot, services)
+            decision = prepared.decision
+            left = services.usage.begin(request.principal.user, decision.quotas, request.now)
             ticket = services.audit.started(audit_start(request, snapshot, prepared))
         except BaseException as error:
             services.limiter.leave(request.principal)
             code = error.code if isinstance(error, SqluiceError) else InternalError.code
             services.queries.finished(request.query_id, "failed", code)
             raise
-        finish = Finish(services, request, ticket, began, prepared.timings)
+        tell_owners(decision, request, services)
+        finish = Finish(services, request, ticket, began, prepared)
         run = Run(
             query_id=request.query_id,
             sources=snapshot.mesh.sources,
             pools=services.pools,
             engine=services.engine,
-            key_of=services.key_of,
+            key_of=_keys_in_force(snapshot, services),
             schema=prepared.schema,
-            limits=_within_policy(request.limits, prepared.decision),
+            limits=_within_policy(request.limits, decision, left),
             parameters=request.parameters,
             timezone=request.timezone,
             on_progress=lambda rows: services.queries.progress(request.query_id, rows),
             on_finish=finish,
             admit=self._admit(request, prepared),
         )
+        services.queries.lives_by(request.query_id, _grants(decision))
         try:
             result = execute(
                 prepared.plan,
@@ -299,8 +304,19 @@ def _bounded(asked: Limits, allowed: Limits) -> Limits:
     )
 
 
-def _within_policy(limits: Limits, decision: Decision) -> Limits:
+def _keys_in_force(snapshot: Snapshot, services: Services) -> Callable[[str], bytes]:
+    """One statement has one key of a join group, whatever is rotated meanwhile."""
+    epochs = snapshot.index.standing.epochs
+    return lambda join_group: services.key_of(join_group, epochs.get(join_group, 0))
+
+
+def _grants(decision: Decision) -> frozenset[str]:
+    return frozenset(one.grant for table in decision.tables.values() for one in table.scopes)
+
+
+def _within_policy(limits: Limits, decision: Decision, left: Left) -> Limits:
     """Policies of kind `limit` count guarded rows and bytes (DESIGN 5, rule 7)."""
-    rows = [one for one in (limits.rows, decision.limits.get("rows")) if one is not None]
-    size = [one for one in (limits.bytes, decision.limits.get("bytes")) if one is not None]
+    asked = decision.limits
+    rows = [one for one in (limits.rows, asked.get("rows"), left.rows) if one is not None]
+    size = [one for one in (limits.bytes, asked.get("bytes"), left.bytes) if one is not None]
     return replace(limits, rows=min(rows) if rows else None, bytes=min(size) if size else None)

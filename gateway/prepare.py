@@ -17,12 +17,13 @@ from sqlglot import exp
 from connectors.base import Abilities
 from gateway.assemble import merge_sql
 from gateway.audit import Audit
-from gateway.authorize import authorize, directory, visible
+from gateway.authorize import authorize, directory, entitlements_of, visible
 from gateway.bind import BoundQuery, Visible, bind
 from gateway.decision import Decision
 from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext
 from gateway.engines.base import Engine
+from gateway.entitlements import Entitlements
 from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
@@ -30,27 +31,33 @@ from gateway.metrics import Metrics
 from gateway.parse import ParsedStatement
 from gateway.plan import plan
 from gateway.pools import Pools
-from gateway.pseudonyms import KeyOf
 from gateway.queries import Queries
 from gateway.request import Limits, Request
 from gateway.resolve import Address, ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
+from gateway.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the pipeline works with. `abilities_of` tells the abilities of a kind of source."""
+    """What the pipeline works with.
+
+    `abilities_of` tells the abilities of a kind of source, `key_of` the key of a join group's
+    epoch.
+    """
 
     engine: Engine
     pools: Pools
     audit: Audit
     queries: Queries
-    key_of: KeyOf
+    key_of: Callable[[str, int], bytes]
     abilities_of: Callable[[str], Abilities]
     limiter: Limiter
     owner_logs: OwnerLogs
     metrics: Metrics
     ledgers: Ledgers
+    usage: Usage
+    entitlements: Entitlements
     limits: Limits = Limits()
 
 
@@ -79,7 +86,9 @@ def prepare(
     known = directory(snapshot.index, request.principal, request.now)
     resolved = resolve(statement, known, request.domain)
     clock.lap("resolve")
-    decision = authorize(resolved, request, snapshot.index)
+    needed = entitlements_of(snapshot.index, resolved.tables)
+    asker = services.entitlements.given(request.principal, needed, snapshot)
+    decision = authorize(resolved, replace(request, principal=asker), snapshot.index)
     clock.lap("authorize")
     columns = visible(decision)
     bound = bind(resolved, columns)
@@ -112,6 +121,7 @@ def prepare(
             timezone=request.timezone,
             push_down=request.push_down,
             require_pushdown=request.require_pushdown,
+            pushed_groups=snapshot.index.pushed_groups,
         )
         made = plan(guarded, context)
         clock.lap("plan")

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from uuid import UUID
@@ -18,10 +19,12 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.draft import PseudonymColumn
+from connectors.base import Fragment
+from gateway.draft import KeyBlock, PseudonymColumn
 
 KeyOf = Callable[[str], bytes]
 _LENGTH = 26
+_BLOCK = 64
 
 
 def canonical(value: object) -> str:
@@ -37,8 +40,28 @@ def canonical(value: object) -> str:
 
 def pseudonym(value: object, key: bytes) -> str:
     """The pseudonym of one value that is not NULL."""
-    digest = hmac.new(key, canonical(value).encode(), hashlib.sha256).digest()
+    return _text(hmac.new(key, canonical(value).encode(), hashlib.sha256).digest())
+
+
+def _text(digest: bytes) -> str:
     return "p_" + base64.b32encode(digest).decode().lower()[:_LENGTH]
+
+
+def key_block(key: bytes, is_outer: bool) -> bytes:
+    """What HMAC-SHA-256 puts before what it hashes: the padded key, with one of two patterns."""
+    pattern = 0x5C if is_outer else 0x36
+    return bytes(one ^ pattern for one in key.ljust(_BLOCK, b"\0"))
+
+
+def with_keys(fragment: Fragment, key_of: KeyOf) -> Fragment:
+    """The fragment with the blocks of keys among its bound values."""
+    if not any(isinstance(one, KeyBlock) for one in fragment.parameters):
+        return fragment
+    values = tuple(
+        key_block(key_of(one.join_group), one.is_outer) if isinstance(one, KeyBlock) else one
+        for one in fragment.parameters
+    )
+    return replace(fragment, parameters=values)
 
 
 def with_pseudonyms(
@@ -47,21 +70,37 @@ def with_pseudonyms(
     columns: Sequence[PseudonymColumn],
     key_of: KeyOf,
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The schema and batches with the columns added at the end."""
+    """The schema and batches with the columns added at the end; hashes are written out in place."""
     for one in columns:
-        schema = schema.append(pa.field(one.name, pa.string()))
-    keys = {one.join_group: key_of(one.join_group) for one in columns}
+        if not one.is_hashed:
+            schema = schema.append(pa.field(one.name, pa.string()))
+    keys = {one.join_group: key_of(one.join_group) for one in columns if not one.is_hashed}
     caches: dict[str, dict[object, str | None]] = {one.name: {} for one in columns}
 
     def generate() -> Iterator[pa.RecordBatch]:
         for batch in batches:
             arrays = list(batch.columns)
             for one in columns:
+                if one.is_hashed:
+                    place = batch.schema.get_field_index(one.name)
+                    arrays[place] = _written(batch.column(place), caches[one.name])
+                    continue
                 source = batch.column(batch.schema.get_field_index(one.source_column))
                 arrays.append(_mapped(source, keys[one.join_group], caches[one.name]))
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     return schema, generate()
+
+
+def _written(array: pa.Array, cache: dict[object, str | None]) -> pa.Array:
+    """Pseudonyms of hex digests."""
+    encoded = array.dictionary_encode()
+    values = []
+    for value in encoded.dictionary.to_pylist():
+        if value not in cache:
+            cache[value] = None if value is None else _text(bytes.fromhex(value))
+        values.append(cache[value])
+    return pa.array(values, pa.string()).take(encoded.indices)
 
 
 def _mapped(array: pa.Array, key: bytes, cache: dict[object, str | None]) -> pa.Array:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,9 +20,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from catalog.mesh import MeshError, load_mesh
+from catalog.mesh import MeshError, collector_at_rest, load_mesh
 from catalog.model import Mesh
 from catalog.own_products import with_own_products
+from gateway.access import Access, AccessEvent, standing_of
+from gateway.decision import Standing
 from gateway.errors import InternalError, InvalidConfig, SourceUnavailable, SqluiceError
 from gateway.policies.compile import compile_policies
 from gateway.snapshot import Snapshot
@@ -30,6 +34,9 @@ from gateway.state.revisions import record_revision
 log = logging.getLogger("gateway.publish")
 
 WATCH_SECONDS = 0.5
+# How old what state says about access may be when a statement begins.
+FOLLOW_SECONDS = 0.25
+_STALE_SECONDS = 1.0
 _TRIES = 3
 _SUFFIXES = (".yaml", ".yml", ".toml")
 
@@ -38,6 +45,11 @@ Signature = Mapping[Path, tuple[int, int]]
 
 def build_snapshot(folder: Path) -> Snapshot:
     """Load and compile a mesh folder; raises InvalidConfig that names every problem."""
+    with collector_at_rest():
+        return _built(folder)
+
+
+def _built(folder: Path) -> Snapshot:
     try:
         mesh = load_mesh(folder)
     except MeshError as error:
@@ -79,11 +91,26 @@ class Publisher:
         self._lock = threading.Lock()
         self._failure: SqluiceError | None = None
         self._signature: Signature = {}
-        self._snapshot = self._load()
+        self._access = Access(engine)
+        self._following = threading.Lock()
+        self._followed_at = time.monotonic()
+        self._standing = standing_of(self._access.events())
+        self._heard: list[Callable[[tuple[AccessEvent, ...]], None]] = []
+        self._snapshot = self._under(self._load())
 
     def current(self) -> Snapshot:
-        """The snapshot in force; whoever works on it keeps it to the end of his request."""
+        """The snapshot in force; whoever works on it keeps it to the end of his request.
+
+        What state says about access is at most a quarter of a second old. Where state cannot be
+        read for a second, nobody is answered: a revocation might stand there.
+        """
+        if time.monotonic() - self._followed_at >= FOLLOW_SECONDS:
+            self._follow()
         return self._snapshot
+
+    def on_access(self, heard: Callable[[tuple[AccessEvent, ...]], None]) -> None:
+        """Call back with events about access, once they hold."""
+        self._heard.append(heard)
 
     @property
     def failure(self) -> str | None:
@@ -104,9 +131,68 @@ class Publisher:
                 return self._failed(defect)
             self._failure = None
             if snapshot.mesh.revision != self._snapshot.mesh.revision:
-                self._snapshot = snapshot
+                with self._following:
+                    self._snapshot = self._under(snapshot)
                 log.info("published", extra={"revision": snapshot.mesh.revision})
             return True
+
+    def follow(self, seconds: float = FOLLOW_SECONDS) -> Callable[[], None]:
+        """Look for events about access also while nobody asks; gives what stops the looking."""
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(seconds):
+                try:
+                    self._follow()
+                except SqluiceError as error:
+                    log.warning("state cannot be read", extra={"code": error.code})
+
+        worker = threading.Thread(target=run, name="publish-follow", daemon=True)
+        worker.start()
+
+        def close() -> None:
+            stop.set()
+            worker.join(timeout=10)
+
+        return close
+
+    def _follow(self) -> None:
+        """Bring the snapshot to what state says now."""
+        with self._following:
+            began = time.monotonic()
+            if began - self._followed_at < FOLLOW_SECONDS / 2:
+                return
+            try:
+                fresh = self._news()
+            except SqluiceError:
+                if began - self._followed_at > _STALE_SECONDS:
+                    raise
+                return
+            self._followed_at = began
+        if fresh:
+            for heard in self._heard:
+                heard(fresh)
+
+    def _news(self) -> tuple[AccessEvent, ...]:
+        if self._access.number() == self._standing.number:
+            return ()
+        events = self._access.events()
+        fresh = tuple(one for one in events if one.number > self._standing.number)
+        self._standing = standing_of(events)
+        self._snapshot = self._under(self._snapshot)
+        return fresh
+
+    def _under(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot under what state says."""
+        if self._standing == Standing():
+            return snapshot
+        return replace(snapshot, index=snapshot.index.under(self._standing))
+
+    def _lapse(self, mesh: Mesh) -> None:
+        """A revocation holds until the file drops the grant."""
+        granted = {one.id for one in mesh.grants}
+        for name in sorted({grant for grant, _ in self._standing.revoked} - granted):
+            self._access.tell(AccessEvent("lapse", name, reason="no file grants it any more"))
 
     def watch(self, seconds: float = WATCH_SECONDS) -> Callable[[], None]:
         """Reload whenever a file changes; gives what stops the watching."""
@@ -145,6 +231,7 @@ class Publisher:
             files = _contents(self._folder, before)
             if files is not None and signature_of(self._folder) == before:
                 self._record(snapshot, files)
+                self._lapse(snapshot.mesh)
                 return snapshot
         raise InvalidConfig(
             "The files of the mesh change while they are read.",

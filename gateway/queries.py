@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import chain
 from threading import Lock
 
+from gateway.errors import AccessDenied, SqluiceError
 from gateway.normalise import normalise
 from gateway.request import Principal, Request
 
@@ -43,7 +44,8 @@ class _Entry:
     query: RunningQuery
     normalised: str
     began: float
-    cancel: Callable[[], None] | None = None
+    cancel: Callable[[SqluiceError | None], None] | None = None
+    grants: frozenset[str] = frozenset()
 
 
 class Queries:
@@ -58,7 +60,11 @@ class Queries:
         self._running: dict[str, _Entry] = {}
         self._finished: deque[_Entry] = deque(maxlen=kept)
 
-    def started(self, request: Request, cancel: Callable[[], None] | None = None) -> RunningQuery:
+    def started(
+        self,
+        request: Request,
+        cancel: Callable[[SqluiceError | None], None] | None = None,
+    ) -> RunningQuery:
         """Register a query that starts."""
         query = RunningQuery(
             query_id=request.query_id,
@@ -68,12 +74,20 @@ class Queries:
             endpoint=request.endpoint,
             purpose=request.purpose,
         )
-        entry = _Entry(query, normalise(request.sql, request.dialect), self._clock(), cancel)
+        normalised = normalise(request.sql, request.dialect)
+        entry = _Entry(query, normalised, self._clock(), cancel)
         with self._lock:
             self._running[query.query_id] = entry
         return query
 
-    def attach(self, query_id: str, cancel: Callable[[], None]) -> None:
+    def lives_by(self, query_id: str, grants: frozenset[str]) -> None:
+        """Say by which grants a query has its rows."""
+        with self._lock:
+            entry = self._running.get(query_id)
+            if entry is not None:
+                entry.grants = grants
+
+    def attach(self, query_id: str, cancel: Callable[[SqluiceError | None], None]) -> None:
         """Say how to stop a query; called at once where it was cancelled meanwhile."""
         with self._lock:
             entry = self._running.get(query_id)
@@ -82,7 +96,7 @@ class Queries:
             entry.cancel = cancel
             is_late = entry.query.state == "cancelling"
         if is_late:
-            cancel()
+            cancel(None)
 
     def is_cancelled(self, query_id: str) -> bool:
         """Whether somebody has asked for the query to stop."""
@@ -117,8 +131,22 @@ class Queries:
             entry.query = replace(entry.query, state="cancelling")
             cancel = entry.cancel
         if cancel is not None:
-            cancel()
+            cancel(None)
         return True
+
+    def end(self, grant: str, user: str = "") -> int:
+        """Stop the queries that live by a grant, of one user or of all; gives how many."""
+        with self._lock:
+            entries = [
+                one for one in self._running.values()
+                if grant in one.grants and user in ("", one.query.user)
+            ]  # fmt: skip
+            for entry in entries:
+                entry.query = replace(entry.query, state="cancelling")
+        for entry in entries:
+            if entry.cancel is not None:
+                entry.cancel(AccessDenied("Your access was revoked while the query ran."))
+        return len(entries)
 
     def cancel_all(self) -> int:
         """Stop everything, for a gateway that goes down; gives how many there were."""
@@ -128,7 +156,7 @@ class Queries:
                 entry.query = replace(entry.query, state="cancelling")
         for entry in entries:
             if entry.cancel is not None:
-                entry.cancel()
+                entry.cancel(None)
         return len(entries)
 
     def list(self, principal: Principal, ended: bool = False) -> tuple[RunningQuery, ...]:

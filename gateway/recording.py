@@ -7,12 +7,11 @@ for the next statement of the caller. Never lets a value into the gateway's own 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from threading import Lock
 
 from gateway.audit import AuditFinish, AuditStart, AuditTicket
 from gateway.decision import Decision
-from gateway.errors import Cancelled, SqluiceError, TimedOut
+from gateway.errors import Cancelled, InvalidConfig, SqluiceError, TimedOut
 from gateway.execute import Result
 from gateway.lineage import lineage
 from gateway.prepare import Prepared, Services
@@ -94,6 +93,14 @@ def log_private(error: SqluiceError, request: Request, services: Services) -> No
         services.owner_logs.write(domain, error, error.source)
 
 
+def tell_owners(decision: Decision, request: Request, services: Services) -> None:
+    """What the owner of a domain must know of a decision goes to his log (DESIGN 5, rule 3)."""
+    for one in decision.alerts:
+        alert = InvalidConfig(one.text, hint="Make the policies' subjects exclude each other.")
+        alert.query_id = request.query_id
+        services.owner_logs.write(one.domain, alert)
+
+
 class Finish:
     """Writes the second audit record, once."""
 
@@ -103,13 +110,14 @@ class Finish:
         request: Request,
         ticket: AuditTicket,
         began: float,
-        timings: Mapping[str, float],
+        prepared: Prepared,
     ) -> None:
         self._services = services
         self._request = request
         self._ticket = ticket
         self._began = began
-        self._timings = timings
+        self._timings = prepared.timings
+        self._quotas = prepared.decision.quotas
         self._lock = Lock()
         self._is_done = False
 
@@ -123,6 +131,11 @@ class Finish:
         timings = {**self._timings, "total": total}
         outcome = "ok"
         self._services.limiter.leave(self._request.principal)
+        if result is not None:
+            self._services.usage.end(
+                self._request.principal.user, self._quotas, self._request.now, result.rows,
+                result.bytes,
+            )  # fmt: skip
         if failure is not None:
             stopped = isinstance(failure, Cancelled | TimedOut)
             outcome = "cancelled" if stopped else "failed"

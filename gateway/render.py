@@ -14,8 +14,8 @@ from sqlglot import exp
 
 from connectors.base import Abilities
 from gateway.decision import Condition
-from gateway.draft import Draft, Input
-from gateway.gate import Split, policy_mark, pseudonyms_of, split, without_quotes
+from gateway.draft import Draft, Input, KeyBlock, PseudonymColumn
+from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
 
 
@@ -91,12 +91,7 @@ def raw_names(draft: Draft, relation: GuardedRelation) -> tuple[str, ...]:
     if not parts.needs_gate:
         return tuple(one.name for one in relation.columns)
     names = [one.name for one in parts.source_columns]
-    for column in parts.gate_columns:
-        names += [name for name, _ in column.raw]
-    for condition in parts.gate_filters:
-        names += [column.name for column in condition.expression.find_all(exp.Column)]
-    for pseudonym in pseudonyms_of(parts.gate_columns):
-        names.append(pseudonym.source_column)
+    names += gate_reads(draft, relation, parts)
     return tuple(dict.fromkeys(names)) or (_any_column(draft, relation),)
 
 
@@ -110,11 +105,16 @@ def _relation_select(
     table = draft.context.tables[relation.address]
     masked = {} if parts.needs_gate else {c.name: c for c in relation.columns if not c.clear}
     visible = {column.name for column in relation.columns}
+    hashed = {one.name: one for one in pseudonyms_of(draft, relation, parts) if one.is_hashed}
     select = exp.Select()
     for name in names:
         column = masked.get(name)
         value = column.expression if column else exp.column(name, quoted=True)
-        shape = _physical(draft, relation, value)
+        shape = (
+            _keyed_hash(draft, relation, hashed[name])
+            if name in hashed
+            else _physical(draft, relation, value)
+        )
         if shown and (column is not None or name not in visible):
             shape = policy_mark(column.policy if column else _hidden_reason(parts))
         select.select(
@@ -125,6 +125,28 @@ def _relation_select(
     for condition in parts.source_filters:
         select.where(_condition(draft, relation, condition, shown), copy=False)
     return select
+
+
+def _keyed_hash(
+    draft: Draft, relation: GuardedRelation, one: PseudonymColumn
+) -> exp.Expression:
+    """The hash of a column under a key whose blocks are bound when it runs."""
+    abilities = draft.abilities_of(relation)
+    assert abilities.keyed_hash is not None
+    text = abilities.keyed_hash.format(value='"value"', inner='"inner"', outer='"outer"')
+    physical_name, _ = draft.context.tables[relation.address].columns[one.source_column]
+
+    def place(node: exp.Expression) -> exp.Expression:
+        if not isinstance(node, exp.Column):
+            return node
+        if node.name == "value":
+            return exp.column(physical_name, quoted=True)
+        bound = exp.Parameter(this=exp.Literal.number(0))
+        bound.meta["value"] = KeyBlock(one.join_group, node.name == "outer")
+        bound.meta["type"] = "BLOB"
+        return bound
+
+    return sqlglot.parse_one(text, dialect=abilities.dialect).transform(place)
 
 
 def _hidden_reason(parts: Split) -> str:

@@ -16,13 +16,21 @@ EMPTY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who asks. `attributes` map a name to its values, all text."""
+    """Somebody who asks. `attributes` map a name to its values, all text.
+
+    `client` is what his application calls itself, `address` where his connection comes from; ''
+    where that is not known. `entitlements` are what entitlement tables give him, read by the
+    gateway for this statement.
+    """
 
     user: str
     groups: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY, hash=False)
     may_impersonate: bool = False
+    client: str = ""
+    address: str = ""
+    entitlements: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,8 @@ def read_setting(name: str, value: str) -> object:
 class Session:
     """One client's connection. `defaults` are what its settings go back to on reset.
 
-    `limits` are the gateway's bounds, which a session may narrow and never widen.
+    `client` is what the application calls itself, `address` where the connection comes from; ''
+    where unknown. `limits` are the gateway's bounds, which a session may narrow and never widen.
     """
 
     principal: Principal
@@ -160,11 +161,17 @@ class Session:
     client: str = ""
     limits: Limits = field(default_factory=Limits)
     defaults: Settings = Settings()
+    address: str = ""
     settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with the defaults."""
         self.settings = self.defaults
+
+    @property
+    def asker(self) -> Principal:
+        """The principal with what this connection tells of him."""
+        return replace(self.principal, client=self.client, address=self.address)
 
     def set(self, name: str, value: str | None) -> None:
         """Change a setting; None sets it back."""
@@ -210,7 +217,7 @@ class Session:
         seconds = min(settings.query_timeout or self.limits.seconds, self.limits.seconds)
         return Request(
             sql=sql,
-            principal=self.principal,
+            principal=self.asker,
             now=now,
             query_id=query_id or new_query_id(),
             purpose=settings.purpose,

@@ -53,7 +53,7 @@ class SubjectValues:
             if values:
                 parent.set("expressions", values)
             else:
-                parent.replace(exp.false())
+                parent.replace(_nobody(parent))
         elif literals:
             node.replace(literals[0])
         else:
@@ -66,6 +66,8 @@ class SubjectValues:
                 self.used_now = True
                 return (self.now.isoformat(sep=" "),)
             return (self.purpose,) if self.purpose is not None else ()
+        if kind == "entitlement":
+            return tuple(self.principal.entitlements.get(key, ()))
         if key == "user":
             return (self.principal.user,)
         if key == "groups":
@@ -73,6 +75,16 @@ class SubjectValues:
         if key == "roles":
             return tuple(sorted(self.principal.roles))
         return tuple(self.principal.attributes.get(key, ()))
+
+
+def _nobody(node: exp.Expression) -> exp.Expression:
+    """An empty list matches no row: false, and below a negation NULL, which counts as false."""
+    parent = node.parent
+    while isinstance(parent, exp.And | exp.Or | exp.Paren):
+        if parent.parent is None:
+            return exp.false()
+        parent = parent.parent
+    return exp.null()
 
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "REAL", "DECIMAL")

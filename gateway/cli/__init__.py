@@ -18,6 +18,8 @@ _COMMANDS = (
     ("init", "Make a mesh folder with an example product.", "init"),
     ("check", "Check the files of a mesh, and its sources with --live.", "check"),
     ("policy", "Test policies, and see what a change of them would do.", "policy"),
+    ("access", "Revoke grants, approve grants and exceptions.", "access"),
+    ("keys", "Rotate and list the keys of pseudonyms.", "keys"),
     ("audit", "Verify and read the audit.", "audit"),
     ("queries", "List the queries of a running gateway.", "queries"),
     ("cancel", "Cancel a query of a running gateway.", "cancel"),

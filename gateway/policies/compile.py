@@ -7,247 +7,361 @@ policy that can fail is an oracle (DESIGN 5, rules 3, 4, 11 and 12).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import combinations
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
 
-from catalog.model import Column, Grant, Match, Mesh, Place, Policy, Product, Subjects, Table
-from gateway.constants import INTEGERS, family
-from gateway.decision import CompiledGrant, CompiledPolicy, PolicyIndex, TableEntry
+from sqlglot import exp
+
+from catalog.model import Grant, Hours, Mesh, Policy, PolicyException, Product, Subjects, Table
+from gateway.decision import (
+    CompiledCondition,
+    CompiledGrant,
+    CompiledPolicy,
+    Condition,
+    Effects,
+    PolicyIndex,
+    Reason,
+    Scope,
+    TableEntry,
+)
 from gateway.errors import InvalidConfig
-from gateway.policies.conditions import ConditionError, compile_condition
+from gateway.matching import Rules, hours_of, moments_of, who
+from gateway.policies.columns import Asked, Shared, column_entry, kind_of, told
+from gateway.policies.concerning import Concerned, Concerning
+from gateway.policies.conditions import ConditionError, Entitled, compile_condition
 from gateway.policies.groups import GroupError, one_entity, rule_of
 from gateway.resolve import Address
 
-_TABLE_EFFECTS = ("deny", "filter", "aggregate", "limit", "require")
-_TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+_EVERYONE = (Subjects(everyone=True),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mesh:
+    """A mesh, looked up: grants by product, exceptions by policy, ranks, entitlements."""
+
+    concerning: Concerning
+    grants: Mapping[tuple[str, str], tuple[Grant, ...]]
+    exceptions: Mapping[str, tuple[Subjects, ...]]
+    rank: Mapping[str, int]
+    entitled: _Entitlements
+    problems: list[str]
+    shared: Shared = field(default_factory=Shared)
+    sets: dict[tuple[str, ...], _Set] = field(default_factory=dict)
+    plain: dict[str, CompiledPolicy] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """What a row of policies has in common wherever it stands: tables share their rows."""
+
+    policies: tuple[Policy, ...]
+    bits: Mapping[str, int]
+    rules: Rules
+    effects: Effects
+    moments: frozenset[datetime]
+    hours: tuple[Hours, ...]
 
 
 def compile_policies(mesh: Mesh) -> PolicyIndex:
     """The index of a mesh; raises InvalidConfig with one line a problem."""
     problems: list[str] = []
-    tables: dict[Address, TableEntry] = {}
-    for product in mesh.products:
-        if product.status in ("retired", "draft", "proposed"):
-            continue
-        for table in product.tables:
-            address = Address(product.domain, product.name, table.name, product.major)
-            tables[address] = _entry(mesh, product, table, address, problems)
+    grants = defaultdict(list)
+    for grant in mesh.grants:
+        grants[grant.domain, grant.product].append(grant)
+    known = _Mesh(
+        Concerning(mesh),
+        {key: tuple(found) for key, found in grants.items()},
+        _exceptions(mesh.exceptions),
+        {kind: rank for rank, kind in enumerate(mesh.taxonomy.mask_order)},
+        _Entitlements(mesh),
+        problems,
+    )
+    tables = {
+        Address(product.domain, product.name, table.name, product.major): _entry(
+            known, product, table
+        )
+        for product in mesh.products
+        if product.status not in ("retired", "draft", "proposed")
+        for table in product.tables
+    }
     if problems:
         raise InvalidConfig(
             "\n".join(dict.fromkeys(problems)),
             hint="Correct the files named and run `sqluice check`.",
         )
-    return PolicyIndex(
-        mesh.revision,
-        tables,
-        mesh.products,
-        mesh.taxonomy,
-        tuple(one.name for one in mesh.purposes),
-    )
+    purposes = tuple(one.name for one in mesh.purposes)
+    index = PolicyIndex(mesh.revision, tables, mesh.products, purposes)
+    index.pushed_groups = _pushed_groups(mesh, tables)
+    return index
 
 
-def _entry(
-    mesh: Mesh, product: Product, table: Table, address: Address, problems: list[str]
-) -> TableEntry:
+def _pushed_groups(mesh: Mesh, tables: Mapping[Address, TableEntry]) -> frozenset[str]:
+    """Join groups whose key may go to sources: the governance group and every domain agree."""
+    refusing = set()
+    agreed = {one.name: one.pushed_groups for one in mesh.domains}
+    for address, entry in tables.items() if mesh.taxonomy.pushed_groups else ():
+        for column in entry.columns:
+            for outcome in column.outcomes.values():
+                made = outcome.decision
+                group = made.arguments.get("join_group") if made is not None else None
+                if group is not None and group not in agreed[address.domain]:
+                    refusing.add(group)
+    return mesh.taxonomy.pushed_groups - refusing
+
+
+def _exceptions(exceptions: Iterable[PolicyException]) -> Mapping[str, tuple[Subjects, ...]]:
+    """Whom each policy spares for a while."""
+    found: dict[str, tuple[Subjects, ...]] = {}
+    for one in exceptions:
+        made = tuple(_within(subjects, one) for subjects in one.subjects)
+        found[one.policy] = (*found.get(one.policy, ()), *made)
+    return found
+
+
+def _within(subjects: Subjects, one: PolicyException) -> Subjects:
+    starts = [moment for moment in (subjects.valid_from, one.valid_from) if moment is not None]
+    ends = [moment for moment in (subjects.until, one.until) if moment is not None]
+    return replace(
+        subjects, valid_from=max(starts), until=min(ends),
+        approval="" if one.approver else approval_of(one),
+    )  # fmt: skip
+
+
+def approval_of(one: Grant | PolicyException) -> str:
+    """What an approval in state names: the id with the content that was approved."""
+    content = json.dumps(_plain(replace(one, place=None)), sort_keys=True)
+    return f"{one.id}:{hashlib.sha256(content.encode()).hexdigest()[:32]}"
+
+
+def _plain(value: object) -> object:
+    """A value of the catalog as JSON, the same in every process."""
+    if isinstance(value, frozenset):
+        return sorted(str(one) for one in value)
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, Grant | PolicyException | Subjects | Hours):
+        return {name: _plain(getattr(value, name)) for name in value.__slots__}
+    return None if value is None else str(value)
+
+
+class _Entitlements:
+    """What conditions may ask, by who wrote them and over which table."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._declared = mesh.entitlements
+        self._tables = {
+            f"{product.address}.{table.name}": table
+            for product in mesh.products
+            for table in product.tables
+        }
+        self._known: dict[tuple[str | None, str], Entitled] = {}
+
+    def over(self, author: str | None, table: str) -> Entitled:
+        """For a condition of `author` (None: the governance group) over a table."""
+        if not self._declared:
+            return Entitled()
+        key = (author, table)
+        if key not in self._known:
+            self._known[key] = self._made(author, table)
+        return self._known[key]
+
+    def _made(self, author: str | None, over: str) -> Entitled:
+        types: dict[str, str] = {}
+        single: dict[str, str] = {}
+        own = set()
+        for one in self._declared:
+            table = self._tables.get(one.table)
+            # What a domain can change must not decide what the governance group restricts.
+            if table is None or one.domain not in (None, author):
+                continue
+            if one.table == over:
+                own.add(one.id)
+                continue
+            for name in one.values:
+                column = table.column(name)
+                if column is not None:
+                    types[f"{one.id}.{name}"] = column.type
+            if len(one.values) == 1:
+                single[one.id] = f"{one.id}.{one.values[0]}"
+        return Entitled(MappingProxyType(types), MappingProxyType(single), frozenset(own))
+
+
+def _entry(known: _Mesh, product: Product, table: Table) -> TableEntry:
+    address = Address(product.domain, product.name, table.name, product.major)
     grants = tuple(
         made
-        for grant in mesh.grants
-        if _grant_concerns(grant, product, table)
-        and (made := _grant(grant, table, problems)) is not None
-    )
-    concerning = [
-        one for one in mesh.policies if (one.domain is None or one.domain == product.domain)
-    ]
-    policies = tuple(
-        compiled
-        for one in concerning
-        if one.effect in _TABLE_EFFECTS
-        and _matches_table(mesh, one.match, product, table)
-        and (compiled := _policy(one, table, problems)) is not None
-    )
-    differing = one_entity(policies)
-    if differing is not None:
-        problems.append(f"{address}: rules of groups {differing}")
-    masks: dict[str, tuple[CompiledPolicy, ...]] = {}
-    for column in table.columns:
-        found = [
-            one
-            for one in concerning
-            if one.effect in ("mask", "hide")
-            and _matches_column(mesh, one.match, product, table, column)
-        ]
-        for one in found:
-            _check_mask(one, column, problems)
-        _check_conflicts(mesh, found, f"{address}.{column.name}", problems)
-        if found:
-            masks[column.name] = tuple(CompiledPolicy(one) for one in found)
-    return TableEntry(address, table.columns, grants, policies, masks)
-
-
-def _grant_concerns(grant: Grant, product: Product, table: Table) -> bool:
-    return (
-        (grant.domain, grant.product) == (product.domain, product.name)
-        and (grant.major is None or grant.major == product.major)
+        for grant in known.grants.get((product.domain, product.name), ())
+        if (grant.major is None or grant.major == product.major)
         and (grant.tables is None or table.name in grant.tables)
+        and (made := _grant(known, grant, table, address)) is not None
+    )
+    concerned = known.concerning.of(product, table)
+    row = _row(known, concerned)
+    asked = Asked(
+        str(address), table, row.bits,
+        lambda author: known.entitled.over(author, str(address)), known.problems, known.shared,
+    )  # fmt: skip
+    compiled = tuple(_policy(known, one, table, address) for one in row.policies)
+    differing = one_entity(compiled)
+    if differing is not None:
+        known.problems.append(f"{address}: rules of groups {differing}")
+    columns = tuple(
+        column_entry(one, concerned.columns.get(one.name, ()), asked) for one in table.columns
+    )
+    moments, hours = _changes(grants, row)
+    return TableEntry(
+        address=address,
+        columns=columns,
+        grants=grants,
+        policies=compiled,
+        granting=who(one.grant.subjects for one in grants),
+        restricting=row.rules,
+        effects=row.effects,
+        moments=moments,
+        hours=hours,
+        entitlements=_needed(
+            *(one.condition for one in grants),
+            *(one.condition for one in compiled),
+            *(made.expression for one in columns for made in one.outcomes.values()),
+        ),
     )
 
 
-def _grant(grant: Grant, table: Table, problems: list[str]) -> CompiledGrant | None:
+def _row(known: _Mesh, concerned: Concerned) -> _Set:
+    """The table's own policies, then masks with the strictest first: its bit is the lowest."""
+    masks = {one.id: one for found in concerned.columns.values() for one in found}
+    key = (*(one.id for one in concerned.table), "", *masks)
+    found = known.sets.get(key)
+    if found is None:
+        by_rank = sorted(masks.values(), key=lambda one: (known.rank[kind_of(one)], one.id))
+        found = known.sets[key] = _made_row(known, (*concerned.table, *by_rank))
+    return found
+
+
+def _made_row(known: _Mesh, policies: tuple[Policy, ...]) -> _Set:
+    subjects = [
+        subject
+        for one in policies
+        for subject in (*one.subjects, *one.unless, *known.exceptions.get(one.id, ()))
+    ]
+    moments = {moment for one in policies for moment in (one.valid_from, one.until)}
+    settings = [one.settings.get("hours") for one in policies]
+    return _Set(
+        policies=policies,
+        bits={one.id: number for number, one in enumerate(policies)},
+        rules=_rules(known, policies),
+        effects=_effects(policies),
+        moments=frozenset({one for one in moments if one is not None} | set(moments_of(subjects))),
+        hours=(*hours_of(subjects), *(one for one in settings if isinstance(one, Hours))),
+    )
+
+
+def _needed(*conditions: CompiledCondition | None) -> frozenset[str]:
+    return frozenset(name for one in conditions if one is not None for name in one.entitlements)
+
+
+def _changes(
+    grants: tuple[CompiledGrant, ...], row: _Set
+) -> tuple[tuple[datetime, ...], tuple[Hours, ...]]:
+    """When a decision may change: fixed moments, and hours of the week."""
+    subjects = [one for made in grants for one in made.grant.subjects]
+    moments = {one for made in grants for one in (made.grant.valid_from, made.grant.until)}
+    held = row.moments | {one for one in moments if one is not None} | set(moments_of(subjects))
+    return tuple(sorted(held)), tuple(dict.fromkeys((*hours_of(subjects), *row.hours)))
+
+
+def _rules(known: _Mesh, policies: tuple[Policy, ...]) -> Rules:
+    any_purpose = 0
+    by_purpose: dict[str | None, int] = {}
+    for number, one in enumerate(policies):
+        if not one.purposes:
+            any_purpose |= 1 << number
+        for name in one.purposes:
+            by_purpose[name] = by_purpose.get(name, 0) | 1 << number
+    return Rules(
+        concerned=who(one.subjects or _EVERYONE for one in policies),
+        exempt=who((*one.unless, *known.exceptions.get(one.id, ())) for one in policies),
+        any_purpose=any_purpose,
+        by_purpose=MappingProxyType(by_purpose),
+        timed=tuple(
+            (1 << number, (one.valid_from, one.until))
+            for number, one in enumerate(policies)
+            if one.valid_from or one.until
+        ),
+    )
+
+
+def _effects(policies: tuple[Policy, ...]) -> Effects:
+    def bits(effect: str) -> int:
+        return sum(1 << number for number, one in enumerate(policies) if one.effect == effect)
+
+    return Effects(*(bits(name) for name in ("deny", "filter", "limit", "require", "aggregate")))
+
+
+def _grant(known: _Mesh, grant: Grant, table: Table, address: Address) -> CompiledGrant | None:
     condition = None
     if grant.scope is not None:
+        entitled = known.entitled.over(grant.domain, str(address))
         try:
-            condition = compile_condition(grant.id, grant.scope, table)
+            condition = compile_condition(grant.id, grant.scope, table, entitled)
         except ConditionError as error:
-            problems.append(_problem(grant.place, grant.id, f"scope: {error}"))
+            known.problems.append(told(grant.place, grant.id, f"scope: {error}"))
             return None
-    columns = None
-    if grant.columns is not None:
-        names = {name: table.column(name) for name in grant.columns}
-        unknown = sorted(name for name, column in names.items() if column is None)
-        if unknown and len(table.columns) and grant.tables is not None:
-            problems.append(
-                _problem(
-                    grant.place, grant.id, f"columns: {table.name} has no {', '.join(unknown)}"
-                )
-            )
-        columns = frozenset(column.name for column in names.values() if column is not None)
-    return CompiledGrant(grant, condition, columns)
+    days = None
+    if grant.valid_from is not None and grant.until is not None:
+        days = (grant.until - grant.valid_from).total_seconds() / 86_400
+    columns = _columns(known, grant, table)
+    fixed = _fixed(condition)
+    static = condition is None or fixed is not None
+    return CompiledGrant(
+        grant, condition, columns,
+        approval="" if grant.approver else approval_of(grant), days=days,
+        fixed=Scope(grant.id, fixed, columns) if static else None,
+        reason=Reason(
+            str(address), f"granted, {'rows of its scope' if condition else 'all rows'}", grant.id
+        ),
+    )  # fmt: skip
 
 
-def _policy(policy: Policy, table: Table, problems: list[str]) -> CompiledPolicy | None:
+def _columns(known: _Mesh, grant: Grant, table: Table) -> frozenset[str] | None:
+    if grant.columns is None:
+        return None
+    names = {name: table.column(name) for name in grant.columns}
+    unknown = sorted(name for name, column in names.items() if column is None)
+    if unknown and len(table.columns) and grant.tables is not None:
+        message = f"columns: {table.name} has no {', '.join(unknown)}"
+        known.problems.append(told(grant.place, grant.id, message))
+    return frozenset(column.name for column in names.values() if column is not None)
+
+
+def _policy(known: _Mesh, policy: Policy, table: Table, address: Address) -> CompiledPolicy:
+    if policy.effect not in ("filter", "aggregate"):
+        # The same whatever the table.
+        found = known.plain.get(policy.id)
+        if found is None:
+            found = known.plain[policy.id] = CompiledPolicy(policy)
+        return found
     try:
-        if policy.effect != "filter":
+        if policy.effect == "aggregate":
             return CompiledPolicy(policy, rule=rule_of(policy, table))
-        return CompiledPolicy(policy, compile_condition(policy.id, policy.filter or "", table))
+        entitled = known.entitled.over(policy.domain, str(address))
+        made = compile_condition(policy.id, policy.filter or "", table, entitled)
     except (ConditionError, GroupError) as error:
-        problems.append(_problem(policy.place, policy.id, f"{policy.effect}: {error}"))
+        known.problems.append(told(policy.place, policy.id, f"{policy.effect}: {error}"))
+        return CompiledPolicy(policy)
+    reason = Reason(str(address), "rows filtered", policy.id)
+    return CompiledPolicy(policy, made, fixed=_fixed(made), reason=reason)
+
+
+def _fixed(condition: CompiledCondition | None) -> Condition | None:
+    """The condition of everybody, where no subject stands in it."""
+    if condition is None or condition.expression.find(exp.Placeholder) is not None:
         return None
-
-
-def _problem(place: Place | None, name: str, message: str) -> str:
-    return f"{place}: {name}: {message}" if place is not None else f"{name}: {message}"
-
-
-def _matches_table(mesh: Mesh, match: Match, product: Product, table: Table) -> bool:
-    """A table-wide effect also holds where one of its columns is what the policy speaks of."""
-    if not _matches_place(mesh, match, product, table):
-        return False
-    wide = not (match.tags or match.classifications or match.columns)
-    return wide or any(
-        _matches_column(mesh, match, product, table, column) for column in table.columns
-    )
-
-
-def _matches_place(mesh: Mesh, match: Match, product: Product, table: Table) -> bool:
-    source = mesh.sources.get(product.source)
-    return (
-        match.domain in (None, product.domain)
-        and match.product in (None, product.name, product.address)
-        and match.table in (None, table.name, f"{product.address}.{table.name}")
-        and (match.region is None or (source is not None and source.region == match.region))
-    )
-
-
-def _matches_column(
-    mesh: Mesh, match: Match, product: Product, table: Table, column: Column
-) -> bool:
-    if not _matches_place(mesh, match, product, table):
-        return False
-    tags = column.tags | table.tags | product.tags
-    has_tag = not match.tags or any(
-        tag == wanted or tag.startswith(f"{wanted}.") for wanted in match.tags for tag in tags
-    )
-    has_class = not match.classifications or column.classification in match.classifications
-    named = not match.columns or column.name in match.columns
-    return has_tag and has_class and named
-
-
-def _check_mask(policy: Policy, column: Column, problems: list[str]) -> None:
-    mask = policy.mask
-    if policy.effect == "hide" or mask is None:
-        return
-    visible = column.masked_type or column.type
-    wrong = None
-    if mask.kind in ("pseudonym", "partial") and family(visible) != "VARCHAR":
-        wrong = f"{column.name} is {column.type} and declares no text for its masked form"
-    elif mask.kind == "partial" and family(column.type) != "VARCHAR":
-        wrong = f"{column.name} is {column.type}; partial masks text only"
-    elif mask.kind == "pseudonym" and family(column.type) not in INTEGERS | {
-        "VARCHAR",
-        "DATE",
-        "UUID",
-    }:
-        wrong = f"{column.name} is {column.type}, which has no canonical text"
-    elif mask.kind == "bucket":
-        wrong = _bucket_problem(policy, column)
-    if wrong:
-        problems.append(_problem(policy.place, policy.id, f"mask {mask.kind}: {wrong}"))
-
-
-def _bucket_problem(policy: Policy, column: Column) -> str | None:
-    mask = policy.mask
-    kind = family(column.type)
-    if mask is None:
-        return None
-    if kind in _TIMES:
-        return None if mask.unit else f"{column.name} is {column.type} and needs a unit"
-    if kind in INTEGERS | {"DOUBLE", "REAL", "DECIMAL"}:
-        try:
-            return None if float(mask.size or "") > 0 else "the size must be more than 0"
-        except ValueError:
-            return f"{column.name} is {column.type} and needs a size"
-    return f"{column.name} is {column.type}; bucket masks numbers and times only"
-
-
-def _check_conflicts(mesh: Mesh, policies: list[Policy], column: str, problems: list[str]) -> None:
-    """Two different masks of one rank that could meet are a load error (rule 3)."""
-    masks = [one for one in policies if one.mask is not None]
-    for one, other in combinations(masks, 2):
-        assert one.mask is not None and other.mask is not None
-        if (
-            one.mask.kind == other.mask.kind
-            and one.mask != other.mask
-            and not _disjoint(one, other)
-        ):
-            problems.append(
-                _problem(
-                    one.place,
-                    one.id,
-                    f"differs from {other.id} ({other.place}) on {column}, and both masks have one "
-                    "rank; make their subjects exclude each other or use one mask",
-                )
-            )
-
-
-def _disjoint(one: Policy, other: Policy) -> bool:
-    """Whether no principal can meet both, as far as the files prove it."""
-    pairs = list(_pairs(one, other))
-    return bool(pairs) and all(
-        _exclude(a, b) or a in other.unless or b in one.unless for a, b in pairs
-    )
-
-
-def _pairs(one: Policy, other: Policy) -> Iterator[tuple[Subjects, Subjects]]:
-    everyone = (Subjects(everyone=True),)
-    for a in one.subjects or everyone:
-        for b in other.subjects or everyone:
-            yield a, b
-
-
-def _exclude(a: Subjects, b: Subjects) -> bool:
-    shared = set(a.attributes) & set(b.attributes)
-    return (
-        bool(
-            a.users
-            and b.users
-            and not (a.users & b.users)
-            and not (a.groups or a.roles or b.groups or b.roles)
-        )
-        and not shared
-    )
-
-
-def masks_by_column(index: PolicyIndex, address: Address) -> Mapping[str, tuple[str, ...]]:
-    """The ids of masks by column, for reports."""
-    entry = index.tables[address]
-    return {name: tuple(one.policy.id for one in found) for name, found in entry.masks.items()}
+    return Condition(condition.policy, condition.expression, condition.sql)

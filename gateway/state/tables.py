@@ -156,3 +156,38 @@ AGGREGATE_ANSWERS = Table(
     Column("shape", Text, nullable=False),
     Column("bits", LargeBinary, nullable=False),
 )
+
+# Nothing here is changed or removed: what holds is what the events say, in order.
+ACCESS_EVENTS = Table(
+    "access_events",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", String(32), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("user_name", String(200), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ends_running", Boolean, nullable=False),
+)
+
+QUOTA_USAGE = Table(
+    "quota_usage",
+    METADATA,
+    Column("user_name", String(200), primary_key=True),
+    Column("policy", String(200), primary_key=True),
+    Column("period", String(32), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+)
+
+PSEUDONYM_KEYS = Table(
+    "pseudonym_keys",
+    METADATA,
+    Column("join_group", String(200), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("created_by", String(200), nullable=False),
+)

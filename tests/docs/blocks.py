@@ -11,7 +11,9 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^```(?P<language>\w*)[^\n`]*\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL
+)
 _HEREDOC = re.compile(r"\s*<<'?(\w+)'?\s*$")
 _SHELL = ("", "sh", "bash", "shell", "console")
 

@@ -62,7 +62,7 @@ def test_refused(text: str, reason: str) -> None:
         ("name = subject.team", {"team": ("a", "b")}, "\"name\" IN ('a', 'b')"),
         ("name = subject.user", {}, "\"name\" = 'ada'"),
         ("name IN (subject.groups)", {}, "\"name\" IN ('g', 'h')"),
-        ("NOT name IN (subject.team)", {}, "NOT FALSE"),
+        ("NOT name IN (subject.team)", {}, "NOT NULL"),
         ("name = request.purpose", {}, "\"name\" = 'audit'"),
     ],
 )

@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime
 from functools import partial
 
+from gateway.errors import SqluiceError
 from gateway.queries import Queries
 from gateway.request import Principal, Request
 
@@ -35,11 +36,15 @@ def test_an_operator_does_not_see_the_literals_of_others() -> None:
     assert queries.list(OLA)[0].statement == "SELECT ? , ?"
 
 
+def _keep(names: list[str], name: str, _: SqluiceError | None) -> None:
+    names.append(name)
+
+
 def test_cancel_stops_ones_own_and_for_operators_any() -> None:
     queries = Queries()
     stopped: list[str] = []
     for name in ("a", "b"):
-        queries.started(_request(name), partial(stopped.append, name))
+        queries.started(_request(name), partial(_keep, stopped, name))
     assert not queries.cancel("a", CARL)
     assert not queries.cancel("unknown", OLA)
     assert queries.cancel("a", NORA) and queries.cancel("b", OLA)
@@ -53,9 +58,9 @@ def test_a_cancel_that_comes_early_is_not_lost() -> None:
     queries.started(_request("a"))
     assert queries.cancel("a", NORA)
     stopped = threading.Event()
-    queries.attach("a", stopped.set)
+    queries.attach("a", lambda _: stopped.set())
     assert stopped.is_set()
-    queries.attach("unknown", lambda: None)
+    queries.attach("unknown", lambda _: None)
 
 
 def test_what_ended_is_kept_for_a_while() -> None:
@@ -81,7 +86,7 @@ def test_what_ended_is_kept_for_a_while() -> None:
 def test_everything_stops_when_the_gateway_goes_down() -> None:
     queries = Queries()
     stopped: list[str] = []
-    queries.started(_request("a"), lambda: stopped.append("a"))
+    queries.started(_request("a"), lambda _: stopped.append("a"))
     queries.started(_request("b"))
     assert queries.cancel_all() == 2
     assert stopped == ["a"]
@@ -93,7 +98,7 @@ def test_many_threads_may_use_it() -> None:
     def work(name: int) -> None:
         for number in range(100):
             query_id = f"{name}-{number}"
-            queries.started(_request(query_id), lambda: None)
+            queries.started(_request(query_id), lambda _: None)
             queries.cancel(query_id, NORA)
             queries.list(OLA, ended=True)
             queries.finished(query_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +41,7 @@ from gateway.serve.flight.sign_in import (
     FlightSession,
     NoHandshake,
     Sessions,
+    peer_address,
 )
 from gateway.serve.flight.streams import Streams, Watcher, stream_of
 from gateway.serve.labels import labelled
@@ -195,13 +196,16 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             raise SourceUnavailable("The gateway is going down.", hint="Connect again later.")
         middleware = context.get_middleware(_MIDDLEWARE)
         assert isinstance(middleware, CallMiddleware) and middleware.session is not None
-        return middleware.session
+        # One session may be used from several addresses at once.
+        return replace(middleware.session, address=peer_address(context.peer()))
 
     def _request(self, session: FlightSession, name: str, message: Any) -> Request:  # noqa: ANN401
-        if name == "CommandStatementQuery":
-            return session.session.request(message.query, datetime.now(UTC))
-        prepared = _prepared(session, message.prepared_statement_handle)
-        return session.session.request(prepared.sql, datetime.now(UTC), prepared.parameters)
+        asked = (
+            PreparedStatement(message.query)
+            if name == "CommandStatementQuery"
+            else _prepared(session, message.prepared_statement_handle)
+        )
+        return _asked(session, asked)
 
     def _start(
         self, context: flight.ServerCallContext, session: FlightSession, request: Request
@@ -234,7 +238,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
     def _prepare(self, session: FlightSession, body: bytes) -> bytes:
         """Bind only; the schema tells clients that it is a query."""
         message = unpack_as("ActionCreatePreparedStatementRequest", body)
-        request = session.session.request(message.query, datetime.now(UTC))
+        request = _asked(session, PreparedStatement(message.query))
         shape = self._shape(request)
         if len(session.prepared) >= _MAXIMUM_PREPARED:
             raise LimitExceeded(
@@ -296,11 +300,14 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
                 return tables.xdbc_types(_optional(message, "data_type"))
             case "CommandGetTableTypes":
                 return tables.table_types()
-        settings = session.session
-        shown = self._opened.gateway.catalog(
-            settings.principal, datetime.now(UTC), settings.settings.purpose
-        )
+        purpose = session.session.settings.purpose
+        shown = self._opened.gateway.catalog(session.asker, datetime.now(UTC), purpose)
         return _catalog_table(name, message, shown)
+
+
+def _asked(session: FlightSession, asked: PreparedStatement) -> Request:
+    made = session.session.request(asked.sql, datetime.now(UTC), asked.parameters)
+    return replace(made, principal=session.asker)
 
 
 def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: ANN401

@@ -11,7 +11,8 @@ import binascii
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
 
 from pyarrow import flight
 
@@ -26,7 +27,10 @@ _IDLE_SECONDS = 8 * 3600.0
 
 @dataclass(slots=True)
 class FlightSession:
-    """One client's session with its prepared statements, by handle."""
+    """One client's session with its prepared statements, by handle.
+
+    `address` is where this call comes from.
+    """
 
     session: Session
     token: str
@@ -34,6 +38,12 @@ class FlightSession:
     prepared: dict[bytes, object] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
     headers: dict[str, str] = field(default_factory=dict)
+    address: str = ""
+
+    @property
+    def asker(self) -> Principal:
+        """The principal with what this call tells of him."""
+        return replace(self.session.asker, address=self.address)
 
 
 class Sessions:
@@ -143,6 +153,14 @@ def _basic(value: str) -> tuple[str, str]:
         raise Unauthenticated("The authorization header cannot be read.") from None
     user, _, password = text.partition(":")
     return user, password
+
+
+def peer_address(peer: str) -> str:
+    """The address in a peer's name such as `ipv4:127.0.0.1:5000`; '' where there is none."""
+    kind, _, rest = unquote(peer).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return ""
+    return rest.rpartition(":")[0].strip("[]")
 
 
 def _apply(session: FlightSession, headers: Mapping[str, list[str | bytes]]) -> None:

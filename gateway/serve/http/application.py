@@ -7,6 +7,7 @@ signed in, but health and the page that says what this is.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -203,7 +204,12 @@ class Handlers:
         else:
             raise Unauthenticated("Only Basic and Bearer are served.")
         name = request.headers.get("X-Sqluice-As")
-        g.principal = identity.act_as(found, name) if name else found
+        principal = identity.act_as(found, name) if name else found
+        g.principal = replace(
+            principal,
+            client=request.headers.get("User-Agent", "")[:200],
+            address=request.remote_addr or "",
+        )
         return g.principal  # type: ignore[no-any-return]  # set above
 
     def _body(self) -> dict[str, Any]:
@@ -226,7 +232,8 @@ class Handlers:
             self._principal(),
             endpoint="http",
             limits=self._opened.limits,
-            client=request.headers.get("User-Agent", "")[:200],
+            client=self._principal().client,
+            address=self._principal().address,
             defaults=Settings(),
         )
         for name in ("purpose", "domain", "dialect", "timezone"):

@@ -1,6 +1,6 @@
 """The ledgers of the differencing guard.
 
-Takes: version 0002. Gives: version 0003. Never changes once released: later versions alter.
+Takes: version 0003. Gives: version 0004. Never changes once released: later versions alter.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

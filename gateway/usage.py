@@ -1,0 +1,111 @@
+"""What policies let one principal take in a period, counted in state.
+
+Takes: the quotas of a decision. Gives: what is left for a statement. All endpoints of all
+gateways over one state count together. Never waits: who is over a bound is told when to come
+again. Statements that run side by side are each bounded by what was left when they began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from gateway.decision import Quota
+from gateway.errors import RateLimited, SourceUnavailable
+from gateway.state.engine import moment_text, writing
+from gateway.state.usage import Used, add_usage, used
+
+_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a statement may still take; None: no bound."""
+
+    rows: int | None = None
+    bytes: int | None = None
+
+
+class Usage:
+    """Counts. Every method may be called from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Count in this state."""
+        self._engine = engine
+
+    def begin(self, user: str, quotas: tuple[Quota, ...], now: datetime) -> Left:
+        """Count a request; raises RateLimited where nothing is left."""
+        if not quotas:
+            return Left()
+        for last in (False, False, True):
+            try:
+                return self._begin(user, quotas, now)
+            except IntegrityError as error:
+                # The first of a period was counted by another at the same moment.
+                if last:
+                    raise _unavailable(error) from error
+            except SQLAlchemyError as error:
+                raise _unavailable(error) from error
+        raise AssertionError
+
+    def end(
+        self, user: str, quotas: tuple[Quota, ...], now: datetime, rows: int, size: int
+    ) -> None:
+        """Count what a statement took, in the period in which it began."""
+        if not quotas:
+            return
+        with writing(self._engine) as connection:
+            for one in quotas:
+                add_usage(
+                    connection, user, one.policy, _period(one, now), Used(rows=rows, bytes=size)
+                )
+
+    def _begin(self, user: str, quotas: tuple[Quota, ...], now: datetime) -> Left:
+        rows: list[int] = []
+        sizes: list[int] = []
+        with writing(self._engine) as connection:
+            for one in quotas:
+                before = used(connection, user, one.policy, _period(one, now))
+                for what, most, taken in (
+                    ("requests", one.requests, before.requests),
+                    ("rows", one.rows, before.rows),
+                    ("bytes", one.bytes, before.bytes),
+                ):
+                    if most is not None and taken >= most:
+                        raise _over(one, what, most, now)
+                if one.rows is not None:
+                    rows.append(one.rows - before.rows)
+                if one.bytes is not None:
+                    sizes.append(one.bytes - before.bytes)
+                add_usage(connection, user, one.policy, _period(one, now), Used(requests=1))
+        return Left(min(rows, default=None), min(sizes, default=None))
+
+
+def _over(quota: Quota, what: str, most: int, now: datetime) -> RateLimited:
+    seconds = _SECONDS[quota.per]
+    return RateLimited(
+        f"You have taken the {most} {what} that you may take in {_worded(quota.per)}.",
+        retry_after=seconds - now.timestamp() % seconds,
+    )
+
+
+def _worded(per: str) -> str:
+    return "an hour" if per == "hour" else f"a {per}"
+
+
+def _period(quota: Quota, now: datetime) -> str:
+    """The start of the period, in UTC."""
+    seconds = _SECONDS[quota.per]
+    start = now.astimezone(UTC) - timedelta(seconds=now.timestamp() % seconds)
+    return f"{moment_text(start.replace(microsecond=0))[:19]} {quota.per}"
+
+
+def _unavailable(error: SQLAlchemyError) -> SourceUnavailable:
+    return SourceUnavailable(
+        "What you have taken so far could not be counted.",
+        hint="Try again; if it stays, tell an operator of the gateway.",
+        private=str(error),
+    )
