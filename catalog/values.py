@@ -40,6 +40,7 @@ class Parts:
     users: tuple[User, ...] = ()
     identities: Document | None = None
     groups: frozenset[str] | None = None
+    may_be_reserved: bool = False
 
     def is_whole(self, domain: str | None) -> bool:
         """Whether every file of a domain could be read; of all domains for None."""

@@ -7,6 +7,7 @@ for the next statement of the caller. Never lets a value into the gateway's own 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from threading import Lock
 
 from gateway.audit import AuditFinish, AuditStart, AuditTicket

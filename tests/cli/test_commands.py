@@ -25,7 +25,8 @@ NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 START = AuditStart("q1", NOW, "nora", "SELECT\n  'UA'", endpoint="http", purpose="planning")
 ALL = ("serve", "demo", "init", "check", "policy", "audit", "queries", "cancel", "user")
 LEAVES = (
-    ("serve",), ("demo",), ("init",), ("check",), ("policy", "test"), ("audit", "verify"), ("audit", "tail"),
+    ("serve",), ("demo",), ("init",), ("check",), ("policy", "test"), ("audit", "verify"),
+    ("audit", "tail"),
     ("queries",), ("cancel",), ("user", "password"),
 )
 

@@ -43,7 +43,7 @@ class Shown:
 def effects() -> list[Shown]:
     """All effects of the page."""
     text = PAGE.read_text(encoding="utf-8")
-    return [Shown(**found.groupdict()) for found in _BLOCK.finditer(text)]  # type: ignore[arg-type]  # by name
+    return [Shown(**found.groupdict()) for found in _BLOCK.finditer(text)]
 
 
 def answer(sample: SampleMesh, snapshot: Snapshot, one: Shown) -> str:
