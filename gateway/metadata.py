@@ -58,13 +58,19 @@ def visible_tables(
         for major in _majors(one)
         for table in one.tables[major]
     ]
-    shown = []
-    for address in sorted(addresses, key=str):
-        decision = _decision(snapshot, address, principal, now, purpose)
-        made = _visible(snapshot, address, decision) if decision is not None else None
-        if made is not None:
-            shown.append(made)
-    return tuple(shown)
+    shown = (
+        visible_table(snapshot, address, principal, now, purpose)
+        for address in sorted(addresses, key=str)
+    )
+    return tuple(one for one in shown if one is not None)
+
+
+def visible_table(
+    snapshot: Snapshot, address: Address, principal: Principal, now: datetime, purpose: str | None
+) -> VisibleTable | None:
+    """One table of one major as the principal meets it; None where he may not query it."""
+    decision = _decision(snapshot, address, principal, now, purpose)
+    return _visible(snapshot, address, decision) if decision is not None else None
 
 
 def _majors(one: KnownProduct) -> list[int]:

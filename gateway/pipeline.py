@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from gateway.allowed import check_patterns
 from gateway.audit import AuditFinish
-from gateway.authorize import directory, purposes
+from gateway.authorize import directory, purposes, unknown_table
 from gateway.decision import Decision
 from gateway.differencing import Asked, Atom
 from gateway.draft import PlannedFragment
@@ -38,7 +38,7 @@ from gateway.explain import (
     schema_table,
     tables_table,
 )
-from gateway.metadata import VisibleTable, visible_tables
+from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
 from gateway.prepare import Prepared, Services, prepare
 from gateway.queries import RunningQuery
@@ -243,8 +243,12 @@ class Gateway:
         known = directory(snapshot.index, request.principal, request.now)
         query = ParsedStatement("query", exp.select("*").from_(tree.copy()))
         address = resolve(query, known, request.domain).tables[0]
-        tables = visible_tables(snapshot, request.principal, request.now, request.purpose)
-        return columns_table(next(one for one in tables if one.address == address))
+        table = visible_table(
+            snapshot, address, request.principal, request.now, request.purpose
+        )
+        if table is None:
+            raise unknown_table(address)
+        return columns_table(table)
 
     def _show(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
         tables = visible_tables(snapshot, request.principal, request.now, request.purpose)
