@@ -21,10 +21,11 @@ from sqlglot import exp
 from gateway.allowed import check_patterns
 from gateway.audit import AuditFinish
 from gateway.authorize import directory, purposes, unknown_table
-from gateway.decision import Decision
+from gateway.decision import Decision, Standing
 from gateway.differencing import Asked, Atom
 from gateway.draft import PlannedFragment
 from gateway.errors import (
+    AccessDenied,
     InternalError,
     SqluiceError,
     UnsupportedSql,
@@ -165,13 +166,17 @@ class Gateway:
             admit=self._admit(request, prepared),
         )
         services.queries.lives_by(request.query_id, _grants(decision))
+
+        def announce(made: Result) -> None:
+            services.queries.attach(request.query_id, made.cancel)
+            # What was revoked since the decision: what is revoked from now on finds the query.
+            if _is_revoked(self._current().index.standing, decision, request.principal):
+                made.cancel(AccessDenied("Your access was revoked while the query began."))
+
         try:
-            result = execute(
-                prepared.plan,
-                run,
-                lambda made: services.queries.attach(request.query_id, made.cancel),
-            )
+            result = execute(prepared.plan, run, announce)
         except SqluiceError as error:
+            finish(None, error)
             error.is_audited = True
             raise
         if statement.kind == "explain_analyze":
@@ -316,6 +321,11 @@ def _keys_in_force(snapshot: Snapshot, services: Services) -> Callable[[str], by
 
 def _grants(decision: Decision) -> frozenset[str]:
     return frozenset(one.grant for table in decision.tables.values() for one in table.scopes)
+
+
+def _is_revoked(standing: Standing, decision: Decision, principal: Principal) -> bool:
+    pairs = ((name, user) for name in _grants(decision) for user in ("", principal.user))
+    return any(one in standing.revoked for one in pairs)
 
 
 def _within_policy(limits: Limits, decision: Decision, left: Left) -> Limits:

@@ -55,7 +55,7 @@ def audit_start(request: Request, snapshot: Snapshot, prepared: Prepared | None)
         if decision
         else (),
         lineage=_edges(prepared) if prepared else (),
-        principal=_principal(request.principal),
+        principal=_principal(request.principal, snapshot),
         session={"domain": request.domain, "timezone": request.timezone},
     )
 
@@ -77,12 +77,16 @@ def _edges(prepared: Prepared) -> tuple[tuple[str | None, str, str, bool], ...]:
     return tuple((one.output, one.source, one.kind, one.masked) for one in edges)
 
 
-def _principal(principal: Principal) -> Mapping[str, object]:
+def _principal(principal: Principal, snapshot: Snapshot) -> Mapping[str, object]:
     """What a decision depends on besides the name, so that it can be computed again."""
     return {
         "groups": sorted(principal.groups),
         "roles": sorted(principal.roles),
         "attributes": {name: list(values) for name, values in principal.attributes.items()},
+        "client": principal.client,
+        "address": principal.address,
+        # Up to which event about access: revocations and approvals count too.
+        "standing": snapshot.index.standing.number,
     }
 
 
