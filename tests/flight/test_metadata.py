@@ -52,6 +52,7 @@ SCHEMAS: dict[str, list[tuple[str, pa.DataType, bool]]] = {
     ],
 }  # fmt: skip
 OPEN = {
+    ("mesh", "audit", "queries"),
     ("fleet", "aircraft", "planes"), ("network", "reference", "airlines"),
     ("network", "reference", "airports"), ("operations", "departures", "flights"),
     ("weather", "observations", "hourly"),
@@ -92,7 +93,7 @@ def test_schemas_are_those_of_the_standard(nora: RawClient, command: str) -> Non
 
 
 def test_catalogs_are_the_domains(nora: RawClient, petra: RawClient) -> None:
-    names = ["fleet", "loyalty", "network", "operations", "weather"]
+    names = ["fleet", "loyalty", "mesh", "network", "operations", "weather"]
     assert petra.read("CommandGetCatalogs")["catalog_name"].to_pylist() == names
     names.remove("loyalty")
     assert nora.read("CommandGetCatalogs")["catalog_name"].to_pylist() == names
@@ -101,11 +102,11 @@ def test_catalogs_are_the_domains(nora: RawClient, petra: RawClient) -> None:
 @pytest.mark.parametrize(
     ("fields", "wanted"),
     [
-        ({}, 4),
+        ({}, 5),
         ({"catalog": "fleet"}, 1),
         ({"catalog": ""}, 0),
         ({"catalog": "loyalty"}, 0),
-        ({"db_schema_filter_pattern": "%a%"}, 3),
+        ({"db_schema_filter_pattern": "%a%"}, 4),
         ({"db_schema_filter_pattern": "_eference"}, 1),
         ({"db_schema_filter_pattern": "\\_eference"}, 0),
         ({"db_schema_filter_pattern": ""}, 0),

@@ -16,7 +16,13 @@ _ROUTES = (
     ("get", "/readyz", "Mesh and state are there", "application/json"),
     ("get", "/metrics", "Prometheus metrics", "text/plain"),
     ("get", "/openapi.json", "This description", "application/json"),
-    ("post", "/v1/query", "Ask a statement", "application/json"),
+    (
+        "post",
+        "/v1/query",
+        "Ask a statement; Accept chooses the form",
+        "application/json text/csv application/vnd.apache.arrow.stream "
+        "application/vnd.apache.parquet",
+    ),
     ("post", "/v1/explain", "The plan, or the decision, of a statement", "application/json"),
     ("get", "/v1/queries", "Running queries", "application/json"),
     ("get", "/v1/queries/{query_id}", "One query", "application/json"),
@@ -49,7 +55,7 @@ def openapi() -> dict[str, object]:
         operation: dict[str, object] = {
             "summary": summary,
             "responses": {
-                "200": {"description": "ok", "content": {media: {}}},
+                "200": {"description": "ok", "content": {one: {} for one in media.split()}},
                 "default": {
                     "description": "an error",
                     "content": {
