@@ -53,7 +53,9 @@ class Sources:
             self._chain(groups[0][0], groups[0][1], scope)
             return
         # A comma binds weaker than JOIN: conditions of a group see that group.
-        for head, joins in groups:
+        for number, (head, joins) in enumerate(groups):
+            if number:
+                _refuse_unnest(head.this, joins)
             group = scope.child()
             self._chain(head, joins, group)
             _refuse_twice(scope.relations, group.relations)
@@ -288,6 +290,16 @@ def _set_alias(node: exp.Expression, name: str, columns: Sequence[str] = ()) -> 
         this=exp.to_identifier(name, quoted=True),
         columns=[exp.to_identifier(one, quoted=True) for one in columns],
     ))
+
+
+def _refuse_unnest(head: exp.Expression, joins: Sequence[exp.Join]) -> None:
+    """Before an unnest the comma is written as JOIN, which must not change what is joined."""
+    inner = head.this if isinstance(head, exp.Lateral) else head
+    if isinstance(inner, exp.Unnest) and any(
+        one.side in ("RIGHT", "FULL") or one.method in ("ASOF", "POSITIONAL") for one in joins
+    ):
+        raise unsupported("This join behind an unnest is not served",
+                          hint="Put the unnest into a sub-query.")
 
 
 def _refuse_joins(node: exp.Expression) -> None:
