@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from gateway.audit import Audit, AuditFinish, AuditStart, state_of
-from gateway.cli import commands
+from gateway.cli import Deferred, commands
 from gateway.config import load_config
 from gateway.scram import fits, parse_verifier
 from gateway.state.engine import writing
@@ -23,12 +23,24 @@ from tests.cli.conftest import Call
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 START = AuditStart("q1", NOW, "nora", "SELECT\n  'UA'", endpoint="http", purpose="planning")
-ALL = ("serve", "demo", "init", "check", "policy", "audit", "queries", "cancel", "user")
-LEAVES = (
-    ("serve",), ("demo",), ("init",), ("check",), ("policy", "test"), ("audit", "verify"),
-    ("audit", "tail"),
-    ("queries",), ("cancel",), ("user", "password"),
+ALL = (
+    "serve", "demo", "init", "check", "policy", "access", "keys", "audit", "queries", "cancel",
+    "user",
 )
+
+
+def leaves(group: Iterable[click.Command], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every command that does something, by its words."""
+    found: list[tuple[str, ...]] = []
+    for one in group:
+        held = one.load() if isinstance(one, Deferred) else one
+        words = (*above, str(held.name))
+        inner = held.commands.values() if isinstance(held, click.Group) else ()
+        found += leaves(inner, words) or [words]
+    return found
+
+
+LEAVES = leaves(commands())
 
 
 @pytest.fixture
@@ -65,11 +77,12 @@ def test_listing_the_commands_loads_none_of_them() -> None:
 def test_help_shows_an_example_and_exit_codes(names: tuple[str, ...], call: Call) -> None:
     done = call(*names, "--help")
     assert done.exit_code == 0, done.output
-    assert f"Example: sqluice {' '.join(names)}" in " ".join(done.output.split())
+    example = " ".join(done.output.split()).partition("Example: ")[2]
+    assert f"sqluice {' '.join(names)}" in example
     assert "Exit codes: 0 fine" in " ".join(done.output.split())
 
 
-@pytest.mark.parametrize("names", LEAVES[3:], ids=" ".join)
+@pytest.mark.parametrize("names", LEAVES[1:], ids=" ".join)
 def test_every_answer_comes_as_json_too(names: tuple[str, ...], call: Call) -> None:
     assert "--json" in call(*names, "--help").output
 
