@@ -58,7 +58,8 @@ def _soon(check: Callable[[], bool]) -> bool:
 def _is_refused(gateway: Running, user: str = "ada") -> bool:
     try:
         gateway.ask(IDS, user)
-    except UnknownTable:
+    except (UnknownTable, AccessDenied):
+        # The latter where the revocation comes between decision and start.
         return True
     return False
 
