@@ -16,7 +16,7 @@ from gateway.policies.compile import compile_policies
 from gateway.probe.oracle import Row, Seen, seen
 from gateway.probe.plant import DOMAIN, physical_name
 from gateway.probe.rules import FORMS, Rules, catalog_of, principals, random_rules
-from gateway.probe.shapes import KINDS, Shape, random_shape, tame, wild
+from gateway.probe.shapes import KINDS, Field, Shape, random_shape, tame, wild
 from gateway.probe.statements import Relation
 from gateway.request import Principal
 from gateway.snapshot import Snapshot
@@ -92,7 +92,7 @@ def _drawn(
 ) -> Attacked:
     base = [_row(chance, shape, number) for number in range(1, shape.rows + 1)]
     before = seen(shape, rules, base, people)
-    added = [_added(chance, shape) for _ in range(max(2, shape.rows // 8))]
+    count = max(2, shape.rows // 8)
     blank = [one for one in range(len(base)) if all(who.rows[one] is None for who in before)]
     candidates: dict[str, list[Row]] = {}
     for world in WORLDS:
@@ -100,12 +100,12 @@ def _drawn(
             _changed(chance, shape, rules, row, place in blank, world)
             for place, row in enumerate(base)
         ]
-        candidates[world] = [*changed, *added]
+        candidates[world] = [*changed, *(_added(chance, shape, world) for _ in range(count))]
     after = seen(shape, rules, [*candidates["calm"], *candidates["wild"]], people)
     rows: dict[str, tuple[Row, ...]] = {}
     differing = 0
     for number, world in enumerate(WORLDS):
-        start = number * (len(base) + len(added))
+        start = number * (len(base) + count)
         rows[world] = _accepted(chance, base, candidates[world], (before, after), start)
     differing = sum(a != b for a, b in zip(rows["calm"], rows["wild"], strict=False))
     differing += abs(len(rows["calm"]) - len(rows["wild"]))
@@ -146,25 +146,29 @@ def _row(chance: Random, shape: Shape, number: int) -> Row:
     return tuple(number if one.name == "id" else tame(chance, one) for one in shape.fields)
 
 
-def _added(chance: Random, shape: Shape) -> Row:
+def _added(chance: Random, shape: Shape, world: str) -> Row:
+    kept = {"tenant", "id"} if world == "wild" else {one.name for one in shape.fields}
     return tuple(
-        tame(chance, one) if one.name in ("tenant", "id") and chance.random() < 0.8
-        else wild(chance, one)
+        tame(chance, one) if one.name in kept and chance.random() < 0.8 else _other(chance, one, world)
         for one in shape.fields
     )
+
+
+def _other(chance: Random, field: Field, world: str) -> object:
+    """What a hidden cell holds instead: in the calm world nothing fails on it."""
+    return wild(chance, field) if world == "wild" else tame(chance, field)
 
 
 def _changed(
     chance: Random, shape: Shape, rules: Rules, row: Row, hidden: bool, world: str
 ) -> Row:
     """A hidden row with other cells; of a visible row only cells that some rule may hide."""
-    share = 0.6 if world == "wild" else 0.2
     maybe = set(rules.masks)
     for one in rules.grants:
         maybe |= set() if one.columns is None else {f.name for f in shape.fields} - one.columns
     return tuple(
-        wild(chance, field)
-        if (hidden or field.name in maybe) and chance.random() < share and field.name != "id"
+        _other(chance, field, world)
+        if (hidden or field.name in maybe) and chance.random() < 0.6 and field.name != "id"
         else value
         for field, value in zip(shape.fields, row, strict=True)
     )
