@@ -13,10 +13,10 @@ from random import Random
 
 from catalog.model import Column, Domain, Grant, Mesh, Policy, Product, Source, Table, Taxonomy
 from gateway.policies.compile import compile_policies
-from gateway.probe.oracle import Row, Seen, seen
-from gateway.probe.plant import DOMAIN, physical_name
+from gateway.probe.oracle import Row, Seen, View, seen
+from gateway.probe.plant import physical_name
 from gateway.probe.rules import FORMS, Rules, catalog_of, principals, random_rules
-from gateway.probe.shapes import KINDS, Field, Shape, random_shape, tame, wild
+from gateway.probe.shapes import DOMAIN, KINDS, Field, Shape, random_shape, tame, wild
 from gateway.probe.statements import Relation
 from gateway.request import Principal
 from gateway.snapshot import Snapshot
@@ -45,12 +45,14 @@ class Arena:
     tables: tuple[Attacked, ...]
     principals: tuple[Principal, ...]
     snapshot: Snapshot
+    purposes: tuple[str | None, ...] = (None, None)
 
     def relations(self, who: int) -> tuple[Relation, ...]:
         """The tables as one insider sees them."""
         return tuple(
             Relation(one.shape.address, one.seen[who].fields, one.shape.kind, one.shape.rows > 100)
             for one in self.tables
+            if one.seen[who].fields
         )
 
 
@@ -77,7 +79,8 @@ def _attacked(
     """Rules and rows for a table; drawn again while nothing at all is hidden or seen."""
     best: Attacked | None = None
     for _ in range(6):
-        made = _drawn(chance, shape, random_rules(chance, shape, form), people)
+        rules = random_rules(chance, shape, form)
+        made = drawn(chance, shape, rules, [(rules, who) for who in people])
         visible = min(sum(row is not None for row in one.rows) for one in made.seen)
         if best is None or (made.changed > 0, visible > 0) > (best.changed > 0, False):
             best = made
@@ -87,30 +90,30 @@ def _attacked(
     return best
 
 
-def _drawn(
-    chance: Random, shape: Shape, rules: Rules, people: Sequence[Principal]
-) -> Attacked:
+def drawn(chance: Random, shape: Shape, rules: Rules, views: Sequence[View]) -> Attacked:
+    """Rows for a table, in two worlds that look alike to everybody of the views."""
     base = [_row(chance, shape, number) for number in range(1, shape.rows + 1)]
-    before = seen(shape, rules, base, people)
+    before = seen(shape, views, base)
     count = max(2, shape.rows // 8)
+    every = frozenset(one.name for one in shape.fields)
+    some = frozenset[str]().union(
+        *(_perhaps_hidden(shape, one) for one, _ in views if one is not None)
+    )
     blank = [one for one in range(len(base)) if all(who.rows[one] is None for who in before)]
     candidates: dict[str, list[Row]] = {}
     for world in WORLDS:
         changed = [
-            _changed(chance, shape, rules, row, place in blank, world)
+            _changed(chance, shape, every if place in blank else some, row, world)
             for place, row in enumerate(base)
         ]
         candidates[world] = [*changed, *(_added(chance, shape, world) for _ in range(count))]
-    after = seen(shape, rules, [*candidates["calm"], *candidates["wild"]], people)
+    after = seen(shape, views, [*candidates["calm"], *candidates["wild"]])
     rows: dict[str, tuple[Row, ...]] = {}
-    differing = 0
     for number, world in enumerate(WORLDS):
         start = number * (len(base) + count)
         rows[world] = _accepted(chance, base, candidates[world], (before, after), start)
     differing = sum(a != b for a, b in zip(rows["calm"], rows["wild"], strict=False))
     differing += abs(len(rows["calm"]) - len(rows["wild"]))
-    if any(one.name != two.name for one, two in zip(before[0].fields, after[0].fields, strict=True)):
-        raise AssertionError("what is visible depends on rows")
     return Attacked(shape, rules, rows, before, differing)
 
 
@@ -121,7 +124,7 @@ def _accepted(
     seen_of: tuple[tuple[Seen, ...], tuple[Seen, ...]],
     start: int,
 ) -> tuple[Row, ...]:
-    """The candidates that every insider sees as he saw the row before; hidden ones may go or come."""
+    """The candidates that every insider sees as the row before; hidden ones may go or come."""
     before, after = seen_of
     made: list[Row] = []
     for place, candidate in enumerate(candidates):
@@ -149,7 +152,9 @@ def _row(chance: Random, shape: Shape, number: int) -> Row:
 def _added(chance: Random, shape: Shape, world: str) -> Row:
     kept = {"tenant", "id"} if world == "wild" else {one.name for one in shape.fields}
     return tuple(
-        tame(chance, one) if one.name in kept and chance.random() < 0.8 else _other(chance, one, world)
+        tame(chance, one)
+        if one.name in kept and chance.random() < 0.8
+        else _other(chance, one, world)
         for one in shape.fields
     )
 
@@ -159,16 +164,21 @@ def _other(chance: Random, field: Field, world: str) -> object:
     return wild(chance, field) if world == "wild" else tame(chance, field)
 
 
-def _changed(
-    chance: Random, shape: Shape, rules: Rules, row: Row, hidden: bool, world: str
-) -> Row:
-    """A hidden row with other cells; of a visible row only cells that some rule may hide."""
-    maybe = set(rules.masks)
+def _perhaps_hidden(shape: Shape, rules: Rules) -> frozenset[str]:
+    """The columns of which some rule may hide a cell in a visible row."""
+    found = set(rules.masks)
     for one in rules.grants:
-        maybe |= set() if one.columns is None else {f.name for f in shape.fields} - one.columns
+        found |= set() if one.columns is None else {f.name for f in shape.fields} - one.columns
+    return frozenset(found)
+
+
+def _changed(
+    chance: Random, shape: Shape, names: frozenset[str], row: Row, world: str
+) -> Row:
+    """The row with other cells in the columns of those names; its key stays."""
     return tuple(
         _other(chance, field, world)
-        if (hidden or field.name in maybe) and chance.random() < 0.6 and field.name != "id"
+        if field.name in names and chance.random() < 0.6 and field.name != "id"
         else value
         for field, value in zip(shape.fields, row, strict=True)
     )

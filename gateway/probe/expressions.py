@@ -76,7 +76,8 @@ class Speaker:
         column = chance.choice(list(columns))
         if chance.random() < 0.15 or column.family == "other":
             return f"{column.ref} IS {chance.choice(('', 'NOT '))}NULL"
-        other = self.pick([one for one in columns if one.field.type == column.field.type], column.family)
+        alike = [one for one in columns if one.field.type == column.field.type]
+        other = self.pick(alike, column.family)
         if other is not None and other is not column and chance.random() < 0.2:
             return f"{column.ref} {chance.choice(_OPERATORS)} {other.ref}"
         return self._against_constants(column)
@@ -167,7 +168,8 @@ _RISKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "{c} > 1e6",
         ),
         "day": (
-            "{c} + 3000000 > DATE '2024-01-01'", "CAST(strftime({c}, '%Y%m%d') AS INTEGER) > 20240101",
+            "{c} + 3000000 > DATE '2024-01-01'",
+            "CAST(strftime({c}, '%Y%m%d') AS INTEGER) > 20240101",
             "{c} - INTERVAL 200000 YEAR IS NULL", "CAST(year({c}) - 2000 AS TINYINT) > 3",
         ),
         "moment": (

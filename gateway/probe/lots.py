@@ -32,7 +32,7 @@ from gateway.prepare import Prepared, Services, prepare
 from gateway.probe.arenas import WORLDS, Arena
 from gateway.probe.oracle import KEY, fill
 from gateway.probe.outcomes import Outcome, difference, of_batches, of_error
-from gateway.probe.plant import DOMAIN, Ground, plant
+from gateway.probe.plant import Ground, plant
 from gateway.probe.statements import Statement
 from gateway.queries import Queries
 from gateway.request import Limits, Request
@@ -132,6 +132,7 @@ class Lot:
             principal=arena.principals[who],
             now=datetime.now(UTC),
             query_id=new_query_id(),
+            purpose=arena.purposes[who],
             parameters=statement.parameters,
             limits=_LIMITS,
             push_down=push_down,
@@ -206,10 +207,13 @@ def permitted(arena: Arena, who: int) -> duckdb.DuckDBPyConnection:
     """A database that holds exactly what one insider may see."""
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(f"ATTACH ':memory:' AS {DOMAIN}")
+    for domain in dict.fromkeys(one.shape.domain for one in arena.tables):
+        connection.execute(f"ATTACH ':memory:' AS {domain}")
     for one in arena.tables:
         view = one.seen[who]
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DOMAIN}.{one.shape.product}")
+        if not view.fields:
+            continue
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {one.shape.domain}.{one.shape.product}")
         fill(connection, one.shape.address, view.fields, [row for row in view.rows if row])
     return connection
 

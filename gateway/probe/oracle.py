@@ -26,6 +26,8 @@ from gateway.probe.shapes import Field, Shape
 from gateway.request import Principal
 
 Row = tuple[object, ...]
+# The rules of a table for one principal; None where there is no such table for him.
+View = tuple[Rules | None, Principal]
 KEY = hashlib.sha256(b"the key of the probe's one join group").digest()
 # The strictest first, as the taxonomy has it unless a mesh says otherwise.
 _ORDER = ("hide", "null", "constant", "pseudonym", "partial", "bucket")
@@ -39,17 +41,24 @@ class Seen:
     rows: tuple[Row | None, ...]
 
 
-def seen(shape: Shape, rules: Rules, rows: Sequence[Row], principals: Sequence[Principal]) -> tuple[Seen, ...]:
-    """What each principal sees of the rows."""
-    conditions = [one.condition for one in rules.grants if one.condition] + list(rules.filters)
+def seen(shape: Shape, views: Sequence[View], rows: Sequence[Row]) -> tuple[Seen, ...]:
+    """What each principal sees of the rows, by the rules that hold for him."""
     connection = _scratch()
     fill(connection, "raw", shape.fields, rows)
-    made = tuple(
-        _of_one(shape, rules, rows, _truths(connection, [c.plain(who) for c in conditions]))
-        for who in principals
-    )
+    made = tuple(_by_rules(connection, shape, view, rows) for view in views)
     connection.execute("DROP TABLE raw")
     return made
+
+
+def _by_rules(
+    connection: duckdb.DuckDBPyConnection, shape: Shape, view: View, rows: Sequence[Row]
+) -> Seen:
+    rules, who = view
+    if rules is None:
+        return Seen((), (None,) * len(rows))
+    conditions = [one.condition for one in rules.grants if one.condition] + list(rules.filters)
+    truths = _truths(connection, [one.plain(who) for one in conditions])
+    return _of_one(shape, rules, rows, truths)
 
 
 @cache
@@ -172,7 +181,8 @@ def fill(
     """Make a table of the rows in plain DuckDB. `name` comes quoted where it must be."""
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(fields)
     arrays = [
-        pa.array(list(values), arrow_type(field)) for field, values in zip(fields, columns, strict=True)
+        pa.array(list(values), arrow_type(field))
+        for field, values in zip(fields, columns, strict=True)
     ]
     connection.register("given", pa.table(arrays, names=[one.name for one in fields]))
     shown = ", ".join(f'CAST("{one.name}" AS {one.type}) AS "{one.name}"' for one in fields)
@@ -182,32 +192,16 @@ def fill(
 
 def arrow_type(field: Field) -> pa.DataType:
     """What Python's values of a field become on their way; DuckDB casts them to the type."""
-    match field.type:
-        case "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT":
-            return pa.int64()
-        case "HUGEINT":
-            return pa.decimal128(38, 0)
-        case "DOUBLE" | "FLOAT":
-            return pa.float64()
-        case "DECIMAL(10,2)":
-            return pa.decimal128(10, 2)
-        case "DECIMAL(38,6)":
-            return pa.decimal128(38, 6)
-        case "BOOLEAN":
-            return pa.bool_()
-        case "DATE":
-            return pa.date32()
-        case "TIME":
-            return pa.time64("us")
-        case "TIMESTAMP":
-            return pa.timestamp("us")
-        case "TIMESTAMP WITH TIME ZONE":
-            return pa.timestamp("us", "UTC")
-        case "BLOB":
-            return pa.binary()
-        case "INTEGER[]":
-            return pa.list_(pa.int32())
-        case "VARCHAR[]":
-            return pa.list_(pa.string())
-        case _:
-            return pa.string()
+    if field.family == "DECIMAL":
+        precision, scale = field.type.removeprefix("DECIMAL(").removesuffix(")").split(",")
+        return pa.decimal128(int(precision), int(scale))
+    return _ARROW.get(field.type, pa.string())
+
+
+_ARROW = {
+    "TINYINT": pa.int64(), "SMALLINT": pa.int64(), "INTEGER": pa.int64(), "BIGINT": pa.int64(),
+    "HUGEINT": pa.decimal128(38, 0), "DOUBLE": pa.float64(), "FLOAT": pa.float64(),
+    "BOOLEAN": pa.bool_(), "DATE": pa.date32(), "TIME": pa.time64("us"),
+    "TIMESTAMP": pa.timestamp("us"), "TIMESTAMP WITH TIME ZONE": pa.timestamp("us", "UTC"),
+    "BLOB": pa.binary(), "INTEGER[]": pa.list_(pa.int32()), "VARCHAR[]": pa.list_(pa.string()),
+}  # fmt: skip

@@ -21,7 +21,6 @@ from gateway.probe.oracle import Row, fill
 from gateway.probe.shapes import Field, Shape
 
 Planted = tuple[Shape, Sequence[Row]]
-DOMAIN = "probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +72,12 @@ def plant(ground: Ground, tables: Iterable[Planted]) -> None:
     for each in (light, embedded, scratch):
         each.close()
     if statements and ground.postgres:
-        with dbapi.connect(ground.postgres, autocommit=True) as connection:
-            with connection.cursor() as cursor:
-                cursor.execute("SET client_min_messages = error")
-                for statement in statements:
-                    cursor.execute(statement)
+        with (
+            dbapi.connect(ground.postgres, autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
+            for statement in statements:
+                cursor.execute(statement)
 
 
 def _plant_file(

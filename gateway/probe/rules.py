@@ -8,7 +8,7 @@ run, its subject's values already in it. Never uses what the gateway makes of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
 
@@ -64,7 +64,7 @@ def random_rules(chance: Random, shape: Shape, form: str) -> Rules:
     """Rules of one form; masks join any of them now and then."""
     if form in ("scope", "cells"):
         grants = _scopes(chance, shape) if form == "scope" else _cells(chance, shape)
-        filters = (_condition(chance, shape),) if chance.random() < 0.3 else ()
+        filters = _filters(chance, shape, "mask")
     else:
         grants = (Given(None, None),)
         filters = _filters(chance, shape, form)
@@ -143,7 +143,9 @@ def _attribute(chance: Random, shape: Shape) -> Condition:
     )
 
     def plain(principal: Principal) -> str:
-        values = sorted(principal.groups) if name == "groups" else principal.attributes.get(name, ())
+        values = principal.attributes.get(name, ())
+        if name == "groups":
+            values = tuple(sorted(principal.groups))
         listed = [one if name == "level" else quoted(one) for one in values]
         listed += ["'C'"] if "'C'" in text else []
         return f"{column} IN ({', '.join(listed)})" if listed else "FALSE"
@@ -255,15 +257,15 @@ def catalog_of(
         )
         for place, one in enumerate(rules.grants)
     ]
-    match = {"product": shape.product, "table": shape.name}
+    where = Match(product=shape.product, table=shape.name)
     policies = [
-        Policy(f"filter-{label}-{place}", "filter", Match(**match), filter=one.text)
+        Policy(f"filter-{label}-{place}", "filter", where, filter=one.text)
         for place, one in enumerate(rules.filters)
     ]
     for column, masks in rules.masks.items():
         for one in masks:
             effect = "mask" if one is not None else "hide"
-            where = Match(**match, columns=frozenset({column}))
             name = f"{effect}-{label}-{column}-{one.kind if one else number}"
-            policies.append(Policy(name, effect, where, mask=one))
+            there = replace(where, columns=frozenset({column}))
+            policies.append(Policy(name, effect, there, mask=one))
     return grants, policies

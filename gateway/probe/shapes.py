@@ -8,7 +8,7 @@ shapes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,15 +17,20 @@ from types import MappingProxyType
 
 KINDS = ("postgres", "sqlite", "duckdb", "files")
 MINUTE = timedelta(minutes=1)
+DOMAIN = "probe"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column. `flavour` says what its tame texts look like: word, number, day or json."""
+    """A column. `flavour` says what its tame texts look like: word, number, day or json.
+
+    `values` are those that policies speak of; half of the tame values come from them.
+    """
 
     name: str
     type: str
     flavour: str = ""
+    values: tuple[object, ...] = ()
 
     @property
     def family(self) -> str:
@@ -38,6 +43,7 @@ class Shape:
     """A table of a mesh and where it lies. `physical` is its name at its source."""
 
     kind: str
+    domain: str
     product: str
     name: str
     physical: str
@@ -47,7 +53,7 @@ class Shape:
     @property
     def address(self) -> str:
         """The name in SQL."""
-        return f"probe.{self.product}.{self.name}"
+        return f"{self.domain}.{self.product}.{self.name}"
 
     def field(self, name: str) -> Field:
         """The field of that name."""
@@ -96,14 +102,16 @@ def random_shape(chance: Random, kind: str, product: str, name: str, rows: int) 
         Field("amount", chance.choice(("BIGINT", "DECIMAL(10,2)", "DOUBLE", "SMALLINT"))),
         *(Field(f"c{place}", one) for place, one in enumerate(more)),
     ]
-    return Shape(kind, product, name, "", tuple(fields), rows)
+    return Shape(kind, DOMAIN, product, name, "", tuple(fields), rows)
 
 
 def tame(chance: Random, field: Field) -> object:
     """A value on which the usual operations succeed; small domains, so that rows meet."""
     if field.name != "tenant" and chance.random() < 0.12:
         return None
-    if field.family == "VARCHAR" and field.type == "VARCHAR":
+    if field.values and chance.random() < 0.7:
+        return chance.choice(field.values)
+    if field.type == "VARCHAR":
         texts = {"tenant": TENANTS, "number": _NUMBERS, "day": _DAYS, "json": _JSONS}
         return chance.choice(texts.get(field.flavour, _WORDS))
     return _typed(chance, field, tame_number(chance))
@@ -147,33 +155,31 @@ _EDGES: Mapping[str, tuple[object, ...]] = MappingProxyType(
 
 def _typed(chance: Random, field: Field, number: int) -> object:
     """The number as a value of the field's type."""
-    moment = datetime(2024, 1, 30) + timedelta(days=number, hours=6 * (number % 4))
-    match field.type:
-        case "DOUBLE" | "FLOAT":
-            return number / 4
-        case "DECIMAL(10,2)" | "DECIMAL(38,6)":
-            return Decimal(number) / 4
-        case "BOOLEAN":
-            return number % 2 == 0
-        case "DATE":
-            return moment.date()
-        case "TIME":
-            return (datetime(2024, 1, 1) + abs(number) * 13 * MINUTE).time()
-        case "TIMESTAMP":
-            return moment
-        case "TIMESTAMP WITH TIME ZONE":
-            return moment.replace(tzinfo=UTC)
-        case "UUID":
-            return f"00000000-0000-4000-8000-{abs(number):012d}"
-        case "BLOB":
-            return bytes([abs(number), 0, 255][: abs(number) % 4])
-        case "JSON":
-            return chance.choice(_JSONS)
-        case "INTERVAL":
-            return f"{abs(number)} days"
-        case "INTEGER[]":
-            return [number, None, 3][: abs(number) % 4]
-        case "VARCHAR[]":
-            return ["a", str(number)][: abs(number) % 3]
-        case _:
-            return number
+    if field.type == "JSON":
+        return chance.choice(_JSONS)
+    if field.family == "DECIMAL":
+        return Decimal(number) / (1 if field.type.endswith(",0)") else 4)
+    made = _FROM_NUMBER.get(field.type)
+    return number if made is None else made(number)
+
+
+def _moment(number: int) -> datetime:
+    return datetime(2024, 1, 30) + timedelta(days=number, hours=6 * (number % 4))
+
+
+_FROM_NUMBER: Mapping[str, Callable[[int], object]] = MappingProxyType(
+    {
+        "DOUBLE": lambda number: number / 4,
+        "FLOAT": lambda number: number / 4,
+        "BOOLEAN": lambda number: number % 2 == 0,
+        "DATE": lambda number: _moment(number).date(),
+        "TIME": lambda number: (datetime(2024, 1, 1) + abs(number) * 13 * MINUTE).time(),
+        "TIMESTAMP": _moment,
+        "TIMESTAMP WITH TIME ZONE": lambda number: _moment(number).replace(tzinfo=UTC),
+        "UUID": lambda number: f"00000000-0000-4000-8000-{abs(number):012d}",
+        "BLOB": lambda number: bytes([abs(number), 0, 255][: abs(number) % 4]),
+        "INTERVAL": lambda number: f"{abs(number)} days",
+        "INTEGER[]": lambda number: [number, None, 3][: abs(number) % 4],
+        "VARCHAR[]": lambda number: ["a", str(number)][: abs(number) % 3],
+    }
+)

@@ -149,7 +149,8 @@ class _Maker:
 
     def _lateral(self, made: _Select, columns: list[Column]) -> None:
         alias = self.alias("l")
-        inner = f"SELECT {self.speaker.risky(columns)} AS v, {self.speaker.value(columns, 'whole')} AS w"
+        risky, whole = self.speaker.risky(columns), self.speaker.value(columns, "whole")
+        inner = f"SELECT {risky} AS v, {whole} AS w"
         made.sources = f"{made.sources} CROSS JOIN LATERAL ({inner}) {alias}"
         fields = (Field("v", "BOOLEAN"), Field("w", "BIGINT"))
         made.columns = [*made.columns, *self.columns_of(alias, fields)]
@@ -160,7 +161,8 @@ class _Maker:
         """The select in which the risky expression stands."""
         chance, speaker = self.chance, self.speaker
         made = self.sources(target, clause)
-        mine = [one for one in made.columns if one.ref.split(".")[0] == made.columns[0].ref.split(".")[0]]
+        alias = made.columns[0].ref.split(".")[0]
+        mine = [one for one in made.columns if one.ref.startswith(f"{alias}.")]
         if chance.random() < 0.5:
             made.where.append(speaker.predicate(made.columns))
         risky = speaker.risky(mine)
@@ -186,7 +188,8 @@ class _Maker:
             made.outputs.append((risky, truth))
         elif clause == "case":
             whole = self.speaker.value(made.columns, "whole")
-            value = f"CASE WHEN {self.speaker.predicate(made.columns)} THEN {risky} ELSE {whole} > 2 END"
+            when = self.speaker.predicate(made.columns)
+            value = f"CASE WHEN {when} THEN {risky} ELSE {whole} > 2 END"
             made.outputs.append((value, truth))
         elif clause == "window":
             made.outputs.append((self._window(made.columns, risky), Field(truth.name, "BIGINT")))
@@ -212,8 +215,8 @@ class _Maker:
         chance = self.chance
         over = f"PARTITION BY {risky}" if chance.random() < 0.5 else f"ORDER BY ({risky})"
         whole = self.speaker.value(columns, "whole")
-        return chance.choice(("count(*)", "rank()", f"max({whole})", f"sum({whole})", f"count({whole})")
-            if "ORDER" in over or chance.random() < 0.5 else ("count(*)", f"min({whole})")) + f" OVER ({over})"  # fmt: skip
+        calls = ("count(*)", "rank()", f"max({whole})", f"sum({whole})", f"count({whole})")
+        return f"{chance.choice(calls)} OVER ({over})"
 
     def _grouped(self, made: _Select, clause: str, risky: str) -> None:
         chance = self.chance
@@ -240,7 +243,9 @@ class _Maker:
         column = self.speaker.pick(columns, "text")
         if column is not None and self.chance.random() < 0.4:
             return f"CAST(max({column.ref}) AS INTEGER) IS NOT NULL"
-        return f"count(*) FILTER (WHERE {risky}) >= 0" if self.chance.random() < 0.5 else f"bool_or({risky}) IS NOT FALSE"
+        if self.chance.random() < 0.5:
+            return f"count(*) FILTER (WHERE {risky}) >= 0"
+        return f"bool_or({risky}) IS NOT FALSE"
 
     def _aggregate(self, columns: list[Column]) -> tuple[str, str]:
         chance, speaker = self.chance, self.speaker
@@ -274,7 +279,7 @@ class _Maker:
         )
 
     def _ordered(self, made: _Select, risky: str) -> None:
-        """By the risky expression, then by every output: a total order of what can be told apart."""
+        """By the risky expression, then by every output: what ties cannot be told apart."""
         made.outputs = [one for one in made.outputs if one[1].type not in ("JSON",)] or [
             ("1", Field(self.alias("k"), "BIGINT"))
         ]
@@ -286,7 +291,8 @@ class _Maker:
             made.tail += f" LIMIT {self.chance.randint(1, 5)}"
 
     def _limited(self, made: _Select) -> None:
-        if self.chance.random() < 0.25 and not any(one.type in _UNORDERED for _, one in made.outputs):
+        orderly = not any(one.type in _UNORDERED for _, one in made.outputs)
+        if orderly and self.chance.random() < 0.25:
             keys = ", ".join(
                 f"{place}{self.chance.choice(('', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST'))}"
                 for place in range(1, len(made.outputs) + 1)

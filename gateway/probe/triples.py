@@ -28,11 +28,12 @@ class Triple:
 
     arena: int
     number: int
+    insiders: int = 2
 
     @property
     def who(self) -> int:
-        """Which of the two insiders asks."""
-        return (self.number + self.number // TABLES) % 2
+        """Which of the insiders asks."""
+        return (self.number + self.number // TABLES) % self.insiders
 
     @property
     def clause(self) -> str:
@@ -44,14 +45,15 @@ class Triple:
         return f"{self.arena}.{self.number}"
 
     def target(self, arena: Arena) -> Attacked:
-        """The table that is attacked."""
-        return arena.tables[self.number % TABLES]
+        """The table that is attacked: one that the insider knows."""
+        known = [one for one in arena.tables if one.seen[self.who].fields]
+        return known[self.number % len(known)]
 
     def statement(self, arena: Arena) -> tuple[Statement, bool]:
         """The statement, and whether filters may be pushed."""
         chance = Random(f"{self.arena}/{self.number}")
         relations = arena.relations(self.who)
-        target = relations[self.number % TABLES]
+        target = relations[self.number % len(relations)]
         made = random_statement(chance, relations, target, self.clause)
         return made, chance.random() < 0.85
 
@@ -76,7 +78,8 @@ class Finding:
     def __str__(self) -> str:
         """One finding for a person."""
         values = f"\n  parameters {self.parameters!r}" if self.parameters else ""
-        return f"{self.kind} {self.triple} as {self.principal}: {self.sql}{values}\n  {self.learned}"
+        asked = f"{self.kind} {self.triple} as {self.principal}: {self.sql}"
+        return f"{asked}{values}\n  {self.learned}"
 
 
 @dataclass(slots=True)
@@ -125,15 +128,18 @@ def run_arena(lot: Lot, arena: Arena, most: int = PER_ARENA) -> Tally:
     return tally
 
 
-def try_triple(lot: Lot, arena: Arena, triple: Triple, tally: Tally) -> Attempt:
-    """Try one, count it, keep what it found."""
+def try_triple(
+    lot: Lot, arena: Arena, triple: Triple, tally: Tally, small: bool = True
+) -> Attempt:
+    """Try one, count it, keep what it found, with `small` shrunk."""
     statement, push_down = triple.statement(arena)
     attempt = lot.attempt(arena, triple.who, statement, push_down)
     _count(tally, arena, triple, statement, attempt)
-    if attempt.differs:
-        _keep(tally, lot, arena, triple, "leak")
-    if attempt.disagrees:
-        _keep(tally, lot, arena, triple, "disagreement")
+    for kind, learned in (("leak", attempt.differs), ("disagreement", attempt.disagrees)):
+        if learned and small:
+            tally.findings.append(_shrunk(lot, arena, triple, kind))
+        elif learned:
+            tally.findings.append(_finding(kind, arena, triple, statement, learned))
     if triple.number % _PIPELINE_EVERY == 0 and not statement.parameters:
         _through_pipeline(tally, lot, arena, triple, statement)
     return attempt
@@ -163,11 +169,10 @@ def _through_pipeline(
     for sql in (statement.sql, f"EXPLAIN {statement.sql}", f"EXPLAIN ANALYZE {statement.sql}"):
         learned = lot.through_pipeline(arena, triple.who, sql)
         if learned:
-            who = arena.principals[triple.who].user
-            tally.findings.append(Finding("leak", str(triple), who, sql, (), learned))
+            tally.findings.append(_finding("leak", arena, triple, Statement(sql), learned))
 
 
-def _keep(tally: Tally, lot: Lot, arena: Arena, triple: Triple, kind: str) -> None:
+def _shrunk(lot: Lot, arena: Arena, triple: Triple, kind: str) -> Finding:
     statement, push_down = triple.statement(arena)
 
     def learned(candidate: Statement) -> str:
@@ -175,7 +180,11 @@ def _keep(tally: Tally, lot: Lot, arena: Arena, triple: Triple, kind: str) -> No
         return made.differs if kind == "leak" else made.disagrees
 
     small = shrunk(statement, lambda one: bool(learned(one)))
+    return _finding(kind, arena, triple, small, learned(small))
+
+
+def _finding(
+    kind: str, arena: Arena, triple: Triple, statement: Statement, learned: str
+) -> Finding:
     who = arena.principals[triple.who].user
-    tally.findings.append(
-        Finding(kind, str(triple), who, small.sql, small.parameters, learned(small))
-    )
+    return Finding(kind, str(triple), who, statement.sql, statement.parameters, learned)

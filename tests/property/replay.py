@@ -33,10 +33,14 @@ def main(name: str) -> int:
             server.stop()
     for world, outcome in attempt.outcomes.items():
         rows = "".join(f"\n    {row!r}" for row in outcome.rows[:20])
-        print(f"{world}: {attempt.stage}, {outcome.error or outcome.schema}{rows}")
+        _say(f"{world}: {attempt.stage}, {outcome.error or outcome.schema}{rows}")
     for one in tally.findings:
-        print(one)
+        _say(one)
     return int(bool(tally.findings))
+
+
+def _say(text: object) -> None:
+    sys.stdout.write(f"{text}\n")
 
 
 def _show(arena: Arena, triple: Triple) -> None:
@@ -45,16 +49,16 @@ def _show(arena: Arena, triple: Triple) -> None:
         if table.shape.address not in statement.tables:
             continue
         fields = ", ".join(f"{one.name} {one.type}" for one in table.shape.fields)
-        print(f"{table.shape.address} ({fields}), {table.rules.form}, {table.changed} rows differ")
+        _say(f"{table.shape.address} ({fields}), {table.rules.form}, {table.changed} rows differ")
         for given in table.rules.grants:
             columns = "all" if given.columns is None else ", ".join(sorted(given.columns))
-            print(f"  grant {columns} where {given.condition.text if given.condition else 'true'}")
+            _say(f"  grant {columns} where {given.condition.text if given.condition else 'true'}")
         for condition in table.rules.filters:
-            print(f"  filter {condition.text}")
+            _say(f"  filter {condition.text}")
         for column, masks in table.rules.masks.items():
-            print(f"  mask {column}: {masks}")
-    print(f"as {arena.principals[triple.who]}, {'pushed' if push_down else 'pulled'}:")
-    print(f"{statement.sql}\n  {statement.parameters!r}")
+            _say(f"  mask {column}: {masks}")
+    _say(f"as {arena.principals[triple.who]}, {'pushed' if push_down else 'pulled'}:")
+    _say(f"{statement.sql}\n  {statement.parameters!r}")
 
 
 if __name__ == "__main__":

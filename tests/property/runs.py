@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def run_seeds(
         with open_lot(seeds[start : start + LOT], folder / f"lot{start}", server) as lot:
             for arena in lot.arenas:
                 tally.add(run_arena(lot, arena, most))
-    print(f"arenas {seeds[0]} to {seeds[-1]}: {tally}")
+    sys.stdout.write(f"arenas {seeds[0]} to {seeds[-1]}: {tally}\n")
     for one in tally.findings:
-        print(f"{one}\n  python -m tests.property.replay {one.triple}")
+        sys.stdout.write(f"{one}\n  python -m tests.property.replay {one.triple}\n")
     return tally
