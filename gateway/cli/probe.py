@@ -44,7 +44,7 @@ from gateway.publish import build_snapshot
 )
 @json_option
 @shows_errors
-def probe(  # noqa: PLR0913 - one parameter an option
+def probe(  # noqa: PLR0913, PLR0917 - one parameter an option
     conf: str | None,
     users: tuple[str, ...],
     count: int,
@@ -72,7 +72,8 @@ def _chosen(known: tuple[User, ...], names: tuple[str, ...]) -> list[User]:
     missing = sorted(set(names) - {one.name for one in known})
     if missing:
         raise Unauthenticated(
-            f"There is no user {missing[0]!r} in this mesh.", hint="identities.yaml lists the users."
+            f"There is no user {missing[0]!r} in this mesh.",
+            hint="identities.yaml lists the users.",
         )
     return [one for one in known if not names or one.name in names]
 

@@ -85,7 +85,9 @@ def _decision(
         found = authorize_tables((address,), principal, purpose, now, snapshot.index)
     except SqluiceError:
         return None
-    return found.tables[address]
+    made = found.tables[address]
+    # Aggregated tables are outside the promise that is attacked here.
+    return made if made.aggregate is None else None
 
 
 def _attacked(

@@ -20,11 +20,14 @@ from catalog.model import Source
 from connectors.base import load_abilities
 from gateway.audit import Audit, state_of
 from gateway.config import LimitSettings, load_config
+from gateway.decision import AggregateRule
+from gateway.differencing import Asked, Atom
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import SqluiceError
 from gateway.execute import Run, execute
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
+from gateway.metrics import Metrics
 from gateway.parse import parse
 from gateway.pipeline import Gateway
 from gateway.pools import Pools
@@ -74,6 +77,7 @@ class Lot:
         folder = grounds[WORLDS[0]].folder
         self._engine = DuckdbEngine(EngineSettings(threads=1, spill=str(folder / "spill")))
         self._state = _state(folder)
+        self._audit = Audit(self._state)
         self._pools = {world: Pools(one.settings) for world, one in grounds.items()}
         self._logs = OwnerLogs(folder / "logs")
         self._sealed = self._services(Pools(_nowhere))
@@ -91,6 +95,7 @@ class Lot:
         for pools in self._pools.values():
             pools.close()
         self._engine.close()
+        self._audit.close()
         self._state.dispose()
         self._logs.close()
 
@@ -194,13 +199,22 @@ class Lot:
         return Services(
             engine=self._engine,
             pools=pools,
-            audit=Audit(self._state),
+            audit=self._audit,
             queries=Queries(),
             key_of=_key_of,
             abilities_of=functools.cache(load_abilities),
             limiter=Limiter(LimitSettings()),
             owner_logs=self._logs,
+            metrics=Metrics(),
+            ledgers=_NoLedgers(),
         )
+
+
+class _NoLedgers:
+    """For meshes without aggregated tables, which are outside what is proved here."""
+
+    def admit(self, asked: Asked, rule: AggregateRule, atoms: Iterable[Atom]) -> None:
+        raise AssertionError("an aggregated table was asked")
 
 
 def permitted(arena: Arena, who: int) -> duckdb.DuckDBPyConnection:
