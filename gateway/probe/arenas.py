@@ -62,7 +62,7 @@ def build_arena(seed: int) -> Arena:
     people = principals(chance)
     kinds = [KINDS[(seed + place) % len(KINDS)] for place in range(4)]
     kinds.append(chance.choice(KINDS))
-    large = seed % 12
+    large = seed % 30
     tables = []
     for place, kind in enumerate(kinds):
         form = FORMS[(seed + 2 * place) % len(FORMS)]

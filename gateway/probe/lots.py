@@ -8,7 +8,7 @@ Connections are shared by all arenas of a lot.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from gateway.audit import Audit, state_of
 from gateway.config import LimitSettings, load_config
 from gateway.decision import AggregateRule
 from gateway.differencing import Asked, Atom
+from gateway.engines.base import Catalog
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import SqluiceError
 from gateway.execute import Run, execute
@@ -75,7 +76,7 @@ class Lot:
             tables = [one for arena in self.arenas for one in arena.tables]
             plant(ground, ((one.shape, one.rows[world]) for one in tables))
         folder = grounds[WORLDS[0]].folder
-        self._engine = DuckdbEngine(EngineSettings(threads=1, spill=str(folder / "spill")))
+        self._engine = _Engine(EngineSettings(threads=1, spill=str(folder / "spill")))
         self._state = _state(folder)
         self._audit = Audit(self._state)
         self._pools = {world: Pools(one.settings) for world, one in grounds.items()}
@@ -208,6 +209,16 @@ class Lot:
             metrics=Metrics(),
             ledgers=_NoLedgers(),
         )
+
+
+class _Engine(DuckdbEngine):
+    """The gateway's engine; all outputs of the probe are named, so that none need be asked for."""
+
+    def output_names(
+        self, sql: str, catalog: Catalog, domain: str | None, parameters: Sequence[object]
+    ) -> tuple[str, ...] | None:
+        """No names but those in the statement."""
+        return None
 
 
 class _NoLedgers:

@@ -19,7 +19,7 @@ from gateway.probe.statements import CLAUSES, Statement, random_statement
 
 TABLES = 5
 PER_ARENA = TABLES * len(CLAUSES)
-_PIPELINE_EVERY = 12
+_PIPELINE_EVERY = 20
 
 
 @dataclass(frozen=True, slots=True)

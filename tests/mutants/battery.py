@@ -18,7 +18,7 @@ from gateway.probe.triples import PER_ARENA, Tally, Triple, try_triple
 from tests.golden.forms import Mesh, forms_of
 from tests.golden.test_golden import PAIRS
 from tests.guard import test_cells
-from tests.policies import test_conditions, test_sample
+from tests.policies import test_conditions, test_sample, test_subjects
 
 _TRIPLES = 400
 
@@ -36,6 +36,7 @@ class Battery:
         suites: dict[str, Callable[[], None]] = {
             "cells": lambda: _run(test_cells),
             "conditions": lambda: _run(test_conditions),
+            "subjects": lambda: _run(test_subjects),
             "policy cases": self._policy_cases,
             "golden": self._golden,
             "property": self._property,
