@@ -18,7 +18,7 @@ from gateway.probe.triples import PER_ARENA, Tally, Triple, try_triple
 from tests.golden.forms import Mesh, forms_of
 from tests.golden.test_golden import PAIRS
 from tests.guard import test_buckets, test_cells
-from tests.plan import test_safe
+from tests.plan import test_limit, test_safe
 from tests.policies import test_conditions, test_sample, test_subjects
 
 _TRIPLES = 400
@@ -38,6 +38,7 @@ class Battery:
             "cells": lambda: _run(test_cells),
             "buckets": lambda: _run(test_buckets),
             "safe predicates": lambda: _run(test_safe),
+            "limits": lambda: _run(test_limit),
             "conditions": lambda: _run(test_conditions),
             "subjects": lambda: _run(test_subjects),
             "policy cases": self._policy_cases,
