@@ -30,6 +30,8 @@ from gateway.resolve import Address
 from gateway.snapshot import Snapshot
 
 _ROWS = 24
+# What the oracle can work out by itself; tables with other masks are left out.
+_MASKS = ("clear", "null", "constant", "pseudonym", "partial", "bucket")
 _FLAVOURS = ("word", "number", "day", "json")
 
 
@@ -87,7 +89,10 @@ def _decision(
         return None
     made = found.tables[address]
     # Aggregated tables are outside the promise that is attacked here.
-    return made if made.aggregate is None else None
+    known = all(
+        one.kind in _MASKS and one.arguments.get("form", "ends") == "ends" for one in made.columns
+    )
+    return made if known and made.aggregate is None else None
 
 
 def _attacked(

@@ -7,38 +7,29 @@ Connections are shared by all arenas of a lot.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
-import sqlalchemy
 
 from catalog.model import Source
-from connectors.base import load_abilities
-from gateway.audit import Audit, state_of
-from gateway.config import LimitSettings, load_config
-from gateway.decision import AggregateRule
-from gateway.differencing import Asked, Atom
+from gateway.config import load_config
 from gateway.engines.base import Catalog
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import SqluiceError
 from gateway.execute import Run, execute
-from gateway.limits import Limiter
-from gateway.logs import OwnerLogs
-from gateway.metrics import Metrics
+from gateway.opening import OpenGateway, open_gateway
 from gateway.parse import parse
 from gateway.pipeline import Gateway
 from gateway.pools import Pools
-from gateway.prepare import Prepared, Services, prepare
+from gateway.prepare import Prepared, prepare
 from gateway.probe.arenas import WORLDS, Arena
 from gateway.probe.oracle import KEY, fill
 from gateway.probe.outcomes import Outcome, difference, of_batches, of_error
 from gateway.probe.plant import Ground, plant
 from gateway.probe.statements import Statement
-from gateway.queries import Queries
 from gateway.request import Limits, Request
 from gateway.sessions import new_query_id
 from gateway.snapshot import Snapshot
@@ -77,14 +68,13 @@ class Lot:
             plant(ground, ((one.shape, one.rows[world]) for one in tables))
         folder = grounds[WORLDS[0]].folder
         self._engine = _Engine(EngineSettings(threads=1, spill=str(folder / "spill")))
-        self._state = _state(folder)
-        self._audit = Audit(self._state)
+        self._opened = _opened(folder)
         self._pools = {world: Pools(one.settings) for world, one in grounds.items()}
-        self._logs = OwnerLogs(folder / "logs")
-        self._sealed = self._services(Pools(_nowhere))
+        base = replace(self._opened.services, engine=self._engine, key_of=_key_of)
+        self._sealed = replace(base, pools=Pools(_nowhere))
         self._current: Snapshot | None = None
         self._gateways = {
-            world: Gateway(self._snapshot, self._services(pools))
+            world: Gateway(self._snapshot, replace(base, pools=pools))
             for world, pools in self._pools.items()
         }
         self._reference: tuple[Arena, int, duckdb.DuckDBPyConnection] | None = None
@@ -96,9 +86,7 @@ class Lot:
         for pools in self._pools.values():
             pools.close()
         self._engine.close()
-        self._audit.close()
-        self._state.dispose()
-        self._logs.close()
+        self._opened.close()
 
     def attempt(
         self, arena: Arena, who: int, statement: Statement, push_down: bool = True
@@ -152,7 +140,7 @@ class Lot:
             sources=snapshot.mesh.sources,
             pools=pools,
             engine=self._engine,
-            key_of=_key_of,
+            key_of=lambda _: KEY,
             schema=prepared.schema,
             limits=request.limits,
             parameters=request.parameters,
@@ -196,20 +184,6 @@ class Lot:
         assert self._current is not None
         return self._current
 
-    def _services(self, pools: Pools) -> Services:
-        return Services(
-            engine=self._engine,
-            pools=pools,
-            audit=self._audit,
-            queries=Queries(),
-            key_of=_key_of,
-            abilities_of=functools.cache(load_abilities),
-            limiter=Limiter(LimitSettings()),
-            owner_logs=self._logs,
-            metrics=Metrics(),
-            ledgers=_NoLedgers(),
-        )
-
 
 class _Engine(DuckdbEngine):
     """The gateway's engine; all outputs of the probe are named, so that none need be asked for."""
@@ -219,13 +193,6 @@ class _Engine(DuckdbEngine):
     ) -> tuple[str, ...] | None:
         """No names but those in the statement."""
         return None
-
-
-class _NoLedgers:
-    """For meshes without aggregated tables, which are outside what is proved here."""
-
-    def admit(self, asked: Asked, rule: AggregateRule, atoms: Iterable[Atom]) -> None:
-        raise AssertionError("an aggregated table was asked")
 
 
 def permitted(arena: Arena, who: int) -> duckdb.DuckDBPyConnection:
@@ -243,14 +210,15 @@ def permitted(arena: Arena, who: int) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _state(folder: Path) -> sqlalchemy.Engine:
+def _opened(folder: Path) -> OpenGateway:
+    """A gateway over a mesh of nothing, for what is the same over all meshes."""
     home = folder / "home"
     (home / "domains").mkdir(parents=True)
     (home / "gateway.toml").write_text("[state]\ndurable = false\n", encoding="utf-8")
-    return state_of(load_config(home, {"SQLUICE_DATA": str(home)}))
+    return open_gateway(load_config(home, {"SQLUICE_DATA": str(home)}))
 
 
-def _key_of(join_group: str) -> bytes:
+def _key_of(join_group: str, epoch: int) -> bytes:
     return KEY
 
 

@@ -103,7 +103,10 @@ class _Replacer(ast.NodeTransformer):
     def visit(self, node: ast.AST) -> Any:  # noqa: ANN401 - as the class above has it
         if isinstance(node, type(self.old)) and ast.unparse(node) == ast.unparse(self.old):
             self.found += 1
-            return ast.copy_location(_parsed(self.new), node)
+            new = _parsed(self.new)
+            if isinstance(node, ast.stmt) and isinstance(new, ast.expr):
+                new = ast.Expr(new)
+            return ast.copy_location(new, node)
         return self.generic_visit(node)
 
 

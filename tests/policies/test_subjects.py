@@ -7,12 +7,12 @@ cases are those that a careless change would let pass.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 import pytest
 
-from catalog.model import Grant, Mesh, Purpose, Subjects
+from catalog.model import Grant, Match, Mesh, Policy, Purpose, Subjects
 from gateway.authorize import authorize_tables
 from gateway.errors import UnknownTable
 from gateway.policies.compile import compile_policies
@@ -73,3 +73,29 @@ def test_attributes_do_not_make_up_for_the_group() -> None:
     mesh = mesh_of((Grant("g", "d", "p", (subjects,)),))
     with pytest.raises(UnknownTable):
         columns_of(mesh, Principal("ada", attributes={"team": ("a",)}))
+
+
+def test_a_decision_is_not_remembered_beyond_its_end() -> None:
+    ending = Grant("g", "d", "p", EVERYONE, until=NOW + timedelta(hours=1))
+    index = compile_policies(mesh_of((ending,)))
+    assert authorize_tables((ADDRESS,), Principal("ada"), None, NOW, index)
+    with pytest.raises(UnknownTable):
+        authorize_tables((ADDRESS,), Principal("ada"), None, NOW + timedelta(hours=2), index)
+
+
+def test_a_policy_for_one_purpose_holds_for_it_and_for_no_other() -> None:
+    hide = Policy(
+        "h", "hide", Match(columns=frozenset({"b"})), purposes=frozenset({"audit"})
+    )
+    mesh = replace(
+        mesh_of((Grant("g", "d", "p", EVERYONE),), (hide,)),
+        purposes=(Purpose("audit"), Purpose("other")),
+    )
+    assert "b" not in columns_of(mesh, Principal("ada"), "audit")
+    assert "b" in columns_of(mesh, Principal("ada"), "other")
+
+
+def test_deny_holds_where_the_directory_is_not_asked() -> None:
+    deny = Policy("x", "deny", Match(product="p"))
+    with pytest.raises(UnknownTable):
+        columns_of(mesh_of((Grant("g", "d", "p", EVERYONE),), (deny,)), Principal("ada"))
