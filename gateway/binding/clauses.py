@@ -7,7 +7,7 @@ where the name is its own, else by its position, or an expression over the query
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -21,8 +21,7 @@ from gateway.binding.words import ambiguous, unknown, unsupported
 class Projection:
     """An output of a SELECT: its final name, its bound expression, how it may be called.
 
-    origin: the folded name of the column that it is, which an ORDER BY behind a set operation may
-    use as well. is_starred: a star brought it, under its own name.
+    is_plain: a column under its own name.
     """
 
     name: str
@@ -30,21 +29,24 @@ class Projection:
     called: frozenset[str]
     is_alias: bool
     type: str | None = None
-    origin: str = ""
-    is_starred: bool = False
+    is_plain: bool = False
 
 
 class OutputKeys:
-    """References to outputs, in ORDER BY and DISTINCT ON."""
+    """References to outputs, in ORDER BY and DISTINCT ON.
+
+    positions: the index of the output that a folded name calls. unclear: names that DuckDB
+    resolves in ways that cannot be told from here.
+    """
 
     def __init__(
-        self, names: Sequence[str], called: Sequence[frozenset[str]],
+        self, names: Sequence[str], positions: Mapping[str, int],
         unclear: frozenset[str] = frozenset(),
     ) -> None:
         self._names = names
-        self._unclear = unclear
         self._count = Counter(name.casefold() for name in names)
-        self._position = {name: i for i, found in enumerate(called) for name in sorted(found)}
+        self._positions = positions
+        self._unclear = unclear
 
     def __len__(self) -> int:
         return len(self._names)
@@ -60,10 +62,11 @@ class OutputKeys:
         """The index of the output that a plain name calls."""
         if not isinstance(node, exp.Column) or node.args.get("table"):
             return None
-        if node.name.casefold() in self._unclear:
+        name = node.name.casefold()
+        if name in self._unclear:
             raise ambiguous(f"{node.name} can mean several outputs", node.this,
-                            "Write it with its table.")
-        return self._position.get(node.name.casefold())
+                            "Write the number of the output.")
+        return self._positions.get(name)
 
     def numbered(self, node: exp.Expression, clause: str) -> int | None:
         """The index that a number means; raises UnknownColumn where it is out of range."""
@@ -98,6 +101,8 @@ def bind_order(
 ) -> None:
     """Bind the keys of an ORDER BY, in place."""
     bound: list[exp.Expression] = []
+    if len(order.expressions) > 1 and any(_is_all(one.this) for one in order.expressions):
+        raise unsupported(f"{clause} ALL stands alone")
     for one in order.expressions:
         ordered = one if isinstance(one, exp.Ordered) else exp.Ordered(this=one)
         for key in _order_keys(ordered.this, keys, place, clause):
@@ -107,11 +112,15 @@ def bind_order(
     order.set("expressions", bound)
 
 
+def _is_all(node: exp.Expression) -> bool:
+    return isinstance(node, exp.Var) and node.name.upper() == "ALL"
+
+
 def _order_keys(
     node: exp.Expression, keys: OutputKeys, place: Place, clause: str
 ) -> Iterator[exp.Expression]:
     inner = without_parentheses(node)
-    if isinstance(inner, exp.Var) and inner.name.upper() == "ALL":
+    if _is_all(inner):
         yield from (keys.key(i) for i in range(len(keys)))
     elif is_star(inner):
         yield from (one.expression for one in expand_star(inner, place))

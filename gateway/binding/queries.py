@@ -6,6 +6,7 @@ bound query, its outputs, and how an ORDER BY may call them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -83,6 +84,7 @@ class Binder:
     def _subquery(self, node: exp.Subquery, parent: Scope, shape: Shape) -> Bound:
         """A query in parentheses, maybe with an ORDER BY or LIMIT behind them."""
         parent = self._ctes(node, parent)
+        _push_tail(node)
         bound = self.bind(node.this, parent, shape)
         node.set("this", bound.node)
         self._tail(node, bound, parent)
@@ -128,13 +130,17 @@ class Binder:
         order = node.args.get("order")
         if order is None:
             return
-        keys = OutputKeys([one.name for one in bound.outputs], bound.called)
+        keys = _keys_behind(node, bound)
+        folded = {one.name.casefold() for one in bound.outputs}
+        takes_expressions = _is_set(node) and len(folded) == len(bound.outputs)
         for one in order.expressions:
             for column in list(one.find_all(exp.Column)):
                 position = keys.called(column)
                 if position is None:
                     raise unknown(f"{column.sql('duckdb')} names no output of the query",
                                   column.this)
+                if not (takes_expressions or _is_key(one.this)):
+                    raise unsupported("ORDER BY takes the name of an output here", column.this)
                 if column is not one.this:
                     column.replace(keys.key(position))
         is_plain = all(_is_key(one.this) for one in order.expressions)
@@ -167,7 +173,7 @@ class Binder:
         ])
         self._clauses(select, projections, place)
         outputs = tuple(Output(one.name, one.name, one.type) for one in projections)
-        return Bound(select, outputs, _called(projections))
+        return Bound(select, outputs, tuple(one.called for one in projections))
 
     def _clauses(
         self, select: exp.Select, projections: Sequence[Projection], place: Place
@@ -193,7 +199,7 @@ class Binder:
         qualify = select.args.get("qualify")
         if qualify is not None:
             qualify.set("this", bind_expression(qualify.this, place))
-        keys = _keys(projections)
+        keys = _keys(projections, place.scope)
         distinct = select.args.get("distinct")
         if distinct is not None and distinct.args.get("on") is not None:
             on = distinct.args["on"]
@@ -264,14 +270,6 @@ class Binder:
         return Projection(name, expression, called, is_alias)
 
 
-def _called(projections: Sequence[Projection]) -> tuple[frozenset[str], ...]:
-    """The names of the outputs, and of their columns where no output has that name."""
-    taken = {name for one in projections for name in one.called}
-    return tuple(
-        one.called | ({one.origin} - taken - {""}) for one in projections
-    )
-
-
 def _within(parent: Scope | None, ctes: Ctes) -> Scope:
     """A scope without relations, for what sees other WITH queries than its parent."""
     return Scope(parent=parent, ctes=ctes)
@@ -305,30 +303,74 @@ def _is_key(node: exp.Expression) -> bool:
 
 def _of_item(item: Item, is_alias: bool) -> Projection:
     called = frozenset({item.name.casefold()})
-    return Projection(item.name, item.expression, called, is_alias, item.type,
-                      is_starred=not is_alias)
+    is_plain = isinstance(item.expression, exp.Column) and not is_alias
+    return Projection(item.name, item.expression, called, is_alias, item.type, is_plain)
 
 
-def _keys(projections: Sequence[Projection]) -> OutputKeys:
-    """What ORDER BY may call; a name that a star brought gives way to one that is written."""
-    written = {name for one in projections if not one.is_starred for name in one.called}
-    met: dict[str, exp.Expression] = {}
-    unclear = set()
-    for one in projections:
-        for name in one.called - written:
-            if met.setdefault(name, one.expression) != one.expression:
-                unclear.add(name)
-    called = [one.called - written if one.is_starred else one.called for one in projections]
-    return OutputKeys([one.name for one in projections], called, frozenset(unclear))
+def _push_tail(node: exp.Subquery) -> None:
+    """`(SELECT ...) ORDER BY ...` orders the SELECT itself, where it has no such clause."""
+    inner: exp.Expression = node
+    while isinstance(inner, exp.Subquery) and (inner is node or _is_bare(inner)):
+        inner = inner.this
+    if not isinstance(inner, exp.Select) or any(inner.args.get(key) for key in _TAIL):
+        return
+    for key in _TAIL:
+        inner.set(key, node.args.get(key))
+        node.set(key, None)
+
+
+_TAIL = ("order", "limit", "offset")
+
+
+def _is_set(node: exp.Expression) -> bool:
+    while isinstance(node, exp.Subquery):
+        node = node.this
+    return isinstance(node, exp.SetOperation)
+
+
+def _keys_behind(node: exp.Expression, bound: Bound) -> OutputKeys:
+    """What ORDER BY may call behind a set operation, where the first of a name counts."""
+    pairs = [(name, i) for i, called in enumerate(bound.called) for name in called]
+    counts = Counter(name for name, _ in pairs)
+    twice = frozenset() if _is_set(node) else {name for name in counts if counts[name] > 1}
+    return OutputKeys([one.name for one in bound.outputs], dict(pairs[::-1]), frozenset(twice))
+
+
+def _keys(projections: Sequence[Projection], scope: Scope) -> OutputKeys:
+    """What ORDER BY may call: the last alias, else the only column of that name.
+
+    Of several columns none is called; the name is looked up in FROM.
+    """
+    positions: dict[str, int] = {}
+    plain: dict[str, list[int]] = {}
+    called = Counter(name for one in projections for name in one.called)
+    for i, one in enumerate(projections):
+        for name in one.called:
+            if one.is_plain:
+                plain.setdefault(name, []).append(i)
+            else:
+                positions[name] = i
+    for name, found in plain.items():
+        if len(found) == 1:
+            positions.setdefault(name, found[0])
+    unclear = frozenset(
+        name for name, merged in scope.merged.items()
+        if called[name] > 1 and any(len(one.values) > 1 for one in merged)
+    )
+    return OutputKeys([one.name for one in projections], positions, unclear)
 
 
 def _of_column(found: Found, alias: str, column: exp.Expression) -> Projection:
     names = {found.name.casefold()} if isinstance(column, exp.Column) else set()
     if alias:
         names = {alias.casefold()}
+    # DuckDB takes a column that is written in other letters for one with an alias.
+    is_plain = not alias and column.name == found.name and isinstance(
+        found.expression, exp.Column
+    )
     return Projection(
         alias or found.name, found.expression, frozenset(names), bool(alias), found.type,
-        origin=found.name.casefold(),
+        is_plain=is_plain,
     )
 
 

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from gateway.bind import BoundQuery
 from gateway.errors import SqluiceError
-from tests.bind.mesh import COLUMNS, Columns, bound
+from tests.bind.mesh import Columns, bound, without
 
 PARAMETERS = (10, "x")
 _SOURCES = (exp.Table, exp.Subquery, exp.Unnest, exp.Values, exp.Lateral)
@@ -44,13 +44,20 @@ def answer(database: duckdb.DuckDBPyConnection, sql: str) -> Answer | None:
     )
 
 
-def outcome(sql: str, visible: Columns = COLUMNS) -> str:
-    """All that a caller gets to see of bind: the bound text, or the error with its hint."""
+def attempt(
+    sql: str, hidden: tuple[str, ...] = (), visible: Columns | None = None
+) -> BoundQuery | SqluiceError:
+    """What bind makes of the text for one who does not see some columns, or its refusal."""
     try:
-        made = bound(sql, visible)
+        return bound(sql, without(*hidden) if visible is None else visible)
     except SqluiceError as error:
-        place = f"{error.line}:{error.column}"
-        return f"{error.code} {error.message} {error.hint} {place}"
+        return error
+
+
+def shown(made: BoundQuery | SqluiceError) -> str:
+    """All that a caller gets to see: the bound text and its names, or the error with its hint."""
+    if isinstance(made, SqluiceError):
+        return f"{made.code} {made.message} {made.hint} {made.line}:{made.column}"
     return f"{made.outputs} {made.tree.sql('duckdb')}"
 
 
