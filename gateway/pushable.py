@@ -35,8 +35,10 @@ _RESULTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
     ((exp.Avg,), "DOUBLE"),
     ((exp.Left, exp.Right, exp.Replace, exp.DPipe, exp.Concat), "VARCHAR"),
     (
-        (exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.StartsWith, exp.Like)
-        + COMPARISONS,
+        (
+            exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.StartsWith, exp.Like,
+            *COMPARISONS,
+        ),
         "BOOLEAN",
     ),
 )

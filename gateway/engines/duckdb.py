@@ -349,7 +349,8 @@ def _give(
             f"CAST({_quoted(one)} AS {kind}) AS {_quoted(one)}" if cast else _quoted(one)
             for one, kind, cast in zip(schema.names, types, lost, strict=True)
         )
-        cursor.execute(f"CREATE TEMP VIEW {_quoted(name)} AS SELECT {shown} FROM {_quoted(arrived)}")
+        query = f"SELECT {shown} FROM {_quoted(arrived)}"
+        cursor.execute(f"CREATE TEMP VIEW {_quoted(name)} AS {query}")
 
 
 def _take_back(name: str, cursor: duckdb.DuckDBPyConnection) -> None:

@@ -47,7 +47,8 @@ def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> Non
 
 def _names_refusal(query: exp.Expression, names: list[str]) -> str | None:
     is_root = isinstance(query.parent, exp.Paren) and query.parent.parent is None
-    return None if is_root or len({name.casefold() for name in names}) == len(names) else "duplicate_names"
+    distinct = len({name.casefold() for name in names}) == len(names)
+    return None if is_root or distinct else "duplicate_names"
 
 
 def _types_refusal(query: exp.Expression, draft: Draft) -> str | None:
