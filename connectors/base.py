@@ -9,6 +9,7 @@ entry-point group `sqluice.connectors`, and an ability file `<kind>.toml` beside
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ class Abilities:
     schema: what stands before a physical name without one, so that no name that a query defines
       can stand in the table's place.
     parameter_style: `dollar` ($1), `question` (?).
+    cast_parameters: types whose bound values arrive as text and are cast in the statement.
     text_cast, text_collation: what makes a text column compare by bytes, such as `TEXT`, `"C"`.
     comparable: types whose = <> < <= > >= IN BETWEEN and IS [NOT] DISTINCT FROM are identical.
     sortable: types whose ORDER BY (with an explicit null order) is identical.
@@ -65,6 +67,7 @@ class Abilities:
     qualified_names: bool = False
     schema: str | None = None
     parameter_style: str = "question"
+    cast_parameters: frozenset[str] = frozenset()
     text_cast: str | None = None
     text_collation: str | None = None
     comparable: frozenset[str] = frozenset()
@@ -103,8 +106,9 @@ class Fragment:
     """What one source runs: SQL in its own dialect, bound parameters, the columns it delivers.
 
     `tables` are the physical names it reads. `parameter_types` are DuckDB type names, one for
-    each parameter. With `tells_misfits` a value that does not fit its type is NULL and no error,
-    and after the columns comes a boolean one for each of them that is true where that happened.
+    each parameter; '' (only for sources that are DuckDB) means the type of the value itself. With
+    `tells_misfits` a value that does not fit its type is NULL and no error, and after the columns
+    comes a boolean one for each of them that is true where that happened.
     """
 
     sql: str
@@ -317,11 +321,12 @@ def load_connector(kind: str) -> Connector:
     raise ConnectorError(f"no connector of kind {kind!r} is installed; there are: {known}")
 
 
+@functools.lru_cache
 def load_abilities(kind: str, folder: Path | None = None) -> Abilities:
     """The abilities of a kind from `<kind>.toml` beside this file (or in `folder`)."""
     raw = _read(kind, folder)
     raw.pop("tables", None)
-    sets = ("comparable", "sortable", "groupable", "casts")
+    sets = ("comparable", "sortable", "groupable", "casts", "cast_parameters")
     maps = ("functions", "aggregates")
     values = {key: value for key, value in raw.items() if key not in sets + maps}
     values |= {key: frozenset(raw.get(key, ())) for key in sets}

@@ -92,7 +92,9 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _value(value: object, type_name: str) -> duckdb.Value:
+def _value(value: object, type_name: str) -> object:
+    if not type_name:
+        return value
     # A Decimal would bring its own precision along; as text it takes the declared one.
     plain = str(value) if isinstance(value, Decimal) else value
     try:

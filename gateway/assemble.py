@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from connectors.base import Fragment, FragmentColumn
+from gateway.blocks import output_types
 from gateway.draft import Draft, Input, Plan, PlannedFragment
 from gateway.gate import gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
@@ -69,6 +70,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         shown=rendered.shown,
         tables=(relation.address,),
         columns=relation.shape,
+        constants=rendered.constants,
         pseudonyms=pseudonyms,
         gate=gate_sql(relation, parts) if parts.needs_gate else None,
         gate_shown=gate_shown(relation, parts) if parts.needs_gate else None,
@@ -84,6 +86,7 @@ def _groups(draft: Draft, relation: GuardedRelation) -> GroupStatements | None:
     predicate = block.predicate
     if predicate is not None:
         predicate = folded(predicate, draft.visible_checker(relation))
+        assert predicate is not None, "the predicate was found safe, so its constants fold"
     dimensions = tuple(
         (one.name, one.type) for one in relation.columns if one.name in block.rule.dimensions
     )
@@ -94,7 +97,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
     assert one.block is not None
     rendered = render_block(draft, one)
     outputs = [column.alias_or_name for column in _selects(one.block)]
-    types = draft.context.describe(one.block)
+    types = output_types(one.block, draft)
     unique = _unique(outputs)
     columns = tuple(
         FragmentColumn(output, kind) for output, kind in zip(unique, types, strict=True)
@@ -111,6 +114,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         shown=rendered.shown,
         tables=tuple(dict.fromkeys(relation.address for relation in one.relations)),
         columns=tuple(zip(unique, types, strict=True)),
+        constants=rendered.constants,
         notes=one.notes,
     )
 

@@ -1,8 +1,8 @@
 """Whether one source can run a whole query block with identical meaning.
 
-Takes: a query over guarded relations and a draft. Gives: `block_source`, the identity of the one
-source that can run it and the relations in it, or the reason why none can. Never decides by a
-source's kind: two servers of one kind are two sources.
+Takes: a query over guarded relations and a draft. Gives: a `BlockVerdict`: the one source that
+can run it, the relations in it and the form that is sent, or the reason why none can. Never
+decides by a source's kind: two servers of one kind are two sources.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 
-from connectors.base import Abilities
-from gateway.constants import INTEGERS, family
+from gateway.constants import INTEGERS, family, value_of
 from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
-from gateway.pushable import Checker, is_volatile, reads_zone
+from gateway.pushable import Checker, folded, is_volatile, reads_zone
 
+_TYPE = "duckdb_type"
 _SELECT_PARTS = {
     "with_",
     "expressions",
@@ -38,11 +38,12 @@ _SELECT_PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class BlockVerdict:
-    """`reason` is None where the block can go to `source`."""
+    """`block` is what goes to `source`; where it is None, `reason` says why."""
 
     source: str
     relations: tuple[GuardedRelation, ...]
     reason: str | None = None
+    block: exp.Expression | None = None
 
 
 def block_verdict(query: exp.Expression, draft: Draft) -> BlockVerdict:
@@ -57,8 +58,35 @@ def block_verdict(query: exp.Expression, draft: Draft) -> BlockVerdict:
     sources = {draft.source_of(one) for one in relations}
     if len(sources) != 1:
         return BlockVerdict("", relations, "several_sources")
-    reason = _refusal(query, relations, draft)
-    return BlockVerdict(sources.pop(), relations, reason)
+    checker = _checker(draft, relations[0])
+    reason = _refusal(query, relations, draft, checker)
+    block = None if reason else folded(query, checker)
+    if block is None:
+        return BlockVerdict(sources.pop(), relations, reason or "parameter")
+    return BlockVerdict(sources.pop(), relations, None, block)
+
+
+def _checker(draft: Draft, relation: GuardedRelation) -> Checker:
+    """The checker for expressions whose columns carry their types."""
+    return Checker(
+        draft.abilities_of(relation),
+        lambda column: column.meta.get(_TYPE),
+        draft.context.parameters,
+        draft.context.timezone,
+    )
+
+
+def output_types(block: exp.Expression, draft: Draft) -> tuple[str, ...]:
+    """The types of a block's outputs, its bound parameters told by their types or values."""
+    copy = block.copy()
+    values: list[object] = []
+    for node in list(copy.find_all(exp.Parameter)):
+        if node.meta["type"]:
+            node.replace(exp.cast(exp.null(), node.meta["type"]))
+        else:
+            values.append(node.meta["value"])
+            node.this.replace(exp.Literal.number(len(values)))
+    return draft.context.describe(copy, tuple(values))
 
 
 def is_defined_in(table: exp.Expr, query: exp.Expr) -> bool:
@@ -88,7 +116,7 @@ def _visible_ctes(with_: exp.With, path: list[exp.Expr]) -> set[str]:
 
 
 def _refusal(
-    query: exp.Expression, relations: tuple[GuardedRelation, ...], draft: Draft
+    query: exp.Expression, relations: tuple[GuardedRelation, ...], draft: Draft, checker: Checker
 ) -> str | None:
     abilities = draft.abilities_of(relations[0])
     scope = build_scope(query)
@@ -103,8 +131,6 @@ def _refusal(
             return "policy_not_exact"
     if is_volatile(query):
         return "volatile"
-    if query.find(exp.Parameter):
-        return "parameter"
     if abilities.is_reference:
         types = [column.type for one in relations for column in one.columns]
         is_utc = draft.context.timezone == "UTC"
@@ -116,23 +142,17 @@ def _refusal(
     with_ = query.args.get("with_")
     if with_ is not None and (with_.recursive or not abilities.can_cte):
         return "recursive" if with_.recursive else "cte"
-    return _StructureCheck(draft, abilities).refusal(query)
+    return _StructureCheck(draft, checker).refusal(query)
 
 
 class _StructureCheck:
     """Walks the block scope by scope, inner ones first, with the types of all columns."""
 
-    def __init__(self, draft: Draft, abilities: Abilities) -> None:
+    def __init__(self, draft: Draft, checker: Checker) -> None:
         self.draft = draft
-        self.abilities = abilities
-        self.types: dict[int, str | None] = {}
+        self.abilities = checker.abilities
+        self.checker = checker
         self.outputs: dict[int, dict[str, str | None]] = {}
-        self.checker = Checker(
-            abilities,
-            lambda column: self.types.get(id(column)),
-            draft.context.parameters,
-            draft.context.timezone,
-        )
 
     def refusal(self, query: exp.Expression) -> str | None:
         for scope in traverse_scope(query):
@@ -142,9 +162,14 @@ class _StructureCheck:
                 return reason
         return None
 
+    def _tell_outputs(self, query: exp.Select) -> None:
+        self.outputs[id(query)] = {
+            one.alias_or_name: self.checker.type_name(one) for one in query.expressions
+        }
+
     def _type_columns(self, scope: Scope) -> None:
         for column in scope.columns:
-            self.types[id(column)] = self._column_type(scope, column)
+            column.meta[_TYPE] = self._column_type(scope, column)
 
     def _column_type(self, scope: Scope | None, column: exp.Column) -> str | None:
         while scope is not None:
@@ -163,9 +188,7 @@ class _StructureCheck:
             return self._set_operation(query)
         if not isinstance(query, exp.Select):
             return "construct"
-        self.outputs[id(query)] = {
-            one.alias_or_name: self.checker.type_name(one) for one in query.expressions
-        }
+        self._tell_outputs(query)
         unknown = {key for key, value in query.args.items() if value} - _SELECT_PARTS
         if unknown:
             return sorted(unknown)[0].rstrip("_")
@@ -181,7 +204,7 @@ class _StructureCheck:
             return "window"
         for one in query.expressions:
             value = one.unalias()
-            constant = isinstance(value, exp.Literal | exp.Null | exp.Boolean)
+            constant = isinstance(value, exp.Literal | exp.Boolean)
             reason = None if constant else self._expression(value)
             if reason:
                 return reason
@@ -256,7 +279,7 @@ class _StructureCheck:
         for clause in (limit, offset):
             if clause is not None and not (
                 isinstance(clause, exp.Limit | exp.Offset)
-                and isinstance(clause.expression, exp.Literal)
+                and self._is_count(clause.expression)
                 and self.abilities.can_limit
             ):
                 return "limit"
@@ -271,6 +294,10 @@ class _StructureCheck:
             if kind not in self.abilities.sortable:
                 return "collation" if kind == "VARCHAR" else "sort"
         return None
+
+    def _is_count(self, node: exp.Expression) -> bool:
+        value = value_of(node, self.checker.parameters)
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
     def _key_type(self, query: exp.Expression, key: exp.Expression) -> str | None:
         """The type of a sort key: an output by its name, or an expression the source can do."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlglot import exp
@@ -23,8 +24,11 @@ _INTEGER_BITS = {
     "HUGEINT": 128,
 }
 INTEGERS = frozenset(_INTEGER_BITS)
+# Whole numbers of one sign and up to so many bits have one type in the merge engine.
+_BITS = (31, 63, 64, 127, 128)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONED = re.compile(r"(.*\d)(Z|[+-]\d{2}(:\d{2})?)")
 
 
@@ -91,6 +95,25 @@ def _typed_literal(cast: exp.Cast) -> object | None:
     return TypedText(cast.this.name, names.get(name, name))
 
 
+def type_of_value(value: object) -> str | None:
+    """The type that the merge engine gives a parameter; None for what has more than one value."""
+    match value:
+        case None | bool() | float() | str() | bytes() | time() | timedelta() | UUID():
+            return type(value).__name__
+        case int():
+            bits = (value if value >= 0 else ~value).bit_length()
+            return f"int {next((one for one in _BITS if bits <= one), bits)} {value < 0}"
+        case Decimal():
+            _, digits, exponent = value.as_tuple()
+            return f"Decimal {len(digits)} {exponent}"
+        case datetime():
+            return "datetime" if value.tzinfo is None else "datetime with zone"
+        case date():
+            return "date"
+        case _:
+            return None
+
+
 def fold(
     expression: exp.Expression, type_name: str, parameters: tuple[object, ...], timezone: str
 ) -> exp.Expression | None:
@@ -105,11 +128,28 @@ def fold(
     literal = _literal(value, type_name, is_parameter, timezone)
     if literal is None or not is_parameter:
         return literal
-    # Stays a parameter: it is bound at the source, never spliced into its text.
+    return bound_parameter(expression, _bound_value(value, type_name), type_name)
+
+
+def bound_parameter(expression: exp.Expression, value: object, type_name: str) -> exp.Parameter:
+    """A parameter that is bound at the source, never spliced into its text.
+
+    It remembers the constant that it came from: other values of the same types take its place
+    when a plan is used again. `type_name` '' leaves the type to the value itself.
+    """
     bound = exp.Parameter(this=exp.Literal.number(0))
-    bound.meta["value"] = _bound_value(value, type_name)
-    bound.meta["type"] = type_name
+    bound.meta.update(value=value, type=type_name, constant=expression.copy())
     return bound
+
+
+def value_at_source(
+    constant: exp.Expression, type_name: str, parameters: tuple[object, ...], timezone: str
+) -> object | None:
+    """What is bound for a constant when the parameters have other values; None: it does not fit."""
+    if not type_name:
+        return parameters[int(constant.name) - 1]
+    made = fold(constant, type_name, parameters, timezone)
+    return None if made is None else made.meta["value"]
 
 
 def _bound_value(value: object, type_name: str) -> object:
@@ -118,6 +158,8 @@ def _bound_value(value: object, type_name: str) -> object:
         return float(str(value))
     if kind == "DECIMAL":
         return Decimal(str(value)).quantize(Decimal(1).scaleb(-decimal_shape(type_name)[1]))
+    if kind == "UUID":
+        return str(value)
     return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
 
 
@@ -138,6 +180,8 @@ def _literal(
         return exp.Boolean(this=value) if isinstance(value, bool) else None
     if isinstance(value, str) and is_parameter:
         return None
+    if kind == "UUID":
+        return _fold_uuid(value)
     return _fold_time(value, kind, timezone)
 
 
@@ -185,6 +229,13 @@ def _fold_decimal(value: object, type_name: str) -> exp.Expression | None:
     return exp.cast(_signed(format(number.quantize(Decimal(1).scaleb(-scale)), "f")), type_name)
 
 
+def _fold_uuid(value: object) -> exp.Expression | None:
+    declared = getattr(value, "type_name", "UUID")
+    if declared != "UUID" or not _UUID.fullmatch(str(value)):
+        return None
+    return exp.cast(exp.Literal.string(str(value).lower()), "UUID")
+
+
 def _fold_time(value: object, kind: str, timezone: str) -> exp.Expression | None:
     declared = getattr(value, "type_name", None)
     if declared not in (None, kind):
@@ -225,7 +276,8 @@ def _moment(value: object, kind: str, timezone: str) -> datetime | None:
         return value.astimezone(UTC) if zoned else value
     if not isinstance(value, str):
         return None
-    offset = _ZONED.fullmatch(value) if zoned else None
+    # The day of a date alone looks like an offset.
+    offset = _ZONED.fullmatch(value) if zoned and not _DATE.fullmatch(value) else None
     if not _TIMESTAMP.fullmatch(offset.group(1) if offset else value):
         return None
     try:

@@ -28,8 +28,9 @@ class PhysicalTable:
     columns: Mapping[str, tuple[str, str]]
 
 
-# Tells the DuckDB types of a query's outputs, as the merge engine's own binder sees them.
-Describe = Callable[[exp.Expression], tuple[str, ...]]
+# Tells the DuckDB types of a query's outputs for the values of its `$1`, `$2` ..., as the merge
+# engine's own binder sees them.
+Describe = Callable[[exp.Expression, tuple[object, ...]], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ class PlannedFragment:
     """A fragment, its source, and what happens to its batches before the merge.
 
     name: the input's name in the merge. shown, gate_shown: the SQL as a caller may see it.
+    constants: what the bound parameters of the fragment were folded from, one for each; None for
+      what is no parameter of the query's.
     pseudonyms: added by the gateway, in Arrow. gate: DuckDB SQL over the input `raw` that
       applies policy and masks as a statement of its own; None where the batches already carry
       their whole policy. groups: what makes groups of the rows that fragment and gate deliver.
@@ -153,6 +156,7 @@ class PlannedFragment:
     shown: str
     tables: tuple[Address, ...]
     columns: tuple[tuple[str, str], ...]
+    constants: tuple[exp.Expression | None, ...] = field(default=(), compare=False)
     pseudonyms: tuple[PseudonymColumn, ...] = ()
     gate: str | None = None
     gate_shown: str | None = None

@@ -152,7 +152,7 @@ def _read(
             name: reader.abilities_of(source.kind)
             for name, source in snapshot.mesh.sources.items()
         },
-        describe=lambda query: tuple(
+        describe=lambda query, values: tuple(
             (field.metadata or {})[b"type"].decode() for field in described(query)
         ),
     )

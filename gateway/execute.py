@@ -436,7 +436,12 @@ def _atoms(batches: Iterator[pa.RecordBatch]) -> Iterator[Atom]:
 
 
 def _raw_schema(one: PlannedFragment) -> pa.Schema:
-    return stream_schema(one.fragment)
+    """The fragment's schema; field metadata `type` is the DuckDB type that Arrow may not have."""
+    schema = stream_schema(one.fragment)
+    for place, column in enumerate(one.fragment.columns):
+        told = schema.field(place).with_metadata({b"type": column.type.encode()})
+        schema = schema.set(place, told)
+    return schema
 
 
 def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -6,6 +6,7 @@ lets through what it does not know (DESIGN 4.4).
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ from gateway.parameters import count_of, mark, number_parameters, unmark
 from gateway.places import column_of, refusal
 from gateway.request import Request
 from gateway.tokens import MAXIMUM_LENGTH, MAXIMUM_TOKENS, check_tokens
+
+# Texts up to this length are parsed once, as long as they are among the last ones.
+REMEMBERED_LENGTH, _REMEMBERED = 10_000, 512
 
 # It warns of what it reads as a command, with the caller's text; such statements are refused.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -112,7 +116,12 @@ def parse(request: Request) -> ParsedStatement:
     Raises ParseError with line and column, UnsupportedSql for what is not served, TypeMismatch
     for a pattern that is not well formed.
     """
-    text = _read(request.sql, request.dialect)
+    short = len(request.sql) <= REMEMBERED_LENGTH
+    return (_remembered if short else _parsed)(request.sql, request.dialect)
+
+
+def _parsed(sql: str, dialect: str) -> ParsedStatement:
+    text = _read(sql, dialect)
     if not text.tokens:
         raise ParseError("The statement is empty.", hint="Send one SELECT.")
     match text.word(0):
@@ -126,6 +135,10 @@ def parse(request: Request) -> ParsedStatement:
             return _describe(text)
         case _:
             return _query("query", text)
+
+
+# Whoever changes a tree copies it first.
+_remembered = functools.lru_cache(maxsize=_REMEMBERED)(_parsed)
 
 
 def parse_query(sql: str, dialect: str = "duckdb") -> ParsedStatement:

@@ -134,7 +134,7 @@ class Gateway:
                 f"{len(request.parameters)} values were given.",
                 hint="Give one value for each ? or $n.",
             )
-        if statement.tree is not None:
+        if statement.tree is not None and statement.parameters:
             check_patterns(statement.tree, request.parameters)
         services.limiter.enter(request.principal)
         # From here on it can be cancelled.

@@ -30,6 +30,7 @@ from gateway.logs import OwnerLogs
 from gateway.metrics import Metrics
 from gateway.parse import ParsedStatement
 from gateway.plan import plan
+from gateway.plan_cache import Key, PlanCache, key_of, with_parameters
 from gateway.pools import Pools
 from gateway.queries import Queries
 from gateway.request import Limits, Request
@@ -59,6 +60,7 @@ class Services:
     usage: Usage
     entitlements: Entitlements
     limits: Limits = Limits()
+    plans: PlanCache[Prepared] = field(default_factory=PlanCache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,11 @@ def prepare(
     asker = services.entitlements.given(request.principal, needed, snapshot)
     decision = authorize(resolved, replace(request, principal=asker), snapshot.index)
     clock.lap("authorize")
+    key = key_of(request, resolved, decision) if with_plan else None
+    kept = _kept(request, services, key)
+    if kept is not None:
+        clock.lap("plan")
+        return replace(kept, decision=decision, timings=clock.laps)
     columns = visible(decision)
     bound = bind(resolved, columns)
     bound = replace(
@@ -116,7 +123,7 @@ def prepare(
                 identity: services.abilities_of(one.kind)
                 for identity, one in snapshot.mesh.sources.items()
             },
-            describe=lambda tree: _types(schema_of(tree, ())),
+            describe=lambda tree, values: _types(schema_of(tree, values)),
             parameters=request.parameters,
             timezone=request.timezone,
             push_down=request.push_down,
@@ -125,7 +132,19 @@ def prepare(
         )
         made = plan(guarded, context)
         clock.lap("plan")
-    return Prepared(bound, decision, guarded, schema, made, clock.laps)
+    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps)
+    if key is not None:
+        services.plans.put(key, prepared)
+    return prepared
+
+
+def _kept(
+    request: Request, services: Services, key: Key | None
+) -> Prepared | None:
+    """What was made of the same text for an equal decision, with this request's parameters."""
+    found = services.plans.get(key) if key is not None else None
+    made = with_parameters(found.plan, request.parameters, request.timezone) if found else None
+    return replace(found, plan=made) if found is not None and made is not None else None
 
 
 def _output_names(

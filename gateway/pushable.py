@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from connectors.base import Abilities
-from gateway.constants import INTEGERS, family, fold
+from gateway.constants import INTEGERS, TypedText, bound_parameter, family, fold, value_of
 
 TypeOf = Callable[[exp.Column], str | None]
 
@@ -28,6 +28,19 @@ COMPARISONS = (
     exp.GTE,
     exp.NullSafeEQ,
     exp.NullSafeNEQ,
+)
+_SAME_TYPE = (exp.Paren, exp.Alias, exp.Filter, exp.Abs, exp.Neg, exp.Nullif)
+_RESULTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
+    ((exp.Count, exp.Length, exp.StrPosition), "BIGINT"),
+    ((exp.Avg,), "DOUBLE"),
+    ((exp.Left, exp.Right, exp.Replace, exp.DPipe, exp.Concat), "VARCHAR"),
+    (
+        (
+            exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.StartsWith, exp.Like,
+            *COMPARISONS,
+        ),
+        "BOOLEAN",
+    ),
 )
 # Not the same from row to row, call to call or server to server (trap 41).
 VOLATILE = (
@@ -161,6 +174,8 @@ class Checker:
             return self._value(node.this)
         if isinstance(node, exp.Literal | exp.Null | exp.Boolean):
             return None
+        if isinstance(node, exp.Filter):
+            return self._value(node.this) or self._refusal(node.expression.this)
         if isinstance(node, exp.AggFunc):
             return self._call(node, self.abilities.aggregates)
         if isinstance(node, (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Between)):
@@ -180,6 +195,9 @@ class Checker:
         table = allowed if hasattr(allowed, "get") else {}
         types = table.get(type(node).__name__)
         if types is None:
+            return "function_not_identical"
+        if isinstance(node, exp.Like) and "\\" in node.expression.name:
+            # Not every dialect reads it as an escape.
             return "function_not_identical"
         for argument in node.iter_expressions():
             if isinstance(argument, exp.Distinct):
@@ -204,7 +222,10 @@ class Checker:
 
     def _argument(self, node: exp.Expression, types: tuple[str, ...]) -> str | None:
         name = self.type_name(node)
-        if name is None and not isinstance(node, exp.Literal | exp.Null | exp.Boolean):
+        # A bare NULL has a type of its own only between branches that have one.
+        is_branch = isinstance(node.parent, exp.If | exp.Case | exp.Coalesce)
+        is_constant = isinstance(node, exp.Literal | exp.Boolean)
+        if name is None and not (is_constant or (is_branch and isinstance(node, exp.Null))):
             return "type_unknown"
         if types and name is not None and self._kind(name) not in types:
             return "type_not_identical"
@@ -218,45 +239,70 @@ class Checker:
 
     def type_name(self, node: exp.Expression) -> str | None:
         """The DuckDB type of an expression where it is certain; None for constants too."""
+        known = next((name for kinds, name in _RESULTS if isinstance(node, kinds)), None)
+        if known is not None:
+            return known
         match node:
-            case exp.Paren():
-                return self.type_name(node.this)
             case exp.Column():
                 return self.type_of(node)
-            case exp.Alias():
-                return self.type_name(node.this)
-            case exp.Count():
-                return "BIGINT"
-            case exp.Avg():
-                return "DOUBLE"
             case exp.Sum():
                 return _sum_type(self._argument_type(node))
             case exp.Min() | exp.Max():
                 return self._argument_type(node)
             case exp.Cast():
-                name = node.to.sql("duckdb")
-                return None if isinstance(node.this, exp.Literal) else name
+                return None if isinstance(node.this, exp.Literal) else node.to.sql("duckdb")
+            case exp.Greatest() | exp.Least() | exp.Coalesce():
+                return self._common([node.this, *node.expressions])
             case exp.Case():
                 branches = [one.args["true"] for one in node.args["ifs"]]
                 return self._common([*branches, node.args.get("default")])
-            case exp.Coalesce():
-                return self._common([node.this, *node.expressions])
-            case exp.And() | exp.Or() | exp.Not() | exp.Is() | exp.In() | exp.Between():
-                return "BOOLEAN"
+            case exp.Add() | exp.Sub() | exp.Mul():
+                return self._arithmetic(node)
             case _:
-                return "BOOLEAN" if isinstance(node, COMPARISONS) else None
+                return self.type_name(node.this) if isinstance(node, _SAME_TYPE) else None
+
+    def _arithmetic(self, node: exp.Binary) -> str | None:
+        """The type of a sum, difference or product of whole numbers: the wider one's."""
+        names = set()
+        for one in (node.this, node.expression):
+            value = value_of(one, self.parameters) if self.type_name(one) is None else None
+            small = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
+            names.add("INTEGER" if small else self.type_name(one))
+        if names == {"INTEGER"}:
+            return "INTEGER"
+        return "BIGINT" if names <= {"INTEGER", "BIGINT"} else None
 
     def _argument_type(self, node: exp.Expression) -> str | None:
         inner = node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this
         return self.type_name(inner)
 
     def _common(self, nodes: list[exp.Expression | None]) -> str | None:
-        names = {
-            self.type_name(one)
-            for one in nodes
-            if one is not None and not isinstance(one, exp.Null)
-        }
-        return names.pop() if len(names) == 1 else None
+        """The one type of several branches; constants among them must take it exactly."""
+        given = [one for one in nodes if one is not None and not isinstance(one, exp.Null)]
+        names = {self.type_name(one) for one in given} - {None}
+        constants = [one for one in given if self.type_name(one) is None]
+        if len(names) > 1:
+            return None
+        name = names.pop() if names else _constant_type(constants)
+        if not given or name is None or not all(_takes(name, one) for one in constants):
+            return None
+        return name
+
+
+def _constant_type(constants: list[exp.Expression]) -> str | None:
+    for name in ("INTEGER", "VARCHAR", "BOOLEAN"):
+        if all(_takes(name, one) for one in constants):
+            return name
+    return None
+
+
+def _takes(name: str, constant: exp.Expression) -> bool:
+    """Whether a bare constant beside values of a type becomes a value of it, everywhere."""
+    value = value_of(constant, ()) if constant.find(exp.Parameter) is None else None
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    bare = isinstance(value, bool | str) and not isinstance(value, TypedText)
+    fits = family(name) in ("VARCHAR", "BOOLEAN") if bare else is_whole
+    return fits and fold(constant, name, (), "UTC") is not None
 
 
 def _sum_type(argument: str | None) -> str | None:
@@ -299,10 +345,25 @@ def reads_zone(expression: exp.Expression, types: Iterable[str]) -> bool:
     return any("TIME ZONE" in one for one in types) or bool(_ZONED.search(expression.sql("duckdb")))
 
 
-def folded(expression: exp.Expression, checker: Checker) -> exp.Expression:
-    """A copy of a pushable predicate whose constants have exactly their column's type."""
-    copy = expression.copy()
-    root = exp.Paren(this=copy)
+def folded(expression: exp.Expression, checker: Checker) -> exp.Expression | None:
+    """A copy of what a source may evaluate, its constants of exactly their column's type.
+
+    Every parameter in it is bound; None where one cannot be.
+    """
+    root = exp.Paren(this=expression.copy())
+    _fold_constants(root, checker)
+    for node in list(root.find_all(exp.Parameter)):
+        if "value" in node.meta:
+            continue
+        if not checker.abilities.is_reference:
+            return None
+        # The merge engine's own kind reads a value as the merge would.
+        node.replace(bound_parameter(node, checker.parameters[int(node.name) - 1], ""))
+    done: exp.Expression = root.this
+    return done
+
+
+def _fold_constants(root: exp.Expression, checker: Checker) -> None:
     for node in list(root.walk()):
         if isinstance(node, COMPARISONS):
             _fold_side(node, "expression", checker.type_name(node.this), checker)
@@ -320,8 +381,8 @@ def folded(expression: exp.Expression, checker: Checker) -> exp.Expression:
                         for one in node.expressions
                     ],
                 )
-    done: exp.Expression = root.this
-    return done
+        elif isinstance(node, exp.Limit | exp.Offset):
+            _fold_side(node, "expression", "BIGINT", checker)
 
 
 def _fold_side(node: exp.Expression, key: str, type_name: str | None, checker: Checker) -> None:

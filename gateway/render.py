@@ -21,12 +21,13 @@ from gateway.guard import GuardedRelation
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A fragment's SQL, its bound values, and what a caller may see of it."""
+    """A fragment's SQL, what a caller may see of it, its bound values and where they came from."""
 
     sql: str
     shown: str
     parameters: tuple[object, ...]
     parameter_types: tuple[str, ...]
+    constants: tuple[exp.Expression | None, ...]
 
 
 def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendered:
@@ -194,14 +195,19 @@ def _physical(
 
 
 def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -> Rendered:
-    values: list[object] = []
-    types: list[str] = []
-    for node in list(real.find_all(exp.Parameter)):
-        values.append(node.meta["value"])
-        types.append(node.meta["type"])
-        mark = "$" if abilities.parameter_style == "dollar" else "?"
-        node.replace(exp.Var(this=f"{mark}{len(values)}"))
+    bound = list(real.find_all(exp.Parameter))
+    mark = "$" if abilities.parameter_style == "dollar" else "?"
+    for number, node in enumerate(bound, start=1):
+        place: exp.Expression = exp.Var(this=f"{mark}{number}")
+        if node.meta["type"] in abilities.cast_parameters:
+            place = exp.cast(place, node.meta["type"])
+        node.replace(place)
     for number, node in enumerate(list(shown.find_all(exp.Parameter)), start=1):
         node.replace(exp.Var(this=f"${number}"))
-    text = without_quotes(shown.sql(abilities.dialect))
-    return Rendered(real.sql(abilities.dialect), text, tuple(values), tuple(types))
+    return Rendered(
+        real.sql(abilities.dialect),
+        without_quotes(shown.sql(abilities.dialect)),
+        tuple(node.meta["value"] for node in bound),
+        tuple(node.meta["type"] for node in bound),
+        tuple(node.meta.get("constant") for node in bound),
+    )

@@ -18,7 +18,10 @@ Catalog = tuple[tuple[tuple[str, str, str], tuple[tuple[str, str], ...]], ...]
 
 
 class MergeSession(Protocol):
-    """One query's private database; used by several threads, each through its own cursor."""
+    """One query's private database; used by several threads, each through its own cursor.
+
+    Field metadata `type` of a schema tells the DuckDB type where Arrow has another.
+    """
 
     def load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         """Make the table `name` of the batches."""

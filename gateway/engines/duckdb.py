@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from gateway.engines.base import Catalog, Shapes
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
 
 BATCH_ROWS = 65_536
+# Types that Arrow holds as something else, so that DuckDB reads them back as another type.
+_LOST = re.compile(r"\b(UUID|JSON|U?HUGEINT|BIT|TIME WITH TIME ZONE)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +242,13 @@ class DuckdbSession:
     ) -> None:
         cursor = self._cursor()
         held = _Held(batches)
-        cursor.register("raw", pa.RecordBatchReader.from_batches(schema, held))
         try:
+            _give("raw", schema, held, cursor)
             cursor.execute(f"CREATE TABLE {_quoted(name)} AS {query}")
         except (duckdb.Error, OSError, pa.ArrowException) as error:
             raise self._translated(error, held) from None
         finally:
-            with contextlib.suppress(duckdb.Error):
-                cursor.unregister("raw")
+            _take_back("raw", cursor)
 
     def stream(
         self,
@@ -256,11 +258,10 @@ class DuckdbSession:
     ) -> Iterator[pa.RecordBatch]:
         """Run the merge and stream its batches; closing the iterator stops it."""
         cursor = self._cursor()
-        held = []
-        for name, (schema, batches) in inputs.items():
-            held.append(_Held(batches))
-            cursor.register(name, pa.RecordBatchReader.from_batches(schema, held[-1]))
+        held = {name: _Held(batches) for name, (_, batches) in inputs.items()}
         try:
+            for name, (schema, _) in inputs.items():
+                _give(name, schema, held[name], cursor)
             relation = cursor.sql(sql, params=list(parameters) or None)
             reader = relation.to_arrow_reader(BATCH_ROWS)
             try:
@@ -273,11 +274,10 @@ class DuckdbSession:
                 cursor.interrupt()
                 reader.close()
         except (duckdb.Error, OSError, pa.ArrowException) as error:
-            raise self._translated(error, *held) from None
+            raise self._translated(error, *held.values()) from None
         finally:
             for name in inputs:
-                with contextlib.suppress(duckdb.Error):
-                    cursor.unregister(name)
+                _take_back(name, cursor)
 
     def cancel(self) -> None:
         """Interrupt every cursor."""
@@ -334,6 +334,29 @@ class _Held:
         except Exception as error:
             self.error = error
             raise
+
+
+def _give(
+    name: str, schema: pa.Schema, batches: _Held, cursor: duckdb.DuckDBPyConnection
+) -> None:
+    """Let a cursor read batches once under a name, each column in the type its field tells."""
+    types = [(field.metadata or {}).get(b"type", b"").decode() for field in schema]
+    lost = [_LOST.search(kind) is not None for kind in types]
+    arrived = f"{name} as it came" if any(lost) else name
+    cursor.register(arrived, pa.RecordBatchReader.from_batches(schema, batches))
+    if any(lost):
+        shown = ", ".join(
+            f"CAST({_quoted(one)} AS {kind}) AS {_quoted(one)}" if cast else _quoted(one)
+            for one, kind, cast in zip(schema.names, types, lost, strict=True)
+        )
+        query = f"SELECT {shown} FROM {_quoted(arrived)}"
+        cursor.execute(f"CREATE TEMP VIEW {_quoted(name)} AS {query}")
+
+
+def _take_back(name: str, cursor: duckdb.DuckDBPyConnection) -> None:
+    for one in (f"{name} as it came", name):
+        with contextlib.suppress(duckdb.Error):
+            cursor.unregister(one)
 
 
 def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:

@@ -11,9 +11,8 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from gateway.blocks import block_verdict
+from gateway.blocks import BlockVerdict, block_verdict, output_types
 from gateway.draft import Draft, Input, Note
-from gateway.guard import GuardedRelation
 
 # What the engine calls the type of a bare NULL.
 _UNTYPED = '"NULL"'
@@ -32,9 +31,11 @@ def push_blocks(draft: Draft) -> Draft:
 def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> None:
     verdict = block_verdict(query, draft)
     names = [one.alias_or_name for one in query.selects] if isinstance(query, exp.Query) else []
-    reason = verdict.reason or _names_refusal(query, names) or _types_refusal(query, draft)
+    reason = verdict.reason or _names_refusal(query, names)
+    if verdict.block is not None and reason is None:
+        reason = _types_refusal(verdict.block, draft)
     if reason is None:
-        _replace(query, verdict.relations, names, inputs)
+        _replace(query, verdict, names, inputs)
         return
     if verdict.relations and len({draft.source_of(one) for one in verdict.relations}) == 1:
         name = verdict.relations[0].name
@@ -46,26 +47,27 @@ def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> Non
 
 def _names_refusal(query: exp.Expression, names: list[str]) -> str | None:
     is_root = isinstance(query.parent, exp.Paren) and query.parent.parent is None
-    return None if is_root or len(set(names)) == len(names) else "duplicate_names"
+    distinct = len({name.casefold() for name in names}) == len(names)
+    return None if is_root or distinct else "duplicate_names"
 
 
 def _types_refusal(query: exp.Expression, draft: Draft) -> str | None:
     """A NULL takes its type from what stands around the block, which no source sees."""
-    types = draft.context.describe(query)
+    types = output_types(query, draft)
     return "untyped_null" if any(_UNTYPED in one for one in types) else None
 
 
 def _replace(
     query: exp.Expression,
-    members: tuple[GuardedRelation, ...],
+    verdict: BlockVerdict,
     names: list[str],
     inputs: dict[str, Input],
 ) -> None:
-    name = f"block_{members[0].name}"
-    taken = [inputs.pop(one.name) for one in members]
+    name = f"block_{verdict.relations[0].name}"
+    taken = [inputs.pop(one.name) for one in verdict.relations]
     notes = (*(note for one in taken for note in one.notes), Note("query block", "pushed"))
     pushed = {key: value for one in taken for key, value in one.pushed.items()}
-    inputs[name] = Input(members, block=query.copy(), pushed=pushed, notes=notes)
+    inputs[name] = Input(verdict.relations, block=verdict.block, pushed=pushed, notes=notes)
     chosen = exp.Select()
     for output in names:
         chosen.select(

@@ -35,8 +35,9 @@ def _pushed(draft: Draft, one: Input) -> Input:
         if not is_safe(conjunct, lambda column: True, checker):
             raise _inexact(conjunct, relation)
         reason = refusal_of(conjunct, relation, draft) if draft.context.push_down else "off"
-        if reason is None:
-            down.append(folded(conjunct, checker))
+        moved = folded(conjunct, checker) if reason is None else None
+        if moved is not None:
+            down.append(moved)
         elif reason == "off":
             continue
         notes.append(Note(conjunct.sql("duckdb"), "stayed" if reason else "pushed", reason or ""))

@@ -107,13 +107,11 @@ def _move(
     reason = refusal_of(conjunct, one.relations[0], draft)
     if reason is None and alias not in aliases:
         reason = "outer_join"
-    outcome = "stayed" if reason else "pushed"
-    note = Note(conjunct.sql("duckdb"), outcome, reason or "")
+    moved = None if reason else folded(conjunct, draft.visible_checker(one.relations[0]))
+    note = Note(conjunct.sql("duckdb"), "stayed" if reason else "pushed", reason or "")
     pushed = dict(one.pushed)
-    if reason is None:
-        checker = draft.visible_checker(one.relations[0])
-        moved = _unqualified(folded(conjunct, checker))
-        pushed[table.name] = (*pushed.get(table.name, ()), moved)
+    if moved is not None:
+        pushed[table.name] = (*pushed.get(table.name, ()), _unqualified(moved))
     inputs[table.name] = replace(one, pushed=pushed, notes=(*one.notes, note))
     return reason is None
 
@@ -129,9 +127,9 @@ def refusal_of(conjunct: exp.Expression, relation: GuardedRelation, draft: Draft
         return "masked"
     if not relation.clear and not is_safe(conjunct, lambda c: c.name in clear, checker):
         return "barrier"
-    if conjunct.find(exp.Parameter) and not is_safe(conjunct, lambda c: c.name in clear, checker):
-        return "parameter"
-    return checker.refusal(conjunct)
+    return checker.refusal(conjunct) or (
+        "parameter" if folded(conjunct, checker) is None else None
+    )
 
 
 def _unqualified(predicate: exp.Expression) -> exp.Expression:

@@ -85,13 +85,13 @@ def _make_block(
         return
     probe = replace(draft, inputs=inputs)
     verdict = block_verdict(block, probe)
-    if verdict.reason is not None:
+    if verdict.block is None:
         return
     name = f"block_{members[0].name}"
     taken = [inputs.pop(one.name) for one in members]
     notes = (*(note for one in taken for note in one.notes), Note("join", "pushed"))
     pushed = {key: value for one in taken for key, value in one.pushed.items()}
-    inputs[name] = Input(verdict.relations, block=block, pushed=pushed, notes=notes)
+    inputs[name] = Input(verdict.relations, block=verdict.block, pushed=pushed, notes=notes)
     for column in outer:
         output = renamed[(column.table, column.name)]
         column.replace(exp.column(output, table=name, quoted=True))

@@ -43,7 +43,7 @@ def rows_of(
     context = PlanContext(
         tables=tables,
         abilities={identity: Abilities(one.kind, "duckdb") for identity, one in sources.items()},
-        describe=lambda tree: (),
+        describe=lambda tree, values: (),
         push_down=False,
     )
     run = Run(

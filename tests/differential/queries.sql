@@ -1,5 +1,6 @@
 -- The differential corpus: each statement is asked of the gateway and of plain DuckDB over the
--- same permitted, masked rows. `class` holds until the next; `who` for one statement.
+-- same permitted, masked rows. `class` holds until the next; `who`, and the values `with`, for one
+-- statement.
 
 -- class: joins across sources
 select f.carrier, a.name, count(*) as n from operations.departures.flights f join network.reference.airlines a on f.carrier = a.carrier group by f.carrier, a.name;
@@ -266,3 +267,48 @@ with airlines as (select 'zz' as carrier) select q.carrier from (select y.carrie
 with planes as (select 'zz' as model) select q.model from (select y.model from planes y cross join fleet.aircraft.planes p where exists (with planes as (select p2.seats as k from fleet.aircraft.planes p2) select k from planes)) q, (select 1 from network.reference.airlines limit 1) x limit 2;
 select count(*) from (select unnest(case when p.year > 1990 then [] else [1] end) u from fleet.aircraft.planes p limit 3);
 select count(*) from (select unnest(case when w.month = 1 then [] else [1, 2] end) u from weather.observations.hourly w limit 5);
+
+-- class: parameters
+-- with: 17
+select flight_id, dest, dep_delay from operations.departures where flight_id = ?;
+-- with: 18
+select flight_id, dest, dep_delay from operations.departures where flight_id = ?;
+-- with: 1000000000000
+select flight_id, dest, dep_delay from operations.departures where flight_id = ?;
+-- with: 17.5
+select flight_id, dest, dep_delay from operations.departures where flight_id = ?;
+-- with: null
+select flight_id, dest, dep_delay from operations.departures where flight_id = ?;
+-- with: 'JFK'
+select carrier, count(*), avg(dep_delay), sum(case when dep_delay > 30 then 1 else 0 end) from operations.departures where origin = ? group by carrier;
+-- with: 'EWR', 2
+select dest, count(*) n from operations.departures where origin = $1 and month = $2 group by dest having count(*) > $2 order by n desc, dest limit 5;
+-- with: timestamptz '2013-02-01 00:00:00+00', timestamptz '2013-03-01 00:00:00-05', 3
+select origin, count(*) from operations.departures where time_hour between ? and ? group by origin having count(*) > ?;
+-- with: 10, 4
+select faa, alt from network.reference where alt > $1 order by alt desc, faa limit $2 offset $1;
+-- with: 2.5
+select faa, alt * ? as x from network.reference where alt > 7000;
+-- with: 2
+select faa, alt * ? as x from network.reference where alt > 7000;
+-- with: 300
+select manufacturer, count(*), max(seats) from fleet.aircraft where seats >= ? group by manufacturer;
+-- with: 'JFK', 80
+select month, avg(temp), count(*) from weather.observations where origin = ? and temp > ? group by month;
+-- who: mara petra
+-- with: 350.50::decimal(12, 2)
+select m.tier, count(*) n, sum(t.fare) from loyalty.members m join loyalty.trips t using (member_id) where t.fare > ? group by m.tier;
+-- who: mara petra
+-- with: date '1960-01-01', 'gold', 'silver'
+select member_id, birth_date, tier from loyalty.members where birth_date < ? and tier in (?, ?);
+-- who: mara petra
+-- with: date '1955-06-15'
+select count(*) from loyalty.members where birth_date > ?;
+-- with: 60, 'UA'
+select f.flight_id, al.name, p.model from operations.departures f join network.reference.airlines al using (carrier) left join fleet.aircraft p on p.tailnum = f.tailnum where f.dep_delay > ? and al.carrier = ?;
+-- with: 'A%', 'x'
+select name, $2 as label, name || $2 as both from network.reference.airlines where name like $1;
+-- with: 3
+select (select count(*) from operations.departures f where f.carrier = a.carrier and f.month <= ?) n, a.carrier from network.reference.airlines a;
+-- with: false
+select carrier from network.reference.airlines where (carrier = 'UA') = ?;

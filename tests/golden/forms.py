@@ -38,12 +38,19 @@ class Mesh:
         self.engine = DuckdbEngine(EngineSettings(memory="256MB", threads=1, spill=".spill"))
 
 
-def forms_of(mesh: Mesh, user: str, sql: str) -> Mapping[str, str]:
+def forms_of(
+    mesh: Mesh, user: str, sql: str, values: tuple[object, ...] = ()
+) -> Mapping[str, str]:
     """`bound`, `guarded`, `planned` of one statement of one user."""
     snapshot = mesh.snapshot
     principal = principal_of(next(one for one in snapshot.mesh.users if one.name == user))
     request = Request(
-        sql=sql, principal=principal, now=NOW, query_id="q", purpose=PURPOSES.get(user)
+        sql=sql,
+        principal=principal,
+        now=NOW,
+        query_id="q",
+        purpose=PURPOSES.get(user),
+        parameters=values,
     )
     resolved = resolve(parse(request), directory(snapshot.index, principal, NOW), None)
     decision = authorize(resolved, request, snapshot.index)
@@ -54,15 +61,19 @@ def forms_of(mesh: Mesh, user: str, sql: str) -> Mapping[str, str]:
     context = PlanContext(
         tables=physical_tables(resolved.tables, snapshot),
         abilities={identity: load_abilities(kind) for identity, kind in kinds.items()},
-        describe=lambda tree: tuple(
+        parameters=values,
+        describe=lambda tree, given: tuple(
             (field.metadata or {})[b"type"].decode()
-            for field in mesh.engine.describe(tree.sql("duckdb"), shapes, (), "UTC")
+            for field in mesh.engine.describe(tree.sql("duckdb"), shapes, given, "UTC")
         ),
     )
     made = plan(guarded, context)
     lines = []
     for one in made.fragments:
         lines.append(f"{one.name} @ {one.source}: {one.fragment.sql}")
+        if one.fragment.parameters:
+            bound_values = zip(one.fragment.parameters, one.fragment.parameter_types, strict=True)
+            lines.append(f"  with {', '.join(f'{value} {kind}' for value, kind in bound_values)}")
         lines += [f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes]
         if one.gate is not None:
             lines.append(f"  gate: {one.gate}")

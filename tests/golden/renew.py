@@ -20,7 +20,9 @@ def main() -> None:
     pairs = []
     for case in CASES[::2]:
         user = case.users[case.number % len(case.users)]
-        pairs.append({"user": user, "sql": case.sql, **forms_of(mesh, user, case.sql)})
+        given = {"with": case.given} if case.given else {}
+        forms = forms_of(mesh, user, case.sql, case.values)
+        pairs.append({"user": user, "sql": case.sql, **given, **forms})
     FILE.write_text(yaml.safe_dump(pairs, sort_keys=False, width=96, allow_unicode=True))
     sys.stdout.write(f"{len(pairs)} pairs\n")
 

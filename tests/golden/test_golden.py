@@ -10,6 +10,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from tests.differential.corpus import values_of
 from tests.golden.forms import FILE, Mesh, forms_of
 
 PAIRS = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -27,6 +28,6 @@ def test_there_are_enough() -> None:
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda one: f"{one['user']}-{one['sql'][:50]}")
 def test_forms(pair: dict[str, str], mesh: Mesh) -> None:
-    made = forms_of(mesh, pair["user"], pair["sql"])
+    made = forms_of(mesh, pair["user"], pair["sql"], values_of(pair.get("with", "")))
     for stage in ("bound", "guarded", "planned"):
         assert made[stage] == pair[stage]

@@ -43,7 +43,7 @@ def gated(
     context = PlanContext(
         {relation.address: physical},
         {"d.s": Abilities("plain", "duckdb")},
-        lambda tree: (),
+        lambda tree, values: (),
     )
     draft = Draft(exp.Select(), {}, context)
     connection = duckdb.connect()

@@ -62,7 +62,7 @@ def all_probes() -> Iterator[Probe]:
         yield from (_aggregate(key, one["sql"], name) for name in one["types"])
     for key, one in PROBES["functions"].items():
         for name in COLUMNS if one["types"] == "all" else one["types"]:
-            yield _function(key, one["sql"], name)
+            yield _function(key, (one["sql"], *one.get("more", ())), name)
     for pair in PROBES["casts"]:
         source, _, target = pair.partition(">")
         column = COLUMNS[source]["column"]
@@ -84,11 +84,13 @@ def _aggregate(key: str, sql: str, name: str) -> Probe:
     return Probe(f"aggregates.{key}", name, forms, approximate=key in ("Sum", "Avg"))
 
 
-def _function(key: str, sql: str, name: str) -> Probe:
-    made = _fill(sql, name)
-    assert _class_of(made) == key, f"{made} is {_class_of(made)}"
-    statements = (f"SELECT id, {made} FROM probe", f"SELECT id FROM probe WHERE ({made}) IS NULL")
-    return Probe(f"functions.{key}", name, statements)
+def _function(key: str, forms: tuple[str, ...], name: str) -> Probe:
+    made = [_fill(one, name) for one in forms]
+    assert _class_of(made[0]) == key, f"{made[0]} is {_class_of(made[0])}"
+    statements = [f"SELECT id, {one} FROM probe" for one in made]
+    return Probe(
+        f"functions.{key}", name, (*statements, f"SELECT id FROM probe WHERE ({made[0]}) IS NULL")
+    )
 
 
 def _class_of(sql: str) -> str:

@@ -134,12 +134,12 @@ def _sqlite_value(name: str) -> str:
 
 def in_postgres(server: Server, flavour: str) -> Sample:
     """The rows in a database of one flavour; raises what the server cannot do."""
-    kind, options, first = FLAVOURS[flavour]
+    held = reference()
+    kind, options, first = FLAVOURS[flavour] if flavour in FLAVOURS else _enum(held)
     database = f"rows_{flavour}"
     server.run("postgres", f"CREATE DATABASE {database} TEMPLATE template0 {options}")
     if first:
         server.run(database, first)
-    held = reference()
     if flavour == "char":
         held.execute("UPDATE probe SET s = rtrim(s, ' ')")
     types = _POSTGRES | {"s": kind}
@@ -157,10 +157,30 @@ def in_postgres(server: Server, flavour: str) -> Sample:
     return Sample("postgres", flavour, "public.probe", connection, held)
 
 
+def _enum(held: duckdb.DuckDBPyConnection) -> tuple[str, str, str]:
+    """Text as an enum whose order is no order of texts."""
+    found = held.execute("SELECT DISTINCT s FROM probe WHERE s IS NOT NULL ORDER BY md5(s)")
+    labels = ", ".join(_literal(row[0], "text")[:-6] for row in found.fetchall())
+    return "word", "", f"CREATE TYPE word AS ENUM ({labels})"
+
+
 def _literal(value: str | None, kind: str) -> str:
     if value is None:
         return "NULL"
     return "'" + value.replace("'", "''") + "'::" + kind.split(" COLLATE", maxsplit=1)[0]
+
+
+def lacks(sample: Sample, flavour: str) -> str | None:
+    """What a flavour needs and the server does not have."""
+    name, sql = {
+        "bytes": ("", ""),
+        "char": ("", ""),
+        "citext": ("citext", "SELECT count(*) FROM pg_available_extensions WHERE name = 'citext'"),
+    }.get(flavour, ("ICU", "SELECT count(*) FROM pg_collation WHERE collname = 'en-x-icu'"))
+    if not sql:
+        return None
+    batches = list(sample.connection.stream(Fragment(sql, (FragmentColumn("n", "BIGINT"),), ())))
+    return None if batches[0].column(0)[0].as_py() else name
 
 
 def expected(sample: Sample, sql: str) -> Outcome:
@@ -224,6 +244,8 @@ def same(one: Outcome, other: Outcome, approximate: bool = False, ordered: bool 
     """Whether two outcomes are one answer; two failures are."""
     if one.rows is None or other.rows is None:
         return one.rows is other.rows
+    if ordered and one.rows == other.rows:
+        return True
     first, second = (_sorted(each.rows or (), ordered) for each in (one, other))
     return len(first) == len(second) and all(
         len(a) == len(b) and all(_equal(x, y, approximate) for x, y in zip(a, b, strict=True))
@@ -233,7 +255,7 @@ def same(one: Outcome, other: Outcome, approximate: bool = False, ordered: bool 
 
 def _sorted(rows: Sequence[Row], ordered: bool) -> list[Row]:
     plain = [tuple(map(_plain, row)) for row in rows]
-    return plain if ordered else sorted(plain, key=lambda row: [repr(value) for value in row])
+    return plain if ordered else sorted(plain, key=repr)
 
 
 def _plain(value: object) -> object:

@@ -24,6 +24,7 @@ from tests.connectors.conformance.samples import (
     expected,
     found,
     in_postgres,
+    lacks,
     same,
 )
 
@@ -113,19 +114,6 @@ def flavour(request: pytest.FixtureRequest, flavours: Callable[[str], Sample]) -
     if missing:
         pytest.skip(f"this PostgreSQL has no {missing}: {request.param} is not tested")
     return flavours(str(request.param))
-
-
-def lacks(sample: Sample, flavour: str) -> str | None:
-    """What a flavour needs and the server does not have."""
-    name, sql = {
-        "bytes": ("", ""),
-        "char": ("", ""),
-        "citext": ("citext", "SELECT count(*) FROM pg_available_extensions WHERE name = 'citext'"),
-    }.get(flavour, ("ICU", "SELECT count(*) FROM pg_collation WHERE collname = 'en-x-icu'"))
-    if not sql:
-        return None
-    batches = list(sample.connection.stream(Fragment(sql, (FragmentColumn("n", "BIGINT"),), ())))
-    return None if batches[0].column(0)[0].as_py() else name
 
 
 # A flavour is about text; all else is the same in each.

@@ -1,0 +1,131 @@
+"""Plans that were made before, by what shaped them.
+
+Takes: a request, its resolved tables and its decision. Gives: the `Key` of its plan, remembered
+forms, and a plan with other parameters in the places of the earlier ones. Never gives a plan that
+was made for another decision, revision, time zone or types of parameters (DESIGN 6).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from sqlglot import exp
+
+from gateway.constants import type_of_value, value_at_source
+from gateway.decision import Decision
+from gateway.draft import Plan, PlannedFragment
+from gateway.pushable import COMPARISONS
+from gateway.request import Request
+from gateway.resolve import Address, ResolvedQuery
+
+KEPT = 512
+# Where a value shapes neither the plan nor the types of the answer.
+_PLAIN = (*COMPARISONS, exp.Between, exp.In, exp.Limit, exp.Offset)
+Form = TypeVar("Form")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """All that shapes a plan.
+
+    `parameters` are types; where a parameter stands elsewhere than beside a comparison, values.
+    """
+
+    sql: str
+    dialect: str
+    domain: str | None
+    timezone: str
+    options: tuple[bool, ...]
+    tables: tuple[Address, ...]
+    decision: str
+    parameters: tuple[object, ...]
+
+
+def key_of(request: Request, resolved: ResolvedQuery, decision: Decision) -> Key | None:
+    """The key of a request's plan; None where a value cannot be part of a key."""
+    types = [type_of_value(one) for one in request.parameters]
+    free = _free(resolved.tree) if types else frozenset()
+    shaping: list[object] = []
+    for number, (kind, value) in enumerate(zip(types, request.parameters, strict=True), start=1):
+        if kind is None:
+            return None
+        shaping.append((kind, repr(value)) if number in free else kind)
+    return Key(
+        request.sql,
+        request.dialect,
+        request.domain,
+        request.timezone,
+        (request.push_down, request.require_pushdown),
+        resolved.tables,
+        decision.fingerprint,
+        tuple(shaping),
+    )
+
+
+def _free(tree: exp.Expression) -> frozenset[int]:
+    """The numbers of the parameters whose values may shape the answer's types."""
+    found: set[int] = set()
+    for node in tree.find_all(exp.Parameter):
+        holder = node.parent
+        while isinstance(holder, exp.Paren | exp.Neg):
+            holder = holder.parent
+        if not isinstance(holder, _PLAIN):
+            found.add(int(node.name))
+    return frozenset(found)
+
+
+class PlanCache(Generic[Form]):
+    """Forms by key, the latest used; thread-safe."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._forms: OrderedDict[Key, Form] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Form | None:
+        """What was kept under a key."""
+        with self._lock:
+            found = self._forms.get(key)
+            if found is not None:
+                self._forms.move_to_end(key)
+            return found
+
+    def put(self, key: Key, form: Form) -> None:
+        """Keep a form, and forget the one that was used longest ago."""
+        with self._lock:
+            self._forms[key] = form
+            self._forms.move_to_end(key)
+            while len(self._forms) > self._kept:
+                self._forms.popitem(last=False)
+
+
+def with_parameters(plan: Plan, parameters: tuple[object, ...], timezone: str) -> Plan | None:
+    """The plan with other values bound; None where one does not fit where it was pushed to."""
+    if not parameters:
+        return plan
+    made: list[PlannedFragment] = []
+    for one in plan.fragments:
+        values = _values(one, parameters, timezone)
+        if values is None or one.groups is not None:
+            return None
+        made.append(replace(one, fragment=replace(one.fragment, parameters=values)))
+    return replace(plan, fragments=tuple(made))
+
+
+def _values(
+    one: PlannedFragment, parameters: tuple[object, ...], timezone: str
+) -> tuple[object, ...] | None:
+    """What a fragment binds for these parameters; None where one does not fit."""
+    values: list[object] = []
+    fragment = one.fragment
+    for constant, kind, known in zip(
+        one.constants, fragment.parameter_types, fragment.parameters, strict=True
+    ):
+        value = known if constant is None else value_at_source(constant, kind, parameters, timezone)
+        if value is None and kind:
+            return None
+        values.append(value)
+    return tuple(values)

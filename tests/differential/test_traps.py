@@ -1,0 +1,115 @@
+"""The semantic traps of push-down, over every kind and flavour of source.
+
+Takes: traps.yaml, the mesh of `traps_mesh`. Gives: equality with plain DuckDB for whoever sees
+everything, whoever a filter narrows and whoever meets masks, pushed and pulled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from tests.differential.compare import assert_same, is_ordered
+from tests.differential.traps_mesh import EMBEDDED, TrapsMesh, open_traps
+from tests.sample import SampleMesh
+
+TRAPS: list[dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("traps.yaml").read_text(encoding="utf-8")
+)
+MANY = {
+    "many": ", ".join(str(number) for number in range(-300, 800)),
+    "texts": ", ".join(f"'x{number}'" for number in range(600)) + ", 'a', 'É'",
+}
+Way = tuple[str, bool]
+# Who asks, and whether push-down is on; what of it the quick tests ask whom.
+WAYS: tuple[Way, ...] = (("open", True), ("open", False), ("narrow", True), ("masked", True))
+QUICK: Mapping[Way, tuple[str, ...]] = {
+    ("open", True): ("sqlite", "duckdb", "bytes", "linguistic", "char", "no_case"),
+    ("open", False): ("sqlite",),
+    ("narrow", True): ("sqlite", "bytes"),
+    ("masked", True): ("bytes", "files"),
+}
+CASES = [(one, sql) for one in TRAPS for sql in one.get("sql", ())]
+
+
+@pytest.fixture(scope="session")
+def traps(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrapsMesh]:
+    """The mesh, on the server that the sample mesh has started."""
+    made = open_traps(tmp_path_factory.mktemp("traps"), sample.server)
+    yield made
+    made.close()
+
+
+def test_every_trap_has_its_place() -> None:
+    """All 45 are here, each with statements or with the reason why it has none."""
+    assert sorted({one["trap"] for one in TRAPS}) == list(range(1, 46))
+    assert all(one.get("sql") or one.get("not_here") for one in TRAPS)
+
+
+def _products(case: dict[str, Any], traps: TrapsMesh) -> list[str]:
+    over = case.get("over", [*EMBEDDED, "bytes"])
+    return [one for one in traps.products if over == "text" or one in over]
+
+
+def _check(case: dict[str, Any], sql: str, way: Way, product: str, traps: TrapsMesh) -> None:
+    """One statement, asked by one user one way, against plain DuckDB."""
+    user, push_down = way
+    zone = case.get("timezone", "UTC")
+    text = sql.format(t=f"traps.{product}.probe", **MANY)
+    connection = traps.reference[user]
+    connection.execute(f"SET TimeZone = '{zone}'")
+    want = connection.sql(text).to_arrow_table()
+    got = traps.ask(user, text, push_down=push_down, timezone=zone)
+    try:
+        assert_same(got, want, is_ordered(text))
+    except AssertionError as error:
+        error.add_note(f"{user}, {'pushed' if push_down else 'pulled'}: {text}")
+        raise
+
+
+@pytest.mark.parametrize(
+    ("case", "sql"), CASES, ids=[f"{one['trap']}-{sql[:60]}" for one, sql in CASES]
+)
+def test_one_answer(case: dict[str, Any], sql: str, traps: TrapsMesh) -> None:
+    """Pushed, pulled and plain DuckDB agree, for each kind of source and each kind of policy."""
+    products = _products(case, traps)
+    for way, chosen in QUICK.items():
+        for product in chosen if len(products) > 1 else products:
+            if product in products:
+                _check(case, sql, way, product, traps)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_one_answer_everywhere(way: Way, traps: TrapsMesh) -> None:
+    """The same for all flavours of text, each way."""
+    for case, sql in CASES:
+        for product in _products(case, traps):
+            _check(case, sql, way, product, traps)
+
+
+@pytest.mark.parametrize(
+    ("case", "sql"),
+    [(one, sql) for one, sql in CASES if "whole" in one or "stays" in one],
+    ids=[f"{one['trap']}-{sql[:60]}" for one, sql in CASES if "whole" in one or "stays" in one],
+)
+def test_what_goes_down(case: dict[str, Any], sql: str, traps: TrapsMesh) -> None:
+    """The comparison is no comparison of the gateway with itself."""
+    for product in _products(case, traps):
+        text = sql.format(t=f"traps.{product}.probe", **MANY)
+        if product in (*case.get("whole", ()), *case.get("stays", ())):
+            assert _is_whole(traps.ask("open", f"explain {text}")) == (
+                product in case.get("whole", ())
+            ), text
+
+
+def _is_whole(plan: pa.Table) -> bool:
+    return any(
+        row["step"] == "merge" and row["what"] == "none" for row in plan.to_pylist()
+    )

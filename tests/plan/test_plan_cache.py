@@ -1,0 +1,149 @@
+"""Plans that are used again: for whom, and with which values.
+
+Takes: the sample mesh's files; no database. Gives: keys that are equal or not, and plans whose
+values have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from connectors.base import load_abilities
+from gateway.authorize import authorize, directory, visible
+from gateway.bind import bind
+from gateway.decision import PolicyIndex
+from gateway.draft import Plan, PlanContext
+from gateway.guard import guard
+from gateway.identity import principal_of
+from gateway.parse import parse
+from gateway.plan import plan
+from gateway.plan_cache import Key, PlanCache, key_of, with_parameters
+from gateway.prepare import physical_tables
+from gateway.publish import build_snapshot
+from gateway.request import Request
+from gateway.resolve import resolve
+from gateway.snapshot import Snapshot
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FLIGHT = "select dest from operations.departures where flight_id = ?"
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    return build_snapshot(Path(__file__).resolve().parents[2] / "conf")
+
+
+def key(snapshot: Snapshot, sql: str = FLIGHT, user: str = "nora", **fields: object) -> Key | None:
+    """The key of a statement's plan."""
+    principal = principal_of(next(one for one in snapshot.mesh.users if one.name == user))
+    plain = Request(sql=sql, principal=principal, now=NOW, query_id="q", parameters=(17,))
+    request = replace(plain, **fields)  # type: ignore[arg-type]  # fields of Request by name
+    resolved = resolve(parse(request), directory(snapshot.index, principal, NOW), request.domain)
+    return key_of(request, resolved, authorize(resolved, request, snapshot.index))
+
+
+def test_other_values_share_a_plan(snapshot: Snapshot) -> None:
+    """Beside a comparison only the type counts, and who asks only by his decision."""
+    assert key(snapshot) == key(snapshot, parameters=(18,)) == key(snapshot, user="petra")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user": "carl"},
+        {"user": "otto", "sql": FLIGHT.replace("dest", "tailnum")},
+        {"sql": FLIGHT + " "},
+        {"timezone": "America/New_York"},
+        {"domain": "fleet"},
+        {"push_down": False},
+        {"require_pushdown": True},
+        {"dialect": "postgres"},
+        {"parameters": (2**40,)},
+        {"parameters": (17.0,)},
+        {"parameters": (True,)},
+        {"parameters": ("17",)},
+        {"parameters": (None,)},
+        {"parameters": (Decimal("17"),)},
+        {"parameters": (date(2013, 1, 1),)},
+    ],
+    ids=str,
+)
+def test_what_keeps_plans_apart(snapshot: Snapshot, fields: Mapping[str, object]) -> None:
+    """Decision, text, zone, settings, and the type of a value."""
+    assert key(snapshot) != key(snapshot, **fields)  # type: ignore[arg-type]  # as above
+
+
+def test_the_revision_keeps_plans_apart(snapshot: Snapshot) -> None:
+    """Its hash is part of the decision's."""
+    index = snapshot.index
+    other = PolicyIndex("another", index.tables, index.products, index.purposes, index.standing)
+    assert key(snapshot) != key(replace(snapshot, index=other))
+
+
+def test_a_value_that_shapes_types_is_part_of_the_key(snapshot: Snapshot) -> None:
+    """`date_trunc` gives a date or a moment, as its first argument says."""
+    sql = "select date_trunc(?, make_date(year, month, day)) from operations.departures"
+    assert key(snapshot, sql, parameters=("month",)) != key(snapshot, sql, parameters=("hour",))
+    assert key(snapshot, sql, parameters=(["month"],)) is None
+
+
+def test_the_latest_are_kept(snapshot: Snapshot) -> None:
+    """What was used longest ago is forgotten first."""
+    cache: PlanCache[str] = PlanCache(kept=2)
+    keys = [key(snapshot, f"select {n} from operations.departures limit ?") for n in range(3)]
+    first, second, third = (one for one in keys if one is not None)
+    cache.put(first, "first")
+    cache.put(second, "second")
+    assert cache.get(first) == "first"
+    cache.put(third, "third")
+    assert [cache.get(one) for one in (first, second, third)] == ["first", None, "third"]
+
+
+def planned(snapshot: Snapshot, sql: str, *values: object) -> Plan:
+    """A plan with its first values."""
+    principal = principal_of(next(one for one in snapshot.mesh.users if one.name == "nora"))
+    request = Request(sql=sql, principal=principal, now=NOW, query_id="q", parameters=values)
+    resolved = resolve(parse(request), directory(snapshot.index, principal, NOW), None)
+    decision = authorize(resolved, request, snapshot.index)
+    guarded = guard(bind(resolved, visible(decision)), decision)
+    sources = snapshot.mesh.sources
+    context = PlanContext(
+        tables=physical_tables(resolved.tables, snapshot),
+        abilities={name: load_abilities(one.kind) for name, one in sources.items()},
+        describe=lambda tree, given: ("VARCHAR",) * len(tree.expressions),
+        parameters=values,
+    )
+    return plan(guarded, context)
+
+
+@pytest.mark.parametrize(
+    ("sql", "first", "then", "bound"),
+    [
+        (FLIGHT, (17,), (18,), (18,)),
+        (FLIGHT.replace("= ?", "= -?"), (17,), (18,), (-18,)),
+        (FLIGHT + " and origin = ?", (17, "JFK"), (18, "LGA"), (18, "LGA")),
+        (FLIGHT + " or distance < ?", (17, 100), (2**40, 7), (2**40, 7)),
+        # No number of the column's type: the plan does not hold for it.
+        (FLIGHT + " or distance < ?", (17, 100), (18, 2**40), None),
+        (FLIGHT + " and dep_delay > ?", (17, 5), (18, 2**60), None),
+        ("select faa from network.reference where upper(name) = ?", ("A",), ("B",), ("B",)),
+        ("select faa from network.reference where alt > ? limit ?", (5, 2), (6, 3), (6, 3)),
+    ],
+)
+def test_other_values(
+    snapshot: Snapshot,
+    sql: str,
+    first: tuple[object, ...],
+    then: tuple[object, ...],
+    bound: tuple[object, ...] | None,
+) -> None:
+    """They take the places of the first ones, or the plan is made anew."""
+    made = with_parameters(planned(snapshot, sql, *first), then, "UTC")
+    found = None if made is None else made.fragments[0].fragment.parameters
+    assert (None if found is None else set(found)) == (None if bound is None else set(bound))
