@@ -8,7 +8,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS := pyproject.toml client/pyproject.toml constraints.txt
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-long lint bench clean
@@ -23,10 +23,10 @@ serve: .venv/.demo ## Keep the gateway of the sample mesh up until Ctrl-C
 	@$(BIN)/sqluice demo --serve
 
 test: .venv/.test ## All tests but the long ones, with the wall time of each folder
-	@$(PYTEST)
+	@$(PYTEST) --dist loadfile
 
 test-long: .venv/.test ## The long tests; RECORD=1 writes the run down in docs/verification.md
-	@$(PYTEST) -m long $(if $(RECORD),--record)
+	@$(PYTEST) --dist loadgroup -m long $(if $(RECORD),--record)
 
 lint: .venv/.test ## Style, types, import rules and the figures of the house style
 	@failed=0; \
