@@ -18,8 +18,8 @@ import urllib.request
 from collections.abc import Callable
 from multiprocessing.util import Finalize
 from pathlib import Path
+from typing import Any
 
-from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 
@@ -30,6 +30,7 @@ from gateway.opening import open_gateway
 from gateway.publish import build_snapshot
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
+from gateway.serve.http.leaving import behind_asgi
 
 _PLACE = "SQLUICE_SERVE"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -54,9 +55,8 @@ def run(config: Config, options: ServeOptions) -> int:
         address=http.host,
         port=http.port,
         workers=1,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
         factory=True,
-        blocking_threads=_THREADS,
         log_enabled=False,
         workers_kill_timeout=10,
     )
@@ -64,7 +64,7 @@ def run(config: Config, options: ServeOptions) -> int:
     return 0
 
 
-def create_application() -> Flask:
+def create_application() -> Callable[..., Any]:
     """What granian calls in its worker; an error that stops the start is one line, no traceback."""
     # Ctrl-C reaches the worker and its parent, which then says SIGTERM: a worker told twice hangs.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -76,7 +76,7 @@ def create_application() -> Flask:
         sys.exit(1)
 
 
-def _application() -> Flask:
+def _application() -> Callable[..., Any]:
     """Open the gateway, start Flight, give the application."""
     place = json.loads(os.environ[_PLACE])
     config = load_config(Path(place["conf"]))
@@ -100,7 +100,7 @@ def _application() -> Flask:
     threading.Thread(
         target=_tell_ready, args=(f"http://{host}:{port}", flight_url), daemon=True
     ).start()
-    return make_application(opened)
+    return behind_asgi(make_application(opened), _THREADS)
 
 
 def _tell_ready(http: str, flight: str) -> None:

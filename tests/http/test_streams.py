@@ -6,15 +6,18 @@ What runs is counted at the source (pg_stat_activity) and in rows; time only bou
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
+import socket
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
 
 from tests.flight.test_streams import BATCH, LATE
 from tests.http.test_answers import ARROW, CSV, JSON, PARQUET
-from tests.served import MANY, Served, at_rest
+from tests.served import MANY, SLOW, SLOW_MERGE, Served, at_rest, basic, within
 
 # The batch at hand, what the server and the sockets hold, and room.
 AHEAD = 20 * BATCH
@@ -42,6 +45,26 @@ def test_a_client_that_leaves_stops_the_source(gateway: Served, media: str) -> N
         assert gateway.running() == 1
     assert gateway.is_idle()
     assert gateway.ask(f"/v1/queries/{query_id}").json["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("sql", [SLOW, SLOW_MERGE], ids=["at the source", "in the merge"])
+@pytest.mark.parametrize("media", [ARROW, CSV, JSON, PARQUET])
+def test_a_client_that_leaves_before_the_first_row_stops_everything(
+    gateway: Served, media: str, sql: str
+) -> None:
+    parts = urlsplit(gateway.http)
+    body = json.dumps({"sql": sql})
+    head = (
+        f"POST /v1/query HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: {basic('nora')}\r\n"
+        f"Content-Type: application/json\r\nAccept: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((str(parts.hostname), int(parts.port or 0)), 30) as wire:
+        wire.sendall((head + body).encode())
+        is_under_way = gateway.is_merging if sql == SLOW_MERGE else gateway.running
+        assert within(30, is_under_way)
+        (query,) = gateway.ask("/v1/queries").json["queries"]
+    assert gateway.is_idle()
+    assert gateway.ask(f"/v1/queries/{query['query_id']}").json["state"] == "cancelled"
 
 
 def test_a_late_error_in_arrow_is_no_end(gateway: Served) -> None:

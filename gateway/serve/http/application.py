@@ -28,6 +28,7 @@ from gateway.opening import OpenGateway
 from gateway.request import Principal, Request
 from gateway.serve.http.answers import writer_of
 from gateway.serve.http.faults import register_faults
+from gateway.serve.http.leaving import when_gone
 from gateway.serve.http.pages import openapi, product_page, start_page
 from gateway.sessions import Session, Settings
 from gateway.state.engine import reading
@@ -108,7 +109,15 @@ class Handlers:
         """A statement's answer, in the form that Accept asks for."""
         asked = self._request(self._body())
         media, writer = writer_of(request.accept_mimetypes)
-        result = self._opened.gateway.answer(asked)
+        gateway = self._opened.gateway
+
+        def leave() -> None:
+            gateway.cancel(asked.query_id, asked.principal)
+
+        when_gone(request.environ, leave)
+        result = gateway.answer(asked)
+        # Once more for whoever left before there was a query to cancel.
+        when_gone(request.environ, leave)
         try:
             pieces = writer(result)
         except SqluiceError as error:

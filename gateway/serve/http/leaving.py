@@ -1,0 +1,145 @@
+"""Flask behind ASGI, so that a client who leaves is noticed whatever his request waits for.
+
+Takes: the Flask application and a number of threads. Gives: the ASGI application that granian
+serves; a handler calls `when_gone` with what stops its work. Never buffers an answer beyond the
+few pieces of the queue between thread and socket, never leaves a thread waiting for a socket that
+is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from a2wsgi import WSGIMiddleware
+
+log = logging.getLogger("gateway.http")
+
+KEY = "sqluice.gone"
+# Pieces between the thread that makes them and the socket.
+_PIECES = 2
+_GONE: Mapping[str, object] = {"type": "http.disconnect"}
+Message = Mapping[str, object]
+Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def when_gone(environ: Mapping[str, Any], callback: Callable[[], object]) -> None:
+    """Call back if the client of a request leaves before his answer is whole.
+
+    For a handler that has read the body of its request.
+    """
+    scope = environ.get("asgi.scope")
+    if scope is not None:
+        scope[KEY].when_gone(callback)
+
+
+def behind_asgi(application: Wsgi, threads: int) -> Callable[..., Any]:
+    """The ASGI application of a WSGI application, which runs in threads."""
+    inner = WSGIMiddleware(cast(Any, _stopping(application)), threads, _PIECES)
+
+    async def served(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
+        connection = _Connection(receive, send, asyncio.get_running_loop())
+        seen = {**scope, KEY: connection}
+        try:
+            await inner(cast(Any, seen), cast(Any, connection.receive), connection.send)
+        finally:
+            connection.close()
+
+    return served
+
+
+def _stopping(application: Wsgi) -> Wsgi:
+    """The application, whose pieces end where nobody takes them."""
+
+    def pieces(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:  # noqa: ANN401 - WSGI
+        connection = environ["asgi.scope"][KEY]
+        made = application(environ, start_response)
+        try:
+            for piece in made:
+                if connection.is_gone:
+                    return
+                yield piece
+        finally:
+            getattr(made, "close", lambda: None)()
+
+    return pieces
+
+
+class _Connection:
+    """One request's side of the wire. What is async, and what begins with `_`, runs on the loop."""
+
+    def __init__(self, receive: Any, send: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401 - ASGI
+        self._receive = receive
+        self._send = send
+        self._loop = loop
+        self._watch: asyncio.Task[None] | None = None
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], object]] = []
+        self.is_gone = False
+
+    def when_gone(self, callback: Callable[[], object]) -> None:
+        """Call back when the client leaves; at once where he has."""
+        with self._lock:
+            is_gone = self.is_gone
+            if not is_gone:
+                self._callbacks.append(callback)
+        if is_gone:
+            callback()
+        else:
+            self._loop.call_soon_threadsafe(self._begin_watch)
+
+    async def receive(self) -> Message:
+        """The body's next part; nothing more once somebody waits for the client to leave."""
+        if self._watch is not None:
+            return _GONE
+        message: Message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._left()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """A part of the answer. What a closed socket does not take is dropped."""
+        if self.is_gone:
+            return
+        try:
+            await self._send(message)
+        except Exception:  # noqa: BLE001 - granian says a closed socket in several ways
+            self._left()
+
+    def close(self) -> None:
+        """The answer is whole, or nobody waits for it: nothing more is called back."""
+        with self._lock:
+            self._callbacks.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _begin_watch(self) -> None:
+        if self._watch is None and not self.is_gone:
+            self._watch = self._loop.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left()
+
+    def _left(self) -> None:
+        with self._lock:
+            self.is_gone = True
+            callbacks, self._callbacks = self._callbacks, []
+        if callbacks:
+            # What stops a query may wait for a source: never on the loop.
+            threading.Thread(
+                target=_call, args=(callbacks,), name="client-left", daemon=True
+            ).start()
+
+
+def _call(callbacks: Iterable[Callable[[], object]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            # The others must hear of it all the same.
+            log.exception("stopping the work for a client who left failed")
