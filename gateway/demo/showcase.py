@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -82,10 +83,23 @@ def serve(data: Path) -> int:
         told = {"http": gateway.http, "flight": gateway.flight, "command": _command()}
         display.console.print(_UP.format(**told))
         try:
-            return gateway.process.wait()
+            return until_ended(gateway.process)
         except KeyboardInterrupt:
             display.console.print("\nStopping.")
             return 0
+
+
+def until_ended(process: subprocess.Popen[str]) -> int:
+    """Wait for a process and give its exit code; Ctrl-C interrupts the wait.
+
+    Once ADBC has run in the main thread, SIGINT no longer ends a system call that waits: hence
+    the steps.
+    """
+    while True:
+        try:
+            return process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def _kinds(folder: Path) -> Mapping[str, str]:
