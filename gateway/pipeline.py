@@ -143,7 +143,8 @@ class Gateway:
             prepared = prepare(request, statement, snapshot, services)
             decision = prepared.decision
             left = services.usage.begin(request.principal.user, decision.quotas, request.now)
-            ticket = services.audit.started(audit_start(request, snapshot, prepared))
+            entitled = services.audit.keep(prepared.entitlements)
+            ticket = services.audit.started(audit_start(request, snapshot, prepared, entitled))
         except BaseException as error:
             services.limiter.leave(request.principal)
             code = error.code if isinstance(error, SqluiceError) else InternalError.code

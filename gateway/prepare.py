@@ -23,7 +23,7 @@ from gateway.decision import Decision
 from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext
 from gateway.engines.base import Engine
-from gateway.entitlements import Entitlements
+from gateway.entitlements import Entitlements, Values
 from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
@@ -65,7 +65,10 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request after all stages but the last."""
+    """A request after all stages but the last.
+
+    `entitlements` are what entitlement tables gave, also those that gave nothing.
+    """
 
     bound: BoundQuery
     decision: Decision
@@ -73,6 +76,7 @@ class Prepared:
     schema: pa.Schema
     plan: Plan
     timings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    entitlements: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def prepare(
@@ -96,7 +100,9 @@ def prepare(
     kept = _kept(request, services, key)
     if kept is not None:
         clock.lap("plan")
-        return replace(kept, decision=decision, timings=clock.laps)
+        return replace(
+            kept, decision=decision, timings=clock.laps, entitlements=asker.entitlements
+        )
     columns = visible(decision)
     bound = bind(resolved, columns)
     bound = replace(
@@ -132,7 +138,7 @@ def prepare(
         )
         made = plan(guarded, context)
         clock.lap("plan")
-    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps)
+    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps, asker.entitlements)
     if key is not None:
         services.plans.put(key, prepared)
     return prepared

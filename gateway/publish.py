@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ from gateway.errors import InternalError, InvalidConfig, SourceUnavailable, Sqlu
 from gateway.policies.compile import compile_policies
 from gateway.snapshot import Snapshot
 from gateway.state.engine import moment_text, writing
-from gateway.state.revisions import record_revision
+from gateway.state.revisions import record_publication, record_revision
 
 log = logging.getLogger("gateway.publish")
 
@@ -253,6 +254,7 @@ class Publisher:
         try:
             with writing(self._engine) as connection:
                 record_revision(connection, snapshot.mesh, files, now)
+                record_publication(connection, snapshot.mesh.revision, now, _process())
         except IntegrityError:
             # Another gateway recorded the same revision at the same moment: they are equal.
             return
@@ -262,6 +264,10 @@ class Publisher:
                 hint="Check SQLUICE_STATE and that its database runs and may be written.",
                 private=str(error),
             ) from error
+
+
+def _process() -> str:
+    return f"{socket.gethostname()[:200]} {os.getpid()}"
 
 
 def signature_of(folder: Path) -> Signature:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from importlib.metadata import entry_points
@@ -152,11 +152,26 @@ def query(sql: str, asking: Asking, printing: Printing) -> None:
 
 
 @main.command(epilog=f'Example: sqluice explain --user nora "SELECT ...". {EXIT_CODES}')
-@click.argument("sql")
+@click.argument("sql", required=False)
 @click.option("--policy", is_flag=True, help="Show what policy decided instead of the plan.")
+@click.option("--at", metavar="TIME", help="With --conf: what policy decided at that time (UTC).")
+@click.option(
+    "--query-id", metavar="ID", help="With --conf: what policy decided for an audited query."
+)
+@click.option("--client", metavar="TEXT", help="With --at: what his application called itself.")
+@click.option("--address", metavar="IP", help="With --at: where his connection came from.")
 @_with_options
-def explain(sql: str, policy: bool, asking: Asking, printing: Printing) -> None:
+def explain(
+    sql: str | None, policy: bool, asking: Asking, printing: Printing, **then: str | None
+) -> None:
     """Show who would do what for a statement, and why, without running it."""
+    if then["at"] is not None or then["query_id"] is not None:
+        _explain_past(sql, asking, printing, then)
+        return
+    if any(then.values()):
+        raise click.UsageError("--client and --address go with --at.")
+    if sql is None:
+        raise click.UsageError("There is no statement.")
     what = "EXPLAIN POLICY" if policy else "EXPLAIN"
     with _opened(asking) as connection:
         cursor = connection.execute(f"{what} {_statement(sql)}")
@@ -165,6 +180,29 @@ def explain(sql: str, policy: bool, asking: Asking, printing: Printing) -> None:
             click.echo("\n".join(plan(cursor)))
         else:
             _print(cursor, printing)
+
+
+def _explain_past(
+    sql: str | None, asking: Asking, printing: Printing, then: Mapping[str, str | None]
+) -> None:
+    """The server's own command does it: it opens the state of a mesh."""
+    context = click.get_current_context()
+    command = main.get_command(context, "explain-past")
+    if command is None:
+        raise click.UsageError("--at and --query-id need the server: install sqluice[gateway].")
+    if asking.user is not None or printing.as_csv:
+        raise click.UsageError("The past is read in process: --conf and --as, as text or --json.")
+    words = {
+        **then, "conf": asking.conf, "as": asking.as_name, "purpose": asking.purpose,
+        "domain": asking.domain, "dialect": asking.dialect,
+    }  # fmt: skip
+    given = [
+        f"--{name.replace('_', '-')}={value}" for name, value in words.items() if value is not None
+    ]
+    given += ["--json"] if printing.as_json else []
+    given += [] if sql is None else ["--", _statement(sql)]
+    with command.make_context("explain", given, parent=context.parent) as inner:
+        inner.command.invoke(inner)
 
 
 def _statement(sql: str) -> str:

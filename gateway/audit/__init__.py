@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
+from gateway.audit.entitled import kept_values
 from gateway.audit.heads import (
     Head,
     export_on_schedule,
@@ -23,7 +24,7 @@ from gateway.audit.heads import (
     read_heads,
     sink_of,
 )
-from gateway.audit.reading import AuditedQuery, history, requests
+from gateway.audit.reading import AuditedQuery, history, request_of, requests
 from gateway.audit.records import Audit, AuditFinish, AuditStart, AuditTicket
 from gateway.audit.upkeep import Redaction, check_file, drop_old, redact, seal_all
 from gateway.audit.verify import Flaw, Verification, verify
@@ -48,8 +49,10 @@ __all__ = [
     "head_line",
     "heads_of",
     "history",
+    "kept_values",
     "read_heads",
     "redact",
+    "request_of",
     "requests",
     "seal_all",
     "sink_of",

@@ -1,0 +1,117 @@
+"""A statement decided again, as far as a decision goes: no source is asked.
+
+Takes: a request, a snapshot, what entitlement tables gave then. Gives: what the stages from parse
+to guard say of it, a refusal included. Never plans, never opens a connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from gateway.authorize import authorize, directory, entitlements_of, visible
+from gateway.bind import bind
+from gateway.decision import Decision
+from gateway.errors import SqluiceError, UnsupportedSql
+from gateway.groups import ENTITY
+from gateway.guard import GuardedQuery, guard
+from gateway.parse import ParsedStatement, parse
+from gateway.request import Request
+from gateway.resolve import Address, resolve
+from gateway.snapshot import Snapshot
+
+ALLOWED = "allowed"
+Values = Mapping[str, tuple[str, ...]]
+_NONE: Values = MappingProxyType({})
+_COUNTED = re.compile(r"\b(?:limit|offset|fetch\s+(?:first|next))\s*$", re.IGNORECASE)
+# What may stand for a text, for a number and for anything, the likeliest first.
+_STANDINS = (("'1'", "1"), ("'day'", "1"), ("1", "1"), ("NULL", "1"))
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of a statement: `verdict` is `allowed`, or the code that refuses it.
+
+    `columns` are those that it reads, by table. `masked` are those of them that some policy masks.
+    `missing` are entitlements whose values are not known: verdict and masks hold without them,
+    the decision's conditions and its fingerprint do not.
+    """
+
+    verdict: str
+    message: str = ""
+    decision: Decision | None = None
+    columns: Mapping[Address, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    masked: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def replay(request: Request, snapshot: Snapshot, values: Values | None = None) -> Replayed:
+    """Decide a query again; raises nothing but what no statement of a caller can cause."""
+    known = values or _NONE
+    missing: tuple[str, ...] = ()
+    decision: Decision | None = None
+    try:
+        statement = _query(parse(request))
+        names = directory(snapshot.index, request.principal, request.now)
+        resolved = resolve(statement, names, request.domain)
+        missing = tuple(sorted(entitlements_of(snapshot.index, resolved.tables) - set(known)))
+        asker = replace(request.principal, entitlements=known)
+        decision = authorize(resolved, replace(request, principal=asker), snapshot.index)
+        bound = bind(resolved, visible(decision))
+        guarded = guard(bound, decision)
+    except SqluiceError as error:
+        return Replayed(error.code, error.message, decision, missing=missing)
+    return Replayed(ALLOWED, "", decision, bound.columns, _masked(guarded), missing)
+
+
+def parses(request: Request) -> bool:
+    """Whether the text is a query that the gateway reads."""
+    try:
+        parse(request)
+    except SqluiceError:
+        return False
+    return True
+
+
+def with_standins(request: Request, places: Sequence[int]) -> Request | None:
+    """The request with something in the place of each redacted literal that reads as a query.
+
+    A decision depends on names alone; a literal only has to be of a kind that may stand there.
+    None where nothing does.
+    """
+    if not places:
+        return request
+    for text, number in _STANDINS:
+        filled = replace(request, sql="".join(_filled(request.sql, places, text, number)))
+        if parses(filled):
+            return filled
+    return None
+
+
+def _filled(sql: str, places: Sequence[int], text: str, number: str) -> Iterator[str]:
+    end = 0
+    for place in places:
+        before = sql[end:place]
+        yield before
+        yield number if _COUNTED.search(before) else text
+        end = place + 1
+    yield sql[end:]
+
+
+def _query(statement: ParsedStatement) -> ParsedStatement:
+    """The query of a statement that has one, whatever was to be done with it."""
+    if statement.tree is None:
+        raise UnsupportedSql("The statement is no query, so nothing is decided of it.")
+    return replace(statement, kind="query")
+
+
+def _masked(guarded: GuardedQuery) -> tuple[str, ...]:
+    found = {
+        f"{one.address}.{column.name}"
+        for one in guarded.relations.values()
+        for column in one.columns
+        if column.policy and column.name != ENTITY
+    }
+    return tuple(sorted(found))
