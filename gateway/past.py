@@ -8,13 +8,9 @@ source, never changes anything, and never guesses: what was not recorded is told
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any, cast
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,9 +21,15 @@ from gateway.audit.reading import earlier_entitled, same_statement
 from gateway.errors import InvalidConfig, SourceUnavailable, SqluiceError, Unauthenticated
 from gateway.identity import principal_of
 from gateway.normalise import cut
-from gateway.policies.replay import Replayed, Values, replay, with_standins
-from gateway.publish import build_snapshot
-from gateway.request import Principal, Request
+from gateway.policies.replay import (
+    Replayed,
+    Values,
+    audited_request,
+    recorded_principal,
+    replay,
+)
+from gateway.publish import snapshot_of
+from gateway.request import Request
 from gateway.snapshot import Snapshot
 from gateway.state.audit import statement_hash
 from gateway.state.engine import moment_text, reading
@@ -132,7 +134,8 @@ class Past:
         then = self._under(audited.revision, audited.at, audited.standing)
         with reading(self.engine) as connection:
             published = publication_of(connection, audited.revision, audited.at)
-        request = with_standins(_request(audited, then.snapshot), audited.redacted)
+        principal = recorded_principal(audited, then.snapshot.mesh)
+        request = audited_request(audited, principal, datetime.fromisoformat(audited.at))
         values = kept_values(self.engine, audited.entitled) if audited.entitled else _NO_VALUES
         found = Replayed(UNKNOWN)
         if request is not None:
@@ -181,13 +184,10 @@ class Past:
             raise _unreadable(revision, error) from error
         if not files:
             raise _unreadable(revision, None)
-        with TemporaryDirectory(prefix="sqluice-past-") as name:
-            folder = Path(name).resolve()
-            _write(folder, files)
-            try:
-                snapshot = build_snapshot(folder)
-            except SqluiceError as error:
-                raise _unreadable(revision, error) from error
+        try:
+            snapshot = snapshot_of(files)
+        except SqluiceError as error:
+            raise _unreadable(revision, error) from error
         return _Then(snapshot, snapshot.mesh.revision == revision)
 
     def _entitled(
@@ -207,38 +207,6 @@ def _unreadable(revision: str, error: Exception | None) -> SourceUnavailable:
         hint="Its files are not there, or this version of the gateway does not read them.",
         private=str(error) if error else "",
     )
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    for path, content in files.items():
-        place = (folder / path).resolve()
-        if not place.is_relative_to(folder):
-            raise InvalidConfig(f"A recorded file lies outside the mesh: {path!r}.")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-
-
-def _request(audited: AuditedQuery, then: Snapshot) -> Request:
-    session = cast("Mapping[str, Any]", audited.session or {})
-    return Request(
-        sql=audited.statement, principal=recorded_principal(audited, then),
-        now=datetime.fromisoformat(audited.at), query_id=audited.query_id, purpose=audited.purpose,
-        domain=session.get("domain"), dialect=audited.dialect,
-        timezone=session.get("timezone") or "UTC",
-    )  # fmt: skip
-
-
-def recorded_principal(audited: AuditedQuery, then: Snapshot) -> Principal:
-    """Who asked, as the audit recorded him; else as a revision knows him."""
-    known = cast("Mapping[str, Any] | None", audited.principal)
-    if known is None or "groups" not in known:
-        user = next((one for one in then.mesh.users if one.name == audited.user), None)
-        return principal_of(user) if user is not None else Principal(audited.user)
-    return Principal(
-        user=audited.user, groups=frozenset(known["groups"]), roles=frozenset(known["roles"]),
-        attributes={name: tuple(values) for name, values in known["attributes"].items()},
-        client=known.get("client", ""), address=known.get("address", ""),
-    )  # fmt: skip
 
 
 def _compared(made: Recomputed, audited: AuditedQuery, is_whole: bool) -> Recomputed:

@@ -68,6 +68,11 @@ class Gateway:
         self._current = current
         self._services = services
 
+    @property
+    def services(self) -> Services:
+        """What it works with; for whoever builds another gateway over the same connections."""
+        return self._services
+
     def answer(self, request: Request) -> Result:
         """The answer to a statement, its first batch ready; errors carry the query id."""
         snapshot = self._current()

@@ -9,16 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
+from typing import Any, cast
 
+from sqlglot import exp
+
+from catalog.model import Mesh
+from gateway.audit import AuditedQuery
 from gateway.authorize import authorize, directory, entitlements_of, visible
 from gateway.bind import bind
 from gateway.decision import Decision
 from gateway.errors import SqluiceError, UnsupportedSql
 from gateway.groups import ENTITY
 from gateway.guard import GuardedQuery, guard
+from gateway.identity import principal_of
 from gateway.parse import ParsedStatement, parse
-from gateway.request import Request
+from gateway.request import Principal, Request
 from gateway.resolve import Address, resolve
 from gateway.snapshot import Snapshot
 
@@ -66,7 +73,33 @@ def replay(request: Request, snapshot: Snapshot, values: Values | None = None) -
     return Replayed(ALLOWED, "", decision, bound.columns, _masked(guarded), missing)
 
 
-def parses(request: Request) -> bool:
+def recorded_principal(audited: AuditedQuery, mesh: Mesh) -> Principal:
+    """Who asked, as the audit recorded him; else as a mesh knows him."""
+    known = cast("Mapping[str, Any] | None", audited.principal)
+    if known is None or "groups" not in known:
+        user = next((one for one in mesh.users if one.name == audited.user), None)
+        return principal_of(user) if user is not None else Principal(audited.user)
+    return Principal(
+        user=audited.user, groups=frozenset(known["groups"]), roles=frozenset(known["roles"]),
+        attributes={name: tuple(values) for name, values in known["attributes"].items()},
+        client=known.get("client", ""), address=known.get("address", ""),
+    )  # fmt: skip
+
+
+def audited_request(
+    audited: AuditedQuery, principal: Principal, now: datetime
+) -> Request | None:
+    """An audited statement as a request; None where what was redacted has no stand-in."""
+    session = cast("Mapping[str, Any]", audited.session or {})
+    request = Request(
+        sql=audited.statement, principal=principal, now=now, query_id=audited.query_id,
+        purpose=audited.purpose, domain=session.get("domain"), dialect=audited.dialect,
+        timezone=session.get("timezone") or "UTC",
+    )  # fmt: skip
+    return _with_standins(request, audited.redacted)
+
+
+def _parses(request: Request) -> bool:
     """Whether the text is a query that the gateway reads."""
     try:
         parse(request)
@@ -75,7 +108,7 @@ def parses(request: Request) -> bool:
     return True
 
 
-def with_standins(request: Request, places: Sequence[int]) -> Request | None:
+def _with_standins(request: Request, places: Sequence[int]) -> Request | None:
     """The request with something in the place of each redacted literal that reads as a query.
 
     A decision depends on names alone; a literal only has to be of a kind that may stand there.
@@ -85,7 +118,7 @@ def with_standins(request: Request, places: Sequence[int]) -> Request | None:
         return request
     for text, number in _STANDINS:
         filled = replace(request, sql="".join(_filled(request.sql, places, text, number)))
-        if parses(filled):
+        if _parses(filled):
             return filled
     return None
 
@@ -102,6 +135,8 @@ def _filled(sql: str, places: Sequence[int], text: str, number: str) -> Iterator
 
 def _query(statement: ParsedStatement) -> ParsedStatement:
     """The query of a statement that has one, whatever was to be done with it."""
+    if isinstance(statement.tree, exp.Table):
+        return ParsedStatement("query", exp.select("*").from_(statement.tree.copy()))
     if statement.tree is None:
         raise UnsupportedSql("The statement is no query, so nothing is decided of it.")
     return replace(statement, kind="query")

@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from gateway.audit import Audit, AuditedQuery, Redaction, redact, requests
 from gateway.errors import SourceUnavailable, Unauthenticated
-from gateway.past import DIFFERS, EQUAL, UNKNOWN, Asked, Past, recorded_principal
-from gateway.policies.replay import replay
+from gateway.past import DIFFERS, EQUAL, UNKNOWN, Asked, Past
+from gateway.policies.replay import recorded_principal, replay
 from gateway.request import Request
 from gateway.state.engine import reading, writing
 from gateway.state.revisions import publications
@@ -74,7 +74,7 @@ def test_the_present_mesh_decides_otherwise(lived: Lived) -> None:
     present, differing = lived.gateway.opened.publisher.current(), 0
     for one in lived.audited:
         request = Request(
-            sql=one.statement, principal=recorded_principal(one, present),
+            sql=one.statement, principal=recorded_principal(one, present.mesh),
             now=datetime.fromisoformat(one.at), query_id="q", purpose=one.purpose,
         )  # fmt: skip
         found = replay(request, present)
