@@ -34,7 +34,7 @@ def policy() -> None:
     """Test policies, and see what a change of them would do."""
 
 
-policy.add_command(simulate_change, "simulate")
+policy.add_command(simulate_change)
 
 
 @policy.command(

@@ -59,6 +59,7 @@ class Tried:
 
 
 @click.command(
+    "simulate",
     epilog=f"Example: sqluice policy simulate --change changed --days 30 --rows. {EXIT_CODES}"
 )
 @conf_option
