@@ -48,6 +48,36 @@ class RowCount:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleCount:
+    """The most rows of a table that one of the `people` of a group or role sees."""
+
+    role: str
+    table: str
+    people: int
+    before: int
+    after: int
+
+
+def by_role(rows: Iterable[RowCount]) -> tuple[RoleCount, ...]:
+    """Row counts by group and role; where there is no number, nothing is seen."""
+    held: dict[tuple[str, str], list[RowCount]] = {}
+    for one in rows:
+        for role in {*one.principal.groups, *one.principal.roles}:
+            held.setdefault((role, str(one.table)), []).append(one)
+    return tuple(
+        RoleCount(
+            role, table, len({one.principal.user for one in each}),
+            max(_number(one.before) for one in each), max(_number(one.after) for one in each),
+        )
+        for (role, table), each in sorted(held.items())
+    )  # fmt: skip
+
+
+def _number(count: int | str) -> int:
+    return count if isinstance(count, int) else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Counting:
     """Two gateways over the same sources; `who` is recorded beside each count."""
 

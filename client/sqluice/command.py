@@ -154,7 +154,7 @@ def query(sql: str, asking: Asking, printing: Printing) -> None:
 @main.command(epilog=f'Example: sqluice explain --user nora "SELECT ...". {EXIT_CODES}')
 @click.argument("sql", required=False)
 @click.option("--policy", is_flag=True, help="Show what policy decided instead of the plan.")
-@click.option("--at", metavar="TIME", help="With --conf: what policy decided at that time (UTC).")
+@click.option("--at", metavar="TIME", help="With --conf: what policy decided then (UTC).")
 @click.option(
     "--query-id", metavar="ID", help="With --conf: what policy decided for an audited query."
 )

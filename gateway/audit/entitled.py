@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from gateway.errors import InternalError
 from gateway.state.audit import canonical
@@ -50,8 +50,7 @@ class KeptValues:
             return known[0]
         content = canonical({name: list(texts) for name, texts in values.items()})
         try:
-            with writing(self._engine) as connection:
-                reference = keep_values(connection, content, moment_text(now))
+            reference = self._kept(content, moment_text(now))
         except SQLAlchemyError as error:
             raise InternalError(
                 "What the decision rests on could not be kept, so the request was not served.",
@@ -62,6 +61,17 @@ class KeptValues:
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return reference
+
+    def _kept(self, content: str, used_at: str) -> str:
+        for last in (False, True):
+            try:
+                with writing(self._engine) as connection:
+                    return keep_values(connection, content, used_at)
+            except IntegrityError:
+                # Another gateway kept the same set at the same moment: now it is known.
+                if last:
+                    raise
+        raise AssertionError
 
 
 def kept_values(engine: Engine, reference: str) -> Values | None:

@@ -38,7 +38,7 @@ _EXITS = {DIFFERS: PROBLEMS, UNKNOWN: UNAVAILABLE}
     epilog=f'Example: sqluice explain --at 2026-03-01T12:00 --as nora "SELECT ...". {EXIT_CODES}',
 )
 @click.argument("sql", required=False)
-@click.option("--at", metavar="TIME", help="When; without a zone it is UTC.")
+@click.option("--at", metavar="TIME", help="When, or now; without a zone it is UTC.")
 @click.option("--query-id", metavar="ID", help="The audited query instead.")
 @click.option("--as", "user", metavar="NAME", help="Who asked.")
 @click.option("--purpose", help="Why he asked.")
@@ -86,10 +86,12 @@ def _asked(sql: str | None, at: str, user: str | None) -> Asked:
 
 
 def _moment(text: str) -> datetime:
+    if text == "now":
+        return datetime.now(UTC)
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise click.UsageError("--at is a time such as 2026-03-01T12:00:00 (UTC).") from None
+        raise click.UsageError("--at is now, or a time such as 2026-03-01T12:00 (UTC).") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 

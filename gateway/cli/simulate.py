@@ -29,7 +29,7 @@ from gateway.cli.output import (
     shows_errors,
 )
 from gateway.config import Config, load_config
-from gateway.counting import RowCount, counting
+from gateway.counting import RowCount, by_role, counting
 from gateway.opening import open_gateway
 from gateway.policies.effects import CHANGES, GAINS, LOSES, MASKED, Effect
 from gateway.policies.replay import Values
@@ -47,6 +47,8 @@ from gateway.snapshot import Snapshot
 
 _KINDS = (GAINS, LOSES, MASKED, CHANGES)
 _COLUMNS = ("user", "purpose", "times", "effect", "what", "before", "after", "by", "statement")
+_COUNTS = ("user", "groups", "purpose", "table", "rows before", "rows after")
+_ROLES = ("group or role", "table", "people", "most rows before", "most rows after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def document(found: Tried) -> dict[str, object]:
     }
     if found.rows is not None:
         shown["rows"] = [_row(one) for one in found.rows]
+        shown["rows_by_role"] = [asdict(one) for one in by_role(found.rows)]
     return shown
 
 
@@ -186,8 +189,13 @@ def _print(found: Tried, days: int) -> None:
         click.echo(f"not tried, a literal was redacted: {one.shown} ({one.newest.query_id})")
     if found.rows:
         click.echo()
-        columns = ("user", "groups", "purpose", "table", "rows before", "rows after")
-        print_table(columns, (_counted(one) for one in found.rows))
+        print_table(_COUNTS, (_counted(one) for one in found.rows))
+        click.echo()
+        print_table(
+            _ROLES,
+            ((one.role, one.table, one.people, one.before, one.after)
+             for one in by_role(found.rows)),
+        )  # fmt: skip
 
 
 def _print_totals(found: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:

@@ -6,6 +6,7 @@ to guard say of it, a refusal included. Never plans, never opens a connection.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from gateway.audit import AuditedQuery
 from gateway.authorize import authorize, directory, entitlements_of, visible
 from gateway.bind import bind
 from gateway.decision import Decision
-from gateway.errors import SqluiceError, UnsupportedSql
+from gateway.errors import InternalError, SqluiceError, UnsupportedSql
 from gateway.groups import ENTITY
 from gateway.guard import GuardedQuery, guard
 from gateway.identity import principal_of
@@ -28,6 +29,8 @@ from gateway.parse import ParsedStatement, parse
 from gateway.request import Principal, Request
 from gateway.resolve import Address, resolve
 from gateway.snapshot import Snapshot
+
+log = logging.getLogger("gateway.replay")
 
 ALLOWED = "allowed"
 Values = Mapping[str, tuple[str, ...]]
@@ -55,7 +58,7 @@ class Replayed:
 
 
 def replay(request: Request, snapshot: Snapshot, values: Values | None = None) -> Replayed:
-    """Decide a query again; raises nothing but what no statement of a caller can cause."""
+    """Decide a query again; a refusal is an outcome, and so is a defect of ours."""
     known = values or _NONE
     missing: tuple[str, ...] = ()
     decision: Decision | None = None
@@ -70,6 +73,9 @@ def replay(request: Request, snapshot: Snapshot, values: Values | None = None) -
         guarded = guard(bound, decision)
     except SqluiceError as error:
         return Replayed(error.code, error.message, decision, missing=missing)
+    except Exception:
+        log.exception("a defect in deciding a statement again")
+        return Replayed(InternalError.code, "The gateway fails on this statement.")
     return Replayed(ALLOWED, "", decision, bound.columns, _masked(guarded), missing)
 
 

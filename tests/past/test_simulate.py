@@ -16,6 +16,7 @@ import yaml
 from gateway.audit import AuditedQuery, requests
 from gateway.cli.simulate import Tried, document, tried
 from gateway.config import Config, load_config
+from gateway.counting import by_role
 from gateway.errors import SqluiceError
 from gateway.identity import principal_of
 from gateway.opening import OpenGateway, open_gateway
@@ -200,6 +201,13 @@ def test_rows_are_counted_as_they_will_be_seen(
             told = real.verdict if real.rows is None else next(iter(real.rows))
             assert str(count) in told, (one, real)
     rows = {(one.principal.user, str(one.table)): (one.before, one.after) for one in found.rows}
+    for role in by_role(found.rows):
+        seen = [
+            one for one in found.rows
+            if role.role in one.principal.groups and str(one.table) == role.table
+        ]  # fmt: skip
+        assert role.people == len({one.principal.user for one in seen})
+        assert role.after == max(one.after if isinstance(one.after, int) else 0 for one in seen)
     assert COUNTED[name].items() <= rows.items()
     again = _try(present, tmp_path)
     assert again.simulation.statements >= found.simulation.statements
