@@ -278,12 +278,11 @@ def changed_snapshot(folder: Path, change: Path) -> tuple[Snapshot, Mapping[str,
             f"There is no folder {change.name!r} at the place given.",
             hint="Name a changed copy of the mesh, or a folder with the files that change.",
         )
-    is_whole = (change / "gateway.toml").is_file()
-    files: dict[str, bytes] = {}
-    for one in (change,) if is_whole else (folder, change):
-        files.update(_contents(one, signature_of(one)) or {})
-    if not is_whole:
-        files = {path: content for path, content in files.items() if content.strip()}
+    files = dict(_contents(change, signature_of(change)) or {})
+    if "gateway.toml" not in files:
+        present = _contents(folder, signature_of(folder)) or {}
+        gone = {path for path, content in files.items() if not content.strip()}
+        files = {path: one for path, one in {**present, **files}.items() if path not in gone}
     return snapshot_of(files), files
 
 

@@ -35,7 +35,10 @@ REMOVED = "unauthenticated"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A statement of one caller and purpose, asked `count` times; `newest` is the last time."""
+    """A statement of one caller and purpose, asked `count` times.
+
+    `newest` is the last time, of those that tell most.
+    """
 
     newest: AuditedQuery
     count: int
@@ -105,11 +108,15 @@ def distinct(queries: Iterable[AuditedQuery]) -> tuple[Asked, ...]:
         client = (one.principal or {}).get("client")
         key = (one.statement_hash, one.dialect, one.user, one.purpose, domain, client)
         known = newest.get(key)
-        # One that lost its literals is replaced by what still has them, and never the reverse.
-        if known is None or len(one.redacted) <= len(known.redacted):
+        if known is None or _told(one) >= _told(known):
             newest[key] = one
         counts[key] += 1
     return tuple(Asked(one, counts[key]) for key, one in newest.items())
+
+
+def _told(one: AuditedQuery) -> tuple[bool, int]:
+    """How much one tells: an answered one more than a refused one, and one with its literals."""
+    return one.outcome != "refused", -len(one.redacted)
 
 
 def simulate(

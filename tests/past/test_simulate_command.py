@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from gateway.audit import Audit, Redaction, redact, requests
-from gateway.errors import SqluiceError
+from gateway.errors import RateLimited, SqluiceError
 from gateway.state.engine import reading
 from gateway.state.revisions import publications, revisions
 from sqluice.command import main
@@ -132,6 +133,23 @@ def test_a_condition_over_other_entitlements(shop: Shop) -> None:
     found = json.loads(shop.simulate("--json").output)
     assert {one["user"] for one in found["changes"]} == {"bob"}
     assert all(one["effects"][0]["kind"] == "changes" for one in found["changes"])
+
+
+def test_what_is_closed_now_is_tried_at_its_own_hour(shop: Shop) -> None:
+    now = datetime.now(UTC)
+    start, end = (f"{now - timedelta(hours=hours):%H:%M}" for hours in (3, 1))
+    hours = {"hours": {"from": start, "to": end, "zone": "UTC"}}
+    limit = {"kind": "Policy", "id": "open", "match": {"product": "orders"},
+             "subjects": [{"users": ["olga"]}], "effect": {"limit": hours}}  # fmt: skip
+    (shop.gateway.folder / "governance/policies/open.yaml").write_text(yaml.safe_dump(limit))
+    assert shop.gateway.opened.publisher.reload()
+    shop.gateway.ask("SELECT phone FROM shop.orders", "olga", now=now - timedelta(hours=2))
+    with pytest.raises(RateLimited):
+        shop.gateway.ask("SELECT phone FROM shop.orders", "olga")
+    shop.put(_policy({"mask": {"kind": "null"}}, match={"tags": ["pii.phone"]}))
+    (change,) = json.loads(shop.simulate("--json").output)["changes"]
+    assert (change["user"], change["before"], change["after"]) == ("olga", "allowed", "allowed")
+    assert change["effects"][0]["kind"] == "masked"
 
 
 def test_redacted_literals(shop: Shop) -> None:
