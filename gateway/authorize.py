@@ -198,6 +198,7 @@ def _decide(
         reasons=tuple(gathered.reasons),
         quotas=tuple(gathered.quotas),
         alerts=tuple(gathered.alerts),
+        entitlements=principal.entitlements,
     )
 
 

@@ -64,7 +64,8 @@ class Recomputed:
     """A past decision. `comparison` is equal, differs or unknown, '' where nothing was audited.
 
     `why` says more of it. `entitled_at` is when the values of entitlement tables were recorded
-    that it uses; '' where it needs none.
+    that it uses; '' where it needs none. `request` and `snapshot` are what was decided under which
+    policies; None where the statement cannot be read.
     """
 
     user: str
@@ -76,6 +77,8 @@ class Recomputed:
     why: str = ""
     entitled_at: str = ""
     audited: AuditedQuery | None = None
+    request: Request | None = None
+    snapshot: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class Past:
         audited = same_statement(self.engine, asked.user, hashed, purpose, at)
         made = Recomputed(
             asked.user, at, published.revision, published.at, found, entitled_at=entitled_at,
-            audited=audited,
+            audited=audited, request=request, snapshot=then.snapshot,
         )  # fmt: skip
         return made if audited is None else _compared(made, audited, then.is_whole)
 
@@ -142,7 +145,8 @@ class Past:
             found = replay(request, then.snapshot, values)
         made = Recomputed(
             audited.user, audited.at, audited.revision, published.at if published else "", found,
-            entitled_at=audited.at if audited.entitled else "", audited=audited,
+            entitled_at=audited.at if audited.entitled else "", audited=audited, request=request,
+            snapshot=then.snapshot,
         )  # fmt: skip
         if request is None:
             why = "a literal was redacted that the statement cannot be read without"
@@ -218,13 +222,14 @@ def _compared(made: Recomputed, audited: AuditedQuery, is_whole: bool) -> Recomp
 
 def _comparison(found: Replayed, audited: AuditedQuery) -> tuple[str, str]:
     """Whether a decision is that of the audit, and why if not."""
-    if audited.decision:
+    recorded = audited.own_decision
+    if recorded:
         if found.missing:
             names = ", ".join(found.missing)
             return UNKNOWN, f"the values of {names} are not recorded any more"
         if found.decision is None:
             return DIFFERS, f"the audit recorded a decision, computed again it is {found.verdict}"
-        same = found.decision.fingerprint == audited.decision
+        same = found.decision.fingerprint == recorded
         return (EQUAL, "") if same else (DIFFERS, "another decision than the audit recorded")
     if audited.outcome != "refused":
         return UNKNOWN, "the audit recorded no decision: the statement asked no table"

@@ -148,7 +148,7 @@ class Gateway:
             prepared = prepare(request, statement, snapshot, services)
             decision = prepared.decision
             left = services.usage.begin(request.principal.user, decision.quotas, request.now)
-            entitled = services.audit.keep(prepared.entitlements)
+            entitled = services.audit.keep(decision.entitlements)
             ticket = services.audit.started(audit_start(request, snapshot, prepared, entitled))
         except BaseException as error:
             services.limiter.leave(request.principal)

@@ -23,7 +23,7 @@ from gateway.decision import Decision
 from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext
 from gateway.engines.base import Engine
-from gateway.entitlements import Entitlements, Values
+from gateway.entitlements import Entitlements
 from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
@@ -65,10 +65,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request after all stages but the last.
-
-    `entitlements` are what entitlement tables gave, also those that gave nothing.
-    """
+    """A request after all stages but the last."""
 
     bound: BoundQuery
     decision: Decision
@@ -76,7 +73,6 @@ class Prepared:
     schema: pa.Schema
     plan: Plan
     timings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    entitlements: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def prepare(
@@ -100,9 +96,7 @@ def prepare(
     kept = _kept(request, services, key)
     if kept is not None:
         clock.lap("plan")
-        return replace(
-            kept, decision=decision, timings=clock.laps, entitlements=asker.entitlements
-        )
+        return replace(kept, decision=decision, timings=clock.laps)
     columns = visible(decision)
     bound = bind(resolved, columns)
     bound = replace(
@@ -138,7 +132,7 @@ def prepare(
         )
         made = plan(guarded, context)
         clock.lap("plan")
-    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps, asker.entitlements)
+    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps)
     if key is not None:
         services.plans.put(key, prepared)
     return prepared

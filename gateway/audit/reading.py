@@ -62,6 +62,11 @@ class AuditedQuery:
         return number if isinstance(number, int) else None
 
     @property
+    def own_decision(self) -> str:
+        """The fingerprint of what the mesh's own rules decided, whoever restricted it further."""
+        return str((self.principal or {}).get("own_decision") or self.decision)
+
+    @property
     def entitled(self) -> str:
         """Where the values of entitlement tables are kept that its decision used; '' for none."""
         return str((self.principal or {}).get("entitlements") or "")

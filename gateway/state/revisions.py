@@ -32,12 +32,16 @@ class RevisionRow:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """From when on a revision was served, and by which process first; '' where that is not known.
+    """From when on a revision was served.
+
+    `actor` is who published it, '' where a gateway read its folder; `process` which gateway did so
+    first, '' where that is not known.
     """
 
     number: int
     at: str
     revision: str
+    actor: str
     process: str
 
 

@@ -54,7 +54,8 @@ PUBLICATIONS = Table(
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("at", String(32), nullable=False),
     Column("revision", String(80), ForeignKey("revisions.revision"), nullable=False),
-    Column("process", String(240), nullable=False),
+    Column("actor", String(200), nullable=False, default=""),
+    Column("process", String(240), nullable=False, default=""),
     Index("publications_at", "at"),
 )
 

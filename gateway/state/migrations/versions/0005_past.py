@@ -21,12 +21,13 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
         sa.Column("at", sa.String(32), nullable=False),
         sa.Column("revision", sa.String(80), sa.ForeignKey("revisions.revision"), nullable=False),
+        sa.Column("actor", sa.String(200), nullable=False),
         sa.Column("process", sa.String(240), nullable=False),
     )
     op.create_index("publications_at", "publications", ["at"])
     op.execute(
-        "INSERT INTO publications (at, revision, process) "
-        "SELECT recorded_at, revision, '' FROM revisions ORDER BY recorded_at"
+        "INSERT INTO publications (at, revision, actor, process) "
+        "SELECT recorded_at, revision, '', '' FROM revisions ORDER BY recorded_at"
     )
     op.create_table(
         "entitlement_values",
