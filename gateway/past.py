@@ -8,8 +8,9 @@ source, never changes anything, and never guesses: what was not recorded is told
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from sqlalchemy import Engine
@@ -28,12 +29,18 @@ from gateway.policies.replay import (
     recorded_principal,
     replay,
 )
-from gateway.publish import snapshot_of
 from gateway.request import Request
+from gateway.restore import snapshot_of
 from gateway.snapshot import Snapshot
 from gateway.state.audit import statement_hash
-from gateway.state.engine import moment_text, reading
-from gateway.state.revisions import Publication, files_of, publication_of, publications
+from gateway.state.engine import moment_text, reading, writing
+from gateway.state.revisions import (
+    Publication,
+    files_of,
+    publication_of,
+    publications,
+    record_revision,
+)
 
 EQUAL, DIFFERS, UNKNOWN = "equal", "differs", "unknown"
 # Refusals that a decision alone makes; others come from sources, limits and what is counted.
@@ -203,6 +210,12 @@ class Past:
             if values is not None and set(needed) <= set(values):
                 return values, one.at
         return _NO_VALUES, ""
+
+
+def record_tried(engine: Engine, snapshot: Snapshot, files: Mapping[str, bytes]) -> None:
+    """Record a revision that is tried, so that what is decided under it can be told later."""
+    with writing(engine) as connection:
+        record_revision(connection, snapshot.mesh, files, moment_text(datetime.now(UTC)))
 
 
 def _unreadable(revision: str, error: Exception | None) -> SourceUnavailable:

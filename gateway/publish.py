@@ -17,7 +17,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -265,44 +264,6 @@ class Publisher:
                 hint="Check SQLUICE_STATE and that its database runs and may be written.",
                 private=str(error),
             ) from error
-
-
-def changed_snapshot(folder: Path, change: Path) -> tuple[Snapshot, Mapping[str, bytes]]:
-    """The mesh of a changed folder, which is not published, and its files.
-
-    A folder without `gateway.toml` is laid over the mesh's own: its files take the place of those
-    of the same path, and an empty one takes a file away.
-    """
-    if not change.is_dir():
-        raise InvalidConfig(
-            f"There is no folder {change.name!r} at the place given.",
-            hint="Name a changed copy of the mesh, or a folder with the files that change.",
-        )
-    files = dict(_contents(change, signature_of(change)) or {})
-    if "gateway.toml" not in files:
-        present = _contents(folder, signature_of(folder)) or {}
-        gone = {path for path, content in files.items() if not content.strip()}
-        files = {path: one for path, one in {**present, **files}.items() if path not in gone}
-    return snapshot_of(files), files
-
-
-def snapshot_of(files: Mapping[str, bytes]) -> Snapshot:
-    """The mesh of files by their path; raises InvalidConfig where they are none."""
-    with TemporaryDirectory(prefix="sqluice-mesh-") as name:
-        folder = Path(name).resolve()
-        for path, content in files.items():
-            place = (folder / path).resolve()
-            if not place.is_relative_to(folder):
-                raise InvalidConfig(f"A file lies outside the mesh: {path!r}.")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
-        return build_snapshot(folder)
-
-
-def record_tried(engine: Engine, snapshot: Snapshot, files: Mapping[str, bytes]) -> None:
-    """Record a revision that is tried, so that what is decided under it can be told later."""
-    with writing(engine) as connection:
-        record_revision(connection, snapshot.mesh, files, moment_text(datetime.now(UTC)))
 
 
 def _process() -> str:

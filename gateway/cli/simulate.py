@@ -31,6 +31,7 @@ from gateway.cli.output import (
 from gateway.config import Config, load_config
 from gateway.counting import RowCount, by_role, counting
 from gateway.opening import open_gateway
+from gateway.past import record_tried
 from gateway.policies.effects import CHANGES, GAINS, LOSES, MASKED, Effect
 from gateway.policies.replay import Values
 from gateway.policies.simulate import (
@@ -42,7 +43,8 @@ from gateway.policies.simulate import (
     simulate,
     totals,
 )
-from gateway.publish import build_snapshot, changed_snapshot, record_tried
+from gateway.publish import build_snapshot
+from gateway.restore import changed_snapshot
 from gateway.snapshot import Snapshot
 
 _KINDS = (GAINS, LOSES, MASKED, CHANGES)
