@@ -14,11 +14,12 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from importlib.metadata import entry_points
 from itertools import chain, islice
+from json import dumps
 from typing import Any, NoReturn, cast
 
 import click
 
-from sqluice import __version__
+from sqluice import __version__, explained
 from sqluice.address import Remote, read_address
 from sqluice.connection import Connection, connect
 from sqluice.cursor import Cursor, Row
@@ -161,10 +162,21 @@ def explain(sql: str, policy: bool, asking: Asking, printing: Printing) -> None:
     with _opened(asking) as connection:
         cursor = connection.execute(f"{what} {_statement(sql)}")
         names = tuple(one[0] for one in cursor.description or ())
-        if names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
+        if names == explained.COLUMNS and not printing.as_csv:
+            _print_reasons(cursor, printing)
+        elif names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
             click.echo("\n".join(plan(cursor)))
         else:
             _print(cursor, printing)
+
+
+def _print_reasons(cursor: Cursor, printing: Printing) -> None:
+    rows = [dict(zip(explained.COLUMNS, map(str, row), strict=True)) for row in cursor]
+    if printing.as_json:
+        document = {"query_id": cursor.query_id, **explained.document(rows)}
+        click.echo(dumps(document, ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(explained.text(rows)))
 
 
 def _statement(sql: str) -> str:
@@ -253,8 +265,6 @@ def _notes(cursor: Cursor, rows: list[Row]) -> None:
 def _fail(error: Error, as_json: bool) -> NoReturn:
     """Code and message, remedy, query id; the exit code says whose turn it is."""
     if as_json:
-        from json import dumps  # noqa: PLC0415  # only here
-
         shown = {
             "code": error.code, "message": error.message, "remedy": error.remedy,
             "query_id": error.query_id,
