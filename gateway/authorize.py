@@ -288,7 +288,8 @@ def _purpose(
     raise PurposeRequired(
         f"Say why you ask; your purposes here are: {listed}.",
         hint=f"SET purpose = '{choices[0]}', the field `purpose` of an HTTP request, or the Flight "
-        "SQL header x-sqluice-purpose.",
+        "SQL header x-sqluice-purpose. EXPLAIN POLICY before the query tells the smallest grant "
+        "for another.",
     )
 
 

@@ -168,7 +168,7 @@ class _Explained:
         """The purpose that is missing, where there is one that would do."""
         if isinstance(error, PurposeRequired):
             yield Line("purpose", self._request.purpose or "", "another is required"
-                       if self._request.purpose else "required", detail=error.hint or "")
+                       if self._request.purpose else "required", detail=error.message)
         elif self._request.purpose is None:
             yield from self._no_common_purpose()
 

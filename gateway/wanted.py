@@ -95,7 +95,7 @@ class _Reader:
             body = ctes[0].this if len(ctes) == 1 else None
             if body is not None and ctes[0].alias_column_names:
                 return frozenset(one.casefold() for one in ctes[0].alias_column_names)
-        if not isinstance(body, exp.Query) or node.args.get("alias") is None:
+        if not isinstance(body, exp.Query):
             return None
         names = node.alias_column_names or body.named_selects
         return None if "*" in names else frozenset(one.casefold() for one in names)

@@ -56,7 +56,7 @@ def text(rows: Iterable[Line]) -> Iterator[str]:
             yield from _told(one, "  ")
     revision = next((one["revision"] for one in held if one["revision"]), "")
     if revision:
-        yield f"revision {revision}"
+        yield clean(f"revision {revision}")
     for name, rules, columns in _tables(held):
         yield ""
         yield clean(name)

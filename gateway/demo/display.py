@@ -148,9 +148,8 @@ def _why(reasons: tuple[Reason, ...]) -> Group:
 def _why_not(requests: tuple[str, ...]) -> Group:
     why = "why: no grant; to whom may not know of a table it looks like one that does not exist"
     asked = (Padding(Text(one, style="dim"), (0, 2)) for one in requests)
-    return Group(
-        Text(why, style="yellow"), Text("what would change it, as EXPLAIN POLICY writes it:"), *asked
-    )
+    below = (Text("what would change it, as EXPLAIN POLICY writes it:"), *asked) if requests else ()
+    return Group(Text(why, style="yellow"), *below)
 
 
 def _step(step: str, lines: tuple[Step, ...], kinds: Mapping[str, str]) -> Group:
