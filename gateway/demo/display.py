@@ -147,8 +147,9 @@ def _why(reasons: tuple[Reason, ...]) -> Group:
 
 def _why_not(requests: tuple[str, ...]) -> Group:
     why = "why: no grant; to whom may not know of a table it looks like one that does not exist"
-    asked = (Padding(Text(one, style="dim"), (0, 2)) for one in requests)
-    below = (Text("what would change it, as EXPLAIN POLICY writes it:"), *asked) if requests else ()
+    below: list[Text | Padding] = [Padding(Text(one, style="dim"), (0, 2)) for one in requests]
+    if below:
+        below.insert(0, Text("what would change it, as EXPLAIN POLICY writes it:"))
     return Group(Text(why, style="yellow"), *below)
 
 
