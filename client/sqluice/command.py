@@ -155,24 +155,31 @@ def query(sql: str, asking: Asking, printing: Printing) -> None:
 @main.command(epilog=f'Example: sqluice explain --user nora "SELECT ...". {EXIT_CODES}')
 @click.argument("sql")
 @click.option("--policy", is_flag=True, help="Show what policy decided instead of the plan.")
+@click.option("--requests", is_flag=True, help="With --policy: only what would change a denial.")
 @_with_options
-def explain(sql: str, policy: bool, asking: Asking, printing: Printing) -> None:
+def explain(
+    sql: str, policy: bool, requests: bool, asking: Asking, printing: Printing
+) -> None:
     """Show who would do what for a statement, and why, without running it."""
+    if requests and not policy:
+        raise click.UsageError("--requests goes with --policy.")
     what = "EXPLAIN POLICY" if policy else "EXPLAIN"
     with _opened(asking) as connection:
         cursor = connection.execute(f"{what} {_statement(sql)}")
         names = tuple(one[0] for one in cursor.description or ())
         if names == explained.COLUMNS and not printing.as_csv:
-            _print_reasons(cursor, printing)
+            _print_reasons(cursor, printing, requests)
         elif names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
             click.echo("\n".join(plan(cursor)))
         else:
             _print(cursor, printing)
 
 
-def _print_reasons(cursor: Cursor, printing: Printing) -> None:
+def _print_reasons(cursor: Cursor, printing: Printing, requests: bool) -> None:
     rows = [dict(zip(explained.COLUMNS, map(str, row), strict=True)) for row in cursor]
-    if printing.as_json:
+    if requests:
+        click.echo("\n".join(explained.requests(rows)))
+    elif printing.as_json:
         document = {"query_id": cursor.query_id, **explained.document(rows)}
         click.echo(dumps(document, ensure_ascii=False, indent=2))
     else:

@@ -62,11 +62,16 @@ def text(rows: Iterable[Line]) -> Iterator[str]:
         yield clean(name)
         yield from _block([("", one) for one in rules])
         yield from _block([(_below(name, one), one) for one in columns])
-    requests = _requests(held)
-    if requests:
+    asked = list(requests(held))
+    if asked:
         yield ""
         yield "What would change it, for whoever decides:"
-    for request in requests:
+        yield from asked
+
+
+def requests(rows: Iterable[Line]) -> Iterator[str]:
+    """What would change it, as one file."""
+    for request in _requests(rows):
         yield "---"
         yield from (clean(line) for line in request.splitlines())
 

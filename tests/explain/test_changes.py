@@ -30,6 +30,7 @@ class Asked:
 
     def __init__(self, case: Mapping[str, Any], gateway: Running) -> None:
         self.case, self.gateway = case, gateway
+        self.approves = bool(case.get("approve"))
         self.now = datetime.now(UTC)
         if "now" in case:
             hour, minute = map(int, case["now"].split(":"))
@@ -55,8 +56,10 @@ class Asked:
         found = dict.fromkeys(one["request"] for one in self.lines() if one["request"])
         return [yaml.safe_load(one) for one in found]
 
-    def apply(self, documents: Documents) -> None:
-        """Put them into the mesh, and approve them where that is needed."""
+    def apply(
+        self, documents: Documents, approved: frozenset[str] = frozenset({"Grant", "Exception"})
+    ) -> None:
+        """Put them into the mesh, and approve those kinds of them where that is needed."""
         domain = self.case.get("room", "shop")
         mine = "shop" in self.case
         rooms = {
@@ -70,9 +73,9 @@ class Asked:
             file.write_text(yaml.safe_dump_all(chosen))
         publisher = self.gateway.opened.publisher
         assert publisher.reload(), publisher.failure
-        if self.case.get("approve"):
+        if self.approves:
             mesh = publisher.current().mesh
-            names = {one["id"] for one in documents}
+            names = {one["id"] for one in documents if one["kind"] in approved}
             held: tuple[Grant | PolicyException, ...] = (*mesh.grants, *mesh.exceptions)
             for one in held:
                 if one.id in names:
