@@ -79,8 +79,9 @@ class Handlers:
         return Response(start_page(), mimetype="text/html")
 
     def health(self) -> Response:
-        """The process lives."""
-        return jsonify({"status": "ok", "pid": os.getpid(), "version": __version__})
+        """The process lives; whether the newest files are in force is told too."""
+        told = {"status": "ok", "pid": os.getpid(), "version": __version__}
+        return jsonify({**told, "reload_failed": bool(self._opened.publisher.failure)})
 
     def ready(self) -> Response:
         """Mesh and state are there; a failed reload is told."""
