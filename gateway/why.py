@@ -78,13 +78,13 @@ class Why:
         by_id = {one.grant.id: one for one in entry.grants}
         empty = []
         for scope in table.scopes:
-            made = by_id[scope.grant]
-            outcome = "granted, rows of its scope" if made.condition else "granted, all rows"
-            is_empty = self.is_empty(made.condition)
+            outcome = "granted, rows of its scope" if scope.condition else "granted, all rows"
+            made = by_id.get(scope.grant)
+            is_empty = made is not None and self.is_empty(made.condition)
             empty.append(is_empty)
             detail = "its scope leaves you no row" if is_empty else ""
-            line = Line("table", str(entry.address), outcome, detail=detail)
-            yield by_rule(line, made.grant)
+            line = Line("table", str(entry.address), outcome, scope.grant, detail=detail)
+            yield by_rule(line, made.grant) if made is not None else line
         if all(empty):
             names = self._read(table)
             address = entry.address
@@ -102,11 +102,15 @@ class Why:
     def _filters(
         self, entry: TableEntry, table: TableDecision, applying: int
     ) -> Iterator[Line]:
+        left = dict.fromkeys(one.policy for one in table.filters)
         for number in bits_of(applying & entry.effects.filter):
             made = entry.policies[number]
+            left.pop(made.policy.id, None)
             detail = "it leaves you no row" if self.is_empty(made.condition) else ""
             line = Line("rows", str(table.address), "rows filtered", detail=detail)
             yield restricting(line, made.policy, self.asker)
+        # What was decided elsewhere than in the files of the mesh.
+        yield from (Line("rows", str(table.address), "rows filtered", one) for one in left)
 
     def _others(self, entry: TableEntry, applying: int) -> Iterator[Line]:
         name, effects = str(entry.address), entry.effects
@@ -135,11 +139,14 @@ class Why:
                 continue
             made = entries[column.name]
             bits = made.bits & applying
-            line = (
-                self._masked(entry, column, made, bits) if bits
-                else self._clear(entry, table, column)
-            )  # fmt: skip
-            yield line
+            known = {made.outcomes[number].policy for number in bits_of(bits)}
+            if column.policy and column.policy not in known:
+                name = f"{entry.address}.{column.name}"
+                yield Line("column", name, _kind(column), column.policy)
+            elif bits:
+                yield self._masked(entry, column, made, bits)
+            else:
+                yield self._clear(entry, table, column)
 
     def _clear(self, entry: TableEntry, table: TableDecision, column: ColumnDecision) -> Line:
         """A column that no policy touches: grants gave it."""
@@ -150,8 +157,9 @@ class Why:
         detail = f"also {', '.join(covering[1:])}" if covering[1:] else ""
         if len(covering) < len(table.scopes):
             detail = "; ".join(filter(None, (detail, "NULL in rows that only other grants give")))
-        line = Line("column", f"{entry.address}.{column.name}", "clear", detail=detail)
-        return by_rule(line, by_id[covering[0]])
+        name = f"{entry.address}.{column.name}"
+        line = Line("column", name, "clear", covering[0], detail=detail)
+        return by_rule(line, by_id[covering[0]]) if covering[0] in by_id else line
 
     def _masked(
         self, entry: TableEntry, column: ColumnDecision, made: ColumnEntry, bits: int

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import yaml
+from sqlglot import exp
 
+from gateway.authorize import authorize_tables
+from gateway.decision import Condition, Scope, TableDecision
 from gateway.errors import UnknownColumn, UnsupportedSql
+from gateway.matching import Asking
 from gateway.request import Principal
+from gateway.resolve import Address
+from gateway.why import Why
 from sqluice import explained
+from tests.policies.mesh import NOW
 from tests.policies.running import Running, running
 
 CASES = yaml.safe_load(Path(__file__).with_name("lines.yaml").read_text(encoding="utf-8"))
@@ -68,6 +76,27 @@ def test_the_document_and_the_text_are_of_the_same_lines(tmp_path: Path) -> None
     assert asked[asked.index("---") + 1].startswith("# It holds once")
     assert "columns: [nope]" in asked
     assert explained.document(refused)["requests"] == [refused[-1]["request"]]
+
+
+def test_rules_that_stand_in_no_file_are_named_too(tmp_path: Path) -> None:
+    """A decision may be made elsewhere; here one is made by hand."""
+    case = {"grants": [{"id": "g", "product": "orders", "subjects": [{"all": True}]}]}
+    with running(tmp_path, case) as gateway:
+        snapshot = gateway.opened.publisher.current()
+        address = Address("shop", "orders", "orders")
+        asker = Principal("ada")
+        decision = authorize_tables((address,), asker, None, NOW, snapshot.index)
+        true = Condition("outer-filter", exp.true(), "TRUE")
+        column = replace(decision.tables[address].columns[0], kind="null", policy="outer-mask")
+        table = TableDecision(address, (Scope("outer", None, None),), (true,), (column,))
+        made = replace(decision, tables={address: table})
+        asking = Asking(asker, None, NOW)
+        why = Why(made, snapshot.index, asking, {address: ("id",)}, {})
+    assert [(one.what, one.outcome, one.policy, one.file) for one in why.lines()] == [
+        ("table", "granted, all rows", "outer", ""),
+        ("rows", "rows filtered", "outer-filter", ""),
+        ("column", "masked: null", "outer-mask", ""),
+    ]
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
