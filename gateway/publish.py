@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -39,6 +40,7 @@ WATCH_SECONDS = 0.5
 FOLLOW_SECONDS = 0.25
 _STALE_SECONDS = 1.0
 _TRIES = 3
+_PLACE = re.compile(r"[\w@./-]+\.(?:ya?ml|toml)(?::[0-9]+)?")
 _SUFFIXES = (".yaml", ".yml", ".toml")
 
 Signature = Mapping[Path, tuple[int, int]]
@@ -217,7 +219,7 @@ class Publisher:
         if self.failure != error.message:
             log.error(
                 "the new revision is broken, the last good one stays",
-                extra={"event": "reload_failed", "code": error.code},
+                extra={"event": "reload_failed", "code": error.code, "files": _places(error)},
             )
         self._failure = error
         return False
@@ -268,6 +270,12 @@ class Publisher:
 
 def _process() -> str:
     return f"{socket.gethostname()[:200]} {os.getpid()}"
+
+
+def _places(error: SqluiceError) -> list[str]:
+    """The files that an error names, with their lines; what they hold is not for the log."""
+    found = (_PLACE.match(one) for one in error.message.splitlines())
+    return list(dict.fromkeys(one.group() for one in found if one is not None))
 
 
 def signature_of(folder: Path) -> Signature:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from importlib.metadata import entry_points
 from itertools import chain, islice
+from json import dumps
 from typing import Any, NoReturn, cast
 
 import click
 
-from sqluice import __version__
+from sqluice import __version__, explained
 from sqluice.address import Remote, read_address
 from sqluice.connection import Connection, connect
 from sqluice.cursor import Cursor, Row
@@ -154,6 +155,7 @@ def query(sql: str, asking: Asking, printing: Printing) -> None:
 @main.command(epilog=f'Example: sqluice explain --user nora "SELECT ...". {EXIT_CODES}')
 @click.argument("sql", required=False)
 @click.option("--policy", is_flag=True, help="Show what policy decided instead of the plan.")
+@click.option("--requests", is_flag=True, help="With --policy: only what would change a denial.")
 @click.option("--at", metavar="TIME", help="With --conf: what policy decided then (UTC).")
 @click.option(
     "--query-id", metavar="ID", help="With --conf: what policy decided for an audited query."
@@ -162,12 +164,15 @@ def query(sql: str, asking: Asking, printing: Printing) -> None:
 @click.option("--address", metavar="IP", help="With --at: where his connection came from.")
 @_with_options
 def explain(
-    sql: str | None, policy: bool, asking: Asking, printing: Printing, **then: str | None
+    sql: str | None, *, policy: bool, requests: bool, asking: Asking, printing: Printing,
+    **then: str | None,
 ) -> None:
     """Show who would do what for a statement, and why, without running it."""
     if then["at"] is not None or then["query_id"] is not None:
         _explain_past(sql, asking, printing, then)
         return
+    if requests and not policy:
+        raise click.UsageError("--requests goes with --policy.")
     if any(then.values()):
         raise click.UsageError("--client and --address go with --at.")
     if sql is None:
@@ -176,7 +181,9 @@ def explain(
     with _opened(asking) as connection:
         cursor = connection.execute(f"{what} {_statement(sql)}")
         names = tuple(one[0] for one in cursor.description or ())
-        if names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
+        if names == explained.COLUMNS and not printing.as_csv:
+            _print_reasons(cursor, printing, requests)
+        elif names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
             click.echo("\n".join(plan(cursor)))
         else:
             _print(cursor, printing)
@@ -203,6 +210,17 @@ def _explain_past(
     given += [] if sql is None else ["--", _statement(sql)]
     with command.make_context("explain", given, parent=context.parent) as inner:
         inner.command.invoke(inner)
+
+
+def _print_reasons(cursor: Cursor, printing: Printing, requests: bool) -> None:
+    rows = [dict(zip(explained.COLUMNS, map(str, row), strict=True)) for row in cursor]
+    if requests:
+        click.echo("\n".join(explained.requests(rows)))
+    elif printing.as_json:
+        document = {"query_id": cursor.query_id, **explained.document(rows)}
+        click.echo(dumps(document, ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(explained.text(rows)))
 
 
 def _statement(sql: str) -> str:
@@ -291,8 +309,6 @@ def _notes(cursor: Cursor, rows: list[Row]) -> None:
 def _fail(error: Error, as_json: bool) -> NoReturn:
     """Code and message, remedy, query id; the exit code says whose turn it is."""
     if as_json:
-        from json import dumps  # noqa: PLC0415  # only here
-
         shown = {
             "code": error.code, "message": error.message, "remedy": error.remedy,
             "query_id": error.query_id,

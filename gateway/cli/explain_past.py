@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import pyarrow as pa
 
 from gateway.audit import state_of
 from gateway.cli.output import (
@@ -22,13 +21,13 @@ from gateway.cli.output import (
     conf_option,
     json_option,
     print_json,
-    print_table,
     shows_errors,
 )
 from gateway.config import load_config
-from gateway.explain import decision_table
+from gateway.explain import policy_table
 from gateway.past import DIFFERS, UNKNOWN, Asked, Past, Recomputed
-from gateway.policies.replay import ALLOWED
+from gateway.past_lines import lines_of
+from sqluice import explained
 
 _EXITS = {DIFFERS: PROBLEMS, UNKNOWN: UNAVAILABLE}
 
@@ -95,13 +94,16 @@ def _moment(text: str) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def _table(found: Recomputed) -> pa.Table | None:
-    decision = found.replayed.decision
-    return None if decision is None else decision_table(decision)
+def _rows(found: Recomputed) -> list[dict[str, str]]:
+    """The rows of EXPLAIN POLICY, by name."""
+    return [
+        {name: str(value) for name, value in row.items()}
+        for row in policy_table(lines_of(found), found.revision).to_pylist()
+    ]
 
 
 def _document(found: Recomputed) -> dict[str, object]:
-    decision, audited, table = found.replayed.decision, found.audited, _table(found)
+    decision, audited = found.replayed.decision, found.audited
     return {
         "user": found.user,
         "at": found.at,
@@ -111,8 +113,7 @@ def _document(found: Recomputed) -> dict[str, object]:
         "message": found.replayed.message,
         "purpose": decision.purpose if decision is not None else None,
         "decision": decision.fingerprint if decision is not None else None,
-        "columns": [] if table is None else table.column_names,
-        "rows": [] if table is None else [list(one.values()) for one in table.to_pylist()],
+        "explained": explained.document(_rows(found)),
         "entitlements_recorded_at": found.entitled_at or None,
         "entitlements_missing": list(found.replayed.missing),
         "audited": None if audited is None else {
@@ -132,11 +133,7 @@ def _print(found: Recomputed) -> None:
     elif found.replayed.missing:
         names = ", ".join(found.replayed.missing)
         click.echo(f"values of {names} were not recorded: conditions on them are left empty")
-    table = _table(found)
-    if found.replayed.verdict != ALLOWED:
-        click.echo(f"{found.replayed.verdict}: {found.replayed.message}")
-    elif table is not None:
-        print_table(table.column_names, (list(one.values()) for one in table.to_pylist()))
+    click.echo("\n".join(explained.text(_rows(found))))
     click.echo(_told(found))
 
 
