@@ -55,6 +55,10 @@ def check_references(parts: Parts) -> None:
         _check_grant(grant, document, by_domain, parts)
     for policy, document in parts.policies:
         _check_policy(policy, document, parts)
+    for ceiling, document in parts.ceilings:
+        # It matches as a policy does that concerns columns.
+        shadow = Policy(ceiling.id, "hide", ceiling.match, purposes=ceiling.purposes)
+        _check_policy(shadow, document, parts)
     check_access(parts)
 
 
@@ -69,6 +73,7 @@ def _check_unique(parts: Parts) -> None:
     named += [("id", one.id, document.place("id")) for one, document in parts.policies]
     named += [("id", one.id, document.place("id")) for one, document in parts.grants]
     named += [("id", one.id, document.place("id")) for one, document in parts.exceptions]
+    named += [("id", one.id, document.place("id")) for one, document in parts.ceilings]
     named += [
         ("entitlement", one.id.casefold(), document.place("id"))
         for one, document in parts.entitlements
