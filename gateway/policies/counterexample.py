@@ -25,6 +25,8 @@ from gateway.subjects import SubjectValues
 
 _MOST_ROWS = 100_000
 _MOST_SUBJECTS = 48
+# No column of a contract has such a name.
+_PLACE = "place of the value"
 _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "VARCHAR": ("a", "b"), "BOOLEAN": ("true", "false"), "DATE": ("2000-01-01",),
     "UUID": ("00000000-0000-0000-0000-000000000000",),
@@ -82,7 +84,7 @@ def _search(
     tables = [f"values_{number}" for number, _ in enumerate(names)]
     source = ", ".join(tables) or "(SELECT 1)"
     places = "".join(f", {number + 1}" for number, _ in enumerate(names))
-    order = (" + ".join(f"{one}.n" for one in tables) or "1") + places
+    order = (" + ".join(f'{one}."{_PLACE}"' for one in tables) or "1") + places
     for principal, purpose, now in _subjects(conditions, texts):
         filled = SubjectValues(principal, purpose, now)
         *new, old = (filled.fill(one).sql for one in conditions)
@@ -110,7 +112,7 @@ def _make_values(
         # Values that people recognise come first: the constants, then what lies beside them.
         connection.execute(
             f'CREATE TABLE values_{number} AS SELECT TRY_CAST(v AS {type_name}) AS "{name}", '
-            f"min(n) AS n FROM (VALUES {listed}) AS t(n, v) GROUP BY 1"
+            f'min(n) AS "{_PLACE}" FROM (VALUES {listed}) AS t(n, v) GROUP BY 1'
         )
 
 

@@ -154,6 +154,11 @@ def _not(formula: _Formula) -> _Formula:
 
 def _holds(node: exp.Expr, wanted: bool) -> _Formula:
     """When a condition is true, or with `wanted` False when it is false: never where it is NULL."""
+    if node.args.get("negate"):
+        # `a NOT LIKE b` is one node.
+        plain = node.copy()
+        plain.set("negate", None)
+        return _holds(plain, not wanted)
     match node:
         case exp.Paren():
             return _holds(node.this, wanted)

@@ -48,6 +48,15 @@ REVISION_FILES = Table(
     Column("hash", String(64), ForeignKey("revision_contents.hash"), nullable=False),
 )
 
+PUBLICATIONS = Table(
+    "publications",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("revision", String(80), ForeignKey("revisions.revision"), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("actor", String(200), nullable=False),
+)
+
 TOKENS = Table(
     "session_tokens",
     METADATA,
