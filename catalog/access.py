@@ -55,6 +55,11 @@ def exception_of(document: Document, domain: str | None, problems: Problems) -> 
 def ceiling_of(document: Document, problems: Problems) -> Ceiling:
     """A ceiling of the governance group."""
     content = document.content
+    if not {"subjects", "purposes", "maxDays"} & set(content):
+        problems.add(
+            document.place("id"), "missing_key", "a ceiling without subjects, purposes or maxDays "
+            "caps nothing", "add one of them",
+        )
     return Ceiling(
         id=content["id"], match=match_of(content["match"]),
         subjects=subjects_of(document, "subjects", problems),

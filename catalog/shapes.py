@@ -128,7 +128,7 @@ SHAPES: dict[str, Shape] = {
     "Ceiling": _closed({
         "kind": {"const": "Ceiling"}, "id": _ID, "description": _FREE, "match": _MATCH,
         "subjects": _SUBJECTS, "purposes": _WORDS, "maxDays": _DAYS,
-    }, ("kind", "id", "match"), least=4),
+    }, ("kind", "id", "match")),
     "Entitlement": _closed({
         "kind": {"const": "Entitlement"}, "id": _WORD_NAME, "description": _FREE,
         "table": _TEXT, "subject": _TEXT, "of": _TEXT,

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import click
 
+from gateway.cli.approve import approve
 from gateway.cli.output import (
     EXIT_CODES,
     PROBLEMS,
@@ -31,6 +32,9 @@ from gateway.publish import build_snapshot
 @click.group()
 def policy() -> None:
     """Test policies, and see what a change of them would do."""
+
+
+policy.add_command(approve)
 
 
 @policy.command(

@@ -180,14 +180,21 @@ def _holds(node: exp.Expr, wanted: bool) -> _Formula:
             low = exp.GTE(this=node.this, expression=node.args["low"])
             high = exp.LTE(this=node.this, expression=node.args["high"])
             return _holds(exp.And(this=low, expression=high), wanted)
+        case _:
+            return _leaf(node, wanted) or _opaque(node, wanted)
+
+
+def _leaf(node: exp.Expr, wanted: bool) -> _Formula | None:
+    """What compares a variable with constants; None where that is not understood."""
+    match node:
         case exp.NullSafeEQ() | exp.NullSafeNEQ():
             return _distinct(node, isinstance(node, exp.NullSafeEQ) is wanted)
         case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
-            return _comparison(node, wanted) or _opaque(node, wanted)
+            return _comparison(node, wanted)
         case exp.Like() | exp.StartsWith():
-            return _beginning(node, wanted) or _opaque(node, wanted)
+            return _beginning(node, wanted)
         case _:
-            return _opaque(node, wanted)
+            return None
 
 
 def _opaque(node: exp.Expr, wanted: bool) -> _Formula:
