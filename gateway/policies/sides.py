@@ -62,6 +62,17 @@ class Side:
         columns = any(one.domain is None for one in self.of_column(spot))
         return columns or bool(self.ceilings_of(spot))
 
+    def unchanged(self, other: Side) -> frozenset[str]:
+        """The policies that restrict on the other side exactly as on this one."""
+        return frozenset(
+            name for name, one in self._restrictions.items()
+            if other._restrictions.get(name) == one
+        )
+
+    def is_all(self, names: frozenset[str]) -> bool:
+        """Whether those are all policies of this side."""
+        return len(names) == len(self._restrictions)
+
     def restriction(self, policy: Policy) -> Restriction:
         """A policy with the exceptions from it and what it asks, without places."""
         return self._restrictions.get(policy.id) or self._restriction(policy)

@@ -118,13 +118,17 @@ class _Comparing:
     def __init__(self, ours: Side, theirs: Side, only: set[Key] | None = None) -> None:
         self._ours, self._theirs, self._only = ours, theirs, only
         self._counterparts = Counterparts(ours.mesh, theirs.mesh)
+        self._unchanged = ours.unchanged(theirs)
+        self._still = set(_still(ours, theirs)) if ours.is_all(self._unchanged) else set[int]()
         self.unknown: set[Key] = set()
 
     def differences(self) -> Iterator[Difference]:
         """Every policy of ours that theirs do not match, once for each column or table."""
         seen: set[tuple[int, ...]] = set()
         for new in spots(self._theirs.mesh):
-            if self._only is not None and _key(new) not in self._only:
+            if id(new.product) in self._still or (
+                self._only is not None and _key(new) not in self._only
+            ):
                 continue
             olds = self._counterparts.of(new)
             if not olds:
@@ -162,7 +166,10 @@ class _Comparing:
         self, held: tuple[Policy, ...], there: tuple[Policy, ...], old: Spot, new: Spot
     ) -> Iterator[Difference]:
         governance = tuple(one for one in there if one.domain is None)
+        names = {one.id for one in there} & self._unchanged
         for one in held:
+            if one.id in names and one.effect != "filter":
+                continue
             # What a domain can take back tomorrow does not stand for the governance group's.
             candidates = governance if one.domain is None else there
             ours, theirs = Standing(old, self._ours), Standing(new, self._theirs)
@@ -202,6 +209,19 @@ class _Comparing:
                     replace(policy, effect="condition"), replace(old, column=before),
                     replace(new, column=after), Weakness(told, policy.id),
                 )  # fmt: skip
+
+
+def _still(ours: Side, theirs: Side) -> Iterator[int]:
+    """The products of theirs of which nothing changed, nor of the rules and sources around them."""
+    before, after = ours.mesh, theirs.mesh
+    around = (
+        before.ceilings == after.ceilings and before.sources == after.sources
+        and before.taxonomy == after.taxonomy and before.entitlements == after.entitlements
+    )  # fmt: skip
+    known = {(one.address, one.version): one for one in before.products} if around else {}
+    for one in after.products:
+        if known.get((one.address, one.version)) == one:
+            yield id(one)
 
 
 def _entitled(before: Mesh, after: Mesh) -> Iterator[Difference]:

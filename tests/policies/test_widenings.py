@@ -11,7 +11,9 @@ import yaml
 
 from catalog.mesh import load_mesh
 from catalog.model import Mesh
+from gateway.policies import tighten
 from gateway.policies.compile import compile_policies
+from gateway.policies.sides import Side
 from gateway.policies.tighten import compare
 from gateway.policies.widening import Comparison
 from tests.policies.mesh import NOW, write_mesh
@@ -71,6 +73,17 @@ def test_case(tmp_path: Path, case: Mapping[str, Any]) -> None:
         assert [one.policy for one in found.loosenings] == case.get("loosenings", [])
     if "tightenings" in case:
         assert list(found.tightenings) == case["tightenings"]
+
+
+@pytest.mark.parametrize("case", CASES[::5], ids=lambda one: one["name"])
+def test_what_is_skipped_would_have_changed_nothing(
+    tmp_path: Path, case: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = revisions(tmp_path, case)
+    quick = compare(before, after, NOW)
+    monkeypatch.setattr(tighten, "_still", lambda ours, theirs: iter(()))
+    monkeypatch.setattr(Side, "unchanged", lambda ours, theirs: frozenset())
+    assert compare(before, after, NOW) == quick
 
 
 def test_there_are_enough_cases_of_both_kinds() -> None:
