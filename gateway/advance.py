@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -23,18 +24,17 @@ from catalog.mesh import MeshError, load_mesh
 from catalog.model import Mesh
 from gateway.access import Access, standing_of
 from gateway.errors import Conflict, SourceUnavailable, SqluiceError
+from gateway.policies.counterparts import Spot, may_mention
 from gateway.policies.tighten import compare
 from gateway.policies.widening import Comparison, Widening, unreadable
 from gateway.snapshot import Snapshot
 from gateway.state.engine import moment_text, reading, writing
 from gateway.state.publications import in_force, past_revisions, publish
-from gateway.state.revisions import files_of, record_revision
+from gateway.state.revisions import domains_holding, files_of, record_revision
 
 log = logging.getLogger("gateway.advance")
 
 Build = Callable[[Path], Snapshot]
-# How far back a column is looked for that the revision in force does not have.
-_EARLIER = 20
 _TRIES = 3
 _LOCK = 7_080_705_170_34
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class Advance:
                 )
                 widening = unreadable(last, mesh.revision)
                 return Step(None, Comparison((widening,)), self._approved((widening,)))
-        found = compare(base, mesh, datetime.now(UTC), self._earlier(last))
+        found = compare(base, mesh, datetime.now(UTC), partial(self._earlier, last))
         return Step(base, found, self._approved(found.widenings))
 
     def take(
@@ -130,11 +130,23 @@ class Advance:
             self._write(found or "", folder)
             return self._build(folder)
 
-    def _earlier(self, last: str) -> Iterator[Mesh]:
-        """Older revisions, newest first; one that this version cannot read is left out."""
-        for revision in self._read(lambda connection: past_revisions(connection, _EARLIER)):
-            if revision == last:
+    def _earlier(self, last: str, spots: tuple[Spot, ...]) -> Iterator[Mesh]:
+        """Older revisions that may have known some columns, newest first.
+
+        Of those whose files of the domains in question are the same one is enough. One that this
+        version cannot read is left out.
+        """
+
+        def mentions(content: bytes) -> bool:
+            text = content.decode("utf-8", errors="replace")
+            return any(may_mention(text, one) for one in spots)
+
+        found = self._read(lambda connection: domains_holding(connection, mentions))
+        seen = set()
+        for revision in self._read(past_revisions):
+            if revision == last or revision not in found or found[revision] in seen:
                 continue
+            seen.add(found[revision])
             with TemporaryDirectory() as name:
                 self._write(revision, Path(name))
                 try:

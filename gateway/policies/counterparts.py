@@ -7,6 +7,7 @@ table, look different to it (docs/security.md says so).
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from fnmatch import fnmatchcase
 
 from catalog.model import Column, Mesh, Product, Source, Table
 from catalog.own_products import DOMAIN
+
+# Escaped characters, and globs: a list of YAML's has a space before its bracket.
+_ESCAPES = re.compile(r"""[\\*?]|[\w/.'"-]\[""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +46,21 @@ class Counterparts:
             self._by_address[_address(spot)].append(spot)
             self._by_name[_folded(spot.column.physical_name)].append(spot)
 
-    def of(self, spot: Spot) -> tuple[Spot, ...]:
-        """The older columns that a newer one may be; itself alone where it did not move."""
-        named = self._by_address.get(_address(spot), [])
-        for one in named:
+    def unmoved(self, spot: Spot) -> Spot | None:
+        """The older column of the same address and place."""
+        for one in self._by_address.get(_address(spot), []):
             if one.product.major == spot.product.major and self._is_unmoved(one, spot):
-                return (one,)
-        placed = self._by_name.get(_folded(spot.column.physical_name), [])
-        found = [one for one in placed if self._is_one_place(one, spot)]
-        return (*(one for one in named if one not in found), *found)
+                return one
+        return None
+
+    def named(self, spot: Spot) -> tuple[Spot, ...]:
+        """The older columns at its address, in any major."""
+        return tuple(self._by_address.get(_address(spot), []))
+
+    def placed(self, spot: Spot) -> tuple[Spot, ...]:
+        """The older columns that may hold the same data."""
+        found = self._by_name.get(_folded(spot.column.physical_name), [])
+        return tuple(one for one in found if self._is_one_place(one, spot))
 
     def is_one_table(self, old: Spot, new: Spot) -> bool:
         """Whether two columns stand in one physical table."""
@@ -108,6 +118,17 @@ def _backend(source: Source) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 def _folded(name: str) -> str:
     return name.replace('"', "").casefold()
+
+
+def may_mention(text: str, spot: Spot) -> bool:
+    """Whether a file may declare a column at the same place: cheap, and never False for one that
+    does. A file that escapes characters or names files by globs may declare anything.
+    """
+    folded = text.casefold()
+    if _folded(spot.column.physical_name) not in folded and "\\" not in folded:
+        return False
+    table = _last(spot.table.physical_name)
+    return table in folded or _ESCAPES.search(folded) is not None or bool(set("*?[") & set(table))
 
 
 def _is_one_name(one: str, other: str) -> bool:

@@ -11,7 +11,7 @@ rule 11; docs/adr/0005-widenings.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -24,6 +24,8 @@ from gateway.policies.weaker import Standing, Weakness, weakness
 from gateway.policies.widening import Comparison, Difference, Loosening, widening_of
 
 Key = tuple[str, ...]
+# Gives revisions that may have known some columns, newest first.
+Earlier = Callable[[tuple[Spot, ...]], Iterable[Mesh]]
 
 
 class _Written(Protocol):
@@ -35,24 +37,25 @@ class _Written(Protocol):
 W = TypeVar("W", bound=_Written)
 
 
-def compare(before: Mesh, after: Mesh, now: datetime, earlier: Iterable[Mesh] = ()) -> Comparison:
+def no_revision(spots: tuple[Spot, ...]) -> Iterator[Mesh]:
+    """There is none that knew the columns."""
+    yield from ()
+
+
+def compare(
+    before: Mesh, after: Mesh, now: datetime, earlier: Earlier = no_revision
+) -> Comparison:
     """What `after` lets through that `before` did not.
 
-    `earlier` are revisions before that, newest first: a column that was gone for a while comes
-    back under the words that it had.
+    `earlier` gives the revisions before that, newest first, which may have known some columns: what
+    was gone for a while comes back under the words that it had.
     """
     governed = _governed(before, after)
     ours, theirs = Side(governed, now), Side(after, now)
     comparing = _Comparing(ours, theirs)
     differences = list(comparing.differences())
     widened = [*_widened(differences, ours, Side(before, now)), *_entitled(governed, after)]
-    unknown = comparing.unknown
-    for one in earlier if unknown else ():
-        again = _Comparing(Side(_governed(one, after), now), theirs, unknown)
-        widened += [each for each in again.differences() if each.policy.domain is None]
-        unknown = again.unknown
-        if not unknown:
-            break
+    widened += _come_back(comparing.unknown, theirs, earlier)
     told = [widening_of(after, one) for one in widened]
     names = {one.policy.id for one in widened}
     loosened = [one for one in differences if one.policy.id not in names]
@@ -63,6 +66,19 @@ def compare(before: Mesh, after: Mesh, now: datetime, earlier: Iterable[Mesh] = 
         tuple({one.policy.id: _loosening(one) for one in reversed(loosened)}.values()),
         tuple(sorted({one.policy.id for one in tightened})),
     )
+
+
+def _come_back(
+    unknown: Mapping[Key, Spot], theirs: Side, earlier: Earlier
+) -> Iterator[Difference]:
+    """What the last revision that knew a place in a source held back there."""
+    for one in earlier(tuple(unknown.values())) if unknown else ():
+        governed = Side(_governed(one, theirs.mesh), theirs.now)
+        again = _Comparing(governed, theirs, unknown)
+        yield from (each for each in again.differences() if each.policy.domain is None)
+        unknown = again.unknown
+        if not unknown:
+            return
 
 
 def _governed(before: Mesh, after: Mesh) -> Mesh:
@@ -113,14 +129,18 @@ def _loosening(one: Difference) -> Loosening:
 
 
 class _Comparing:
-    """Two sides. `only` are the columns to look at; None: all. `unknown` have no counterpart."""
+    """Two sides. `only` are the columns to look at, by their places alone; None: all, and by their
+    addresses too. Of the places of `unknown` ours know nothing.
+    """
 
-    def __init__(self, ours: Side, theirs: Side, only: set[Key] | None = None) -> None:
+    def __init__(
+        self, ours: Side, theirs: Side, only: Mapping[Key, Spot] | None = None
+    ) -> None:
         self._ours, self._theirs, self._only = ours, theirs, only
         self._counterparts = Counterparts(ours.mesh, theirs.mesh)
         self._unchanged = ours.unchanged(theirs)
         self._still = set(_still(ours, theirs)) if ours.is_all(self._unchanged) else set[int]()
-        self.unknown: set[Key] = set()
+        self.unknown: dict[Key, Spot] = {}
 
     def differences(self) -> Iterator[Difference]:
         """Every policy of ours that theirs do not match, once for each column or table."""
@@ -130,15 +150,22 @@ class _Comparing:
                 self._only is not None and _key(new) not in self._only
             ):
                 continue
-            olds = self._counterparts.of(new)
-            if not olds:
-                self.unknown.add(_key(new))
-            for old in olds:
+            for old in self._olds(new):
                 yield from self._of_column(old, new)
                 tables = (id(old.product), id(old.table), id(new.product), id(new.table))
                 if tables not in seen:
                     seen.add(tables)
                     yield from self._of_table(old, new)
+
+    def _olds(self, new: Spot) -> tuple[Spot, ...]:
+        unmoved = self._counterparts.unmoved(new)
+        if unmoved is not None:
+            return (unmoved,)
+        placed = self._counterparts.placed(new)
+        if not placed:
+            self.unknown[_key(new)] = new
+        named = self._counterparts.named(new) if self._only is None else ()
+        return (*(one for one in named if one not in placed), *placed)
 
     def _of_column(self, old: Spot, new: Spot) -> Iterator[Difference]:
         yield from self._missing(self._ours.of_column(old), self._theirs.of_column(new), old, new)

@@ -18,10 +18,10 @@ def in_force(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def past_revisions(connection: Connection, count: int) -> tuple[str, ...]:
+def past_revisions(connection: Connection) -> tuple[str, ...]:
     """Revisions that were in force, newest first, each once."""
     asked = select(PUBLICATIONS.c.revision).order_by(PUBLICATIONS.c.number.desc())
-    return tuple(dict.fromkeys(str(one) for one in connection.scalars(asked)))[:count]
+    return tuple(dict.fromkeys(str(one) for one in connection.scalars(asked)))
 
 
 def publish(connection: Connection, revision: str, at: str, actor: str = "") -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from catalog.mesh import load_mesh
+from catalog.model import Mesh
+from gateway import advance
 from gateway.access import Access, AccessEvent
 from gateway.advance import Advance, WideningRefusedError, approval_subject
 from gateway.policies.widening import Widening
@@ -22,6 +25,7 @@ POLICY = {
     "id": "g.email", "match": {"tags": ["pii.email"]},
     "effect": {"mask": {"kind": "pseudonym", "joinGroup": "customer"}},
 }  # fmt: skip
+DOMAIN = "domains/shop/domain.yaml"
 CONTRACT = "domains/shop/contracts/orders.odcs.yaml"
 EMAIL = "tags: [pii.email], "
 SECONDS = 15.0
@@ -143,6 +147,44 @@ def test_what_was_gone_for_a_while_has_its_words_still(folder: Path, state: Engi
     assert "lost the tag pii.email" in str(publisher.failure)
     edit(folder, line.replace(EMAIL, ""), line)
     assert publisher.reload()
+
+
+def test_a_place_left_by_one_name_and_taken_by_another(folder: Path, state: Engine) -> None:
+    """In steps of which each is fine: nothing in the revision in force is at that place."""
+    publisher = Publisher(folder, state)
+    edit(folder, "{name: email, ", "{name: email, physicalName: empty, ")
+    assert publisher.reload()
+    for word in ("Sells", "It sells", "It has sold"):
+        path = folder / DOMAIN
+        path.write_text(path.read_text().replace("Sells things", f"{word} things and Sells things"))
+        assert publisher.reload()
+    edit(folder, "{name: region, ", "{name: region, physicalName: Email, ")
+    assert not publisher.reload()
+    assert "g.email" in str(publisher.failure)
+    edit(folder, "physicalName: Email", "physicalName: unheard_of")
+    assert publisher.reload()
+
+
+def test_an_older_revision_is_read_only_where_it_may_know_the_place(
+    folder: Path, state: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(folder, state)
+    edit(folder, "description: Sells", "description: It sells", DOMAIN)
+    assert publisher.reload()
+    read: list[Path] = []
+
+    def loading(place: Path) -> Mesh:
+        read.append(place)
+        return load_mesh(place)
+
+    monkeypatch.setattr(advance, "load_mesh", loading)
+    fax = "      - {name: fax, logicalType: string, physicalType: varchar}\n"
+    edit(folder, "      - {name: phone", f"{fax}      - {{name: phone")
+    assert publisher.reload()
+    assert read == []
+    edit(folder, "name: fax,", "name: fax, physicalName: pii.phone,")
+    assert publisher.reload()
+    assert len(read) == 2
 
 
 def test_going_back_counts_as_being_there(folder: Path, state: Engine) -> None:
