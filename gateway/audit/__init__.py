@@ -13,7 +13,10 @@ together share one commit.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
 from gateway.audit.entitled import kept_values
 from gateway.audit.heads import (
@@ -56,9 +59,16 @@ __all__ = [
     "requests",
     "seal_all",
     "sink_of",
+    "state_if_there",
     "state_of",
     "verify",
 ]
+
+
+def state_if_there(config: Config) -> Engine | None:
+    """The state of a gateway; None where it is a file that nobody made yet."""
+    path = make_url(config.state).database if config.state.startswith("sqlite") else None
+    return state_of(config) if path is None or Path(path).is_file() else None
 
 
 def state_of(config: Config) -> Engine:

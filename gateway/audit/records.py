@@ -146,6 +146,10 @@ class Audit:
             redactable=kept,
         )
 
+    def approved(self, by: str, content: Mapping[str, object]) -> None:
+        """Somebody approved what the files of a domain may not bring about by themselves."""
+        self.note("approved", user_name=by, content=rows.canonical(content))
+
     def note(self, kind: str, **values: object) -> Head:
         """Commit a record that is about no request."""
         record = {"kind": kind, "query_id": "", "at": moment_text(self._clock()), **values}

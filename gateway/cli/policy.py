@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import click
 
+from gateway.cli.approve import approve
 from gateway.cli.output import (
     EXIT_CODES,
     PROBLEMS,
@@ -35,6 +36,7 @@ def policy() -> None:
 
 
 policy.add_command(simulate_change)
+policy.add_command(approve)
 
 
 @policy.command(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
@@ -65,16 +65,6 @@ def record_revision(
     return True
 
 
-def record_publication(connection: Connection, revision: str, at: str, process: str) -> bool:
-    """Say that a revision is served from now on; False where the newest publication is of it."""
-    newest = publications(connection, count=1)
-    if newest and newest[0].revision == revision:
-        return False
-    row = {"at": at, "revision": revision, "process": process[:240]}
-    connection.execute(insert(PUBLICATIONS), row)
-    return True
-
-
 def publications(
     connection: Connection, until: str | None = None, count: int = 50
 ) -> tuple[Publication, ...]:
@@ -110,6 +100,35 @@ def files_of(connection: Connection, revision: str) -> Mapping[str, bytes]:
         .where(REVISION_FILES.c.revision == revision)
     )
     return {path: zlib.decompress(content) for path, content in connection.execute(files)}
+
+
+def domains_holding(
+    connection: Connection, test: Callable[[bytes], bool]
+) -> Mapping[str, frozenset[tuple[str, str]]]:
+    """By revision the files, with their hashes, of the domains that have a file which passes."""
+    contents = select(REVISION_CONTENTS.c.hash, REVISION_CONTENTS.c.content)
+    passing = {
+        str(hashed) for hashed, content in connection.execute(contents)
+        if test(zlib.decompress(content))
+    }  # fmt: skip
+    found: dict[str, dict[str, set[tuple[str, str]]]] = {}
+    holding: set[tuple[str, str]] = set()
+    columns = REVISION_FILES.c
+    for revision, path, hashed in connection.execute(
+        select(columns.revision, columns.path, columns.hash).where(columns.path.like("domains/%"))
+    ):
+        domain = path.split("/")[1]
+        found.setdefault(revision, {}).setdefault(domain, set()).add((path, hashed))
+        if hashed in passing:
+            holding.add((revision, domain))
+    return {
+        revision: frozenset(
+            file for domain, files in domains.items() if (revision, domain) in holding
+            for file in files
+        )
+        for revision, domains in found.items()
+        if any((revision, domain) in holding for domain in domains)
+    }  # fmt: skip
 
 
 def _keep_contents(connection: Connection, contents: Mapping[str, bytes]) -> None:
