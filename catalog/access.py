@@ -1,4 +1,4 @@
-"""Grants, exceptions and entitlements: who gets what, from when, until when.
+"""Grants, ceilings, exceptions and entitlements: who gets what, from when, until when.
 
 Takes: documents that fit their shape. Gives: values of `catalog.model`. Never decides whether a
 name in them exists: that is told when the whole mesh is there.
@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from catalog.documents import Document
-from catalog.model import Entitlement, Grant, PolicyException
+from catalog.model import Ceiling, Entitlement, Grant, PolicyException
+from catalog.policy import match_of
 from catalog.problems import Problems
 from catalog.subjects import period_of, subjects_of, words
 
@@ -47,6 +48,22 @@ def exception_of(document: Document, domain: str | None, problems: Problems) -> 
         id=content["id"], policy=content["policy"], domain=domain,
         subjects=subjects_of(document, "subjects", problems), reason=content["reason"],
         approver=content.get("approver", ""), valid_from=start or ended, until=until or ended,
+        place=document.place("id"),
+    )
+
+
+def ceiling_of(document: Document, problems: Problems) -> Ceiling:
+    """A ceiling of the governance group."""
+    content = document.content
+    if not {"subjects", "purposes", "maxDays"} & set(content):
+        problems.add(
+            document.place("id"), "missing_key", "a ceiling without subjects, purposes or maxDays "
+            "caps nothing", "add one of them",
+        )
+    return Ceiling(
+        id=content["id"], match=match_of(content["match"]),
+        subjects=subjects_of(document, "subjects", problems),
+        purposes=words(content.get("purposes")), max_days=content.get("maxDays"),
         place=document.place("id"),
     )
 

@@ -150,6 +150,8 @@ def _subjects(parts: Parts, key: str = "purposes") -> Iterator[tuple[Subjects, P
         yield from _placed(policy.unless, document, "unless", key)
     for grant, document in parts.grants:
         yield from _placed(grant.subjects, document, "subjects", key)
+    for ceiling, document in parts.ceilings:
+        yield from _placed(ceiling.subjects, document, "subjects", key)
     for exception, document in parts.exceptions:
         yield from _placed(exception.subjects, document, "subjects", key)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from catalog.access import entitlement_of, exception_of, grant_of
+from catalog.access import ceiling_of, entitlement_of, exception_of, grant_of
 from catalog.documents import Document, read_documents
 from catalog.model import Mesh, Place
 from catalog.odps import product_of
@@ -41,6 +41,7 @@ _ROOMS: Mapping[str, tuple[str, ...]] = {
     "Identities": ("root",), "Taxonomy": ("governance",), "Purposes": ("governance",),
     "Policy": ("governance", "domain"), "Grant": ("domain",), "Domain": ("domain",),
     "Exception": ("governance", "domain"), "Entitlement": ("governance", "domain"),
+    "Ceiling": ("governance",),
     "DataProduct": ("domain",), "DataContract": ("domain",),
 }
 _ROOM_NAMES = {
@@ -105,6 +106,7 @@ def load_mesh(folder: Path, reserved: bool = False) -> Mesh:
         taxonomy=parts.taxonomy, users=parts.users, join_groups=parts.join_groups,
         exceptions=tuple(one for one, _ in parts.exceptions),
         entitlements=tuple(one for one, _ in parts.entitlements),
+        ceilings=tuple(one for one, _ in parts.ceilings),
     )
 
 
@@ -219,6 +221,8 @@ def _take(document: Document, files: _Files) -> None:
         parts.exceptions.append((exception_of(document, files.domain, problems), document))
     elif kind == "Entitlement":
         parts.entitlements.append((entitlement_of(document, files.domain), document))
+    elif kind == "Ceiling":
+        parts.ceilings.append((ceiling_of(document, problems), document))
     elif kind == "DataProduct":
         files.products.append(document)
     elif kind == "DataContract":

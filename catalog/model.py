@@ -311,6 +311,22 @@ class PolicyException:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The most that a domain may grant on what it matches; only the governance group writes one.
+
+    `subjects` are those whom a grant may name, `purposes` those for which it may be given (empty:
+    any), `max_days` how long it may last (None: without end).
+    """
+
+    id: str
+    match: Match
+    subjects: tuple[Subjects, ...] = ()
+    purposes: frozenset[str] = frozenset()
+    max_days: int | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entitlement:
     """A table that says what each subject is entitled to.
 
@@ -388,6 +404,7 @@ class Mesh:
     join_groups: tuple[str, ...] = ()
     exceptions: tuple[PolicyException, ...] = ()
     entitlements: tuple[Entitlement, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     @property

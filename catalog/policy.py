@@ -49,7 +49,7 @@ def policy_of(document: Document, domain: str | None, problems: Problems) -> Pol
     _check_unless(document, unless, problems)
     return Policy(
         id=content["id"], effect=effect, domain=domain,
-        match=_match(content["match"]),
+        match=match_of(content["match"]),
         subjects=subjects_of(document, "subjects", problems),
         purposes=words(content.get("purposes")), unless=unless,
         filter=value if effect == "filter" else None,
@@ -60,7 +60,8 @@ def policy_of(document: Document, domain: str | None, problems: Problems) -> Pol
     )
 
 
-def _match(match: Mapping[str, Any]) -> Match:
+def match_of(match: Mapping[str, Any]) -> Match:
+    """What a policy or a ceiling concerns."""
     classes = match.get("classification") or ()
     return Match(
         tags=words(match.get("tags")),

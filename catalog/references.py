@@ -55,7 +55,15 @@ def check_references(parts: Parts) -> None:
         _check_grant(grant, document, by_domain, parts)
     for policy, document in parts.policies:
         _check_policy(policy, document, parts)
+    _check_ceilings(parts)
     check_access(parts)
+
+
+def _check_ceilings(parts: Parts) -> None:
+    """They match as policies do that concern columns."""
+    for one, document in parts.ceilings:
+        shadow = Policy(one.id, "hide", one.match, purposes=one.purposes)
+        _check_policy(shadow, document, parts)
 
 
 def _check_unique(parts: Parts) -> None:
@@ -66,9 +74,8 @@ def _check_unique(parts: Parts) -> None:
         (f"major {one.major} of product", one.address.casefold(), one.place)
         for one in parts.products
     ]
-    named += [("id", one.id, document.place("id")) for one, document in parts.policies]
-    named += [("id", one.id, document.place("id")) for one, document in parts.grants]
-    named += [("id", one.id, document.place("id")) for one, document in parts.exceptions]
+    held = (parts.policies, parts.grants, parts.exceptions, parts.ceilings)
+    named += [("id", one.id, document.place("id")) for kind in held for one, document in kind]
     named += [
         ("entitlement", one.id.casefold(), document.place("id"))
         for one, document in parts.entitlements

@@ -125,6 +125,10 @@ SHAPES: dict[str, Shape] = {
         "kind": {"const": "Exception"}, "id": _ID, "policy": _ID, "subjects": _SUBJECTS,
         "reason": _TEXT, "approver": _TEXT, "from": _TIME, "until": _TIME,
     }, ("kind", "id", "policy", "subjects", "reason", "from", "until")),
+    "Ceiling": _closed({
+        "kind": {"const": "Ceiling"}, "id": _ID, "description": _FREE, "match": _MATCH,
+        "subjects": _SUBJECTS, "purposes": _WORDS, "maxDays": _DAYS,
+    }, ("kind", "id", "match")),
     "Entitlement": _closed({
         "kind": {"const": "Entitlement"}, "id": _WORD_NAME, "description": _FREE,
         "table": _TEXT, "subject": _TEXT, "of": _TEXT,

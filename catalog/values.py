@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from catalog.documents import Document
 from catalog.model import (
+    Ceiling,
     Domain,
     Entitlement,
     Grant,
@@ -34,6 +35,7 @@ class Parts:
     grants: list[tuple[Grant, Document]] = field(default_factory=list)
     exceptions: list[tuple[PolicyException, Document]] = field(default_factory=list)
     entitlements: list[tuple[Entitlement, Document]] = field(default_factory=list)
+    ceilings: list[tuple[Ceiling, Document]] = field(default_factory=list)
     purposes: tuple[Purpose, ...] = ()
     taxonomy: Taxonomy = Taxonomy()
     join_groups: tuple[str, ...] = ()

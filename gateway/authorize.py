@@ -198,6 +198,7 @@ def _decide(
         reasons=tuple(gathered.reasons),
         quotas=tuple(gathered.quotas),
         alerts=tuple(gathered.alerts),
+        entitlements=principal.entitlements,
     )
 
 
@@ -265,18 +266,13 @@ def _purpose(
     failing: TableEntry | None = None
     needed = False
     for one in met:
-        free = any(not grant.grant.purposes for grant in one.grants)
-        required = one.applying & one.entry.effects.require and any(
-            one.entry.policies[number].policy.settings.get("purpose")
-            for number in bits_of(one.applying & one.entry.effects.require)
-        )
-        # Any purpose is any that the governance group has named: a made-up one is none.
-        if free and not required and (purpose is None or purpose in index.purposes):
-            continue
+        allowed = _allowed(one, index)
+        if allowed is None:
+            # Any purpose is any that the governance group has named: a made-up one is none.
+            if purpose is None or purpose in index.purposes:
+                continue
+            allowed = set(index.purposes)
         needed = True
-        allowed = set(index.purposes)
-        if not free:
-            allowed = {name for grant in one.grants for name in grant.grant.purposes}
         if purpose is not None and purpose not in allowed:
             failing = failing or one.entry
         possible = allowed if possible is None else possible & allowed
@@ -293,8 +289,28 @@ def _purpose(
     raise PurposeRequired(
         f"Say why you ask; your purposes here are: {listed}.",
         hint=f"SET purpose = '{choices[0]}', the field `purpose` of an HTTP request, or the Flight "
-        "SQL header x-sqluice-purpose.",
+        "SQL header x-sqluice-purpose. EXPLAIN POLICY before the query tells the smallest grant "
+        "for another.",
     )
+
+
+def _allowed(one: _Met, index: PolicyIndex) -> set[str] | None:
+    """The purposes for which a table may be read; None: any, and none is needed."""
+    if all(grant.grant.purposes for grant in one.grants):
+        return {name for grant in one.grants for name in grant.grant.purposes}
+    required = any(
+        one.entry.policies[number].policy.settings.get("purpose")
+        for number in bits_of(one.applying & one.entry.effects.require)
+    )
+    return set(index.purposes) if required else None
+
+
+def purposes_of(
+    index: PolicyIndex, address: Address, asking: Asking
+) -> frozenset[str] | None:
+    """The purposes for which somebody may read a table that he may know; None: any or none."""
+    allowed = _allowed(_meet(index, address, asking), index)
+    return None if allowed is None else frozenset(allowed)
 
 
 def _table(met: _Met, subjects: SubjectValues, gathered: _Gathered) -> None:

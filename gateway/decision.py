@@ -138,6 +138,7 @@ class Decision:
     guarded queries for equal text. `limits` are the policies' caller-visible limits of a
     statement (rows, bytes), `quotas` those of a period. `valid_until` is the next moment at which
     a grant or policy starts or ends. `alerts` are what the owner of a domain must be told.
+    `entitlements` are what entitlement tables gave, also those that gave nothing.
     """
 
     tables: Mapping[Address, TableDecision] = field(hash=False)
@@ -150,6 +151,9 @@ class Decision:
     reasons: tuple[Reason, ...] = ()
     quotas: tuple[Quota, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    entitlements: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: MappingProxyType({}), hash=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

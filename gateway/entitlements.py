@@ -66,7 +66,8 @@ class Entitlements:
         if not needed:
             return principal
         names = {one.partition(".")[0] for one in needed}
-        values: dict[str, Values] = {}
+        # What gives nothing is named too: it was asked for.
+        values: dict[str, Values] = dict.fromkeys(sorted(needed), ())
         for one in snapshot.mesh.entitlements:
             if one.id in names:
                 values.update(self._values(one, principal, snapshot))

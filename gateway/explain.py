@@ -1,7 +1,8 @@
-"""A plan, a decision or a shape as rows that a caller may read.
+"""A plan, an explanation or a shape as rows that a caller may read.
 
-Takes: a plan, a decision, visible tables. Gives: Arrow tables. Never shows a policy's literal, a
-key, a hidden name, a host, or a count from before the policy (DESIGN 5, barrier rule 5).
+Takes: a plan, the lines of an explanation, visible tables. Gives: Arrow tables. Never shows a
+policy's literal, a key, a hidden name, a host, or a count from before the policy (DESIGN 5,
+barrier rule 5).
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from gateway.decision import Decision
 from gateway.draft import Plan, PlannedFragment
 from gateway.metadata import VisibleTable
+from gateway.why import Line
 
 HINTS = {
     "groups_only": "the table shows groups only, which the gateway makes",
@@ -70,14 +71,15 @@ def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]
     return rows
 
 
-def decision_table(decision: Decision) -> pa.Table:
-    """EXPLAIN POLICY: object, outcome, policy; first the purpose."""
-    rows = []
-    if decision.purpose is not None:
-        how = "the only one possible" if decision.purpose_was_default else "as declared"
-        rows.append(("purpose", decision.purpose, how))
-    rows += [(one.subject, one.outcome, one.policy) for one in decision.reasons]
-    return _table(("object", "outcome", "policy"), rows)
+def policy_table(lines: Sequence[Line], revision: str) -> pa.Table:
+    """EXPLAIN POLICY: one row a line, the verdict first."""
+    rows = [
+        (one.what, one.object, one.outcome, one.policy, one.file, revision[:12] if one.file else "",
+         one.detail, one.request)
+        for one in lines
+    ]  # fmt: skip
+    names = ("what", "object", "outcome", "policy", "file", "revision", "detail", "request")
+    return _table(names, rows)
 
 
 def tables_table(tables: Sequence[VisibleTable]) -> pa.Table:

@@ -24,7 +24,10 @@ from gateway.errors import SqluiceError
 query_id: ContextVar[str] = ContextVar("query_id", default="")
 """The query that the present thread or task works for."""
 
-_FIELDS = ("query_id", "user", "endpoint", "code", "source", "revision", "seconds", "rows", "event")
+_FIELDS = (
+    "query_id", "user", "endpoint", "code", "source", "revision", "seconds", "rows", "event",
+    "files",
+)
 _FRAMES = 12
 _OWNER_BYTES, _OWNER_FILES = 5_000_000, 3
 

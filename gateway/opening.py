@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from catalog.model import Source
+from catalog.model import Mesh, Source
 from connectors.base import Abilities, ConnectorError, ConnectorUnavailable, load_abilities
 from gateway.access import AccessEvent
 from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
@@ -70,7 +70,11 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     audit = _audit(config, state)
     closers.append(audit.close)
     closers.append(_export_heads(config, audit))
-    pools = Pools(_settings_of(config, publisher), own={OWN_SOURCE: StateConnector(state)})
+
+    def mesh() -> Mesh:
+        return publisher.current().mesh
+
+    pools = Pools(settings_of(config, mesh), own={OWN_SOURCE: StateConnector(state)})
     closers.append(pools.close)
     engine = DuckdbEngine(
         EngineSettings(
@@ -104,7 +108,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         usage=Usage(state),
         entitlements=Entitlements(Reader(engine, pools, abilities_of)),
     )
-    identity = Identity(lambda: publisher.current().mesh, state, config.sign_in)
+    identity = Identity(mesh, state, config.sign_in)
     identity.failed = audit.sign_in_failed
     publisher.on_access(functools.partial(_end_revoked, queries))
     closers.append(publisher.follow())
@@ -153,9 +157,13 @@ def _keys(config: Config, state: Engine) -> PseudonymKeys:
     return PseudonymKeys(secrets, config.secrets, Vault(state, os.environ))
 
 
-def _settings_of(config: Config, publisher: Publisher) -> Callable[[Source], Mapping[str, str]]:
-    def settings_of(source: Source) -> Mapping[str, str]:
-        domains = [one.name for one in publisher.current().mesh.domains]
+def settings_of(
+    config: Config, mesh: Callable[[], Mesh]
+) -> Callable[[Source], Mapping[str, str]]:
+    """How the settings of a source are found, secrets in the namespaces of the mesh's domains."""
+
+    def found(source: Source) -> Mapping[str, str]:
+        domains = [one.name for one in mesh().domains]
         secrets = Secrets(config.secrets, os.environ, domains)
         try:
             return secrets.settings(source, config.data)
@@ -163,7 +171,7 @@ def _settings_of(config: Config, publisher: Publisher) -> Callable[[Source], Map
             # To a caller a source without its secret is a source that is down.
             raise ConnectorUnavailable(f"{source.identity}: {error.message}") from None
 
-    return settings_of
+    return found
 
 
 def _abilities(kind: str) -> Abilities:

@@ -33,12 +33,13 @@ from gateway.errors import (
 from gateway.execute import Admit, Result, Run, execute
 from gateway.explain import (
     columns_table,
-    decision_table,
     names_table,
     plan_table,
+    policy_table,
     schema_table,
     tables_table,
 )
+from gateway.explain_policy import explain_policy
 from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
 from gateway.prepare import Prepared, Services, prepare
@@ -67,6 +68,11 @@ class Gateway:
     def __init__(self, current: Callable[[], Snapshot], services: Services) -> None:
         self._current = current
         self._services = services
+
+    @property
+    def services(self) -> Services:
+        """What it works with; for whoever builds another gateway over the same connections."""
+        return self._services
 
     def answer(self, request: Request) -> Result:
         """The answer to a statement, its first batch ready; errors carry the query id."""
@@ -143,7 +149,8 @@ class Gateway:
             prepared = prepare(request, statement, snapshot, services)
             decision = prepared.decision
             left = services.usage.begin(request.principal.user, decision.quotas, request.now)
-            ticket = services.audit.started(audit_start(request, snapshot, prepared))
+            entitled = services.audit.keep(decision.entitlements)
+            ticket = services.audit.started(audit_start(request, snapshot, prepared, entitled))
         except BaseException as error:
             services.limiter.leave(request.principal)
             code = error.code if isinstance(error, SqluiceError) else InternalError.code
@@ -219,13 +226,15 @@ class Gateway:
 
     def _tell(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
         match statement.kind:
-            case "explain" | "explain_policy" | "explain_analyze":
+            case "explain_policy":
+                lines = explain_policy(request, statement, snapshot, self._services)
+                return policy_table(lines, snapshot.mesh.revision)
+            case "explain" | "explain_analyze":
                 values = request.parameters or (None,) * statement.parameters
                 made = prepare(
                     replace(request, parameters=values), statement, snapshot, self._services
                 )
-                is_policy = statement.kind == "explain_policy"
-                return decision_table(made.decision) if is_policy else plan_table(made.plan)
+                return plan_table(made.plan)
             case "describe":
                 return self._describe(request, statement, snapshot)
             case "show":

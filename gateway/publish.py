@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from catalog.mesh import MeshError, collector_at_rest, load_mesh
 from catalog.model import Mesh
 from catalog.own_products import with_own_products
 from gateway.access import Access, AccessEvent, standing_of
+from gateway.advance import Advance, WideningRefusedError
 from gateway.decision import Standing
-from gateway.errors import InternalError, InvalidConfig, SourceUnavailable, SqluiceError
+from gateway.errors import InternalError, InvalidConfig, SqluiceError
 from gateway.policies.compile import compile_policies
 from gateway.snapshot import Snapshot
-from gateway.state.engine import moment_text, writing
-from gateway.state.revisions import record_revision
 
 log = logging.getLogger("gateway.publish")
 
@@ -38,6 +36,7 @@ WATCH_SECONDS = 0.5
 FOLLOW_SECONDS = 0.25
 _STALE_SECONDS = 1.0
 _TRIES = 3
+_PLACE = re.compile(r"[\w@./-]+\.(?:ya?ml|toml)(?::[0-9]+)?")
 _SUFFIXES = (".yaml", ".yml", ".toml")
 
 Signature = Mapping[Path, tuple[int, int]]
@@ -79,6 +78,7 @@ class Publisher:
     """Holds the present snapshot of one folder. Every method may be called from any thread.
 
     The first load raises InvalidConfig where the mesh is broken: a gateway does not start on it.
+    Where it widens what nobody approved, the revision that was in force last is served.
     """
 
     def __init__(
@@ -96,7 +96,20 @@ class Publisher:
         self._followed_at = time.monotonic()
         self._standing = standing_of(self._access.events())
         self._heard: list[Callable[[tuple[AccessEvent, ...]], None]] = []
-        self._snapshot = self._under(self._load())
+        self._retry = False
+        self._advance = Advance(engine, build)
+        self._snapshot = self._under(self._start())
+
+    def _start(self) -> Snapshot:
+        """The folder's revision; where a domain widens it, the last that was in force.
+
+        A restart must not let in what a reload refuses, nor may one domain stop all others.
+        """
+        try:
+            return self._load()
+        except WideningRefusedError as error:
+            self._failed(error)
+            return self._advance.snapshot_of()
 
     def current(self) -> Snapshot:
         """The snapshot in force; whoever works on it keeps it to the end of his request.
@@ -122,7 +135,7 @@ class Publisher:
         """Read the folder again; False where it is broken and the last good revision stays."""
         with self._lock:
             try:
-                snapshot = self._load()
+                snapshot = self._load(self._snapshot)
             except SqluiceError as error:
                 return self._failed(error)
             except Exception as error:
@@ -180,6 +193,8 @@ class Publisher:
         fresh = tuple(one for one in events if one.number > self._standing.number)
         self._standing = standing_of(events)
         self._snapshot = self._under(self._snapshot)
+        if any(one.kind == "approve" and one.subject.startswith("widening:") for one in fresh):
+            self._retry = True
         return fresh
 
     def _under(self, snapshot: Snapshot) -> Snapshot:
@@ -200,7 +215,8 @@ class Publisher:
 
         def run() -> None:
             while not stop.wait(seconds):
-                if signature_of(self._folder) != self._signature:
+                if self._retry or signature_of(self._folder) != self._signature:
+                    self._retry = False
                     self.reload()
 
         worker = threading.Thread(target=run, name="publish-watch", daemon=True)
@@ -216,52 +232,60 @@ class Publisher:
         if self.failure != error.message:
             log.error(
                 "the new revision is broken, the last good one stays",
-                extra={"event": "reload_failed", "code": error.code},
+                extra={"event": "reload_failed", "code": error.code, "files": _places(error)},
             )
+            for one in error.widenings if isinstance(error, WideningRefusedError) else ():
+                log.error("%s", one, extra={"event": "widening_refused"})
         self._failure = error
         return False
 
-    def _load(self) -> Snapshot:
-        """Build and record. Files that change meanwhile are read again, so that what is recorded
-        is what is served.
-        """
-        for _ in range(_TRIES):
-            self._signature = before = signature_of(self._folder)
-            snapshot = self._built()
-            files = _contents(self._folder, before)
-            if files is not None and signature_of(self._folder) == before:
-                self._record(snapshot, files)
-                self._lapse(snapshot.mesh)
-                return snapshot
+    def _load(self, known: Snapshot | None = None) -> Snapshot:
+        """Build, compare with what is in force, record."""
+        snapshot, files = read_at_rest(self._folder, self._build, self._begun)
+        self._advance.take(snapshot, files, known)
+        self._lapse(snapshot.mesh)
+        return snapshot
+
+    def _begun(self, signature: Signature) -> None:
+        self._signature = signature
+
+
+def read_at_rest(
+    folder: Path,
+    build: Callable[[Path], Snapshot] = build_snapshot,
+    begun: Callable[[Signature], None] = lambda _: None,
+) -> tuple[Snapshot, Mapping[str, bytes]]:
+    """A snapshot with its files. Files that change meanwhile are read again, so that what is
+    recorded is what is served. `begun` hears what is about to be read.
+    """
+    for _ in range(_TRIES):
+        before = signature_of(folder)
+        begun(before)
+        snapshot = _readable(folder, build)
+        files = _contents(folder, before)
+        if files is not None and signature_of(folder) == before:
+            return snapshot, files
+    raise InvalidConfig(
+        "The files of the mesh change while they are read.",
+        hint="Replace files at one stroke (write beside, then rename), then reload.",
+    )
+
+
+def _readable(folder: Path, build: Callable[[Path], Snapshot]) -> Snapshot:
+    try:
+        return build(folder)
+    except OSError as error:
         raise InvalidConfig(
-            "The files of the mesh change while they are read.",
-            hint="Replace files at one stroke (write beside, then rename), then reload.",
-        )
+            f"A file of the mesh cannot be read: {Path(error.filename or '').name}.",
+            hint="See that it exists and that the gateway's user may read it.",
+            private=str(error),
+        ) from error
 
-    def _built(self) -> Snapshot:
-        try:
-            return self._build(self._folder)
-        except OSError as error:
-            raise InvalidConfig(
-                f"A file of the mesh cannot be read: {Path(error.filename or '').name}.",
-                hint="See that it exists and that the gateway's user may read it.",
-                private=str(error),
-            ) from error
 
-    def _record(self, snapshot: Snapshot, files: Mapping[str, bytes]) -> None:
-        now = moment_text(datetime.now(UTC))
-        try:
-            with writing(self._engine) as connection:
-                record_revision(connection, snapshot.mesh, files, now)
-        except IntegrityError:
-            # Another gateway recorded the same revision at the same moment: they are equal.
-            return
-        except SQLAlchemyError as error:
-            raise SourceUnavailable(
-                "The revision could not be recorded in state.",
-                hint="Check SQLUICE_STATE and that its database runs and may be written.",
-                private=str(error),
-            ) from error
+def _places(error: SqluiceError) -> list[str]:
+    """The files that an error names, with their lines; what they hold is not for the log."""
+    found = (_PLACE.match(one) for one in error.message.splitlines())
+    return list(dict.fromkeys(one.group() for one in found if one is not None))
 
 
 def signature_of(folder: Path) -> Signature:

@@ -20,8 +20,13 @@ from gateway.request import Principal, Request
 from gateway.snapshot import Snapshot
 
 
-def audit_start(request: Request, snapshot: Snapshot, prepared: Prepared | None) -> AuditStart:
-    """What the first record of a request says; refused ones have no decision yet."""
+def audit_start(
+    request: Request, snapshot: Snapshot, prepared: Prepared | None, entitled: str = ""
+) -> AuditStart:
+    """What the first record of a request says; refused ones have no decision yet.
+
+    `entitled` is where the values of entitlement tables are kept that the decision used.
+    """
     decision = prepared.decision if prepared is not None else None
     columns = (
         sorted(
@@ -55,7 +60,7 @@ def audit_start(request: Request, snapshot: Snapshot, prepared: Prepared | None)
         if decision
         else (),
         lineage=_edges(prepared) if prepared else (),
-        principal=_principal(request.principal, snapshot),
+        principal=_principal(request.principal, snapshot, entitled),
         session={"domain": request.domain, "timezone": request.timezone},
     )
 
@@ -77,9 +82,13 @@ def _edges(prepared: Prepared) -> tuple[tuple[str | None, str, str, bool], ...]:
     return tuple((one.output, one.source, one.kind, one.masked) for one in edges)
 
 
-def _principal(principal: Principal, snapshot: Snapshot) -> Mapping[str, object]:
+def _principal(
+    principal: Principal, snapshot: Snapshot, entitled: str
+) -> Mapping[str, object]:
     """What a decision depends on besides the name, so that it can be computed again."""
+    kept = {"entitlements": entitled} if entitled else {}
     return {
+        **kept,
         "groups": sorted(principal.groups),
         "roles": sorted(principal.roles),
         "attributes": {name: list(values) for name, values in principal.attributes.items()},

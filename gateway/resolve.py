@@ -91,6 +91,21 @@ def resolve(statement: ParsedStatement, directory: Directory, domain: str | None
     return ResolvedQuery(tree, tuple(dict.fromkeys(found)), statement.parameters)
 
 
+def survey(
+    statement: ParsedStatement, directory: Directory, domain: str | None
+) -> exp.Expression:
+    """The tree with its tables found as far as the caller may know them, for explanations only.
+
+    A table that he may not know stays as he wrote it, with `meta["missing"]` = the error that he
+    meets: it is the same whether there is such a table or not.
+    """
+    if statement.tree is None:
+        raise InternalError("a statement without a query cannot be surveyed")
+    tree = statement.tree.copy()
+    _Resolver(directory, domain, is_lenient=True).walk(tree, frozenset())
+    return tree
+
+
 def _is_function(table: exp.Table) -> bool:
     return isinstance(table.this, exp.Func)
 
@@ -98,9 +113,12 @@ def _is_function(table: exp.Table) -> bool:
 class _Resolver:
     """Walks a tree with the names of the CTEs that are in scope."""
 
-    def __init__(self, directory: Directory, domain: str | None) -> None:
+    def __init__(
+        self, directory: Directory, domain: str | None, is_lenient: bool = False
+    ) -> None:
         self._directory = directory
         self._domain = domain
+        self._is_lenient = is_lenient
         self._recursive: dict[int, str] = {}
         # Each with its place in the text, since the tree has an order of its own.
         self.found: list[tuple[int, Address]] = []
@@ -152,7 +170,13 @@ class _Resolver:
                 table,
                 "A table is named domain.product.table.",
             )
-        address = self._lookup(table, _split_dotted(parts))
+        try:
+            address = self._lookup(table, _split_dotted(parts))
+        except UnknownTable as error:
+            if not self._is_lenient:
+                raise
+            table.meta.update(missing=error, written=parts)
+            return
         self.found.append((int(table.parts[-1].meta.get("start", 0)), address))
         alias = table.args.get("alias")
         implicit = alias is None or not alias.name
@@ -250,6 +274,23 @@ def _table_of(known: KnownProduct, major: int, name: str | None) -> str | None:
         return default or (tables[0] if len(tables) == 1 else None)
     folded = name.casefold()
     return next((one for one in tables if one.casefold() == folded), None)
+
+
+def written_address(
+    parts: tuple[str, ...], directory: Directory, domain: str | None
+) -> tuple[str, str, str | None, int | None] | None:
+    """Domain, product, table and major that a name would mean; None where it is too short.
+
+    Known from the name and from what the caller may know alone.
+    """
+    parts = _split_dotted(parts)
+    is_domain = any(key[0] == parts[0].casefold() for key in directory.products)
+    if domain is not None and (len(parts) == 1 or (len(parts) == 2 and not is_domain)):
+        parts = (domain, *parts)
+    if len(parts) not in (2, 3):
+        return None
+    product, major = _version(parts[1])
+    return parts[0], product, parts[2] if len(parts) == 3 else None, major
 
 
 def _split_dotted(parts: tuple[str, ...]) -> tuple[str, ...]:

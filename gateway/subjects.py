@@ -43,7 +43,7 @@ class SubjectValues:
                 fold(exp.Literal.string(value), type_name, (), "UTC")
                 if not type_name.startswith(_NUMBERS)
                 else _number(value, type_name)
-                for value in self._values(node.name)
+                for value in self.values(node.name)
             )
             if one is not None
         ]
@@ -59,7 +59,8 @@ class SubjectValues:
         else:
             node.replace(exp.cast(exp.null(), type_name))
 
-    def _values(self, name: str) -> tuple[str, ...]:
+    def values(self, name: str) -> tuple[str, ...]:
+        """What stands for a placeholder such as `subject.region`."""
         kind, _, key = name.partition(".")
         if kind == "request":
             if key == "now":

@@ -7,6 +7,7 @@ again. Statements that run side by side are each bounded by what was left when t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from gateway.decision import Quota
 from gateway.errors import RateLimited, SourceUnavailable
-from gateway.state.engine import moment_text, writing
+from gateway.state.engine import moment_text, reading, writing
 from gateway.state.usage import Used, add_usage, used
 
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
@@ -51,6 +52,18 @@ class Usage:
                 raise _unavailable(error) from error
         raise AssertionError
 
+    def spent(self, user: str, quotas: tuple[Quota, ...], now: datetime) -> Mapping[str, float]:
+        """The policies whose quota is used up, with the seconds until it begins anew."""
+        found: dict[str, float] = {}
+        try:
+            with reading(self._engine) as connection:
+                for one in quotas:
+                    if _exhausted(one, used(connection, user, one.policy, _period(one, now))):
+                        found[one.policy] = _wait(one, now)
+        except SQLAlchemyError as error:
+            raise _unavailable(error) from error
+        return found
+
     def end(
         self, user: str, quotas: tuple[Quota, ...], now: datetime, rows: int, size: int
     ) -> None:
@@ -69,13 +82,9 @@ class Usage:
         with writing(self._engine) as connection:
             for one in quotas:
                 before = used(connection, user, one.policy, _period(one, now))
-                for what, most, taken in (
-                    ("requests", one.requests, before.requests),
-                    ("rows", one.rows, before.rows),
-                    ("bytes", one.bytes, before.bytes),
-                ):
-                    if most is not None and taken >= most:
-                        raise _over(one, what, most, now)
+                over = _exhausted(one, before)
+                if over is not None:
+                    raise _over(one, *over, now)
                 if one.rows is not None:
                     rows.append(one.rows - before.rows)
                 if one.bytes is not None:
@@ -84,11 +93,27 @@ class Usage:
         return Left(min(rows, default=None), min(sizes, default=None))
 
 
-def _over(quota: Quota, what: str, most: int, now: datetime) -> RateLimited:
+def _exhausted(quota: Quota, taken: Used) -> tuple[str, int] | None:
+    """What of a quota nothing is left of, and how much it was."""
+    for what, most, so_far in (
+        ("requests", quota.requests, taken.requests),
+        ("rows", quota.rows, taken.rows),
+        ("bytes", quota.bytes, taken.bytes),
+    ):
+        if most is not None and so_far >= most:
+            return what, most
+    return None
+
+
+def _wait(quota: Quota, now: datetime) -> float:
     seconds = _SECONDS[quota.per]
+    return seconds - now.timestamp() % seconds
+
+
+def _over(quota: Quota, what: str, most: int, now: datetime) -> RateLimited:
     return RateLimited(
         f"You have taken the {most} {what} that you may take in {_worded(quota.per)}.",
-        retry_after=seconds - now.timestamp() % seconds,
+        retry_after=_wait(quota, now),
     )
 
 

@@ -52,6 +52,8 @@ def commands() -> Iterator[tuple[str, click.Command]]:
     for name in main.list_commands(context):
         command = main.get_command(context, name)
         assert command is not None
+        if command.hidden:
+            continue
         if isinstance(command, Deferred):
             command = command.load()
         yield f"sqluice {name}", command

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from importlib.metadata import entry_points
 from itertools import chain, islice
+from json import dumps
 from typing import Any, NoReturn, cast
 
 import click
 
-from sqluice import __version__
+from sqluice import __version__, explained
 from sqluice.address import Remote, read_address
 from sqluice.connection import Connection, connect
 from sqluice.cursor import Cursor, Row
@@ -152,19 +153,74 @@ def query(sql: str, asking: Asking, printing: Printing) -> None:
 
 
 @main.command(epilog=f'Example: sqluice explain --user nora "SELECT ...". {EXIT_CODES}')
-@click.argument("sql")
+@click.argument("sql", required=False)
 @click.option("--policy", is_flag=True, help="Show what policy decided instead of the plan.")
+@click.option("--requests", is_flag=True, help="With --policy: only what would change a denial.")
+@click.option("--at", metavar="TIME", help="With --conf: what policy decided then (UTC).")
+@click.option(
+    "--query-id", metavar="ID", help="With --conf: what policy decided for an audited query."
+)
+@click.option("--client", metavar="TEXT", help="With --at: what his application called itself.")
+@click.option("--address", metavar="IP", help="With --at: where his connection came from.")
 @_with_options
-def explain(sql: str, policy: bool, asking: Asking, printing: Printing) -> None:
+def explain(
+    sql: str | None, *, policy: bool, requests: bool, asking: Asking, printing: Printing,
+    **then: str | None,
+) -> None:
     """Show who would do what for a statement, and why, without running it."""
+    if then["at"] is not None or then["query_id"] is not None:
+        _explain_past(sql, asking, printing, then)
+        return
+    if requests and not policy:
+        raise click.UsageError("--requests goes with --policy.")
+    if any(then.values()):
+        raise click.UsageError("--client and --address go with --at.")
+    if sql is None:
+        raise click.UsageError("There is no statement.")
     what = "EXPLAIN POLICY" if policy else "EXPLAIN"
     with _opened(asking) as connection:
         cursor = connection.execute(f"{what} {_statement(sql)}")
         names = tuple(one[0] for one in cursor.description or ())
-        if names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
+        if names == explained.COLUMNS and not printing.as_csv:
+            _print_reasons(cursor, printing, requests)
+        elif names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
             click.echo("\n".join(plan(cursor)))
         else:
             _print(cursor, printing)
+
+
+def _explain_past(
+    sql: str | None, asking: Asking, printing: Printing, then: Mapping[str, str | None]
+) -> None:
+    """The server's own command does it: it opens the state of a mesh."""
+    context = click.get_current_context()
+    command = main.get_command(context, "explain-past")
+    if command is None:
+        raise click.UsageError("--at and --query-id need the server: install sqluice[gateway].")
+    if asking.user is not None or printing.as_csv:
+        raise click.UsageError("The past is read in process: --conf and --as, as text or --json.")
+    words = {
+        **then, "conf": asking.conf, "as": asking.as_name, "purpose": asking.purpose,
+        "domain": asking.domain, "dialect": asking.dialect,
+    }  # fmt: skip
+    given = [
+        f"--{name.replace('_', '-')}={value}" for name, value in words.items() if value is not None
+    ]
+    given += ["--json"] if printing.as_json else []
+    given += [] if sql is None else ["--", _statement(sql)]
+    with command.make_context("explain", given, parent=context.parent) as inner:
+        inner.command.invoke(inner)
+
+
+def _print_reasons(cursor: Cursor, printing: Printing, requests: bool) -> None:
+    rows = [dict(zip(explained.COLUMNS, map(str, row), strict=True)) for row in cursor]
+    if requests:
+        click.echo("\n".join(explained.requests(rows)))
+    elif printing.as_json:
+        document = {"query_id": cursor.query_id, **explained.document(rows)}
+        click.echo(dumps(document, ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(explained.text(rows)))
 
 
 def _statement(sql: str) -> str:
@@ -253,8 +309,6 @@ def _notes(cursor: Cursor, rows: list[Row]) -> None:
 def _fail(error: Error, as_json: bool) -> NoReturn:
     """Code and message, remedy, query id; the exit code says whose turn it is."""
     if as_json:
-        from json import dumps  # noqa: PLC0415  # only here
-
         shown = {
             "code": error.code, "message": error.message, "remedy": error.remedy,
             "query_id": error.query_id,

@@ -25,7 +25,7 @@ _LONG_INTEGERS = frozenset({"BIGINT", "UBIGINT", "HUGEINT"})
 def table(cursor: Cursor, rows: Sequence[Row]) -> Iterator[str]:
     """A header with types, and the rows; numbers stand at the right, long texts are cut."""
     columns = cursor.description or ()
-    names = [_clean(one[0]) + (MASKED if is_masked(cursor, one) else "") for one in columns]
+    names = [clean(one[0]) + (MASKED if is_masked(cursor, one) else "") for one in columns]
     types = [one[1].lower() for one in columns]
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(names, types, *cells, strict=True)]
@@ -44,9 +44,9 @@ def plan(rows: Iterable[Row]) -> Iterator[str]:
         if step != before:
             yield f"{step} at {where}"
             before = step
-        yield f"  {what:<10}{_clean(str(detail))}"
+        yield f"  {what:<10}{clean(str(detail))}"
         if why:
-            yield f"  {'':<10}{_clean(str(why))}"
+            yield f"  {'':<10}{clean(str(why))}"
 
 
 def json_document(cursor: Cursor, rows: Iterable[Row], is_truncated: bool) -> str:
@@ -89,7 +89,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
 def _cell(value: object) -> str:
     if value is None:
         return NULL
-    text = _clean(_plain(value))
+    text = clean(_plain(value))
     return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
 
 
@@ -130,7 +130,7 @@ def _csv(text: str) -> str:
     return f'"{doubled}"' if needs_quotes else text
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text whose control and format characters are written out."""
     if text.isprintable():
         return text

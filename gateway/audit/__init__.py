@@ -13,8 +13,12 @@ together share one commit.
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
+from pathlib import Path
 
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+
+from gateway.audit.entitled import kept_values
 from gateway.audit.heads import (
     Head,
     export_on_schedule,
@@ -23,7 +27,7 @@ from gateway.audit.heads import (
     read_heads,
     sink_of,
 )
-from gateway.audit.reading import AuditedQuery, history, requests
+from gateway.audit.reading import AuditedQuery, history, request_of, requests
 from gateway.audit.records import Audit, AuditFinish, AuditStart, AuditTicket
 from gateway.audit.upkeep import Redaction, check_file, drop_old, redact, seal_all
 from gateway.audit.verify import Flaw, Verification, verify
@@ -48,14 +52,23 @@ __all__ = [
     "head_line",
     "heads_of",
     "history",
+    "kept_values",
     "read_heads",
     "redact",
+    "request_of",
     "requests",
     "seal_all",
     "sink_of",
+    "state_if_there",
     "state_of",
     "verify",
 ]
+
+
+def state_if_there(config: Config) -> Engine | None:
+    """The state of a gateway; None where it is a file that nobody made yet."""
+    path = make_url(config.state).database if config.state.startswith("sqlite") else None
+    return state_of(config) if path is None or Path(path).is_file() else None
 
 
 def state_of(config: Config) -> Engine:

@@ -23,7 +23,8 @@ from gateway.state.engine import moment_text, reading
 class AuditedQuery:
     """A request as the history tells it. `outcome` is unknown where no finish was recorded.
 
-    `statement` has its literals where they are still known; `parameters` are their texts.
+    `statement` has its literals where they are still known, `redacted` are the places in it where
+    `?` stands for one that is not; `parameters` are their texts.
     """
 
     query_id: str
@@ -52,6 +53,23 @@ class AuditedQuery:
     plan: str = ""
     principal: Mapping[str, object] | None = None
     session: Mapping[str, object] | None = None
+    redacted: tuple[int, ...] = ()
+
+    @property
+    def standing(self) -> int | None:
+        """Up to which event about access it was decided; None where that was not recorded."""
+        number = (self.principal or {}).get("standing")
+        return number if isinstance(number, int) else None
+
+    @property
+    def own_decision(self) -> str:
+        """The fingerprint of what the mesh's own rules decided, whoever restricted it further."""
+        return str((self.principal or {}).get("own_decision") or self.decision)
+
+    @property
+    def entitled(self) -> str:
+        """Where the values of entitlement tables are kept that its decision used; '' for none."""
+        return str((self.principal or {}).get("entitlements") or "")
 
 
 def history(engine: Engine, count: int = 50, user: str | None = None) -> tuple[AuditedQuery, ...]:
@@ -59,6 +77,32 @@ def history(engine: Engine, count: int = 50, user: str | None = None) -> tuple[A
     with reading(engine) as connection:
         found = rows.latest(connection, count, user)
     return tuple(audited(started, finished) for started, finished in found)
+
+
+def request_of(engine: Engine, query_id: str) -> AuditedQuery | None:
+    """The request of a query id; None where no record names it."""
+    with reading(engine) as connection:
+        found = rows.of_query(connection, query_id)
+    started = next((one for one in found if one["kind"] == "started"), None)
+    ended = next((one for one in found if one["kind"] == "finished"), None)
+    return None if started is None else audited(started, ended)
+
+
+def same_statement(
+    engine: Engine, user: str, hashed: str, purpose: str | None, until: str
+) -> AuditedQuery | None:
+    """The newest request of a user up to a time with that statement and purpose."""
+    with reading(engine) as connection:
+        found = rows.of_statement(connection, user, hashed, until)
+    made = (audited(started, finished) for started, finished in found)
+    return next((one for one in made if one.purpose == purpose), None)
+
+
+def earlier_entitled(engine: Engine, user: str, until: str) -> tuple[AuditedQuery, ...]:
+    """The newest requests of a user up to a time whose decision used entitlements."""
+    with reading(engine) as connection:
+        found = rows.entitled(connection, user, until)
+    return tuple(audited(one, None) for one in found)
 
 
 def requests(
@@ -75,7 +119,7 @@ def requests(
 def audited(started: rows.Row, finished: rows.Row | None) -> AuditedQuery:
     """One request from its rows."""
     end = finished or {}
-    statement, plan, parameters = _texts(started)
+    statement, plan, parameters, redacted = _texts(started)
     timings = json.loads(str(end["timings"])) if finished else {}
     return AuditedQuery(
         query_id=str(started["query_id"]),
@@ -104,15 +148,18 @@ def audited(started: rows.Row, finished: rows.Row | None) -> AuditedQuery:
         plan=plan,
         principal=_mapping(started, "principal"),
         session=_mapping(started, "session"),
+        redacted=redacted,
     )
 
 
-def _texts(row: rows.Row) -> tuple[str, str, tuple[str | None, ...]]:
-    """Statement, plan and parameters, with the literals that are still known."""
+def _texts(row: rows.Row) -> tuple[str, str, tuple[str | None, ...], tuple[int, ...]]:
+    """Statement, plan and parameters, with the literals that are still known; where in the
+    statement others were.
+    """
     if row["commitments"] is None:
         text = row["redactable"]
         whole = json.loads(str(text)) if text else {"statement": str(row["normalised"])}
-        return whole["statement"], whole.get("plan", ""), tuple(whole.get("parameters", ()))
+        return whole["statement"], whole.get("plan", ""), tuple(whole.get("parameters", ())), ()
     places: dict[str, list[int]] = {"statement": [], "plan": [], "parameter": []}
     known: dict[str, list[str | None]] = {"statement": [], "plan": [], "parameter": []}
     for (what, at, _), kept in zip(
@@ -127,7 +174,19 @@ def _texts(row: rows.Row) -> tuple[str, str, tuple[str | None, ...]]:
         _filled(str(row["normalised"]), places["statement"], known["statement"]),
         _filled(str(row["plan"] or ""), places["plan"], known["plan"]),
         tuple(parameters),
+        _unknown(places["statement"], known["statement"]),
     )
+
+
+def _unknown(offsets: list[int], literals: list[str | None]) -> tuple[int, ...]:
+    """Where `?` stands once the others are filled in."""
+    found, longer = [], 0
+    for offset, literal in zip(offsets, literals, strict=True):
+        if literal is None:
+            found.append(offset + longer)
+        else:
+            longer += len(literal) - 1
+    return tuple(found)
 
 
 def _filled(text: str, offsets: list[int], literals: list[str | None]) -> str:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from sqlalchemy import Engine
 
+from gateway.audit.entitled import KeptValues, Values
 from gateway.audit.heads import Head, head_line, sink_of
 from gateway.audit.writer import Record, Writer, WriterSettings
 from gateway.normalise import cut
@@ -96,6 +97,7 @@ class Audit:
         """Write to a state; the chain begins with the first record."""
         self._clock = clock
         self._writer = Writer(engine, clock, settings)
+        self._values = KeptValues(engine, clock)
 
     @property
     def head(self) -> Head | None:
@@ -107,6 +109,10 @@ class Audit:
     def commits(self) -> int:
         """How many transactions have been committed."""
         return self._writer.commits
+
+    def keep(self, values: Values) -> str:
+        """Keep what entitlement tables gave; the reference goes into the record that follows."""
+        return self._values.keep(values)
 
     def started(self, start: AuditStart) -> AuditTicket:
         """Commit the first record of a request; raises InternalError where that fails."""
@@ -139,6 +145,10 @@ class Audit:
             commitments=rows.canonical([["user", 0, one] for one in commitments]),
             redactable=kept,
         )
+
+    def approved(self, by: str, content: Mapping[str, object]) -> None:
+        """Somebody approved what the files of a domain may not bring about by themselves."""
+        self.note("approved", user_name=by, content=rows.canonical(content))
 
     def note(self, kind: str, **values: object) -> Head:
         """Commit a record that is about no request."""

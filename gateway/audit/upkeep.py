@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
+from gateway.audit.entitled import drop_unnamed
 from gateway.audit.records import Audit
 from gateway.audit.verify import Flaw
 from gateway.errors import InvalidConfig
@@ -104,7 +105,8 @@ def drop_old(
 ) -> tuple[tuple[Segment, Path], ...]:
     """Move sealed segments that ended before a time to files: written, read back, then dropped.
 
-    A segment goes only behind those before it; records of upkeep stay.
+    A segment goes only behind those before it; records of upkeep stay. What entitlement tables
+    gave goes with the last record that names it.
     """
     limit, moved = moment_text(before), []
     with reading(engine) as connection:
@@ -129,6 +131,8 @@ def drop_old(
         with writing(engine) as connection:
             drop(connection, one, moment_text(datetime.now(UTC)), file_hash)
         moved.append((one, path))
+    if moved:
+        drop_unnamed(engine, datetime.now(UTC))
     return tuple(moved)
 
 

@@ -17,14 +17,20 @@ _COMMANDS = (
     ("demo", "Build the sample mesh and show one question answered for three people.", "demo"),
     ("init", "Make a mesh folder with an example product.", "init"),
     ("check", "Check the files of a mesh, and its sources with --live.", "check"),
+    ("apply", "Bring a mesh folder into force, or say why not.", "apply"),
     ("policy", "Test policies, and see what a change of them would do.", "policy"),
     ("access", "Revoke grants, approve grants and exceptions.", "access"),
     ("keys", "Rotate and list the keys of pseudonyms.", "keys"),
     ("audit", "Verify and read the audit.", "audit"),
+    ("explain-past", "Compute a past decision again.", "explain_past"),
     ("queries", "List the queries of a running gateway.", "queries"),
     ("cancel", "Cancel a query of a running gateway.", "cancel"),
     ("user", "Make password verifiers for identities.yaml.", "user"),
 )
+
+
+# `sqluice explain` calls these.
+_HIDDEN = frozenset({"explain-past"})
 
 
 class Deferred(click.Command):
@@ -32,7 +38,8 @@ class Deferred(click.Command):
 
     def __init__(self, name: str, short_help: str, module: str) -> None:
         """Remember where the command is."""
-        super().__init__(name, short_help=short_help, help=short_help)
+        hidden = name in _HIDDEN
+        super().__init__(name, short_help=short_help, help=short_help, hidden=hidden)
         self.module = module
 
     def load(self) -> click.Command:

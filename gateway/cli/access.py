@@ -7,10 +7,15 @@ follows within a second. Never gives access that no file grants.
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
 
 import click
+import yaml
 
 from catalog.model import Grant, Mesh, PolicyException
 from gateway.access import Access, AccessEvent, standing_of
@@ -26,8 +31,12 @@ from gateway.cli.output import (
 from gateway.config import Config, load_config
 from gateway.errors import AccessDenied, Conflict, InvalidConfig
 from gateway.policies.compile import approval_of
-from gateway.publish import build_snapshot
+from gateway.policies.review import Review, with_request
+from gateway.policies.review import review as reviewed
+from gateway.publish import build_snapshot, signature_of
+from gateway.snapshot import Snapshot
 
+_REQUESTED = "Give it what `sqluice explain --policy --requests` prints."
 _COLUMNS = ("number", "at", "kind", "subject", "user", "actor", "reason")
 _as_option = click.option(
     "--as", "actor", metavar="NAME", default=getpass.getuser, help="Who says it; else your login."
@@ -131,9 +140,73 @@ def listed(history: bool, conf: str | None, as_json: bool) -> None:
     )  # fmt: skip
 
 
-def _opened(conf: str | None) -> tuple[Config, Mesh]:
+@access.command(
+    epilog=f"Example: sqluice access review request.yaml --conf conf. {EXIT_CODES}"
+)
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--domain", help="Of the product; else what the request's id begins with.")
+@conf_option
+@json_option
+@shows_errors
+def review(file: TextIO, domain: str | None, conf: str | None, as_json: bool) -> None:
+    """Tell what a request of EXPLAIN POLICY takes: documents for the mesh, then commands."""
+    config, before = _snapshot(conf)
+    asked = list(yaml.safe_load_all(file.read()))
+    if not asked or not all(isinstance(one, dict) and one.get("kind") == "Grant" for one in asked):
+        raise InvalidConfig("That is no request for a grant.", hint=_REQUESTED)
+    grants = [with_request(before, one if domain is None else {**one, "domain": domain})
+              for one in asked]  # fmt: skip
+    snapshot = _with_grants(config.folder, grants)
+    standing = standing_of(_access(config).events())
+    names = {str(one["id"]) for one in grants}
+    found = [
+        reviewed(snapshot, one, standing, datetime.now(UTC))
+        for one in snapshot.mesh.grants if one.id in names
+    ]  # fmt: skip
+    if as_json:
+        print_json({"reviews": [asdict(one) for one in found], "grants": grants})
+        return
+    for made, content in zip(found, grants, strict=True):
+        _print_review(made, content)
+
+
+def _with_grants(folder: Path, grants: list[dict[str, Any]]) -> Snapshot:
+    """The mesh as it would be; its own files are not touched."""
+    with TemporaryDirectory() as made:
+        copy = Path(made)
+        for file in signature_of(folder):
+            target = copy / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+        for number, one in enumerate(grants):
+            content = {key: value for key, value in one.items() if key != "domain"}
+            target = copy / "domains" / str(one["domain"]) / "grants" / f"request-{number}.yaml"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(yaml.safe_dump(content), encoding="utf-8")
+        return build_snapshot(copy)
+
+
+def _print_review(made: Review, content: Mapping[str, Any]) -> None:
+    if made.is_needless:
+        click.echo(f"# {made.user} may read all of it already.")
+        return
+    for one in made.steps:
+        click.echo(f"# {one.text}" if one.kind != "exception" else f"---\n{one.text}", nl=True)
+    if any(one.kind == "restore" for one in made.steps):
+        return
+    click.echo(f"---\n# For domains/{content['domain']}/grants:")
+    shown = {key: value for key, value in content.items() if key != "domain"}
+    click.echo(yaml.safe_dump(shown, sort_keys=False, default_flow_style=None))
+
+
+def _snapshot(conf: str | None) -> tuple[Config, Snapshot]:
     config = load_config(Path(conf) if conf else None)
-    return config, build_snapshot(config.folder).mesh
+    return config, build_snapshot(config.folder)
+
+
+def _opened(conf: str | None) -> tuple[Config, Mesh]:
+    config, snapshot = _snapshot(conf)
+    return config, snapshot.mesh
 
 
 def _access(config: Config) -> Access:

@@ -1,7 +1,8 @@
 """`sqluice check`: everything that is wrong with a mesh, in one go.
 
-Takes: a mesh folder. Gives: each problem with file, line, path and remedy; with `--live` also
-where contracts and sources differ. Never changes anything, never shows a secret.
+Takes: a mesh folder. Gives: each problem with file, line, path and remedy; what it widens against
+the revision in force, where one is; with `--live` also where contracts and sources differ. Never
+changes anything, never shows a secret.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sized
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -17,6 +18,8 @@ import click
 from catalog.mesh import MeshError, load_mesh
 from catalog.model import Mesh, Place, Source
 from connectors.base import Connection, load_connector
+from gateway.advance import Advance
+from gateway.audit import state_if_there
 from gateway.cli.output import (
     EXIT_CODES,
     PROBLEMS,
@@ -28,7 +31,7 @@ from gateway.cli.output import (
 from gateway.config import Config, load_config
 from gateway.errors import InvalidConfig
 from gateway.policies.compile import compile_policies
-from gateway.publish import unknown_kinds
+from gateway.publish import build_snapshot, unknown_kinds
 from gateway.secrets import Secrets
 from gateway.source_check import OpenConnection, SourceProblem, check_sources
 
@@ -59,6 +62,8 @@ def check(conf: str | None, live: bool, as_json: bool) -> None:
     mesh, findings = _check_files(config.folder)
     if live and mesh is not None:
         findings += [_of_source(one) for one in check_sources(mesh, _opener(config, mesh))]
+    if mesh is not None:
+        findings += _widenings(config, mesh)
     errors = [one for one in findings if one.severity == "error"]
     if as_json:
         shown = {"revision": mesh.revision if mesh else None, "live": live}
@@ -81,6 +86,21 @@ def _check_files(folder: Path) -> tuple[Mesh | None, list[Finding]]:
     except InvalidConfig as error:
         findings += [_of_line(line, error.remedy) for line in error.message.splitlines()]
     return (None if findings else mesh), findings
+
+
+def _widenings(config: Config, mesh: Mesh) -> list[Finding]:
+    """What nobody approved of what the files widen, where a revision is in force."""
+    state = state_if_there(config)
+    if state is None:
+        return []
+    refused = Advance(state, build_snapshot).step(mesh).refused
+    state.dispose()
+    remedy = "Take it back, or let the governance group approve it: sqluice policy approve ID."
+    found = []
+    for one in refused:
+        made = _of_line(str(one), remedy)
+        found.append(replace(made, code="conflict"))
+    return found
 
 
 def _of_line(line: str, remedy: str) -> Finding:

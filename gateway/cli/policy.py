@@ -1,4 +1,4 @@
-"""`sqluice policy test`: the cases beside a mesh's policies.
+"""`sqluice policy`: the cases beside a mesh's policies; `simulate` has a file of its own.
 
 Takes: a mesh folder. Gives: each case that surprises, counts, and JUnit XML where it is asked for.
 Never asks a source, never changes a file of the mesh.
@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import click
 
+from gateway.cli.approve import approve
 from gateway.cli.output import (
     EXIT_CODES,
     PROBLEMS,
@@ -21,6 +22,7 @@ from gateway.cli.output import (
     print_json,
     shows_errors,
 )
+from gateway.cli.simulate import simulate_change
 from gateway.config import load_config
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import InvalidConfig
@@ -31,6 +33,10 @@ from gateway.publish import build_snapshot
 @click.group()
 def policy() -> None:
     """Test policies, and see what a change of them would do."""
+
+
+policy.add_command(simulate_change)
+policy.add_command(approve)
 
 
 @policy.command(

@@ -116,7 +116,7 @@ def _answer(one: Answer) -> Group:
     )
     if one.error is not None:
         told = Text(f"{one.error['code']}: {one.error['message']}", style="red")
-        return Group(head, Padding(told, (1, 4)), Padding(_why_not(), (0, 4)))
+        return Group(head, Padding(told, (1, 4)), Padding(_why_not(one.requests), (0, 4)))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style="bold")
     for index, name in enumerate(one.columns):
         numbers = all(isinstance(row[index], int | float) for row in one.rows)
@@ -145,11 +145,12 @@ def _why(reasons: tuple[Reason, ...]) -> Group:
     return Group(Text("why, by policy:", style="yellow"), Padding(table, (0, 2), expand=False))
 
 
-def _why_not() -> Text:
-    return Text(
-        "why: no grant; to whom may not know of a table it looks like one that does not exist",
-        style="yellow",
-    )
+def _why_not(requests: tuple[str, ...]) -> Group:
+    why = "why: no grant; to whom may not know of a table it looks like one that does not exist"
+    below: list[Text | Padding] = [Padding(Text(one, style="dim"), (0, 2)) for one in requests]
+    if below:
+        below.insert(0, Text("what would change it, as EXPLAIN POLICY writes it:"))
+    return Group(Text(why, style="yellow"), *below)
 
 
 def _step(step: str, lines: tuple[Step, ...], kinds: Mapping[str, str]) -> Group:

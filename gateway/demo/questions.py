@@ -50,17 +50,19 @@ class Reason:
     object: str
     outcome: str
     policy: str
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one person got: columns and rows, or an error; and why."""
+    """What one person got: columns and rows, or an error with what would change it; and why."""
 
     person: Person
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[object, ...], ...] = ()
     reasons: tuple[Reason, ...] = ()
     error: Mapping[str, str] | None = None
+    requests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def over_flight(flight: str) -> Iterator[Answer]:
             answer = cursor.fetch_arrow_table()
             cursor.execute(f"EXPLAIN POLICY {FIVE_SOURCES}")
             told = cursor.fetch_arrow_table().to_pylist()
-        reasons = _reasons(told, FIVE_SOURCES)
+        reasons = _reasons(told)
         yield Answer(person, tuple(answer.column_names), _rows(answer), reasons)
 
 
@@ -97,18 +99,25 @@ def over_http(http: str) -> Iterator[Answer]:
     """The question for personal data, as JSON over HTTP."""
     for person in PEOPLE:
         answer = _posted(http, person, PERSONAL)
+        told = _told(http, person)
         if isinstance(error := answer.get("error"), dict):
-            yield Answer(person, error={name: str(value) for name, value in error.items()})
+            asked = dict.fromkeys(str(row["request"]) for row in told if row["request"])
+            shown = {name: str(value) for name, value in error.items()}
+            yield Answer(person, error=shown, requests=tuple(asked))
             continue
-        told = _posted(http, person, f"EXPLAIN POLICY {PERSONAL}")
-        names = tuple(str(one["name"]) for one in _list(told["columns"]))
-        reasons = [dict(zip(names, row, strict=True)) for row in _list(told["rows"])]
         yield Answer(
             person,
             tuple(str(one["name"]) for one in _list(answer["columns"])),
             tuple(tuple(row) for row in _list(answer["rows"])),
-            _reasons(reasons, PERSONAL),
+            _reasons(told),
         )
+
+
+def _told(http: str, person: Person) -> list[dict[str, object]]:
+    """EXPLAIN POLICY of the question for personal data."""
+    told = _posted(http, person, f"EXPLAIN POLICY {PERSONAL}")
+    names = tuple(str(one["name"]) for one in _list(told["columns"]))
+    return [dict(zip(names, row, strict=True)) for row in _list(told["rows"])]
 
 
 def plan(flight: str) -> tuple[Step, ...]:
@@ -154,12 +163,11 @@ def _rows(table: pa.Table) -> tuple[tuple[object, ...], ...]:
     return tuple(tuple(row.values()) for row in table.to_pylist())
 
 
-def _reasons(told: Sequence[Mapping[str, object]], sql: str) -> tuple[Reason, ...]:
-    """What was filtered, and what was masked among the columns that the question names."""
-    found = []
-    for row in told:
-        name, outcome = str(row["object"]), str(row["outcome"])
-        is_asked = name.rpartition(".")[2] in sql
-        if "filtered" in outcome or ("masked" in outcome and is_asked):
-            found.append(Reason(name, outcome, str(row["policy"])))
+def _reasons(told: Sequence[Mapping[str, object]]) -> tuple[Reason, ...]:
+    """What was filtered, and what was masked among the columns that the question reads."""
+    found = [
+        Reason(str(row["object"]), str(row["outcome"]), str(row["policy"]), str(row["file"]))
+        for row in told
+        if row["what"] == "rows" or str(row["outcome"]).startswith("masked")
+    ]
     return tuple(dict.fromkeys(found))

@@ -31,9 +31,11 @@ from gateway.decision import (
 )
 from gateway.errors import InvalidConfig
 from gateway.matching import Rules, hours_of, moments_of, who
+from gateway.policies.ceilings import above_ceilings
 from gateway.policies.columns import Asked, Shared, column_entry, kind_of, told
 from gateway.policies.concerning import Concerned, Concerning
-from gateway.policies.conditions import ConditionError, Entitled, compile_condition
+from gateway.policies.conditions import ConditionError, compile_condition
+from gateway.policies.entitled import DeclaredEntitlements
 from gateway.policies.groups import GroupError, one_entity, rule_of
 from gateway.resolve import Address
 
@@ -48,7 +50,7 @@ class _Mesh:
     grants: Mapping[tuple[str, str], tuple[Grant, ...]]
     exceptions: Mapping[str, tuple[Subjects, ...]]
     rank: Mapping[str, int]
-    entitled: _Entitlements
+    entitled: DeclaredEntitlements
     problems: list[str]
     shared: Shared = field(default_factory=Shared)
     sets: dict[tuple[str, ...], _Set] = field(default_factory=dict)
@@ -78,7 +80,7 @@ def compile_policies(mesh: Mesh) -> PolicyIndex:
         {key: tuple(found) for key, found in grants.items()},
         _exceptions(mesh.exceptions),
         {kind: rank for rank, kind in enumerate(mesh.taxonomy.mask_order)},
-        _Entitlements(mesh),
+        DeclaredEntitlements(mesh),
         problems,
     )
     tables = {
@@ -89,6 +91,7 @@ def compile_policies(mesh: Mesh) -> PolicyIndex:
         if product.status not in ("retired", "draft", "proposed")
         for table in product.tables
     }
+    problems.extend(above_ceilings(mesh))
     if problems:
         raise InvalidConfig(
             "\n".join(dict.fromkeys(problems)),
@@ -149,48 +152,6 @@ def _plain(value: object) -> object:
     if isinstance(value, Grant | PolicyException | Subjects | Hours):
         return {name: _plain(getattr(value, name)) for name in value.__slots__}
     return None if value is None else str(value)
-
-
-class _Entitlements:
-    """What conditions may ask, by who wrote them and over which table."""
-
-    def __init__(self, mesh: Mesh) -> None:
-        self._declared = mesh.entitlements
-        self._tables = {
-            f"{product.address}.{table.name}": table
-            for product in mesh.products
-            for table in product.tables
-        }
-        self._known: dict[tuple[str | None, str], Entitled] = {}
-
-    def over(self, author: str | None, table: str) -> Entitled:
-        """For a condition of `author` (None: the governance group) over a table."""
-        if not self._declared:
-            return Entitled()
-        key = (author, table)
-        if key not in self._known:
-            self._known[key] = self._made(author, table)
-        return self._known[key]
-
-    def _made(self, author: str | None, over: str) -> Entitled:
-        types: dict[str, str] = {}
-        single: dict[str, str] = {}
-        own = set()
-        for one in self._declared:
-            table = self._tables.get(one.table)
-            # What a domain can change must not decide what the governance group restricts.
-            if table is None or one.domain not in (None, author):
-                continue
-            if one.table == over:
-                own.add(one.id)
-                continue
-            for name in one.values:
-                column = table.column(name)
-                if column is not None:
-                    types[f"{one.id}.{name}"] = column.type
-            if len(one.values) == 1:
-                single[one.id] = f"{one.id}.{one.values[0]}"
-        return Entitled(MappingProxyType(types), MappingProxyType(single), frozenset(own))
 
 
 def _entry(known: _Mesh, product: Product, table: Table) -> TableEntry:

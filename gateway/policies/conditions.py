@@ -8,6 +8,7 @@ function that could fail for a value of a fitting type, or that a session's time
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -134,7 +135,12 @@ class _Binder:
             one.meta["start"] for one in node.walk() if one.meta and "start" in one.meta
         ]
         if not starts:
-            raise ConditionError(message)
+            # A function without brackets, such as current_date: its name is all there is.
+            name = node.sql("duckdb").split("(")[0].strip()
+            found = re.search(rf"\b{re.escape(name)}\b", self._text_of_policy, re.IGNORECASE)
+            if found is None:
+                raise ConditionError(message)
+            starts = [found.start()]
         before = self._text_of_policy[: min(starts)]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise ConditionError(f"line {line}, column {column}: {message}")

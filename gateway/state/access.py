@@ -19,7 +19,8 @@ class AccessEvent:
     """Something that was said about access, beside the files of the mesh.
 
     kind: revoke and restore (subject: a grant; user '' for everybody), approve (subject: an
-    approval), lapse (the file dropped the grant), rotate (subject: a join group), refresh.
+    approval, or `widening:` and the id of a widening), lapse (the file dropped the grant), rotate
+    (subject: a join group), refresh.
     """
 
     kind: str

@@ -58,7 +58,8 @@ class Answers:
                 raise AccessDenied(
                     f"{asked.table} shows groups only, and beside an earlier answer of yours this "
                     f"one would show fewer than {rule.minimum} entities.",
-                    hint="Repeat the earlier question, or group by other dimensions.",
+                    hint="Repeat the earlier question, or group by other dimensions; EXPLAIN "
+                    "POLICY before the query tells the policy, and the exception that would help.",
                 )
             known.write(connection)
             for one in new:

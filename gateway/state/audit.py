@@ -41,6 +41,7 @@ HASHED: Mapping[int, tuple[str, ...]] = {
 _INSERT = insert(AUDIT_RECORDS)
 _PAGE = 2000
 _ENDS = 500
+_LOOKED_AT = 100
 _SALT_BYTES = 16
 
 
@@ -230,6 +231,28 @@ def latest(
     key = (AUDIT_RECORDS.c.at, AUDIT_RECORDS.c.chain, AUDIT_RECORDS.c.sequence)
     found = started.order_by(*(one.desc() for one in key)).limit(count)
     return with_ends(connection, read_rows(connection, found)[::-1])
+
+
+def of_statement(
+    connection: Connection, user: str, hashed: str, until: str
+) -> Sequence[tuple[Row, Row | None]]:
+    """The newest started rows of a user up to a time, of one statement; newest first."""
+    columns = AUDIT_RECORDS.c
+    found = _of_user(user, until).where(columns.statement_hash == hashed)
+    return with_ends(connection, read_rows(connection, found))
+
+
+def entitled(connection: Connection, user: str, until: str) -> Sequence[Row]:
+    """The newest started rows of a user up to a time that name entitlement values."""
+    found = _of_user(user, until).where(AUDIT_RECORDS.c.principal.contains('"entitlements":"'))
+    return read_rows(connection, found)
+
+
+def _of_user(user: str, until: str) -> Select[Any]:
+    columns = AUDIT_RECORDS.c
+    found = select(AUDIT_RECORDS).where(columns.kind == "started", columns.user_name == user)
+    newest = found.where(columns.at <= until)
+    return newest.order_by(columns.at.desc(), columns.sequence.desc()).limit(_LOOKED_AT)
 
 
 def between(

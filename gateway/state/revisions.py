@@ -1,20 +1,21 @@
 """Revisions of the mesh: rows that are written once.
 
 Takes: a mesh and the files it was read from. Gives: the revision, recorded with the contents of
-its files, so that a decision can be computed again later. Never changes a revision.
+its files, so that a decision can be computed again later; and when which revision was published.
+Never changes a revision, never removes a publication.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
 
 from catalog.model import Mesh
-from gateway.state.tables import REVISION_CONTENTS, REVISION_FILES, REVISIONS
+from gateway.state.tables import PUBLICATIONS, REVISION_CONTENTS, REVISION_FILES, REVISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,21 @@ class RevisionRow:
     products: int
     policies: int
     grants: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """From when on a revision was served.
+
+    `actor` is who published it, '' where a gateway read its folder; `process` which gateway did so
+    first, '' where that is not known.
+    """
+
+    number: int
+    at: str
+    revision: str
+    actor: str
+    process: str
 
 
 def record_revision(
@@ -49,6 +65,27 @@ def record_revision(
     return True
 
 
+def publications(
+    connection: Connection, until: str | None = None, count: int = 50
+) -> tuple[Publication, ...]:
+    """The newest publications up to a time, newest first."""
+    columns = PUBLICATIONS.c
+    newest = select(PUBLICATIONS).order_by(columns.number.desc()).limit(count)
+    if until is not None:
+        # By time first: the clocks of two processes may differ.
+        newest = newest.where(columns.at <= until).order_by(None)
+        newest = newest.order_by(columns.at.desc(), columns.number.desc())
+    return tuple(Publication(*row) for row in connection.execute(newest))
+
+
+def publication_of(connection: Connection, revision: str, until: str) -> Publication | None:
+    """The newest publication of one revision up to a time."""
+    columns = PUBLICATIONS.c
+    found = select(PUBLICATIONS).where(columns.revision == revision, columns.at <= until)
+    row = connection.execute(found.order_by(columns.at.desc(), columns.number.desc())).first()
+    return None if row is None else Publication(*row)
+
+
 def revisions(connection: Connection, count: int = 50) -> tuple[RevisionRow, ...]:
     """The newest revisions, newest first."""
     newest = select(REVISIONS).order_by(REVISIONS.c.recorded_at.desc()).limit(count)
@@ -63,6 +100,35 @@ def files_of(connection: Connection, revision: str) -> Mapping[str, bytes]:
         .where(REVISION_FILES.c.revision == revision)
     )
     return {path: zlib.decompress(content) for path, content in connection.execute(files)}
+
+
+def domains_holding(
+    connection: Connection, test: Callable[[bytes], bool]
+) -> Mapping[str, frozenset[tuple[str, str]]]:
+    """By revision the files, with their hashes, of the domains that have a file which passes."""
+    contents = select(REVISION_CONTENTS.c.hash, REVISION_CONTENTS.c.content)
+    passing = {
+        str(hashed) for hashed, content in connection.execute(contents)
+        if test(zlib.decompress(content))
+    }  # fmt: skip
+    found: dict[str, dict[str, set[tuple[str, str]]]] = {}
+    holding: set[tuple[str, str]] = set()
+    columns = REVISION_FILES.c
+    for revision, path, hashed in connection.execute(
+        select(columns.revision, columns.path, columns.hash).where(columns.path.like("domains/%"))
+    ):
+        domain = path.split("/")[1]
+        found.setdefault(revision, {}).setdefault(domain, set()).add((path, hashed))
+        if hashed in passing:
+            holding.add((revision, domain))
+    return {
+        revision: frozenset(
+            file for domain, files in domains.items() if (revision, domain) in holding
+            for file in files
+        )
+        for revision, domains in found.items()
+        if any((revision, domain) in holding for domain in domains)
+    }  # fmt: skip
 
 
 def _keep_contents(connection: Connection, contents: Mapping[str, bytes]) -> None:

@@ -48,6 +48,27 @@ REVISION_FILES = Table(
     Column("hash", String(64), ForeignKey("revision_contents.hash"), nullable=False),
 )
 
+PUBLICATIONS = Table(
+    "publications",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", String(32), nullable=False),
+    Column("revision", String(80), ForeignKey("revisions.revision"), nullable=False),
+    Column("actor", String(200), nullable=False, default=""),
+    Column("process", String(240), nullable=False, default=""),
+    Index("publications_at", "at"),
+)
+
+# `used_at` is when a gateway last said that it needs the values: young ones are never removed.
+ENTITLEMENT_VALUES = Table(
+    "entitlement_values",
+    METADATA,
+    Column("hash", String(64), primary_key=True),
+    Column("salt", String(32), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("used_at", String(32), nullable=False),
+)
+
 TOKENS = Table(
     "session_tokens",
     METADATA,

@@ -118,7 +118,13 @@ def test_explain(run: Run) -> None:
     assert " at operations.warehouse" in result.stdout
     assert json.loads(run("explain", "--json", sql).stdout)["rows"]
     policy = run("explain", "--policy", "SELECT tailnum FROM operations.departures")
-    assert "governance.tail-number" in policy.stdout
+    assert "governance.tail-number  governance/policies/aircraft.yaml" in policy.stdout
+    denied = ("explain", "--policy", "SELECT name FROM loyalty.members.members")
+    assert "tables: [members]" in run(*denied).stdout
+    document = json.loads(run(*denied, "--json").stdout)
+    assert document["verdict"] == "refused: unknown_table"
+    assert document["requests"][0].startswith("# It holds once it is a file in domains/loyalty")
+    assert run(*denied, "--csv").stdout.startswith("what,object,outcome,policy,file,revision,")
 
 
 def test_a_purpose(run: Run) -> None:

@@ -157,8 +157,18 @@ def test_explain(gateway: Served) -> None:
     assert {"step", "where", "what", "detail", "why"} <= set(rows[0])
     assert any("flights" in row["detail"] for row in rows)
     tails = "select tailnum from fleet.aircraft"
-    told = gateway.ask("/v1/explain", {"sql": tails, "policy": True}).json["rows"]
-    assert any("pseudonym" in str(row) for row in told)
+    told = gateway.ask("/v1/explain", {"sql": tails, "policy": True}).json
+    assert any("pseudonym" in str(row) for row in told["rows"])
+    (table,) = told["tables"]
+    assert (told["verdict"], table["table"]) == ("allowed", "fleet.aircraft.planes")
+    (column,) = table["columns"]
+    assert (column["column"], column["outcome"]) == ("tailnum", "masked: pseudonym")
+    assert column["policy"] == "governance.tail-number"
+    assert column["file"] == "governance/policies/aircraft.yaml"
+    names = "select name from loyalty.members"
+    refused = gateway.ask("/v1/explain", {"sql": names, "policy": True})
+    assert refused.json["verdict"] == "refused: unknown_table"
+    assert "columns: [name]" in refused.json["requests"][0]
     assert fault(gateway.ask("/v1/explain", {"sql": "selec 1"}), 400)["code"] == "parse_error"
 
 

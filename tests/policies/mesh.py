@@ -39,6 +39,8 @@ ROWS = """
 _PLACES = {
     "governance": ("Policy", "governance/policies/case.yaml"),
     "shop": ("Policy", "domains/shop/policies/case.yaml"),
+    "staff": ("Policy", "domains/staff/policies/case.yaml"),
+    "ceilings": ("Ceiling", "governance/ceilings.yaml"),
     "grants": ("Grant", "domains/shop/grants/case.yaml"),
     "exceptions": ("Exception", "governance/exceptions/case.yaml"),
     "shop_exceptions": ("Exception", "domains/shop/exceptions/case.yaml"),

@@ -22,6 +22,7 @@ from gateway.errors import (
     UnknownTable,
 )
 from gateway.execute import Result
+from gateway.logs import JsonFormatter
 from gateway.policies.compile import approval_of
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
@@ -253,7 +254,9 @@ def test_masks_that_meet_at_run_time_are_null_and_the_owner_is_told(tmp_path: Pa
         assert "Masks of one rank differ" in log.read_text()
 
 
-def test_a_broken_policy_keeps_the_last_good_revision(tmp_path: Path) -> None:
+def test_a_broken_policy_keeps_the_last_good_revision(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with running(tmp_path, {}) as gateway:
         client = make_application(gateway.opened).test_client()
         before = client.get("/readyz").json
@@ -268,9 +271,18 @@ def test_a_broken_policy_keeps_the_last_good_revision(tmp_path: Path) -> None:
         assert before is not None and after is not None
         assert (after["status"], after["reload_failed"]) == ("degraded", True)
         assert after["revision"] == before["revision"]
+        health = client.get("/healthz").json
+        assert health is not None and (health["status"], health["reload_failed"]) == ("ok", True)
+        (told,) = (one for one in caplog.records if getattr(one, "event", "") == "reload_failed")
+        line = json.loads(JsonFormatter().format(told))
+        assert (line["level"], line["code"]) == ("ERROR", "invalid_config")
+        assert line["files"] == ["governance/policies/broken.yaml:1"]
+        assert "id / 0" not in json.dumps(line)
         assert _ids(gateway) == [1, 2, 3, 4]
         file.unlink()
         assert gateway.opened.publisher.reload()
+        mended = client.get("/healthz").json
+        assert mended is not None and mended["reload_failed"] is False
 
 
 def test_a_grant_that_ends_while_the_query_runs_was_decided_at_the_start(tmp_path: Path) -> None:

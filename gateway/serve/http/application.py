@@ -32,6 +32,7 @@ from gateway.serve.http.leaving import when_gone
 from gateway.serve.http.pages import openapi, product_page, start_page
 from gateway.sessions import Session, Settings
 from gateway.state.engine import reading
+from sqluice import explained
 
 _FIELDS = {"sql", "parameters", "purpose", "domain", "dialect", "timezone", "limit", "policy"}
 _MAXIMUM_BODY = 2_000_000
@@ -78,8 +79,9 @@ class Handlers:
         return Response(start_page(), mimetype="text/html")
 
     def health(self) -> Response:
-        """The process lives."""
-        return jsonify({"status": "ok", "pid": os.getpid(), "version": __version__})
+        """The process lives; whether the newest files are in force is told too."""
+        told = {"status": "ok", "pid": os.getpid(), "version": __version__}
+        return jsonify({**told, "reload_failed": bool(self._opened.publisher.failure)})
 
     def ready(self) -> Response:
         """Mesh and state are there; a failed reload is told."""
@@ -130,13 +132,15 @@ class Handlers:
         return response
 
     def explain(self) -> Response:
-        """The plan, or with `policy` the decision, as rows."""
+        """The plan as rows; with `policy` the reasons, table by table too."""
         body = self._body()
-        prefix = "EXPLAIN POLICY " if body.get("policy") else "EXPLAIN "
+        is_policy = bool(body.get("policy"))
+        prefix = "EXPLAIN POLICY " if is_policy else "EXPLAIN "
         asked = self._request({**body, "sql": prefix + str(body.get("sql", ""))})
         result = self._opened.gateway.answer(asked)
         rows = [row for batch in result.batches() for row in batch.to_pylist()]
-        return jsonify({"query_id": result.query_id, "rows": rows})
+        reasons = explained.document(rows) if is_policy else {}
+        return jsonify({"query_id": result.query_id, "rows": rows, **reasons})
 
     def queries(self) -> Response:
         """The running queries that the caller may see; with ?all=true those that ended lately."""

@@ -1,0 +1,94 @@
+"""What is left of a restriction on the other side of a change.
+
+Takes: a policy with the column that it concerned, and what concerns that column's counterpart.
+Gives: the weakness, or None where something there is as strict. Filters: proven by `implication`,
+else looked for by `counterexample`. Never lets pass what is neither proven nor refuted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from catalog.model import Policy
+from gateway.policies.counterexample import CounterExample, counter_example
+from gateway.policies.counterparts import Spot
+from gateway.policies.implication import implies, joined
+from gateway.policies.sides import Side
+from gateway.policies.strictness import effect, whom
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """Why nothing is as strict, and what is left: the policy's own id, another's, or ''."""
+
+    why: str
+    left: str = ""
+    example: CounterExample | None = None
+    # Somebody, some purpose or some time is left out; else what is done is weaker.
+    spares: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A column with the side that it is on."""
+
+    spot: Spot
+    side: Side
+
+
+def weakness(
+    policy: Policy, old: Standing, candidates: Iterable[Policy], new: Standing
+) -> Weakness | None:
+    """What is weaker than the policy was; None where something is as strict."""
+    before = old.side.restriction(policy)
+    filters: list[Policy] = []
+    reasons: list[Weakness] = []
+    for one in sorted(candidates, key=lambda one: (one.id != policy.id, one.id)):
+        after = new.side.restriction(one)
+        if after == before and policy.effect != "filter":
+            return None
+        why = whom(after, before, new.side.now)
+        if why is None and policy.effect == one.effect == "filter":
+            filters.append(one)
+            continue
+        spares = why is not None
+        why = why or effect(one, policy, new.side.order)
+        if why is None:
+            return None
+        reasons.append(Weakness(why, one.id, spares=spares))
+    if policy.effect == "filter":
+        return _of_filters(policy, old, filters, reasons, new)
+    return _nearest(policy, reasons)
+
+
+def _nearest(policy: Policy, reasons: list[Weakness]) -> Weakness:
+    """What to tell: of the policy itself, else that it is gone."""
+    own = next((one for one in reasons if one.left == policy.id), None)
+    if own is not None:
+        return own
+    others = tuple(one.left for one in reasons)
+    return Weakness("matches it no more", others[0] if len(others) == 1 else "")
+
+
+def _of_filters(
+    policy: Policy, old: Standing, filters: list[Policy], reasons: list[Weakness], new: Standing
+) -> Weakness | None:
+    wanted = old.side.condition(policy, old.spot)
+    if wanted is None:
+        # It never held there: the governance group wrote it for what the table has become.
+        return None
+    made = [new.side.condition(one, new.spot) for one in filters]
+    held = [one for one in made if one is not None]
+    if any(one.sql == wanted.sql for one in held):
+        return None
+    every = joined(held)
+    if every is not None and implies(every, wanted):
+        return None
+    table = new.spot.table if held else old.spot.table
+    example = counter_example(every, wanted, table)
+    if not held:
+        found = _nearest(policy, reasons)
+        return Weakness(found.why, found.left, example, found.spares)
+    why = "lets more rows through" if example else "is not shown to let no more rows through"
+    return Weakness(why, held[0].policy, example)

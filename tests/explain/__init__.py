@@ -1,0 +1,1 @@
+"""What EXPLAIN POLICY says, and that what it asks for does what it says."""

@@ -1,0 +1,1 @@
+"""Past decisions computed again, and changes tried on what was asked."""
