@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from catalog.model import Policy
+from sqlglot import exp
+
+from catalog.model import Policy, Table
+from gateway.constants import INTEGERS, family
+from gateway.decision import CompiledCondition
 from gateway.policies.counterexample import CounterExample, counter_example
 from gateway.policies.counterparts import Spot
 from gateway.policies.implication import implies, joined
@@ -71,6 +75,17 @@ def _nearest(policy: Policy, reasons: list[Weakness]) -> Weakness:
     return Weakness("matches it no more", others[0] if len(others) == 1 else "")
 
 
+def _is_comparable(condition: CompiledCondition, before: Table, after: Table) -> bool:
+    """Whether the columns of a condition kept their types, or are whole numbers still."""
+    for name in {one.name for one in condition.expression.find_all(exp.Column)}:
+        old, new = before.column(name), after.column(name)
+        if old is None or new is None:
+            return False
+        if old.type != new.type and not {family(old.type), family(new.type)} <= INTEGERS:
+            return False
+    return True
+
+
 def _of_filters(
     policy: Policy, old: Standing, filters: list[Policy], reasons: list[Weakness], new: Standing
 ) -> Weakness | None:
@@ -80,10 +95,10 @@ def _of_filters(
         return None
     made = [new.side.condition(one, new.spot) for one in filters]
     held = [one for one in made if one is not None]
-    if any(one.sql == wanted.sql for one in held):
-        return None
     every = joined(held)
-    if every is not None and implies(every, wanted):
+    if every is not None and _is_comparable(wanted, old.spot.table, new.spot.table) and (
+        any(one.sql == wanted.sql for one in held) or implies(every, wanted)
+    ):  # fmt: skip
         return None
     table = new.spot.table if held else old.spot.table
     example = counter_example(every, wanted, table)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Engine, text
 
 from catalog.model import Mesh, Taxonomy
-from gateway.state.engine import reading, writing
-from gateway.state.revisions import files_of, record_revision, revisions
+from gateway.state.engine import migrate, reading, writing
+from gateway.state.publications import in_force, past_revisions, publish
+from gateway.state.revisions import domains_holding, files_of, record_revision, revisions
 
 
 def _mesh(revision: str) -> Mesh:
@@ -36,3 +37,39 @@ def test_unchanged_files_are_kept_once(state: Engine) -> None:
 def test_a_revision_without_files_is_recorded(state: Engine) -> None:
     with writing(state) as connection:
         assert record_revision(connection, _mesh("empty"), {}, "2026-01-01")
+
+
+def test_the_newest_publication_is_in_force(state: Engine) -> None:
+    with writing(state) as connection:
+        assert in_force(connection) is None
+        for name, at in (("r1", "2026-01-01"), ("r2", "2026-01-02")):
+            record_revision(connection, _mesh(name), {}, at)
+            publish(connection, name, at)
+        publish(connection, "r1", "2026-01-03")
+    with reading(state) as connection:
+        assert in_force(connection) == "r1"
+        assert past_revisions(connection) == ("r1", "r2")
+
+
+def test_a_state_from_before_publications_begins_with_the_newest_revision(state: Engine) -> None:
+    with writing(state) as connection:
+        for name, at in (("r1", "2026-01-01"), ("r2", "2026-01-02")):
+            record_revision(connection, _mesh(name), {}, at)
+        connection.execute(text("DROP TABLE publications"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    migrate(state)
+    with writing(state) as connection:
+        assert in_force(connection) == "r2"
+        publish(connection, "r1", "2026-01-03")
+        assert in_force(connection) == "r1"
+
+
+def test_files_that_mention_something_are_found_with_their_domain(state: Engine) -> None:
+    own = {"domains/a/x.yaml": b"mail", "domains/a/y.yaml": b"1", "domains/b/z.yaml": b"2"}
+    with writing(state) as connection:
+        record_revision(connection, _mesh("r1"), own, "2026-01-01")
+        record_revision(connection, _mesh("r2"), {"domains/b/z.yaml": b"2"}, "2026-01-02")
+    with reading(state) as connection:
+        found = domains_holding(connection, lambda content: b"mail" in content)
+    assert list(found) == ["r1"]
+    assert {path for path, _ in found["r1"]} == {"domains/a/x.yaml", "domains/a/y.yaml"}

@@ -26,8 +26,8 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(200), nullable=False),
     )
     op.execute(
-        "INSERT INTO publications (number, revision, at, actor) "
-        "SELECT 1, revision, recorded_at, '' FROM revisions ORDER BY recorded_at DESC LIMIT 1"
+        "INSERT INTO publications (revision, at, actor) "
+        "SELECT revision, recorded_at, '' FROM revisions ORDER BY recorded_at DESC LIMIT 1"
     )
 
 
