@@ -7,7 +7,7 @@ else looked for by `counterexample`. Never lets pass what is neither proven nor 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -42,13 +42,16 @@ class Standing:
 
 
 def weakness(
-    policy: Policy, old: Standing, candidates: Iterable[Policy], new: Standing
+    policy: Policy, old: Standing, candidates: Mapping[str, Policy], new: Standing
 ) -> Weakness | None:
-    """What is weaker than the policy was; None where something is as strict."""
+    """What is weaker than the policy was; None where something is as strict.
+
+    `candidates` are by id: the policy itself is asked first, and mostly nobody else.
+    """
     before = old.side.restriction(policy)
     filters: list[Policy] = []
     reasons: list[Weakness] = []
-    for one in sorted(candidates, key=lambda one: (one.id != policy.id, one.id)):
+    for one in _asked(policy, candidates):
         after = new.side.restriction(one)
         if after == before and policy.effect != "filter":
             return None
@@ -64,6 +67,12 @@ def weakness(
     if policy.effect == "filter":
         return _of_filters(policy, old, filters, reasons, new)
     return _nearest(policy, reasons)
+
+
+def _asked(policy: Policy, candidates: Mapping[str, Policy]) -> Iterator[Policy]:
+    if policy.id in candidates:
+        yield candidates[policy.id]
+    yield from (one for one in candidates.values() if one.id != policy.id)
 
 
 def _nearest(policy: Policy, reasons: list[Weakness]) -> Weakness:
