@@ -108,8 +108,12 @@ class Publisher:
         try:
             return self._load()
         except WideningRefusedError as error:
+            try:
+                last = self._advance.snapshot_of()
+            except SqluiceError:
+                raise error from None
             self._failed(error)
-            return self._advance.snapshot_of()
+            return last
 
     def current(self) -> Snapshot:
         """The snapshot in force; whoever works on it keeps it to the end of his request.

@@ -134,4 +134,5 @@ class Side:
             replace(one, place=None) for one in self.mesh.entitlements
             if re.search(rf"(?i)\bentitlement\W+{one.id}\b", text)
         )  # fmt: skip
-        return Restriction(replace(policy, place=None), tuple(exceptions), asked)
+        bare = replace(policy, place=None, description="")
+        return Restriction(bare, tuple(exceptions), asked)

@@ -140,6 +140,9 @@ class _Comparing:
         self._counterparts = Counterparts(ours.mesh, theirs.mesh)
         self._unchanged = ours.unchanged(theirs)
         self._still = set(_still(ours, theirs)) if ours.is_all(self._unchanged) else set[int]()
+        self._rows: dict[tuple[str, ...], int] = {}
+        self._known: dict[tuple[str, int], Weakness | None] = {}
+        self._shown: dict[tuple[str, int, bool], str] = {}
         self.unknown: dict[Key, Spot] = {}
 
     def differences(self) -> Iterator[Difference]:
@@ -192,18 +195,34 @@ class _Comparing:
     def _missing(
         self, held: tuple[Policy, ...], there: tuple[Policy, ...], old: Spot, new: Spot
     ) -> Iterator[Difference]:
-        governance = tuple(one for one in there if one.domain is None)
-        names = {one.id for one in there} & self._unchanged
+        every = {one.id: one for one in there}
+        governance = {name: one for name, one in every.items() if one.domain is None}
+        names = every.keys() & self._unchanged
+        row = self._rows.setdefault(tuple(every), len(self._rows))
         for one in held:
             if one.id in names and one.effect != "filter":
                 continue
             # What a domain can take back tomorrow does not stand for the governance group's.
-            candidates = governance if one.domain is None else there
-            ours, theirs = Standing(old, self._ours), Standing(new, self._theirs)
-            weak = weakness(one, ours, candidates, theirs)
+            candidates = governance if one.domain is None else every
+            weak = self._weakness(one, candidates, row, old, new)
             if weak is not None:
-                shown = self._left(one, there, weak)
-                yield Difference(one, old, self._named(one, old, new), weak, shown)
+                key = (one.id, row, weak.spares)
+                if key not in self._shown:
+                    self._shown[key] = self._left(one, there, weak)
+                yield Difference(one, old, self._named(one, old, new), weak, self._shown[key])
+
+    def _weakness(
+        self, policy: Policy, candidates: Mapping[str, Policy], row: int, old: Spot, new: Spot
+    ) -> Weakness | None:
+        """Only of filters the answer depends on the table; others have it by row of candidates."""
+        key = (policy.id, row)
+        if policy.effect != "filter" and key in self._known:
+            return self._known[key]
+        ours, theirs = Standing(old, self._ours), Standing(new, self._theirs)
+        found = weakness(policy, ours, candidates, theirs)
+        if policy.effect != "filter":
+            self._known[key] = found
+        return found
 
     def _left(self, policy: Policy, there: tuple[Policy, ...], weak: Weakness) -> str:
         """The strictest mask that those meet whom the policy holds less."""

@@ -7,10 +7,14 @@ else looked for by `counterexample`. Never lets pass what is neither proven nor 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from catalog.model import Policy
+from sqlglot import exp
+
+from catalog.model import Policy, Table
+from gateway.constants import INTEGERS, family
+from gateway.decision import CompiledCondition
 from gateway.policies.counterexample import CounterExample, counter_example
 from gateway.policies.counterparts import Spot
 from gateway.policies.implication import implies, joined
@@ -38,13 +42,16 @@ class Standing:
 
 
 def weakness(
-    policy: Policy, old: Standing, candidates: Iterable[Policy], new: Standing
+    policy: Policy, old: Standing, candidates: Mapping[str, Policy], new: Standing
 ) -> Weakness | None:
-    """What is weaker than the policy was; None where something is as strict."""
+    """What is weaker than the policy was; None where something is as strict.
+
+    `candidates` are by id: the policy itself is asked first, and mostly nobody else.
+    """
     before = old.side.restriction(policy)
     filters: list[Policy] = []
     reasons: list[Weakness] = []
-    for one in sorted(candidates, key=lambda one: (one.id != policy.id, one.id)):
+    for one in _asked(policy, candidates):
         after = new.side.restriction(one)
         if after == before and policy.effect != "filter":
             return None
@@ -62,6 +69,12 @@ def weakness(
     return _nearest(policy, reasons)
 
 
+def _asked(policy: Policy, candidates: Mapping[str, Policy]) -> Iterator[Policy]:
+    if policy.id in candidates:
+        yield candidates[policy.id]
+    yield from (one for one in candidates.values() if one.id != policy.id)
+
+
 def _nearest(policy: Policy, reasons: list[Weakness]) -> Weakness:
     """What to tell: of the policy itself, else that it is gone."""
     own = next((one for one in reasons if one.left == policy.id), None)
@@ -69,6 +82,17 @@ def _nearest(policy: Policy, reasons: list[Weakness]) -> Weakness:
         return own
     others = tuple(one.left for one in reasons)
     return Weakness("matches it no more", others[0] if len(others) == 1 else "")
+
+
+def _is_comparable(condition: CompiledCondition, before: Table, after: Table) -> bool:
+    """Whether the columns of a condition kept their types, or are whole numbers still."""
+    for name in {one.name for one in condition.expression.find_all(exp.Column)}:
+        old, new = before.column(name), after.column(name)
+        if old is None or new is None:
+            return False
+        if old.type != new.type and not {family(old.type), family(new.type)} <= INTEGERS:
+            return False
+    return True
 
 
 def _of_filters(
@@ -80,10 +104,10 @@ def _of_filters(
         return None
     made = [new.side.condition(one, new.spot) for one in filters]
     held = [one for one in made if one is not None]
-    if any(one.sql == wanted.sql for one in held):
-        return None
     every = joined(held)
-    if every is not None and implies(every, wanted):
+    if every is not None and _is_comparable(wanted, old.spot.table, new.spot.table) and (
+        any(one.sql == wanted.sql for one in held) or implies(every, wanted)
+    ):  # fmt: skip
         return None
     table = new.spot.table if held else old.spot.table
     example = counter_example(every, wanted, table)

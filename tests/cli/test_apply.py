@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway import inprocess
 from gateway.audit import history, state_of, verify
 from gateway.config import load_config
 from tests.cli.conftest import Call
@@ -118,3 +119,30 @@ def test_a_broken_mesh_is_not_applied(call: Call, conf: str) -> None:
     (Path(conf) / "governance" / "purposes.yaml").write_text("kind: [")
     done = call("apply", "--conf", conf, "--json")
     assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (1, "invalid_config")
+
+
+def _emails(mesh: Path) -> list[str]:
+    opened = inprocess.open(str(mesh), "ida")
+    try:
+        _, batches, _ = opened.execute("SELECT discoverer_email FROM example.planets")
+        return [str(row["discoverer_email"]) for batch in batches for row in batch.to_pylist()]
+    finally:
+        opened.close()
+
+
+def test_what_somebody_sees_before_and_after_the_approval(call: Call, tmp_path: Path) -> None:
+    """The rows themselves: a refused revision shows nothing, an approved one does."""
+    assert call("init", "mesh", "--user", "ida", "--json").exit_code == 0
+    mesh = tmp_path / "mesh"
+    people = mesh / PEOPLE
+    people.write_text(f"{people.read_text()}  petra: {{roles: [governance]}}\n")
+    masked = _emails(mesh)
+    assert masked
+    assert not any("@" in one for one in masked)
+    contract = mesh / "domains/example/contracts/planets.odcs.yaml"
+    contract.write_text(contract.read_text().replace("tags: [pii.email]", "tags: []"))
+    assert _emails(mesh) == masked
+    (wide,) = shown(call, "apply", "--conf", "mesh", exit_code=4)["widenings"]
+    assert _emails(mesh) == masked
+    call("policy", "approve", wide["id"], "--reason", "r", "--as", "petra", "--conf", "mesh")
+    assert any("@" in one for one in _emails(mesh))

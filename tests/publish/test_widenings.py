@@ -214,6 +214,8 @@ def test_a_revision_that_cannot_be_read_again_needs_an_approval(
     snapshot, files = read_at_rest(folder)
     with pytest.raises(WideningRefusedError, match=found.id):
         Advance(state, build_snapshot).take(snapshot, files)
+    with pytest.raises(WideningRefusedError, match=found.id):
+        Publisher(folder, state)
     approve(state, found.id)
     assert Publisher(folder, state).failure is None
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 import gateway.state.engine as engine_module
 from catalog.model import Mesh, Taxonomy
 from gateway.state.engine import migrate, reading, writing
-from gateway.state.publications import publish
+from gateway.state.publications import in_force, past_revisions, publish
 from gateway.state.revisions import (
+    domains_holding,
     files_of,
     publication_of,
     publications,
@@ -25,6 +26,13 @@ FOLDER = Path(engine_module.__file__).parent / "migrations"
 
 def _mesh(revision: str) -> Mesh:
     return Mesh(revision, (), (), (), (), (), Taxonomy(), ())
+
+
+def _before_publications(connection: Connection) -> None:
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(FOLDER))
+    settings.attributes["connection"] = connection
+    command.downgrade(settings, "0004")
 
 
 def test_a_revision_is_recorded_once_with_its_files(state: Engine) -> None:
@@ -70,11 +78,8 @@ def test_publications_tell_what_was_served_when(state: Engine) -> None:
 
 
 def test_revisions_of_an_older_state_were_published_when_recorded(state: Engine) -> None:
-    settings = AlembicConfig()
-    settings.set_main_option("script_location", str(FOLDER))
     with writing(state) as connection:
-        settings.attributes["connection"] = connection
-        command.downgrade(settings, "0004")
+        _before_publications(connection)
     with writing(state) as connection:
         for name, at in (("r1", "2026-01-02"), ("r2", "2026-01-01")):
             record_revision(connection, _mesh(name), {}, at)
@@ -83,3 +88,38 @@ def test_revisions_of_an_older_state_were_published_when_recorded(state: Engine)
         assert [(one.revision, one.process) for one in publications(connection)] == [
             ("r1", ""), ("r2", ""),
         ]  # fmt: skip
+
+
+def test_the_newest_publication_is_in_force(state: Engine) -> None:
+    with writing(state) as connection:
+        assert in_force(connection) is None
+        for name, at in (("r1", "2026-01-01"), ("r2", "2026-01-02")):
+            record_revision(connection, _mesh(name), {}, at)
+            publish(connection, name, at)
+        publish(connection, "r1", "2026-01-03")
+    with reading(state) as connection:
+        assert in_force(connection) == "r1"
+        assert past_revisions(connection) == ("r1", "r2")
+
+
+def test_a_state_from_before_publications_begins_with_the_newest_revision(state: Engine) -> None:
+    with writing(state) as connection:
+        for name, at in (("r1", "2026-01-01"), ("r2", "2026-01-02")):
+            record_revision(connection, _mesh(name), {}, at)
+        _before_publications(connection)
+    migrate(state)
+    with writing(state) as connection:
+        assert in_force(connection) == "r2"
+        publish(connection, "r1", "2026-01-03")
+        assert in_force(connection) == "r1"
+
+
+def test_files_that_mention_something_are_found_with_their_domain(state: Engine) -> None:
+    own = {"domains/a/x.yaml": b"mail", "domains/a/y.yaml": b"1", "domains/b/z.yaml": b"2"}
+    with writing(state) as connection:
+        record_revision(connection, _mesh("r1"), own, "2026-01-01")
+        record_revision(connection, _mesh("r2"), {"domains/b/z.yaml": b"2"}, "2026-01-02")
+    with reading(state) as connection:
+        found = domains_holding(connection, lambda content: b"mail" in content)
+    assert list(found) == ["r1"]
+    assert {path for path, _ in found["r1"]} == {"domains/a/x.yaml", "domains/a/y.yaml"}
