@@ -52,6 +52,8 @@ def directory(index: PolicyIndex, principal: Principal, now: datetime) -> Direct
         grants = _active(entry, asking, applying, index)
         if not grants or applying & entry.effects.deny:
             continue
+        if not _shows(entry, grants, asking, index):
+            continue
         key = (address.domain, address.product)
         found.setdefault(key, {}).setdefault(address.major, []).append(address.table)
         pins.setdefault(key, set()).update(
@@ -65,6 +67,24 @@ def directory(index: PolicyIndex, principal: Principal, now: datetime) -> Direct
     while len(index.directories) > _KEPT_DIRECTORIES:
         index.directories.popitem(last=False)
     return made
+
+
+def _shows(
+    entry: TableEntry, grants: tuple[CompiledGrant, ...], asking: Asking, index: PolicyIndex
+) -> bool:
+    """Whether some column is visible for some purpose: a table without any is as none."""
+    for purpose in (None, *index.purposes):
+        usable = [one for one in grants if not one.grant.purposes or purpose in one.grant.purposes]
+        if not usable:
+            continue
+        applying = entry.restricting.applying(replace(asking, purpose=purpose))
+        for column in entry.columns:
+            name, bits = column.column.name, column.bits & applying
+            is_covered = any(one.columns is None or name in one.columns for one in usable)
+            hidden = bits and column.outcomes[(bits & -bits).bit_length() - 1].decision is None
+            if is_covered and not hidden:
+                return True
+    return False
 
 
 def purposes(index: PolicyIndex, principal: Principal, now: datetime) -> tuple[str, ...]:

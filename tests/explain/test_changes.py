@@ -87,6 +87,13 @@ def _plain(value: object) -> object:
     return value if isinstance(value, int | str | None) else str(value)
 
 
+def _purpose(document: Mapping[str, Any]) -> str | None:
+    """The one purpose of a grant or an exception."""
+    is_grant = document["kind"] == "Grant"
+    found = (document if is_grant else document["subjects"][0]).get("purposes")
+    return None if found is None else str(*found)
+
+
 def less(documents: Documents, case: Mapping[str, Any]) -> Iterator[tuple[str, Documents]]:
     """The documents with one part missing; where a purpose is asked for, each part's turn comes."""
     for number, one in enumerate(documents):
@@ -138,6 +145,7 @@ def test_what_is_asked_for_is_enough_and_not_too_much(
         assert columns == [sorted(one) for one in case.get("asked", [])]
         for one in documents:
             assert one["subjects"][0]["users"] == ["ada"]
+            assert _purpose(one) == case.get("purpose", case.get("chosen"))
             start, until = (datetime.fromisoformat(one[key]) for key in ("from", "until"))
             assert until - start == timedelta(days=1)
         for what, fewer in less(documents, case):

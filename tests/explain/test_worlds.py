@@ -43,6 +43,7 @@ COVERED = {
     "columns": ["id", "region", "email", "born", "placed", "amount"],
 }  # fmt: skip
 DENIED = {"id": "d", "match": {"product": "staff.people"}, "effect": {"deny": True}}
+EMPTY = {"id": "e", "match": {"domain": "staff"}, "effect": {"hide": True}}
 OPEN = "{kind: Grant, id: p, product: people, subjects: [{all: true}]}\n"
 ENDED = OPEN.replace("subjects", "from: '2020-01-01', until: '2020-02-01', subjects")
 PEOPLE = "domains/staff/grants/people.yaml"
@@ -105,6 +106,7 @@ def same(one: Sequence[object], other: Sequence[object]) -> bool:
         pytest.param({}, "staff", id="no grant"),
         pytest.param({"governance": [DENIED], "files": {PEOPLE: OPEN}}, "staff", id="denied"),
         pytest.param({"files": {PEOPLE: ENDED}}, "staff", id="ended"),
+        pytest.param({"governance": [EMPTY], "files": {PEOPLE: OPEN}}, "staff", id="no column"),
     ],
 )
 def test_hidden_and_absent_are_told_alike(
