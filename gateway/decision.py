@@ -138,6 +138,7 @@ class Decision:
     guarded queries for equal text. `limits` are the policies' caller-visible limits of a
     statement (rows, bytes), `quotas` those of a period. `valid_until` is the next moment at which
     a grant or policy starts or ends. `alerts` are what the owner of a domain must be told.
+    `own_fingerprint` is that of the mesh's own rules, where a decision point was asked besides.
     """
 
     tables: Mapping[Address, TableDecision] = field(hash=False)
@@ -150,6 +151,7 @@ class Decision:
     reasons: tuple[Reason, ...] = ()
     quotas: tuple[Quota, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    own_fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,10 +20,13 @@ from gateway.access import AccessEvent
 from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
 from gateway.audit.source import OWN_SOURCE, StateConnector
 from gateway.config import Config
+from gateway.decision_point.client import Client
+from gateway.decision_point.point import DecisionPoint
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.entitlements import Entitlements, Reader
 from gateway.errors import InvalidConfig
 from gateway.identity import Identity
+from gateway.keys import DOMAIN as GOVERNANCE
 from gateway.keys import PseudonymKeys, Vault
 from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
@@ -53,6 +57,7 @@ class OpenGateway:
     gateway: Gateway
     limits: Limits
     metrics: Metrics
+    decision_point: DecisionPoint | None = None
     _closers: list[Callable[[], None]] = field(default_factory=list)
 
     def close(self) -> None:
@@ -89,6 +94,9 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
     abilities_of = functools.cache(_abilities)
+    point = _decision_point(config)
+    if point is not None:
+        closers.append(point.close)
     services = Services(
         engine=engine,
         pools=pools,
@@ -103,6 +111,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         ledgers=Answers(state),
         usage=Usage(state),
         entitlements=Entitlements(Reader(engine, pools, abilities_of)),
+        decision_point=point,
     )
     identity = Identity(lambda: publisher.current().mesh, state, config.sign_in)
     identity.failed = audit.sign_in_failed
@@ -119,6 +128,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         gateway=Gateway(publisher.current, services),
         limits=limits,
         metrics=metrics,
+        decision_point=point,
         _closers=closers,
     )
 
@@ -151,6 +161,32 @@ def _end_revoked(queries: Queries, events: tuple[AccessEvent, ...]) -> None:
 def _keys(config: Config, state: Engine) -> PseudonymKeys:
     secrets = Secrets(config.secrets, os.environ)
     return PseudonymKeys(secrets, config.secrets, Vault(state, os.environ))
+
+
+def _decision_point(config: Config) -> DecisionPoint | None:
+    settings = config.decision_point
+    if not settings.url:
+        return None
+    secrets = Secrets(config.secrets, os.environ)
+
+    def token_of() -> str:
+        return secrets.get(GOVERNANCE, settings.token) if settings.token else ""
+
+    token_of()  # a secret that is missing is found before anything is served
+    client = Client(settings, token_of, _tls(config))
+    return DecisionPoint(client, frozenset(settings.urls))
+
+
+def _tls(config: Config) -> ssl.SSLContext:
+    file = config.decision_point.authorities
+    try:
+        return ssl.create_default_context(cafile=str(config.folder / file) if file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidConfig(
+            "The file of certificates that [decision_point] authorities names cannot be read.",
+            hint="Name a file of PEM certificates, relative to the mesh folder.",
+            private=str(error),
+        ) from None
 
 
 def _settings_of(config: Config, publisher: Publisher) -> Callable[[Source], Mapping[str, str]]:

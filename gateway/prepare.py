@@ -7,9 +7,10 @@ Never lets anything leave the process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Protocol
 
 import pyarrow as pa
 from sqlglot import exp
@@ -24,19 +25,46 @@ from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext
 from gateway.engines.base import Engine
 from gateway.entitlements import Entitlements
+from gateway.errors import SqluiceError
 from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
+from gateway.metadata import VisibleTable
 from gateway.metrics import Metrics
 from gateway.parse import ParsedStatement
 from gateway.plan import plan
 from gateway.plan_cache import Key, PlanCache, key_of, with_parameters
 from gateway.pools import Pools
 from gateway.queries import Queries
-from gateway.request import Limits, Request
+from gateway.request import Limits, Principal, Request
 from gateway.resolve import Address, ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
 from gateway.usage import Usage
+
+
+class Restricting(Protocol):
+    """Somebody outside who may restrict further what the mesh's own rules permit."""
+
+    def restrict(
+        self,
+        request: Request,
+        columns: Mapping[Address, frozenset[str]],
+        decision: Decision,
+        snapshot: Snapshot,
+    ) -> Decision:
+        """The decision of both, for a statement that reads these columns."""
+
+    def known(self, request: Request, decision: Decision) -> None:
+        """Raise UnknownTable where the caller may not even know of a table."""
+
+    def shown(
+        self,
+        tables: Sequence[VisibleTable],
+        principal: Principal,
+        purpose: str | None,
+        with_columns: bool,
+    ) -> tuple[VisibleTable, ...]:
+        """The tables, and with columns, that the caller may know of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +88,7 @@ class Services:
     usage: Usage
     entitlements: Entitlements
     limits: Limits = Limits()
+    decision_point: Restricting | None = None
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
 
 
@@ -92,13 +121,17 @@ def prepare(
     asker = services.entitlements.given(request.principal, needed, snapshot)
     decision = authorize(resolved, replace(request, principal=asker), snapshot.index)
     clock.lap("authorize")
+    bound: BoundQuery | None = None
+    if services.decision_point is not None and resolved.tables:
+        bound, decision = _restricted(resolved, request, decision, snapshot, services)
+        clock.lap("decision_point")
     key = key_of(request, resolved, decision) if with_plan else None
     kept = _kept(request, services, key)
     if kept is not None:
         clock.lap("plan")
         return replace(kept, decision=decision, timings=clock.laps)
     columns = visible(decision)
-    bound = bind(resolved, columns)
+    bound = bound or bind(resolved, columns)
     bound = replace(
         bound, outputs=_output_names(resolved, columns, bound.outputs, request, services)
     )
@@ -136,6 +169,25 @@ def prepare(
     if key is not None:
         services.plans.put(key, prepared)
     return prepared
+
+
+def _restricted(
+    resolved: ResolvedQuery,
+    request: Request,
+    decision: Decision,
+    snapshot: Snapshot,
+    services: Services,
+) -> tuple[BoundQuery, Decision]:
+    """The bound query and the decision, under what the decision point says of what it reads."""
+    point = services.decision_point
+    assert point is not None
+    try:
+        # Masks from outside keep names and types, so what is bound stays bound.
+        bound = bind(resolved, visible(decision))
+    except SqluiceError:
+        point.known(request, decision)
+        raise
+    return bound, point.restrict(request, bound.columns, decision, snapshot)
 
 
 def _kept(

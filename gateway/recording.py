@@ -55,7 +55,7 @@ def audit_start(request: Request, snapshot: Snapshot, prepared: Prepared | None)
         if decision
         else (),
         lineage=_edges(prepared) if prepared else (),
-        principal=_principal(request.principal, snapshot),
+        principal=_principal(request.principal, snapshot, decision),
         session={"domain": request.domain, "timezone": request.timezone},
     )
 
@@ -77,9 +77,17 @@ def _edges(prepared: Prepared) -> tuple[tuple[str | None, str, str, bool], ...]:
     return tuple((one.output, one.source, one.kind, one.masked) for one in edges)
 
 
-def _principal(principal: Principal, snapshot: Snapshot) -> Mapping[str, object]:
-    """What a decision depends on besides the name, so that it can be computed again."""
+def _principal(
+    principal: Principal, snapshot: Snapshot, decision: Decision | None
+) -> Mapping[str, object]:
+    """What a decision depends on besides the name, so that it can be computed again.
+
+    `own_decision`: the fingerprint of the mesh's own rules alone, where a decision point restricted
+    further; what that said cannot be computed again.
+    """
+    outside = {"own_decision": decision.own_fingerprint} if decision else {}
     return {
+        **{name: value for name, value in outside.items() if value},
         "groups": sorted(principal.groups),
         "roles": sorted(principal.roles),
         "attributes": {name: list(values) for name, values in principal.attributes.items()},
