@@ -256,6 +256,8 @@ class Gateway:
                 prepare(request, statement, snapshot, self._services, with_plan=False).schema
             )
         named = directory(snapshot.index, request.principal, request.now)
+        if self._services.decision_point is not None:
+            named = self._services.decision_point.directory(request, named)
         query = ParsedStatement("query", exp.select("*").from_(tree.copy()))
         address = resolve(query, named, request.domain).tables[0]
         table = visible_table(

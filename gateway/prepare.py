@@ -25,7 +25,13 @@ from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext
 from gateway.engines.base import Engine
 from gateway.entitlements import Entitlements
-from gateway.errors import SqluiceError
+from gateway.errors import (
+    AmbiguousName,
+    PurposeRequired,
+    RateLimited,
+    SqluiceError,
+    UnknownTable,
+)
 from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
@@ -37,9 +43,13 @@ from gateway.plan_cache import Key, PlanCache, key_of, with_parameters
 from gateway.pools import Pools
 from gateway.queries import Queries
 from gateway.request import Limits, Principal, Request
-from gateway.resolve import Address, ResolvedQuery, resolve
+from gateway.resolve import Address, Directory, ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
 from gateway.usage import Usage
+
+
+class HiddenTable(UnknownTable):
+    """A table of which a decision point does not let the caller know."""
 
 
 class Restricting(Protocol):
@@ -55,7 +65,10 @@ class Restricting(Protocol):
         """The decision of both, for a statement that reads these columns."""
 
     def known(self, request: Request, decision: Decision) -> None:
-        """Raise UnknownTable where the caller may not even know of a table."""
+        """Raise HiddenTable where the caller may not even know of a table."""
+
+    def directory(self, request: Request, named: Directory) -> Directory:
+        """What of a directory the caller may know."""
 
     def shown(
         self,
@@ -114,17 +127,13 @@ def prepare(
     """All stages between parse and execute. Nothing leaves the process."""
     assert statement.tree is not None
     clock = _Clock()
-    known = directory(snapshot.index, request.principal, request.now)
-    resolved = resolve(statement, known, request.domain)
-    clock.lap("resolve")
-    needed = entitlements_of(snapshot.index, resolved.tables)
-    asker = services.entitlements.given(request.principal, needed, snapshot)
-    decision = authorize(resolved, replace(request, principal=asker), snapshot.index)
+    named = directory(snapshot.index, request.principal, request.now)
+    if services.decision_point is None:
+        resolved = resolve(statement, named, request.domain)
+        decision, bound = _decided(resolved, request, snapshot, services), None
+    else:
+        resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
     clock.lap("authorize")
-    bound: BoundQuery | None = None
-    if services.decision_point is not None and resolved.tables:
-        bound, decision = _restricted(resolved, request, decision, snapshot, services)
-        clock.lap("decision_point")
     key = key_of(request, resolved, decision) if with_plan else None
     kept = _kept(request, services, key)
     if kept is not None:
@@ -171,23 +180,51 @@ def prepare(
     return prepared
 
 
+def _decided(
+    resolved: ResolvedQuery, request: Request, snapshot: Snapshot, services: Services
+) -> Decision:
+    """The decision of the mesh's own rules."""
+    needed = entitlements_of(snapshot.index, resolved.tables)
+    asker = services.entitlements.given(request.principal, needed, snapshot)
+    return authorize(resolved, replace(request, principal=asker), snapshot.index)
+
+
 def _restricted(
-    resolved: ResolvedQuery,
+    statement: ParsedStatement,
     request: Request,
-    decision: Decision,
+    named: Directory,
     snapshot: Snapshot,
     services: Services,
-) -> tuple[BoundQuery, Decision]:
-    """The bound query and the decision, under what the decision point says of what it reads."""
+) -> tuple[ResolvedQuery, Decision, BoundQuery | None]:
+    """The tables and the decision, under what the decision point says of what the query reads.
+
+    A table that it hides is one that does not exist: names are then looked up without it.
+    """
     point = services.decision_point
     assert point is not None
+    try:
+        resolved = resolve(statement, named, request.domain)
+        return resolved, *_bound(resolved, request, snapshot, services)
+    except (UnknownTable, AmbiguousName, PurposeRequired, RateLimited):
+        # Each of them may tell of a table that is hidden.
+        resolved = resolve(statement, point.directory(request, named), request.domain)
+        return resolved, *_bound(resolved, request, snapshot, services)
+
+
+def _bound(
+    resolved: ResolvedQuery, request: Request, snapshot: Snapshot, services: Services
+) -> tuple[Decision, BoundQuery | None]:
+    point = services.decision_point
+    decision = _decided(resolved, request, snapshot, services)
+    if point is None or not resolved.tables:
+        return decision, None
     try:
         # Masks from outside keep names and types, so what is bound stays bound.
         bound = bind(resolved, visible(decision))
     except SqluiceError:
         point.known(request, decision)
         raise
-    return bound, point.restrict(request, bound.columns, decision, snapshot)
+    return point.restrict(request, bound.columns, decision, snapshot), bound
 
 
 def _kept(

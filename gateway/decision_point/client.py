@@ -169,7 +169,7 @@ class Client:
         size = 0
         while True:
             held.settimeout(began.left(self._clock()))
-            piece = response.read1(_PIECE)
+            piece = response.read(_PIECE)
             if not piece:
                 return b"".join(pieces)
             pieces.append(piece)
@@ -179,10 +179,10 @@ class Client:
 
     def _take(self, url: SplitResult) -> http.client.HTTPConnection | None:
         with self._lock:
-            for number, (place, connection) in enumerate(self._idle):
-                if place == (url.scheme, url.netloc):
-                    del self._idle[number]
-                    return connection
+            # The one that was used last is the likeliest to be open still.
+            for number in reversed(range(len(self._idle))):
+                if self._idle[number][0] == (url.scheme, url.netloc):
+                    return self._idle.pop(number)[1]
         return None
 
     def _fresh(self, url: SplitResult, began: _Round) -> http.client.HTTPConnection:

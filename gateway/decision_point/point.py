@@ -9,11 +9,10 @@ why.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import NoReturn, TypeVar
 
-from gateway.authorize import unknown_table
 from gateway.decision import Decision
 from gateway.decision_point.client import Client, Unanswered
 from gateway.decision_point.expressions import Place
@@ -29,12 +28,14 @@ from gateway.decision_point.wire import (
 )
 from gateway.errors import AccessDenied, InvalidConfig, SourceUnavailable
 from gateway.metadata import VisibleTable
+from gateway.prepare import HiddenTable
 from gateway.request import Principal, Request
-from gateway.resolve import Address
+from gateway.resolve import Address, Directory, KnownProduct
 from gateway.snapshot import Snapshot
 
 log = logging.getLogger("gateway.decision_point")
 
+_HIDDEN = "There is no such table that you may query."
 Columns = Mapping[Address, frozenset[str]]
 Given = TypeVar("Given")
 
@@ -65,9 +66,14 @@ class DecisionPoint:
         return self._closed(lambda: self._restricted(wire, request, columns, decision, snapshot))
 
     def known(self, request: Request, decision: Decision) -> None:
-        """Raise UnknownTable where he may not even know of one of the tables."""
+        """Raise HiddenTable where he may not even know of one of the tables."""
         wire = Wire(request.principal, decision.purpose, self._keys)
         self._closed(lambda: self._known(wire, tuple(decision.tables)))
+
+    def directory(self, request: Request, named: Directory) -> Directory:
+        """What of a directory he may know."""
+        wire = Wire(request.principal, request.purpose, self._keys)
+        return self._closed(lambda: self._directory(wire, named))
 
     def shown(
         self,
@@ -124,12 +130,25 @@ class DecisionPoint:
         for one in refused:
             what = f"these columns of {one}: {', '.join(read[one])}" if read[one] else str(one)
             raise AccessDenied(f"You may not read {what}.")
-        raise unknown_table(next(iter(read)))
+        raise HiddenTable(_HIDDEN)
 
     def _known(self, wire: Wire, addresses: tuple[Address, ...]) -> None:
-        for address, is_known in zip(addresses, self._knowing(wire, addresses), strict=True):
-            if not is_known:
-                raise unknown_table(address)
+        if not all(self._knowing(wire, addresses)):
+            raise HiddenTable(_HIDDEN)
+
+    def _directory(self, wire: Wire, named: Directory) -> Directory:
+        addresses = [
+            Address(one.domain, one.product, each, major)
+            for one in named.products.values()
+            for major, tables in one.tables.items()
+            for each in tables
+        ]
+        if not addresses:
+            return named
+        knowing = self._knowing(wire, addresses)
+        known = {one for one, is_known in zip(addresses, knowing, strict=True) if is_known}
+        made = {key: _lessened(one, known) for key, one in named.products.items()}
+        return Directory({key: one for key, one in made.items() if one is not None})
 
     def _knowing(self, wire: Wire, addresses: Sequence[Address]) -> list[bool]:
         """Which tables he may know of: their domain and themselves."""
@@ -200,6 +219,25 @@ class _Round:
     def ask(self, client: Client) -> None:
         """Ask them all."""
         self._answers = client.ask(self._questions)
+
+
+def _lessened(product: KnownProduct, known: Set[Address]) -> KnownProduct | None:
+    """A product with the known of its tables; None where it has none."""
+    tables = {
+        major: tuple(
+            one for one in names if Address(product.domain, product.product, one, major) in known
+        )
+        for major, names in product.tables.items()
+    }
+    tables = {major: names for major, names in tables.items() if names}
+    if not tables:
+        return None
+    defaults = {
+        major: default if (default := product.default_tables.get(major)) in names else None
+        for major, names in tables.items()
+    }
+    preferred = product.preferred if product.preferred in tables else None
+    return replace(product, tables=tables, default_tables=defaults, preferred=preferred)
 
 
 def _catalogs(addresses: Sequence[Address]) -> list[Resource]:
