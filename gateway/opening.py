@@ -73,8 +73,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     closers: list[Callable[[], None]] = [state.dispose]
     publisher = Publisher(config.folder, state)
     audit = _audit(config, state)
-    closers.append(audit.close)
-    closers.append(_export_heads(config, audit))
+    closers += [audit.close, _export_heads(config, audit)]
     pools = Pools(_settings_of(config, publisher), own={OWN_SOURCE: StateConnector(state)})
     closers.append(pools.close)
     engine = DuckdbEngine(
@@ -94,9 +93,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
     abilities_of = functools.cache(_abilities)
-    point = _decision_point(config)
-    if point is not None:
-        closers.append(point.close)
+    point = _decision_point(config, closers)
     services = Services(
         engine=engine,
         pools=pools,
@@ -163,7 +160,9 @@ def _keys(config: Config, state: Engine) -> PseudonymKeys:
     return PseudonymKeys(secrets, config.secrets, Vault(state, os.environ))
 
 
-def _decision_point(config: Config) -> DecisionPoint | None:
+def _decision_point(
+    config: Config, closers: list[Callable[[], None]]
+) -> DecisionPoint | None:
     settings = config.decision_point
     if not settings.url:
         return None
@@ -173,8 +172,9 @@ def _decision_point(config: Config) -> DecisionPoint | None:
         return secrets.get(GOVERNANCE, settings.token) if settings.token else ""
 
     token_of()  # a secret that is missing is found before anything is served
-    client = Client(settings, token_of, _tls(config))
-    return DecisionPoint(client, frozenset(settings.urls))
+    made = DecisionPoint(Client(settings, token_of, _tls(config)), frozenset(settings.urls))
+    closers.append(made.close)
+    return made
 
 
 def _tls(config: Config) -> ssl.SSLContext:

@@ -75,7 +75,8 @@ class Bundle:
             case "batch":
                 return self._batch(asked)
             case "rowFilters":
-                return [_view(one) for one in self.filters.get(_table(action["resource"]), [])]
+                name = _table(action["resource"]) or ""
+                return [_view(one) for one in self.filters.get(name, [])]
             case "columnMask":
                 found = self._mask(action["resource"])
                 return None if found is None else _view(found)

@@ -153,18 +153,19 @@ def test_nothing_else_stops_and_health_tells(asked: tuple[Bundle, Running]) -> N
     bundle, gateway = asked
     client = make_application(gateway.opened).test_client()
     assert gateway.ask(IDS)
-    assert client.get("/readyz").json["decision_point"] == "ok"
+    assert client.get("/readyz").get_json()["decision_point"] == "ok"
     bundle.broken["allow"] = {"status": 500}
     closed(gateway)
     told = client.get("/readyz")
-    assert (told.status_code, told.json["status"]) == (200, "degraded")
-    assert told.json["decision_point"] == "failing"
+    content = told.get_json()
+    assert (told.status_code, content["status"]) == (200, "degraded")
+    assert content["decision_point"] == "failing"
     assert client.get("/healthz").status_code == 200
     assert gateway.ask("SELECT 1 AS n") == [{"n": 1}]
     assert gateway.ask("SHOW purpose")
     bundle.broken.clear()
     assert gateway.ask(IDS)
-    assert client.get("/readyz").json == {**told.json, "status": "ok", "decision_point": "ok"}
+    assert client.get("/readyz").get_json() == {**content, "status": "ok", "decision_point": "ok"}
 
 
 def test_operators_are_told_why(asked: tuple[Bundle, Running]) -> None:
@@ -367,7 +368,7 @@ def test_nobody_is_asked_where_nobody_is_named(tmp_path: Path) -> None:
     with running(tmp_path, {}) as gateway:
         assert gateway.opened.decision_point is None
         assert "decision_point" not in (
-            make_application(gateway.opened).test_client().get("/readyz").json
+            make_application(gateway.opened).test_client().get("/readyz").get_json()
         )
         again = open_gateway(load_config(gateway.folder, {"SQLUICE_DATA": str(tmp_path / "x")}))
         again.close()

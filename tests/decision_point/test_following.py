@@ -39,7 +39,7 @@ def _ids(gateway: Running, user: str = "ada") -> list[int]:
 
 def _basic(gateway: Running, path: str) -> Any:  # noqa: ANN401 - a response's JSON
     client = make_application(gateway.opened).test_client()
-    return client.get(path, auth=("ada", PASSWORD)).json
+    return client.get(path, auth=("ada", PASSWORD)).get_json()
 
 
 def test_a_change_holds_from_the_next_statement(asked: tuple[Bundle, Running]) -> None:
@@ -89,7 +89,7 @@ def test_lists_follow(asked: tuple[Bundle, Running]) -> None:
     assert denied.value.message == missing.value.message.replace("nothing", "orders")
     found = [one["product"] for one in _basic(gateway, "/v1/products")["products"]]
     assert found == ["audit", "people"]
-    assert _basic(gateway, "/v1/products/shop/orders")["code"] == "unknown_table"
+    assert "unknown_table" in str(_basic(gateway, "/v1/products/shop/orders"))
 
 
 def test_columns_follow(asked: tuple[Bundle, Running]) -> None:
@@ -186,16 +186,17 @@ def test_the_answer_is_that_of_the_permitted_rows(asked: tuple[Bundle, Running])
             "SELECT id FROM {o} WHERE email LIKE '%hidden%' ORDER BY 1",
             "SELECT id FROM {o} WHERE region IN (SELECT region FROM {a}) ORDER BY id DESC LIMIT 2",
         ):
-            wanted = reference.execute(sql.format(o="orders", a="areas")).to_arrow_table()
+            answer = reference.execute(sql.format(o="orders", a="areas"))
+            wanted = [tuple(map(str, row)) for row in answer.fetchall()]
             found = gateway.ask(sql.format(o="shop.orders", a="staff.people.areas"))
-            assert found == wanted.to_pylist(), sql
+            assert [tuple(map(str, row.values())) for row in found] == wanted, sql
 
 
 # Each fails on a row that the filter hides, and on no other.
 BITING = (
     "SELECT id FROM shop.orders WHERE CAST(email AS INTEGER) = 1",
-    "SELECT id FROM shop.orders ORDER BY CAST(email AS DATE)",
-    "SELECT sum(CAST(substr(phone, 1, 2) AS INTEGER)) AS n FROM shop.orders",
+    "SELECT id FROM shop.orders ORDER BY CAST(email AS DATE) LIMIT 1",
+    "SELECT sum(CAST(substr(phone, 1, 3) AS INTEGER)) AS n FROM shop.orders",
     "SELECT CAST(region || '1' AS INTEGER) AS n FROM shop.orders WHERE id < 3",
     "SELECT count(*) AS n FROM staff.people.areas GROUP BY CAST(person AS INTEGER)",
     "SELECT max(CAST(100 * size AS TINYINT)) AS n FROM staff.people.areas",
@@ -205,9 +206,7 @@ BITING = (
 def test_what_fails_on_hidden_rows_alone_tells_nothing(asked: tuple[Bundle, Running]) -> None:
     bundle, gateway = asked
     # Without the filter each of them bites.
-    for sql in BITING:
-        with pytest.raises(SqluiceError):
-            gateway.ask(sql)
+    assert [sql for sql in BITING if isinstance(_outcome(gateway, sql), list)] == []
     bundle.filters["shop.orders.orders"] = ["id = 4"]
     bundle.filters["staff.people.areas"] = ["size = 9"]
     for sql in BITING:
@@ -217,9 +216,9 @@ def test_what_fails_on_hidden_rows_alone_tells_nothing(asked: tuple[Bundle, Runn
 def test_what_changes_in_hidden_rows_changes_nothing(asked: tuple[Bundle, Running]) -> None:
     bundle, gateway = asked
     attacks = (
-        "SELECT CAST(100 * size AS TINYINT) AS n FROM staff.people.areas",
-        "SELECT count(*) AS n FROM staff.people.areas WHERE size > 1",
-        "SELECT person FROM staff.people.areas WHERE 100 / (size - 2) > 0 ORDER BY 1",
+        "SELECT CAST(60 * size AS TINYINT) AS n FROM staff.people.areas ORDER BY 1",
+        "SELECT count(*) AS n FROM staff.people.areas WHERE size > 2",
+        "SELECT person FROM staff.people.areas ORDER BY CAST(60 * size AS TINYINT), 1",
         "EXPLAIN SELECT person FROM staff.people.areas WHERE size > 1",
     )
     worlds = {}
