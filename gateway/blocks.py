@@ -134,7 +134,8 @@ def _refusal(
     if abilities.is_reference:
         types = [column.type for one in relations for column in one.columns]
         is_utc = draft.context.timezone == "UTC"
-        return "timezone" if not is_utc and reads_zone(query, types) else None
+        zoned = not is_utc and reads_zone(query, types, draft.context.parameters)
+        return "timezone" if zoned else None
     names = [cte.alias.casefold() for cte in query.find_all(exp.CTE)]
     if len(set(names)) != len(names):
         # Which of them a name means is not the same everywhere.
