@@ -80,12 +80,15 @@ def output_types(block: exp.Expression, draft: Draft) -> tuple[str, ...]:
     """The types of a block's outputs, its bound parameters told by their types or values."""
     copy = block.copy()
     values: list[object] = []
+    numbers: dict[str, int] = {}
     for node in list(copy.find_all(exp.Parameter)):
         if node.meta["type"]:
             node.replace(exp.cast(exp.null(), node.meta["type"]))
-        else:
+            continue
+        number = numbers.setdefault(node.meta["constant"].sql("duckdb"), len(values) + 1)
+        if number > len(values):
             values.append(node.meta["value"])
-            node.this.replace(exp.Literal.number(len(values)))
+        node.this.replace(exp.Literal.number(number))
     return draft.context.describe(copy, tuple(values))
 
 
