@@ -142,7 +142,7 @@ class Wire:
         if self.purpose is not None:
             context["properties"] = {"purpose": self.purpose}
         body = {"input": {"context": context, "action": action}}
-        return Question(key, json.dumps(body, sort_keys=True, ensure_ascii=False).encode())
+        return Question(key, json.dumps(body, sort_keys=True).encode())
 
 
 def catalog(domain: str) -> Resource:

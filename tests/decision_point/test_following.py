@@ -17,7 +17,7 @@ from gateway.errors import SqluiceError, UnknownTable
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
 from tests.decision_point.bundle import Bundle, serving
-from tests.decision_point.test_cases import with_staff
+from tests.decision_point.test_cases import UNBATCHED, with_staff
 from tests.policies.mesh import ROWS
 from tests.policies.running import AREAS, PASSWORD, Running, running
 
@@ -103,6 +103,26 @@ def test_columns_follow(asked: tuple[Bundle, Running]) -> None:
     bundle.denies.append({"operation": "FilterCatalogs", "catalog": "shop"})
     with pytest.raises(UnknownTable):
         gateway.ask("DESCRIBE shop.orders")
+
+
+def test_lists_follow_one_by_one(tmp_path: Path) -> None:
+    with (
+        serving(denies=[{"operation": "FilterColumns", "column": "email"}]) as bundle,
+        running(tmp_path, with_staff({}, bundle.settings(UNBATCHED))) as gateway,
+    ):
+        assert len(gateway.ask("SHOW TABLES")) == 3
+        assert set(bundle.operations()) == {"allow FilterCatalogs", "allow FilterTables"}
+        described = [row["column_name"] for row in gateway.ask("DESCRIBE shop.orders")]
+        assert described == ["id", "region", "phone", "born", "placed", "amount"]
+        assert bundle.operations().count("allow FilterColumns") == 7
+
+
+def test_names_beyond_ascii_are_sent_as_they_are(asked: tuple[Bundle, Running]) -> None:
+    bundle, gateway = asked
+    bundle.filters["staff.people.areas"] = ["person = current_user"]
+    for user in ("Zoë \u6771 \N{WINKING FACE}", "a\nb", 'quo"te'):
+        assert gateway.ask("SELECT person FROM staff.people.areas", user) == []
+        assert bundle.asked[-1].input["context"]["identity"]["user"] == user
 
 
 def test_flight_follows(asked: tuple[Bundle, Running]) -> None:
