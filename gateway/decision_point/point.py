@@ -247,12 +247,17 @@ def _catalogs(addresses: Sequence[Address]) -> list[Resource]:
 def _read_columns(
     decision: Decision, read: Mapping[Address, Sequence[str]]
 ) -> list[tuple[Address, str, str]]:
-    """The columns that are read, each with the type that the caller would see."""
+    """The columns that are read, each with the type that the caller would see.
+
+    Of a table that shows groups only, all dimensions too: by them answers are told apart, and he
+    must not choose whether they are masked.
+    """
     return [
         (address, one.name, one.type)
         for address, decided in decision.tables.items()
         for one in decided.columns
         if one.name in read[address]
+        or (decided.aggregate is not None and one.name in decided.aggregate.dimensions)
     ]
 
 

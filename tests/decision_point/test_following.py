@@ -13,7 +13,7 @@ import pytest
 from adbc_driver_flightsql import dbapi
 from adbc_driver_manager import Error
 
-from gateway.errors import SqluiceError, UnknownTable
+from gateway.errors import AccessDenied, SqluiceError, UnknownTable
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
 from tests.decision_point.bundle import Bundle, serving
@@ -257,6 +257,41 @@ def _outcome(gateway: Running, sql: str) -> object:
         return gateway.ask(sql)
     except SqluiceError as error:
         return error.code, error.message
+
+
+GROUPS: dict[str, Any] = {
+    "governance": [
+        {
+            "id": "groups",
+            "match": {"domain": "shop"},
+            "effect": {
+                "aggregate": {"entity": "id", "minimum": 2, "dimensions": ["region", "born"]}
+            },
+        }
+    ]
+}
+
+
+def test_groups_are_held_apart_whatever_is_masked(tmp_path: Path) -> None:
+    groups = "SELECT region, count(*) AS n FROM shop.orders GROUP BY region"
+    with (
+        serving() as bundle,
+        running(tmp_path, with_staff(GROUPS, bundle.settings())) as gateway,
+    ):
+        assert gateway.ask(groups) == [{"region": "EU", "n": 2}]
+        # Three of whom two are known: the difference is one.
+        bundle.filters["shop.orders.orders"] = ["id <> 3"]
+        bundle.masks["shop.orders.orders.region"] = "'X'"
+        with pytest.raises(AccessDenied):
+            gateway.ask(groups)
+        bundle.filters["shop.orders.orders"] = ["id IN (1, 4)"]
+        assert gateway.ask(groups) == [{"region": "X", "n": 2}]
+        # Dimensions are masked whether they are read or not.
+        bundle.asked.clear()
+        gateway.ask("SELECT born, count(*) AS n FROM shop.orders GROUP BY born")
+        asked = next(one for one in bundle.asked if one.operation == "GetColumnMask")
+        columns = [one["column"]["columnName"] for one in asked.input["action"]["filterResources"]]
+        assert columns == ["region", "born"]
 
 
 def test_the_audit_names_it(asked: tuple[Bundle, Running]) -> None:
