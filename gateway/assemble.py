@@ -6,6 +6,9 @@ its gate, the merge's SQL. Never adds or moves a predicate: that is what passes 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
+
 from sqlglot import exp
 
 from connectors.base import Fragment, FragmentColumn
@@ -13,7 +16,7 @@ from gateway.blocks import output_types
 from gateway.draft import Draft, Input, Plan, PlannedFragment
 from gateway.gate import gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
-from gateway.guard import GuardedQuery, GuardedRelation
+from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
 from gateway.pushable import folded
 from gateway.render import raw_names, render_block, render_relation
 
@@ -90,7 +93,17 @@ def _groups(draft: Draft, relation: GuardedRelation) -> GroupStatements | None:
     dimensions = tuple(
         (one.name, one.type) for one in relation.columns if one.name in block.rule.dimensions
     )
-    return group_statements(block, predicate, relation.name, dimensions)
+    shown = tuple(_as_shown(one) for one in relation.columns if one.name in block.rule.dimensions)
+    made = group_statements(block, predicate, relation.name, dimensions)
+    return replace(made, shape=", ".join(shown))
+
+
+def _as_shown(column: GuardedColumn) -> str:
+    """A dimension, told apart by its mask: answers under different masks have no common atoms."""
+    if column.clear:
+        return column.name
+    digest = sha256(column.expression.sql("duckdb").encode()).hexdigest()
+    return f"{column.name} as {digest[:16]}"
 
 
 def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:

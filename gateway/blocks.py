@@ -80,12 +80,15 @@ def output_types(block: exp.Expression, draft: Draft) -> tuple[str, ...]:
     """The types of a block's outputs, its bound parameters told by their types or values."""
     copy = block.copy()
     values: list[object] = []
+    numbers: dict[str, int] = {}
     for node in list(copy.find_all(exp.Parameter)):
         if node.meta["type"]:
             node.replace(exp.cast(exp.null(), node.meta["type"]))
-        else:
+            continue
+        number = numbers.setdefault(node.meta["constant"].sql("duckdb"), len(values) + 1)
+        if number > len(values):
             values.append(node.meta["value"])
-            node.this.replace(exp.Literal.number(len(values)))
+        node.this.replace(exp.Literal.number(number))
     return draft.context.describe(copy, tuple(values))
 
 
@@ -134,7 +137,8 @@ def _refusal(
     if abilities.is_reference:
         types = [column.type for one in relations for column in one.columns]
         is_utc = draft.context.timezone == "UTC"
-        return "timezone" if not is_utc and reads_zone(query, types) else None
+        zoned = not is_utc and reads_zone(query, types, draft.context.parameters)
+        return "timezone" if zoned else None
     names = [cte.alias.casefold() for cte in query.find_all(exp.CTE)]
     if len(set(names)) != len(names):
         # Which of them a name means is not the same everywhere.

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import get_type_hints
+from urllib.parse import urlsplit
 
 from catalog.model import Place
 from gateway.errors import InvalidConfig
@@ -21,6 +22,7 @@ from gateway.errors import InvalidConfig
 FILE = "gateway.toml"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LAST_PORT = 65_535
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _REMEDY = "Correct gateway.toml; docs/configuration.md lists every key."
 
 
@@ -104,6 +106,32 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionPointSettings:
+    """Who is asked for further restrictions, in the words of Trino's OPA plugin; no `url`: nobody.
+
+    `token` names a secret of the governance group, `authorities` a file of certificates relative
+    to the mesh folder. `plaintext` lets questions and token travel in clear off the machine.
+    """
+
+    url: str = ""
+    batched_url: str = ""
+    row_filters_url: str = ""
+    column_masks_url: str = ""
+    batched_column_masks_url: str = ""
+    timeout_seconds: float = 5.0
+    cache_seconds: float = 0.0
+    token: str = ""
+    authorities: str = ""
+    plaintext: bool = False
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """The addresses that are set, by their key."""
+        keys = (one.name for one in fields(self) if one.name.endswith("url"))
+        return {key: url for key in keys if (url := str(getattr(self, key)))}
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What the JSON log holds."""
 
@@ -127,6 +155,7 @@ class Config:
     sign_in: SignIn = SignIn()
     audit: AuditSettings = AuditSettings()
     engine: EngineSettings = EngineSettings()
+    decision_point: DecisionPointSettings = DecisionPointSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -174,6 +203,7 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "sign_in": ("sign_in", SignIn),
     "audit": ("audit", AuditSettings),
     "engine": ("engine", EngineSettings),
+    "decision_point": ("decision_point", DecisionPointSettings),
     "log": ("log", LogSettings),
 }
 _DEFAULTS: Mapping[str, object] = {
@@ -246,7 +276,9 @@ def _read_sections(path: Path) -> Mapping[str, object]:
         problems.extend(wrong)
         default = _DEFAULTS[attribute]
         base = {one.name: getattr(default, one.name) for one in fields(kind)}
-        sections[attribute] = kind(**(base | values))
+        made = sections[attribute] = kind(**(base | values))
+        if isinstance(made, DecisionPointSettings):
+            problems.extend(_unsafe_urls(made, text))
     if problems:
         raise InvalidConfig("\n".join(problems), hint=_REMEDY)
     return sections
@@ -273,6 +305,39 @@ def _checked(
         at = Place(FILE, section, line_of(text, section, None))
         problems.append(f"{at}: certificate and key come together")
     return values, problems
+
+
+def _unsafe_urls(settings: DecisionPointSettings, text: str) -> list[str]:
+    """One line for each address at which nobody should be asked."""
+    problems = []
+    if not settings.url:
+        at = Place(FILE, "decision_point", line_of(text, "decision_point", None))
+        problems.append(f"{at}: url is missing: who is asked whether a statement is permitted")
+    for key, url in settings.urls.items():
+        place = Place(FILE, f"decision_point.{key}", line_of(text, "decision_point", key))
+        wrong = _unsafe(url, settings.plaintext)
+        if wrong:
+            problems.append(f"{place}: {wrong}")
+    if settings.timeout_seconds <= 0:
+        at = Place(FILE, "decision_point.timeout_seconds",
+                   line_of(text, "decision_point", "timeout_seconds"))  # fmt: skip
+        problems.append(f"{at}: must be more than 0")
+    return problems
+
+
+def _unsafe(url: str, plaintext: bool) -> str | None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL"
+    if parts.scheme not in ("http", "https") or not host or parts.fragment:
+        return "must be an https URL"
+    if parts.username is not None or parts.password is not None:
+        return "must hold no user and no password; name a secret in token"
+    if parts.scheme == "http" and host not in _LOOPBACK and not plaintext:
+        return "must be an https URL: in clear to this machine only, unless plaintext is true"
+    return None
 
 
 def _out_of_bounds(key: str, value: object) -> str | None:

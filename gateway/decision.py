@@ -139,6 +139,7 @@ class Decision:
     statement (rows, bytes), `quotas` those of a period. `valid_until` is the next moment at which
     a grant or policy starts or ends. `alerts` are what the owner of a domain must be told.
     `entitlements` are what entitlement tables gave, also those that gave nothing.
+    `own_fingerprint` is that of the mesh's own rules, where a decision point was asked besides.
     """
 
     tables: Mapping[Address, TableDecision] = field(hash=False)
@@ -154,6 +155,7 @@ class Decision:
     entitlements: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: MappingProxyType({}), hash=False
     )
+    own_fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,10 +20,13 @@ from gateway.access import AccessEvent
 from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
 from gateway.audit.source import OWN_SOURCE, StateConnector
 from gateway.config import Config
+from gateway.decision_point.client import Client
+from gateway.decision_point.point import DecisionPoint
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.entitlements import Entitlements, Reader
 from gateway.errors import InvalidConfig
 from gateway.identity import Identity
+from gateway.keys import DOMAIN as GOVERNANCE
 from gateway.keys import PseudonymKeys, Vault
 from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
@@ -53,6 +57,7 @@ class OpenGateway:
     gateway: Gateway
     limits: Limits
     metrics: Metrics
+    decision_point: DecisionPoint | None = None
     _closers: list[Callable[[], None]] = field(default_factory=list)
 
     def close(self) -> None:
@@ -68,22 +73,11 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     closers: list[Callable[[], None]] = [state.dispose]
     publisher = Publisher(config.folder, state)
     audit = _audit(config, state)
-    closers.append(audit.close)
-    closers.append(_export_heads(config, audit))
-
-    def mesh() -> Mesh:
-        return publisher.current().mesh
-
+    closers += [audit.close, _export_heads(config, audit)]
+    mesh = functools.partial(_mesh_of, publisher)
     pools = Pools(settings_of(config, mesh), own={OWN_SOURCE: StateConnector(state)})
     closers.append(pools.close)
-    engine = DuckdbEngine(
-        EngineSettings(
-            memory=config.engine.memory,
-            threads=config.engine.threads,
-            spill=str(config.data / config.engine.spill),
-            kept=config.engine.databases,
-        )
-    )
+    engine = _engine(config)
     closers.append(engine.close)
     if watch:
         closers.append(publisher.watch())
@@ -93,6 +87,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
     abilities_of = functools.cache(_abilities)
+    point = _decision_point(config, closers)
     services = Services(
         engine=engine,
         pools=pools,
@@ -107,6 +102,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         ledgers=Answers(state),
         usage=Usage(state),
         entitlements=Entitlements(Reader(engine, pools, abilities_of)),
+        decision_point=point,
     )
     identity = Identity(mesh, state, config.sign_in)
     identity.failed = audit.sign_in_failed
@@ -123,6 +119,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         gateway=Gateway(publisher.current, services),
         limits=limits,
         metrics=metrics,
+        decision_point=point,
         _closers=closers,
     )
 
@@ -152,9 +149,54 @@ def _end_revoked(queries: Queries, events: tuple[AccessEvent, ...]) -> None:
             queries.end(one.subject, one.user)
 
 
+def _engine(config: Config) -> DuckdbEngine:
+    settings = config.engine
+    return DuckdbEngine(
+        EngineSettings(
+            memory=settings.memory,
+            threads=settings.threads,
+            spill=str(config.data / settings.spill),
+            kept=settings.databases,
+        )
+    )
+
+
+def _mesh_of(publisher: Publisher) -> Mesh:
+    return publisher.current().mesh
+
+
 def _keys(config: Config, state: Engine) -> PseudonymKeys:
     secrets = Secrets(config.secrets, os.environ)
     return PseudonymKeys(secrets, config.secrets, Vault(state, os.environ))
+
+
+def _decision_point(
+    config: Config, closers: list[Callable[[], None]]
+) -> DecisionPoint | None:
+    settings = config.decision_point
+    if not settings.url:
+        return None
+    secrets = Secrets(config.secrets, os.environ)
+
+    def token_of() -> str:
+        return secrets.get(GOVERNANCE, settings.token) if settings.token else ""
+
+    token_of()  # a secret that is missing is found before anything is served
+    made = DecisionPoint(Client(settings, token_of, _tls(config)), frozenset(settings.urls))
+    closers.append(made.close)
+    return made
+
+
+def _tls(config: Config) -> ssl.SSLContext:
+    file = config.decision_point.authorities
+    try:
+        return ssl.create_default_context(cafile=str(config.folder / file) if file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidConfig(
+            "The file of certificates that [decision_point] authorities names cannot be read.",
+            hint="Name a file of PEM certificates, relative to the mesh folder.",
+            private=str(error),
+        ) from None
 
 
 def settings_of(

@@ -114,10 +114,20 @@ class Gateway:
             raise
 
     def catalog(
-        self, principal: Principal, now: datetime, purpose: str | None = None
+        self,
+        principal: Principal,
+        now: datetime,
+        purpose: str | None = None,
+        with_columns: bool = True,
     ) -> tuple[VisibleTable, ...]:
-        """Everything the principal may query."""
-        return visible_tables(self._current(), principal, now, purpose)
+        """Everything the principal may query; which columns, only where that is asked."""
+        tables = visible_tables(self._current(), principal, now, purpose)
+        try:
+            return self._known(tables, principal, purpose, with_columns)
+        except SqluiceError as error:
+            if error.private:
+                self._services.owner_logs.write("gateway", error)
+            raise
 
     def cancel(self, query_id: str, principal: Principal) -> bool:
         """Cancel a running query: one's own, or as an operator anybody's."""
@@ -254,18 +264,37 @@ class Gateway:
             return schema_table(
                 prepare(request, statement, snapshot, self._services, with_plan=False).schema
             )
-        known = directory(snapshot.index, request.principal, request.now)
+        named = directory(snapshot.index, request.principal, request.now)
+        if self._services.decision_point is not None:
+            named = self._services.decision_point.directory(request, named)
         query = ParsedStatement("query", exp.select("*").from_(tree.copy()))
-        address = resolve(query, known, request.domain).tables[0]
+        address = resolve(query, named, request.domain).tables[0]
         table = visible_table(
             snapshot, address, request.principal, request.now, request.purpose
         )
-        if table is None:
+        known = self._known((table,), request.principal, request.purpose, True) if table else ()
+        if not known:
             raise unknown_table(address)
-        return columns_table(table)
+        return columns_table(known[0])
+
+    def _known(
+        self,
+        tables: tuple[VisibleTable, ...],
+        principal: Principal,
+        purpose: str | None,
+        with_columns: bool,
+    ) -> tuple[VisibleTable, ...]:
+        """Those that the decision point lets him know of, too."""
+        point = self._services.decision_point
+        if point is None or not tables:
+            return tables
+        return point.shown(tables, principal, purpose, with_columns)
 
     def _show(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
-        tables = visible_tables(snapshot, request.principal, request.now, request.purpose)
+        tables: tuple[VisibleTable, ...] = ()
+        if statement.argument in ("tables", "catalogs", "domains", "schemas", "products"):
+            tables = visible_tables(snapshot, request.principal, request.now, request.purpose)
+            tables = self._known(tables, request.principal, request.purpose, False)
         settings = {
             "purpose": request.purpose or "",
             "domain": request.domain or "",

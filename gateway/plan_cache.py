@@ -22,6 +22,8 @@ from gateway.request import Request
 from gateway.resolve import Address, ResolvedQuery
 
 KEPT = 512
+# Longer ones are planned each time.
+_LONGEST = 20_000
 # Where a value shapes neither the plan nor the types of the answer.
 _PLAIN = (*COMPARISONS, exp.Between, exp.In, exp.Limit, exp.Offset)
 Form = TypeVar("Form")
@@ -31,7 +33,9 @@ Form = TypeVar("Form")
 class Key:
     """All that shapes a plan.
 
-    `parameters` are types; where a parameter stands elsewhere than beside a comparison, values.
+    `tables` is what each reference means, in the tree's order: one name may mean two majors to two
+    callers who may query both. `parameters` are types; where a parameter stands elsewhere than
+    beside a comparison, values.
     """
 
     sql: str
@@ -45,7 +49,9 @@ class Key:
 
 
 def key_of(request: Request, resolved: ResolvedQuery, decision: Decision) -> Key | None:
-    """The key of a request's plan; None where a value cannot be part of a key."""
+    """The key of a request's plan; None where a value cannot be part of a key, or is too long."""
+    if _size(request) > _LONGEST:
+        return None
     types = [type_of_value(one) for one in request.parameters]
     free = _free(resolved.tree) if types else frozenset()
     shaping: list[object] = []
@@ -59,10 +65,20 @@ def key_of(request: Request, resolved: ResolvedQuery, decision: Decision) -> Key
         request.domain,
         request.timezone,
         (request.push_down, request.require_pushdown),
-        resolved.tables,
+        tuple(
+            one.meta["address"]
+            for one in resolved.tree.find_all(exp.Table)
+            if "address" in one.meta
+        ),
         decision.fingerprint,
         tuple(shaping),
     )
+
+
+def _size(request: Request) -> int:
+    """Characters and bytes that a plan would keep: what is remembered must stay small."""
+    texts = (len(one) for one in request.parameters if isinstance(one, str | bytes))
+    return len(request.sql) + 8 * len(request.parameters) + sum(texts)
 
 
 def _free(tree: exp.Expression) -> frozenset[int]:

@@ -7,9 +7,10 @@ Never lets anything leave the process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Protocol
 
 import pyarrow as pa
 from sqlglot import exp
@@ -24,19 +25,59 @@ from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext
 from gateway.engines.base import Engine
 from gateway.entitlements import Entitlements
+from gateway.errors import (
+    AmbiguousName,
+    PurposeRequired,
+    RateLimited,
+    SqluiceError,
+    UnknownTable,
+)
 from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
 from gateway.logs import OwnerLogs
+from gateway.metadata import VisibleTable
 from gateway.metrics import Metrics
 from gateway.parse import ParsedStatement
 from gateway.plan import plan
 from gateway.plan_cache import Key, PlanCache, key_of, with_parameters
 from gateway.pools import Pools
 from gateway.queries import Queries
-from gateway.request import Limits, Request
-from gateway.resolve import Address, ResolvedQuery, resolve
+from gateway.request import Limits, Principal, Request
+from gateway.resolve import Address, Directory, ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
 from gateway.usage import Usage
+
+
+class HiddenTable(UnknownTable):
+    """A table of which a decision point does not let the caller know."""
+
+
+class Restricting(Protocol):
+    """Somebody outside who may restrict further what the mesh's own rules permit."""
+
+    def restrict(
+        self,
+        request: Request,
+        columns: Mapping[Address, frozenset[str]],
+        decision: Decision,
+        snapshot: Snapshot,
+    ) -> Decision:
+        """The decision of both, for a statement that reads these columns."""
+
+    def known(self, request: Request, decision: Decision) -> None:
+        """Raise HiddenTable where the caller may not even know of a table."""
+
+    def directory(self, request: Request, named: Directory) -> Directory:
+        """What of a directory the caller may know."""
+
+    def shown(
+        self,
+        tables: Sequence[VisibleTable],
+        principal: Principal,
+        purpose: str | None,
+        with_columns: bool,
+    ) -> tuple[VisibleTable, ...]:
+        """The tables, and with columns, that the caller may know of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +101,7 @@ class Services:
     usage: Usage
     entitlements: Entitlements
     limits: Limits = Limits()
+    decision_point: Restricting | None = None
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
 
 
@@ -85,12 +127,12 @@ def prepare(
     """All stages between parse and execute. Nothing leaves the process."""
     assert statement.tree is not None
     clock = _Clock()
-    known = directory(snapshot.index, request.principal, request.now)
-    resolved = resolve(statement, known, request.domain)
-    clock.lap("resolve")
-    needed = entitlements_of(snapshot.index, resolved.tables)
-    asker = services.entitlements.given(request.principal, needed, snapshot)
-    decision = authorize(resolved, replace(request, principal=asker), snapshot.index)
+    named = directory(snapshot.index, request.principal, request.now)
+    if services.decision_point is None:
+        resolved = resolve(statement, named, request.domain)
+        decision, bound = _decided(resolved, request, snapshot, services), None
+    else:
+        resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
     clock.lap("authorize")
     key = key_of(request, resolved, decision) if with_plan else None
     kept = _kept(request, services, key)
@@ -98,7 +140,7 @@ def prepare(
         clock.lap("plan")
         return replace(kept, decision=decision, timings=clock.laps)
     columns = visible(decision)
-    bound = bind(resolved, columns)
+    bound = bound or bind(resolved, columns)
     bound = replace(
         bound, outputs=_output_names(resolved, columns, bound.outputs, request, services)
     )
@@ -136,6 +178,53 @@ def prepare(
     if key is not None:
         services.plans.put(key, prepared)
     return prepared
+
+
+def _decided(
+    resolved: ResolvedQuery, request: Request, snapshot: Snapshot, services: Services
+) -> Decision:
+    """The decision of the mesh's own rules."""
+    needed = entitlements_of(snapshot.index, resolved.tables)
+    asker = services.entitlements.given(request.principal, needed, snapshot)
+    return authorize(resolved, replace(request, principal=asker), snapshot.index)
+
+
+def _restricted(
+    statement: ParsedStatement,
+    request: Request,
+    named: Directory,
+    snapshot: Snapshot,
+    services: Services,
+) -> tuple[ResolvedQuery, Decision, BoundQuery | None]:
+    """The tables and the decision, under what the decision point says of what the query reads.
+
+    A table that it hides is one that does not exist: names are then looked up without it.
+    """
+    point = services.decision_point
+    assert point is not None
+    try:
+        resolved = resolve(statement, named, request.domain)
+        return resolved, *_bound(resolved, request, snapshot, services)
+    except (UnknownTable, AmbiguousName, PurposeRequired, RateLimited):
+        # Each of them may tell of a table that is hidden.
+        resolved = resolve(statement, point.directory(request, named), request.domain)
+        return resolved, *_bound(resolved, request, snapshot, services)
+
+
+def _bound(
+    resolved: ResolvedQuery, request: Request, snapshot: Snapshot, services: Services
+) -> tuple[Decision, BoundQuery | None]:
+    point = services.decision_point
+    decision = _decided(resolved, request, snapshot, services)
+    if point is None or not resolved.tables:
+        return decision, None
+    try:
+        # Masks from outside keep names and types, so what is bound stays bound.
+        bound = bind(resolved, visible(decision))
+    except SqluiceError:
+        point.known(request, decision)
+        raise
+    return point.restrict(request, bound.columns, decision, snapshot), bound
 
 
 def _kept(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime, time
 
 from sqlglot import exp
 
@@ -106,7 +107,7 @@ class Checker:
             return None
         columns = expression.find_all(exp.Column)
         types = [self.type_of(one) or "TIME ZONE" for one in columns]
-        return "timezone" if reads_zone(expression, types) else None
+        return "timezone" if reads_zone(expression, types, self.parameters) else None
 
     def _refusal(self, node: exp.Expression) -> str | None:
         match node:
@@ -340,9 +341,20 @@ _ZONED = re.compile(
 )
 
 
-def reads_zone(expression: exp.Expression, types: Iterable[str]) -> bool:
+def reads_zone(
+    expression: exp.Expression, types: Iterable[str], parameters: tuple[object, ...]
+) -> bool:
     """Whether the session's time zone may have a say, for columns of these types."""
-    return any("TIME ZONE" in one for one in types) or bool(_ZONED.search(expression.sql("duckdb")))
+    return (
+        any("TIME ZONE" in one for one in types)
+        or bool(_ZONED.search(expression.sql("duckdb")))
+        or any(_is_zoned(one, parameters) for one in expression.find_all(exp.Parameter))
+    )
+
+
+def _is_zoned(node: exp.Parameter, parameters: tuple[object, ...]) -> bool:
+    value = node.meta["value"] if "value" in node.meta else parameters[int(node.name) - 1]
+    return isinstance(value, datetime | time) and value.tzinfo is not None
 
 
 def folded(expression: exp.Expression, checker: Checker) -> exp.Expression | None:

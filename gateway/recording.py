@@ -60,7 +60,7 @@ def audit_start(
         if decision
         else (),
         lineage=_edges(prepared) if prepared else (),
-        principal=_principal(request.principal, snapshot, entitled),
+        principal=_principal(request.principal, snapshot, decision, entitled),
         session={"domain": request.domain, "timezone": request.timezone},
     )
 
@@ -83,12 +83,18 @@ def _edges(prepared: Prepared) -> tuple[tuple[str | None, str, str, bool], ...]:
 
 
 def _principal(
-    principal: Principal, snapshot: Snapshot, entitled: str
+    principal: Principal, snapshot: Snapshot, decision: Decision | None, entitled: str
 ) -> Mapping[str, object]:
-    """What a decision depends on besides the name, so that it can be computed again."""
-    kept = {"entitlements": entitled} if entitled else {}
+    """What a decision depends on besides the name, so that it can be computed again.
+
+    `own_decision`: the fingerprint of the mesh's own rules alone, where a decision point restricted
+    further; what that said cannot be computed again.
+    """
+    besides = {
+        "entitlements": entitled, "own_decision": decision.own_fingerprint if decision else "",
+    }  # fmt: skip
     return {
-        **kept,
+        **{name: value for name, value in besides.items() if value},
         "groups": sorted(principal.groups),
         "roles": sorted(principal.roles),
         "attributes": {name: list(values) for name, values in principal.attributes.items()},

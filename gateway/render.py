@@ -195,10 +195,17 @@ def _physical(
 
 
 def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -> Rendered:
-    bound = list(real.find_all(exp.Parameter))
-    mark = "$" if abilities.parameter_style == "dollar" else "?"
-    for number, node in enumerate(bound, start=1):
-        place: exp.Expression = exp.Var(this=f"{mark}{number}")
+    by_number = abilities.parameter_style == "dollar"
+    bound: list[exp.Expr] = []
+    numbers: dict[tuple[object, ...], int] = {}
+    for node in list(real.find_all(exp.Parameter)):
+        # One value under two numbers is two values to who compares keys of groups with outputs.
+        constant = node.meta.get("constant")
+        origin = id(node) if constant is None or not by_number else constant.sql("duckdb")
+        number = numbers.setdefault((origin, node.meta["type"]), len(bound) + 1)
+        if number > len(bound):
+            bound.append(node)
+        place: exp.Expression = exp.Var(this=f"${number}" if by_number else f"?{number}")
         if node.meta["type"] in abilities.cast_parameters:
             place = exp.cast(place, node.meta["type"])
         node.replace(place)

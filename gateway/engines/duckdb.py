@@ -18,6 +18,7 @@ from functools import lru_cache
 import duckdb
 import pyarrow as pa
 
+from connectors.base import misfit_of
 from gateway.engines.base import Catalog, Shapes
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
 
@@ -339,18 +340,41 @@ class _Held:
 def _give(
     name: str, schema: pa.Schema, batches: _Held, cursor: duckdb.DuckDBPyConnection
 ) -> None:
-    """Let a cursor read batches once under a name, each column in the type its field tells."""
+    """Let a cursor read batches once under a name, each column in the type its field tells.
+
+    Before a gate a text that is none of its type, such as broken JSON, is told like all that does
+    not fit: it may stand in a hidden row.
+    """
     types = [(field.metadata or {}).get(b"type", b"").decode() for field in schema]
     lost = [_LOST.search(kind) is not None for kind in types]
     arrived = f"{name} as it came" if any(lost) else name
     cursor.register(arrived, pa.RecordBatchReader.from_batches(schema, batches))
     if any(lost):
+        found = zip(schema.names, types, lost, strict=True)
+        read = {one: kind for one, kind, is_lost in found if is_lost}
+        told = {misfit_of(one): one for one in read if misfit_of(one) in schema.names}
         shown = ", ".join(
-            f"CAST({_quoted(one)} AS {kind}) AS {_quoted(one)}" if cast else _quoted(one)
-            for one, kind, cast in zip(schema.names, types, lost, strict=True)
+            _told(one, told[one], read[told[one]])
+            if one in told
+            else _read_as(one, read.get(one), misfit_of(one) in told)
+            for one in schema.names
         )
         query = f"SELECT {shown} FROM {_quoted(arrived)}"
         cursor.execute(f"CREATE TEMP VIEW {_quoted(name)} AS {query}")
+
+
+def _read_as(name: str, kind: str | None, tries: bool) -> str:
+    """A column as it came, or in the type that Arrow has lost."""
+    if kind is None:
+        return _quoted(name)
+    return f"{'TRY_CAST' if tries else 'CAST'}({_quoted(name)} AS {kind}) AS {_quoted(name)}"
+
+
+def _told(name: str, column: str, kind: str) -> str:
+    """Whether a value does not fit, by the connector or since it is none of its type."""
+    value = _quoted(column)
+    wrong = f"{value} IS NOT NULL AND TRY_CAST({value} AS {kind}) IS NULL"
+    return f"({_quoted(name)} OR {wrong}) AS {_quoted(name)}"
 
 
 def _take_back(name: str, cursor: duckdb.DuckDBPyConnection) -> None:

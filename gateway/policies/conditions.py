@@ -57,9 +57,16 @@ class Entitled:
 
 
 def compile_condition(
-    policy: str, text: str, table: Table, entitled: Entitled | None = None
+    policy: str,
+    text: str,
+    table: Table,
+    entitled: Entitled | None = None,
+    remember: bool = True,
 ) -> CompiledCondition:
-    """The condition bound to a table; raises ConditionError."""
+    """The condition bound to a table; raises ConditionError.
+
+    `remember`: for the next table of its shape; not for what only one statement asks for.
+    """
     columns = tuple((one.name, one.type) for one in table.columns)
     known = _BOUND.get((text, table.name, columns))
     if known is not None:
@@ -69,7 +76,7 @@ def compile_condition(
     holder = exp.Paren(this=_parsed(text).copy())
     binder.bind(holder)
     made = binder.compiled(policy, holder)
-    if not made.entitlements and len(_BOUND) < _KEPT:
+    if remember and not made.entitlements and len(_BOUND) < _KEPT:
         _BOUND[text, table.name, columns] = made
     return made
 

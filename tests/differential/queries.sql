@@ -279,6 +279,12 @@ select flight_id, dest, dep_delay from operations.departures where flight_id = ?
 select flight_id, dest, dep_delay from operations.departures where flight_id = ?;
 -- with: null
 select flight_id, dest, dep_delay from operations.departures where flight_id = ?;
+-- with: 1000
+select case when distance > $1 then 'far' else 'near' end as k, count(*) as n from operations.departures group by case when distance > $1 then 'far' else 'near' end order by k;
+-- with: 1000
+select distinct case when distance > $1 then 1 else 2 end as k from operations.departures order by case when distance > $1 then 1 else 2 end;
+-- with: 1000, 3
+select case when alt > $1 then 'high' else 'low' end as k, count(*) as n from network.reference.airports group by case when alt > $1 then 'high' else 'low' end having count(*) > $2 order by k;
 -- with: 'JFK'
 select carrier, count(*), avg(dep_delay), sum(case when dep_delay > 30 then 1 else 0 end) from operations.departures where origin = ? group by carrier;
 -- with: 'EWR', 2

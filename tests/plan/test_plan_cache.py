@@ -17,7 +17,7 @@ import pytest
 from connectors.base import load_abilities
 from gateway.authorize import authorize, directory, visible
 from gateway.bind import bind
-from gateway.decision import PolicyIndex
+from gateway.decision import Decision, PolicyIndex
 from gateway.draft import Plan, PlanContext
 from gateway.guard import guard
 from gateway.identity import principal_of
@@ -26,8 +26,8 @@ from gateway.plan import plan
 from gateway.plan_cache import Key, PlanCache, key_of, with_parameters
 from gateway.prepare import physical_tables
 from gateway.publish import build_snapshot
-from gateway.request import Request
-from gateway.resolve import resolve
+from gateway.request import Principal, Request
+from gateway.resolve import Directory, KnownProduct, resolve
 from gateway.snapshot import Snapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -84,6 +84,34 @@ def test_the_revision_keeps_plans_apart(snapshot: Snapshot) -> None:
     index = snapshot.index
     other = PolicyIndex("another", index.tables, index.products, index.purposes, index.standing)
     assert key(snapshot) != key(replace(snapshot, index=other))
+
+
+def test_one_name_of_two_majors_keeps_plans_apart() -> None:
+    """Both may query both, and a pin on another table makes the plain name mean the older one."""
+    sql = 'select 1 from s."orders@1".t a, s."orders@2".t b, s.orders.t c'
+    decision = Decision({}, None, False, "r", "the same for both")
+    keys = []
+    for preferred in (1, 2):
+        tables = {1: ("t",), 2: ("t",)}
+        product = KnownProduct("s", "orders", tables, {1: None, 2: None}, preferred)
+        request = Request(sql=sql, principal=Principal("ada"), now=NOW, query_id="q")
+        resolved = resolve(parse(request), Directory({("s", "orders"): product}), None)
+        assert [one.major for one in resolved.tables] == [1, 2]
+        keys.append(key_of(request, resolved, decision))
+    assert keys[0] is not None and keys[0] != keys[1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sql": FLIGHT + " " * 30_000},
+        {"sql": FLIGHT.replace("flight_id", "dest"), "parameters": ("x" * 30_000,)},
+    ],
+    ids=["a long text", "a long value"],
+)
+def test_what_is_long_is_not_kept(snapshot: Snapshot, fields: Mapping[str, object]) -> None:
+    """Memory is bounded, whatever callers send."""
+    assert key(snapshot, **fields) is None  # type: ignore[arg-type]  # as above
 
 
 def test_a_value_that_shapes_types_is_part_of_the_key(snapshot: Snapshot) -> None:

@@ -301,8 +301,15 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             case "CommandGetTableTypes":
                 return tables.table_types()
         purpose = session.session.settings.purpose
-        shown = self._opened.gateway.catalog(session.asker, datetime.now(UTC), purpose)
+        with_columns = name not in _NAMES_ONLY and getattr(message, "include_schema", True)
+        shown = self._opened.gateway.catalog(
+            session.asker, datetime.now(UTC), purpose, with_columns
+        )
         return _catalog_table(name, message, shown)
+
+
+# What tells of no column.
+_NAMES_ONLY = ("CommandGetCatalogs", "CommandGetDbSchemas")
 
 
 def _asked(session: FlightSession, asked: PreparedStatement) -> Request:

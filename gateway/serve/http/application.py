@@ -84,7 +84,7 @@ class Handlers:
         return jsonify({**told, "reload_failed": bool(self._opened.publisher.failure)})
 
     def ready(self) -> Response:
-        """Mesh and state are there; a failed reload is told."""
+        """Mesh and state are there; a failed reload or a silent decision point is told."""
         try:
             with reading(self._opened.state) as connection:
                 connection.execute(text("SELECT 1"))
@@ -93,11 +93,17 @@ class Handlers:
                 "The state of the gateway cannot be reached.", private=str(error)
             ) from None
         failure = self._opened.publisher.failure
-        status = "degraded" if failure else "ok"
+        point = self._opened.decision_point
+        is_failing = point is not None and point.is_failing
         revision = self._opened.publisher.current().mesh.revision
-        return jsonify(
-            {"status": status, "revision": revision[:12], "reload_failed": bool(failure)}
-        )
+        found: dict[str, object] = {
+            "status": "degraded" if failure or is_failing else "ok",
+            "revision": revision[:12],
+            "reload_failed": bool(failure),
+        }
+        if point is not None:
+            found["decision_point"] = "failing" if is_failing else "ok"
+        return jsonify(found)
 
     def metrics(self) -> Response:
         """Prometheus."""
@@ -165,7 +171,7 @@ class Handlers:
 
     def products(self) -> Response:
         """The products that the caller may query."""
-        shown = self._catalog()
+        shown = self._catalog(with_columns=False)
         pages = {}
         for one in shown:
             key = (one.address.domain, one.address.product)
@@ -192,9 +198,11 @@ class Handlers:
             raise UnknownTable(f"There is no product {domain}.{product} that you may query.")
         return jsonify(product_page(found))
 
-    def _catalog(self) -> Any:  # noqa: ANN401 - visible tables
+    def _catalog(self, with_columns: bool = True) -> Any:  # noqa: ANN401 - visible tables
         purpose = request.args.get("purpose")
-        return self._opened.gateway.catalog(self._principal(), datetime.now(UTC), purpose)
+        return self._opened.gateway.catalog(
+            self._principal(), datetime.now(UTC), purpose, with_columns
+        )
 
     def _principal(self) -> Principal:
         """Who asks: Basic or Bearer; somebody else where he may act as another."""

@@ -1,0 +1,1 @@
+"""An optional decision point outside the gateway, asked in the words of Trino's OPA plugin."""
