@@ -51,6 +51,7 @@ class OpenGateway:
     queries: Queries
     pools: Pools
     gateway: Gateway
+    services: Services
     limits: Limits
     metrics: Metrics
     _closers: list[Callable[[], None]] = field(default_factory=list)
@@ -117,6 +118,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         queries=queries,
         pools=pools,
         gateway=Gateway(publisher.current, services),
+        services=services,
         limits=limits,
         metrics=metrics,
         _closers=closers,
