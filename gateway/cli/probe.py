@@ -29,6 +29,7 @@ from gateway.config import load_config
 from gateway.demo.postgres import Server, find_server
 from gateway.errors import Unauthenticated
 from gateway.identity import principal_of
+from gateway.probe import coverage
 from gateway.probe.plant import Ground
 from gateway.probe.run import WORLDS, Report, attack
 from gateway.publish import build_snapshot
@@ -105,10 +106,7 @@ def _write(path: Path, made: Report) -> None:
 def _print(made: Report) -> None:
     for one in made.tally.findings:
         click.echo(str(one), err=True)
-    coverage = made.as_json()["coverage"]
-    assert isinstance(coverage, dict)
-    places = list(next(iter(coverage.values())))
-    print_table(["clause", *places], ([one, *coverage[one].values()] for one in coverage))
+    print_table(["", "what", *coverage.PLACES], coverage.rows(made.tally))
     verdict = "nothing was learned" if made.holds else f"{len(made.tally.findings)} findings"
     click.echo(f"{verdict} as {', '.join(made.principals)} on copies of {made.revision[:12]}")
     click.echo(str(made.tally))

@@ -15,7 +15,16 @@ from catalog.model import Column, Domain, Grant, Mesh, Policy, Product, Source, 
 from gateway.policies.compile import compile_policies
 from gateway.probe.oracle import Row, Seen, View, seen
 from gateway.probe.plant import physical_name
-from gateway.probe.rules import FORMS, Rules, catalog_of, principals, random_rules
+from gateway.probe.rules import (
+    FORMS,
+    RIGHTS,
+    RIGHTS_FIELDS,
+    Rules,
+    catalog_of,
+    principals,
+    random_rules,
+    rights_of,
+)
 from gateway.probe.shapes import DOMAIN, KINDS, Field, Shape, random_shape, tame, wild
 from gateway.probe.statements import Relation
 from gateway.request import Principal
@@ -23,7 +32,9 @@ from gateway.snapshot import Snapshot
 
 WORLDS = ("calm", "wild")
 JOIN_GROUP = "people"
-_SMALL, _LARGE = 14, 2500
+# More rows than this are joined by their key alone.
+LARGE = 100
+_MOST_SMALL, _ROWS_LARGE = 14, 2500
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,14 @@ class Attacked:
 
 
 @dataclass(frozen=True, slots=True)
+class Support:
+    """A table that nobody may ask and that decides what others show, with its rows by world."""
+
+    shape: Shape
+    rows: Mapping[str, tuple[Row, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Arena:
     """One random mesh."""
 
@@ -45,32 +64,54 @@ class Arena:
     tables: tuple[Attacked, ...]
     principals: tuple[Principal, ...]
     snapshot: Snapshot
+    support: tuple[Support, ...] = ()
     purposes: tuple[str | None, ...] = (None, None)
 
     def relations(self, who: int) -> tuple[Relation, ...]:
         """The tables as one insider sees them."""
         return tuple(
-            Relation(one.shape.address, one.seen[who].fields, one.shape.kind, one.shape.rows > 100)
+            Relation(one.shape.address, one.seen[who].fields, one.shape.kind, one.shape.rows > LARGE)
             for one in self.tables
             if one.seen[who].fields
         )
 
 
 def build_arena(seed: int) -> Arena:
-    """A mesh of five tables; the seed's number turns forms of policy and kinds of source round."""
+    """A mesh with a table at each kind of source.
+
+    Of 22 seeds in a row each form of policy meets each kind twice.
+    """
     chance = Random(seed)
     people = principals(chance)
-    kinds = [KINDS[(seed + place) % len(KINDS)] for place in range(4)]
-    kinds.append(chance.choice(KINDS))
+    kinds = [KINDS[(seed + place) % len(KINDS)] for place in range(len(KINDS))]
     large = seed % 30
     tables = []
     for place, kind in enumerate(kinds):
-        form = FORMS[(seed + 2 * place) % len(FORMS)]
-        rows = _LARGE if place == large else chance.randint(6, _SMALL)
+        form = FORMS[(seed // 2 + 2 * KINDS.index(kind)) % len(FORMS)]
+        rows = _ROWS_LARGE if place == large else chance.randint(6, _MOST_SMALL)
         shape = random_shape(chance, kind, kind, f"t{place}", rows)
         physical = physical_name(kind, f"m{seed}_t{place}")
         tables.append(_attacked(chance, replace(shape, physical=physical), form, people))
-    return Arena(seed, tuple(tables), people, snapshot_of(seed, tables))
+    rights = _rights(chance, seed, people)
+    return Arena(seed, tuple(tables), people, snapshot_of(seed, tables, rights), (rights,))
+
+
+def _rights(chance: Random, seed: int, people: Sequence[Principal]) -> Support:
+    """The entitlement table; what it says of others differs between the worlds."""
+    kind = KINDS[seed // 2 % (len(KINDS) - 1)]
+    shape = Shape(
+        kind, DOMAIN, "rights", "areas", physical_name(kind, f"m{seed}_rights"), RIGHTS_FIELDS, 0
+    )
+    own = rights_of(people)
+    rows = {}
+    for world in WORLDS:
+        count = chance.randint(0, 4)
+        others = [
+            (f"other-{world}-{number}", *(_other(chance, one, world) for one in RIGHTS_FIELDS[1:]))
+            for number in range(count)
+        ]
+        rows[world] = (*others, *own)
+    return Support(shape, rows)
 
 
 def _attacked(
@@ -184,28 +225,28 @@ def _changed(
     )
 
 
-def snapshot_of(seed: int, tables: Sequence[Attacked]) -> Snapshot:
+def snapshot_of(seed: int, tables: Sequence[Attacked], rights: Support) -> Snapshot:
     """The mesh of the tables, compiled as at load."""
-    sources = tuple(Source(DOMAIN, kind, kind) for kind in KINDS)
+    sources = tuple(Source(DOMAIN, kind, "files" if kind == "csv" else kind) for kind in KINDS)
     products, grants, policies = [], list[Grant](), list[Policy]()
     for kind in dict.fromkeys(one.shape.kind for one in tables):
         mine = [one for one in tables if one.shape.kind == kind]
-        products.append(
-            Product(
-                DOMAIN, kind, "1.0.0", "active", f"{DOMAIN}.{kind}",
-                tuple(_table(one.shape) for one in mine), f"c-{kind}",
-            )
-        )
+        products.append(_product(kind, kind, tuple(_table(one.shape) for one in mine)))
         for number, one in enumerate(mine):
             given, restricting = catalog_of(one.shape, one.rules, number)
             grants += given
             policies += restricting
+    products.append(_product("rights", rights.shape.kind, (_table(rights.shape),)))
     domain = Domain(DOMAIN, "", ("nobody",), sources)
     mesh = Mesh(
         f"seed-{seed}", (domain,), tuple(products), tuple(grants), tuple(policies), (), Taxonomy(),
-        (), (JOIN_GROUP,),
-    )
+        (), (JOIN_GROUP,), entitlements=(RIGHTS,),
+    )  # fmt: skip
     return Snapshot(mesh, compile_policies(mesh))
+
+
+def _product(name: str, kind: str, tables: tuple[Table, ...]) -> Product:
+    return Product(DOMAIN, name, "1.0.0", "active", f"{DOMAIN}.{kind}", tables, f"c-{name}")
 
 
 def _table(shape: Shape) -> Table:

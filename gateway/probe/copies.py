@@ -16,7 +16,7 @@ from random import Random
 from sqlglot import exp
 
 from catalog.model import Column, Mask, Mesh, Product, Table
-from gateway.authorize import authorize_tables
+from gateway.authorize import authorize_tables, entitlements_of
 from gateway.decision import Condition as Decided
 from gateway.decision import TableDecision
 from gateway.errors import SqluiceError
@@ -82,6 +82,9 @@ def _purpose(snapshot: Snapshot, principal: Principal) -> str | None:
 def _decision(
     snapshot: Snapshot, address: Address, principal: Principal, purpose: str | None
 ) -> TableDecision | None:
+    # Rows of an entitlement table would be made up too.
+    if entitlements_of(snapshot.index, (address,)):
+        return None
     try:
         now = datetime.now(UTC)
         found = authorize_tables((address,), principal, purpose, now, snapshot.index)

@@ -18,13 +18,15 @@ from catalog.model import Source
 from gateway.config import load_config
 from gateway.engines.base import Catalog
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
+from gateway.entitlements import Entitlements, Reader
 from gateway.errors import SqluiceError
 from gateway.execute import Run, execute
 from gateway.opening import OpenGateway, open_gateway
 from gateway.parse import parse
 from gateway.pipeline import Gateway
+from gateway.plan_cache import PlanCache
 from gateway.pools import Pools
-from gateway.prepare import Prepared, prepare
+from gateway.prepare import Prepared, Services, prepare
 from gateway.probe.arenas import WORLDS, Arena
 from gateway.probe.oracle import KEY, fill
 from gateway.probe.outcomes import Outcome, difference, of_batches, of_error
@@ -64,25 +66,33 @@ class Lot:
         """Plant both worlds of every arena."""
         self.arenas = tuple(arenas)
         for world, ground in grounds.items():
-            tables = [one for arena in self.arenas for one in arena.tables]
+            tables = [one for arena in self.arenas for one in (*arena.tables, *arena.support)]
             plant(ground, ((one.shape, one.rows[world]) for one in tables))
         folder = grounds[WORLDS[0]].folder
         self._engine = _Engine(EngineSettings(threads=1, spill=str(folder / "spill")))
         self._opened = _opened(folder)
         self._pools = {world: Pools(one.settings) for world, one in grounds.items()}
-        base = replace(self._opened.services, engine=self._engine, key_of=_key_of)
-        self._sealed = replace(base, pools=Pools(_nowhere))
         self._current: Snapshot | None = None
+        services = {world: self._services(pools) for world, pools in self._pools.items()}
         self._gateways = {
-            world: Gateway(self._snapshot, replace(base, pools=pools))
-            for world, pools in self._pools.items()
+            world: Gateway(self._snapshot, one) for world, one in services.items()
         }
-        self._reference: tuple[Arena, int, duckdb.DuckDBPyConnection] | None = None
+        # Entitlements alone may be read before a statement is decided.
+        self._sealed = replace(services[WORLDS[0]], pools=Pools(_nowhere))
+        self._reference = Reference()
+
+    def _services(self, pools: Pools) -> Services:
+        """One world's; nothing is remembered across worlds."""
+        base = self._opened.services
+        reader = Reader(self._engine, pools, base.abilities_of)
+        return replace(
+            base, engine=self._engine, key_of=_key_of, pools=pools, plans=PlanCache(),
+            entitlements=Entitlements(reader),
+        )  # fmt: skip
 
     def close(self) -> None:
         """Give connections back; what was planted stays for the owner of the grounds."""
-        if self._reference is not None:
-            self._reference[2].close()
+        self._reference.close()
         for pools in self._pools.values():
             pools.close()
         self._engine.close()
@@ -160,7 +170,7 @@ class Lot:
         """
         if got.error is not None:
             return ""
-        connection = self._oracle(arena, who)
+        connection = self._reference.of(arena, who)
         try:
             values = list(statement.parameters)
             table = connection.sql(statement.sql, params=values or None).to_arrow_table()
@@ -168,17 +178,6 @@ class Lot:
             return ""
         want = of_batches(table.schema, table.to_batches(), got.masked)
         return difference(got, want)
-
-    def _oracle(self, arena: Arena, who: int) -> duckdb.DuckDBPyConnection:
-        """Plain DuckDB with what one insider may see, under the addresses of the mesh."""
-        if self._reference is not None:
-            known, number, connection = self._reference
-            if (known, number) == (arena, who):
-                return connection
-            connection.close()
-        connection = permitted(arena, who)
-        self._reference = (arena, who, connection)
-        return connection
 
     def _snapshot(self) -> Snapshot:
         assert self._current is not None
@@ -194,12 +193,52 @@ class _Engine(DuckdbEngine):
         """No names but those in the statement."""
         return None
 
+    def _put(self, timezone: str, connection: duckdb.DuckDBPyConnection, healthy: bool) -> None:
+        """A database whose statement failed is emptied like any other; the probe fails often."""
+        self._give(timezone, connection)
 
-def permitted(arena: Arena, who: int) -> duckdb.DuckDBPyConnection:
-    """A database that holds exactly what one insider may see."""
+
+class Reference:
+    """Plain DuckDB with what insiders may see, under the addresses of the mesh.
+
+    Opening a database costs more than a triple: there is one for each number of an insider, filled
+    anew for each arena.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[Arena | None, duckdb.DuckDBPyConnection]] = {}
+
+    def of(self, arena: Arena, who: int) -> duckdb.DuckDBPyConnection:
+        """A database that holds exactly what one insider may see."""
+        held, connection = self._held.get(who) or (None, _empty())
+        if held is not arena:
+            if held is not None:
+                for domain in _domains(held):
+                    connection.execute(f"DETACH {domain}")
+            _fill(connection, arena, who)
+            self._held[who] = (arena, connection)
+        return connection
+
+    def close(self) -> None:
+        """Forget everything."""
+        for _, connection in self._held.values():
+            connection.close()
+        self._held.clear()
+
+
+def _empty() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
-    for domain in dict.fromkeys(one.shape.domain for one in arena.tables):
+    connection.execute("SET threads = 1")
+    return connection
+
+
+def _domains(arena: Arena) -> Iterable[str]:
+    return dict.fromkeys(one.shape.domain for one in arena.tables)
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, arena: Arena, who: int) -> None:
+    for domain in _domains(arena):
         connection.execute(f"ATTACH ':memory:' AS {domain}")
     for one in arena.tables:
         view = one.seen[who]
@@ -207,7 +246,6 @@ def permitted(arena: Arena, who: int) -> duckdb.DuckDBPyConnection:
             continue
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {one.shape.domain}.{one.shape.product}")
         fill(connection, one.shape.address, view.fields, [row for row in view.rows if row])
-    return connection
 
 
 def _opened(folder: Path) -> OpenGateway:

@@ -30,7 +30,7 @@ Row = tuple[object, ...]
 View = tuple[Rules | None, Principal]
 KEY = hashlib.sha256(b"the key of the probe's one join group").digest()
 # The strictest first, as the taxonomy has it unless a mesh says otherwise.
-_ORDER = ("hide", "null", "constant", "pseudonym", "partial", "bucket")
+_ORDER = ("hide", "null", "constant", "pseudonym", "partial", "bucket", "expression")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _by_rules(
         return Seen((), (None,) * len(rows))
     conditions = [one.condition for one in rules.grants if one.condition] + list(rules.filters)
     truths = _truths(connection, [one.plain(who) for one in conditions])
-    return _of_one(shape, rules, rows, truths)
+    return _of_one(shape, rules, rows, (truths, _read(connection, shape, rules)))
 
 
 @cache
@@ -75,7 +75,27 @@ def _truths(connection: duckdb.DuckDBPyConnection, conditions: list[str]) -> lis
     return connection.execute(f"SELECT {values} FROM raw ORDER BY rowid").fetchall()
 
 
-def _of_one(shape: Shape, rules: Rules, rows: Sequence[Row], truths: list[Row]) -> Seen:
+def _read(
+    connection: duckdb.DuckDBPyConnection, shape: Shape, rules: Rules
+) -> list[dict[str, object]]:
+    """The values of the masks that are expressions, row by row and by column."""
+    masks = {name: _strictest(found) for name, found in rules.masks.items()}
+    shown = {
+        name: f"CAST({mask.sql} AS {shape.field(name).type})"
+        for name, mask in masks.items()
+        if mask is not None and mask.kind == "expression"
+    }
+    text = ", ".join(shown.values()) or "TRUE"
+    found = connection.execute(f"SELECT {text} FROM raw ORDER BY rowid").fetchall()
+    return [dict(zip(shown, row, strict=False)) for row in found]
+
+
+def _of_one(
+    shape: Shape,
+    rules: Rules,
+    rows: Sequence[Row],
+    found: tuple[list[Row], list[dict[str, object]]],
+) -> Seen:
     scoped = [one for one in rules.grants if one.condition]
     masks = {name: _strictest(found) for name, found in rules.masks.items()}
     fields = tuple(
@@ -85,13 +105,13 @@ def _of_one(shape: Shape, rules: Rules, rows: Sequence[Row], truths: list[Row]) 
         and not (one.name in masks and masks[one.name] is None)
     )
     made: list[Row | None] = []
-    for row, truth in zip(rows, truths, strict=True):
+    for row, truth, read in zip(rows, *found, strict=True):
         held = [
             one for one in rules.grants
             if one.condition is None or truth[scoped.index(one)]
         ]
         filtered = all(truth[len(scoped) : len(scoped) + len(rules.filters)])
-        made.append(_visible(shape, fields, masks, row, held) if held and filtered else None)
+        made.append(_visible(shape, fields, masks, (row, read), held) if held and filtered else None)
     return Seen(fields, tuple(made))
 
 
@@ -99,17 +119,21 @@ def _visible(
     shape: Shape,
     fields: tuple[Field, ...],
     masks: dict[str, Mask | None],
-    row: Row,
+    given: tuple[Row, dict[str, object]],
     held: list[Given],
 ) -> Row:
     """Rule 2: a cell is visible iff one grant that holds for the row covers its column."""
+    row, read = given
     values = []
     for place, field in enumerate(shape.fields):
         if field not in fields:
             continue
         covered = any(one.columns is None or field.name in one.columns for one in held)
         mask = masks.get(field.name)
-        value = row[place] if mask is None else masked(mask, field, row[place])
+        if mask is not None and mask.kind == "expression":
+            value = read[field.name]
+        else:
+            value = row[place] if mask is None else masked(mask, field, row[place])
         values.append(value if covered else None)
     return tuple(values)
 

@@ -18,7 +18,7 @@ from adbc_driver_postgresql import dbapi
 
 from catalog.model import Source
 from gateway.probe.oracle import Row, fill
-from gateway.probe.shapes import Field, Shape
+from gateway.probe.shapes import CSV, DOMAIN, Field, Shape
 
 Planted = tuple[Shape, Sequence[Row]]
 
@@ -32,18 +32,23 @@ class Ground:
 
     def settings(self, source: Source) -> dict[str, str]:
         """The settings of a source of the probe's mesh."""
+        types = ", ".join(f"{name} {kind}" for name, kind in CSV)
         paths = {
+            "csv": {"path": str(self.folder / "files"), "format": "csv", "types": types},
             "sqlite": {"path": str(self.folder / "probe.sqlite")},
             "duckdb": {"path": str(self.folder / "probe.duckdb")},
             "files": {"path": str(self.folder / "files"), "format": "parquet"},
             "postgres": {"url": self.postgres or ""},
         }
-        return paths[source.kind]
+        return paths["csv" if (source.domain, source.name) == (DOMAIN, "csv") else source.kind]
 
 
 def physical_name(kind: str, name: str) -> str:
     """What a table is called at its source."""
-    forms = {"postgres": "public.{}", "sqlite": "{}", "duckdb": "main.{}", "files": "{}/*.parquet"}
+    forms = {
+        "postgres": "public.{}", "sqlite": "{}", "duckdb": "main.{}", "files": "{}/*.parquet",
+        "csv": "{}/*.csv",
+    }  # fmt: skip
     return forms[kind].format(name)
 
 
@@ -62,7 +67,7 @@ def plant(ground: Ground, tables: Iterable[Planted]) -> None:
         match shape.kind:
             case "duckdb":
                 fill(embedded, name, shape.fields, rows)
-            case "files":
+            case "files" | "csv":
                 _plant_file(scratch, ground.folder / "files" / name, shape, rows)
             case "sqlite":
                 _plant_sqlite(light, name, shape, rows)
@@ -85,7 +90,8 @@ def _plant_file(
 ) -> None:
     folder.mkdir()
     fill(scratch, "made", shape.fields, rows)
-    scratch.execute(f"COPY made TO '{folder}/part.parquet' (FORMAT parquet)")
+    form = "csv" if shape.kind == "csv" else "parquet"
+    scratch.execute(f"COPY made TO '{folder}/part.{form}' (FORMAT {form})")
     scratch.execute("DROP TABLE made")
 
 

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from random import Random
 from types import MappingProxyType
 
-from catalog.model import Grant, Mask, Match, Policy, Subjects
-from gateway.probe.shapes import TENANTS, Field, Shape, tame
+from catalog.model import Entitlement, Grant, Mask, Match, Policy, Subjects
+from gateway.probe.shapes import DOMAIN, TENANTS, Field, Shape, tame
 from gateway.request import Principal
 
 EVERYONE = (Subjects(everyone=True),)
-FORMS = ("literal", "range", "list", "attribute", "expression", "two", "scope", "cells", "mask")
+FORMS = (
+    "literal", "range", "list", "attribute", "entitlement", "expression", "two", "scope", "cells",
+    "mask", "reading",
+)  # fmt: skip
+RIGHTS = Entitlement("rights", f"{DOMAIN}.rights.areas", "who", ("tenant", "level"))
+RIGHTS_FIELDS = (
+    Field("who", "VARCHAR"), Field("tenant", "VARCHAR", "tenant"), Field("level", "INTEGER"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +76,15 @@ def random_rules(chance: Random, shape: Shape, form: str) -> Rules:
     else:
         grants = (Given(None, None),)
         filters = _filters(chance, shape, form)
-    wanted = 0 if form != "mask" and chance.random() < 0.5 else chance.randint(1, 3)
-    return Rules(form, grants, filters, _masks(chance, shape, wanted))
+    wanted = 0 if form not in ("mask", "reading") and chance.random() < 0.5 else 3
+    return Rules(form, grants, filters, _masks(chance, shape, chance.randint(min(1, wanted), wanted), form))
 
 
 def _filters(chance: Random, shape: Shape, form: str) -> tuple[Condition, ...]:
     match form:
         case "two":
             return (_condition(chance, shape), _tenant_list(chance))
-        case "mask":
+        case "mask" | "reading":
             return (_condition(chance, shape),) if chance.random() < 0.3 else ()
         case _:
             return (_MAKERS[form](chance, shape),)
@@ -97,7 +105,7 @@ def _cells(chance: Random, shape: Shape) -> tuple[Given, ...]:
 
 
 def _condition(chance: Random, shape: Shape) -> Condition:
-    form = chance.choice(("literal", "range", "list", "attribute", "expression"))
+    form = chance.choice(tuple(_MAKERS))
     return _MAKERS[form](chance, shape)
 
 
@@ -160,6 +168,36 @@ def _either(text: str, plain: Callable[[Principal], str]) -> Condition:
     return Condition(f"{text} OR {more}", lambda who: f"{plain(who)} OR {more}")
 
 
+def _entitlement(chance: Random, shape: Shape) -> Condition:
+    """Values of the entitlement table, which gives each insider those of his attributes."""
+    text, name, column, more = chance.choice(
+        (
+            ("tenant IN (entitlement.rights.tenant)", "tenant", "tenant", ""),
+            ("number IN (entitlement.rights.level)", "level", "number", ""),
+            ("tenant IN ('C', entitlement.rights.tenant)", "tenant", "tenant", "'C'"),
+        )
+    )
+
+    def plain(principal: Principal) -> str:
+        values = principal.attributes.get(name, ())
+        listed = [one if name == "level" else quoted(one) for one in values]
+        listed += [more] if more else []
+        return f"{column} IN ({', '.join(listed)})" if listed else "FALSE"
+
+    return Condition(text, plain)
+
+
+def rights_of(people: Sequence[Principal]) -> tuple[tuple[object, ...], ...]:
+    """The rows of the entitlement table that say what the insiders may."""
+    return tuple(
+        (who.user, tenant, None if level is None else int(level))
+        for who in people
+        for tenant, level in zip_longest(
+            who.attributes["tenant"], who.attributes.get("level", ())
+        )
+    )
+
+
 _EXPRESSIONS = (
     "CASE WHEN id > 6 THEN FALSE ELSE tenant = 'A' END",
     "lower(tenant) = 'a'",
@@ -186,6 +224,7 @@ _MAKERS: Mapping[str, Callable[[Random, Shape], Condition]] = MappingProxyType(
         "range": _range,
         "list": _list,
         "attribute": _attribute,
+        "entitlement": _entitlement,
         "expression": _expression,
     }
 )
@@ -214,16 +253,41 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _masks(chance: Random, shape: Shape, count: int) -> Mapping[str, tuple[Mask | None, ...]]:
+def _masks(
+    chance: Random, shape: Shape, count: int, form: str
+) -> Mapping[str, tuple[Mask | None, ...]]:
     """By column; None stands for hiding it."""
     fields = [one for one in shape.fields if one.name != "id"]
+    if form == "reading":
+        fields = [one for one in fields if one.family in _WRITTEN]
     made: dict[str, tuple[Mask | None, ...]] = {}
     for field in chance.sample(fields, min(count, len(fields))):
+        if form == "reading" or (field.family in _WRITTEN and chance.random() < 0.1):
+            made[field.name] = (_reading(chance, shape, field),)
+            continue
         found = [chance.choice(_mask_choices(field)) for _ in range(chance.choice((1, 1, 1, 2)))]
         # Two different masks of one kind would be refused when the mesh is loaded.
         by_kind = {one.kind if one else "hide": one for one in found}
         made[field.name] = tuple(by_kind.values())
     return MappingProxyType(made)
+
+
+def _reading(chance: Random, shape: Shape, field: Field) -> Mask:
+    """A mask that reads other columns of the row."""
+    forms = [
+        "CASE WHEN tenant = 'A' THEN {c} END",
+        "CASE WHEN number > 3 OR secret IS NULL THEN {c} END",
+        "CASE WHEN TRY_CAST(secret AS INTEGER) > 5 THEN NULL ELSE {c} END",
+        "CASE WHEN id < 7 AND note <> 'x' THEN {c} END",
+    ]
+    if field.type == "VARCHAR":
+        forms += [
+            "left({c}, 1) || coalesce(tenant, '?')", "coalesce(secret, note)",
+            "CASE WHEN length(note) > 4 THEN upper({c}) ELSE 'hidden' END",
+        ]  # fmt: skip
+    if field.type == "INTEGER":
+        forms += ["coalesce(number, id)", "TRY_CAST(secret AS INTEGER)"]
+    return Mask("expression", sql=chance.choice(forms).format(c=field.name))
 
 
 def _mask_choices(field: Field) -> list[Mask | None]:

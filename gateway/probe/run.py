@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from gateway.probe import coverage
 from gateway.probe.arenas import WORLDS, Arena
 from gateway.probe.copies import copy_of
 from gateway.probe.lots import Lot
 from gateway.probe.plant import Ground
-from gateway.probe.shapes import KINDS
-from gateway.probe.statements import CLAUSES
 from gateway.probe.triples import Tally, Triple, try_triple
 from gateway.request import Principal
 from gateway.snapshot import Snapshot
@@ -38,17 +37,6 @@ class Report:
 
     def as_json(self) -> Mapping[str, object]:
         """The report for programs."""
-        cells = {
-            clause: {
-                place: sum(
-                    count
-                    for (one, _, where), count in self.tally.cells.items()
-                    if (one, where) == (clause, place)
-                )
-                for place in (*KINDS, "merge")
-            }
-            for clause in CLAUSES
-        }
         return {
             "holds": self.holds,
             "revision": self.revision,
@@ -58,7 +46,7 @@ class Report:
             "ran": self.tally.ran,
             "answered": self.tally.answered,
             "outcomes": dict(self.tally.codes),
-            "coverage": cells,
+            "coverage": coverage.as_json(self.tally),
             "findings": [asdict(one) for one in self.tally.findings],
         }
 

@@ -15,7 +15,8 @@ from decimal import Decimal
 from random import Random
 from types import MappingProxyType
 
-KINDS = ("postgres", "sqlite", "duckdb", "files")
+# `files` are Parquet; `csv` are files too, of a source of its own.
+KINDS = ("postgres", "sqlite", "duckdb", "files", "csv")
 MINUTE = timedelta(minutes=1)
 DOMAIN = "probe"
 
@@ -65,6 +66,12 @@ _EVERYWHERE = (
     "SMALLINT", "INTEGER", "BIGINT", "DECIMAL(10,2)", "DOUBLE", "BOOLEAN", "DATE", "TIME",
     "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "UUID", "BLOB", "JSON",
 )
+# Columns of CSV files are declared for a whole source: all of its tables have these.
+CSV = (
+    ("id", "INTEGER"), ("tenant", "VARCHAR"), ("note", "VARCHAR"), ("secret", "VARCHAR"),
+    ("number", "INTEGER"), ("amount", "BIGINT"), ("c0", "DATE"), ("c1", "BOOLEAN"),
+    ("c2", "DOUBLE"), ("c3", "TIMESTAMP"),
+)  # fmt: skip
 TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "postgres": (*_EVERYWHERE, "FLOAT", "INTERVAL", "DECIMAL(38,6)"),
@@ -80,9 +87,14 @@ TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 TENANTS = ("A", "B", "C", "a", "O'Neil", "ü")
 _WORDS = ("alpha", "beta", "gamma", "Delta", "x", "", "naïve")
+# An empty text in a CSV file is NULL.
+_TERMS = tuple(one for one in _WORDS if one)
 _NUMBERS = ("10", "20", "7", "-3", "0", "41")
 _DAYS = ("2024-01-31", "2024-02-29", "2023-12-01")
 _JSONS = ('{"a": 1}', '{"a": [1, 2]}', "[]", '"x"', "3")
+_TAME_TEXTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"tenant": TENANTS, "number": _NUMBERS, "day": _DAYS, "json": _JSONS, "term": _TERMS}
+)
 _WILD_TEXTS = (
     "SECRET-7", "S\\", "%", "(", "2024-02-30", "9e999", "99999999999999999999", "''", "[a", "{",
     "ß", "İ", "\U0001f512", "x" * 300, "-", " 12", "0x1F", "NaN", "p_aaaa",
@@ -91,6 +103,8 @@ _WILD_TEXTS = (
 
 def random_shape(chance: Random, kind: str, product: str, name: str, rows: int) -> Shape:
     """A table with a key, a tenant, two texts, two numbers, and some columns of any type."""
+    if kind == "csv":
+        return Shape(kind, DOMAIN, product, name, "", _csv_fields(chance), rows)
     more = chance.sample(TYPES[kind], chance.randint(1, 4))
     flavours = ("word", "number", "day", "json")
     fields = [
@@ -105,6 +119,13 @@ def random_shape(chance: Random, kind: str, product: str, name: str, rows: int) 
     return Shape(kind, DOMAIN, product, name, "", tuple(fields), rows)
 
 
+def _csv_fields(chance: Random) -> tuple[Field, ...]:
+    flavours = {"tenant": "tenant"}
+    for name in ("note", "secret"):
+        flavours[name] = chance.choice(("term", "number", "day"))
+    return tuple(Field(name, kind, flavours.get(name, "")) for name, kind in CSV)
+
+
 def tame(chance: Random, field: Field) -> object:
     """A value on which the usual operations succeed; small domains, so that rows meet."""
     if field.name != "tenant" and chance.random() < 0.12:
@@ -112,8 +133,7 @@ def tame(chance: Random, field: Field) -> object:
     if field.values and chance.random() < 0.7:
         return chance.choice(field.values)
     if field.type == "VARCHAR":
-        texts = {"tenant": TENANTS, "number": _NUMBERS, "day": _DAYS, "json": _JSONS}
-        return chance.choice(texts.get(field.flavour, _WORDS))
+        return chance.choice(_TAME_TEXTS.get(field.flavour, _WORDS))
     return _typed(chance, field, tame_number(chance))
 
 

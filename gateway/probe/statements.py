@@ -109,7 +109,7 @@ class _Maker:
         """FROM: the target, and now and then one or two more."""
         text, columns = self.base(target)
         made = _Select([], text, [], columns)
-        count = self.chance.choice((0, 0, 1, 1, 2)) if clause != "join" else 1
+        count = self.chance.choice((0, 0, 0, 1, 1, 2)) if clause != "join" else 1
         for _ in range(count):
             self._join(made, target, self.speaker.risky(columns) if clause == "join" else "")
         if clause == "lateral":
@@ -124,13 +124,30 @@ class _Maker:
         on = self._on(made.columns, columns, safe)
         if risky:
             on = f"{on} AND {risky}"
-        words = ("JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN")
-        word = chance.choice(words)
+        word, condition = chance.choice(_JOINS), f" ON {on}"
         if not safe and not risky and chance.random() < 0.1:
-            word, on = "CROSS JOIN", ""
-        made.sources += f" {word} {text}" + (f" ON {on}" if on else "")
+            word, condition = "CROSS JOIN", ""
+        elif not risky and chance.random() < 0.25:
+            word, condition = self._special(made.columns, columns) or (word, condition)
+        made.sources += f" {word} {text}{condition}"
         if word not in ("SEMI JOIN", "ANTI JOIN"):
             made.columns = [*made.columns, *columns]
+
+    def _special(self, left: list[Column], right: list[Column]) -> tuple[str, str] | None:
+        """Joins whose condition is not written out, and those that take the nearest row."""
+        names = {one.field.name for one in right}
+        shared = [one.field for one in left if one.field.name in names]
+        if len(shared) != len({one.name for one in shared}) or "id" not in names:
+            return None
+        word = self.chance.choice(("", "LEFT "))
+        key = next((one.ref for one in left if one.field.name == "id"), None)
+        other = next(one.ref for one in right if one.field.name == "id")
+        if key is not None and self.chance.random() < 0.4:
+            return f"ASOF {word}JOIN", f" ON {key} {self.chance.choice(('>=', '<='))} {other}"
+        kinds = {one.field.name: one.field.type for one in right}
+        if self.chance.random() < 0.8 and all(one.type == kinds[one.name] for one in shared):
+            return f"NATURAL {word}JOIN", ""
+        return (f"{word}JOIN", " USING (id)") if key is not None else None
 
     def _on(self, left: list[Column], right: list[Column], keyed: bool) -> str:
         chance = self.chance
@@ -234,10 +251,19 @@ class _Maker:
             value, kind = self._aggregate(made.columns)
             made.outputs.append((f"{value}{condition}", Field(self.alias("k"), kind)))
         if keys:
-            made.group = f" GROUP BY {', '.join(keys)}"
+            made.group = f" GROUP BY {self._sets(keys)}"
         if clause == "having":
             made.having = f" HAVING {self._having(made.columns, risky)}"
         self._limited(made)
+
+    def _sets(self, keys: list[str]) -> str:
+        """The keys, now and then in several sets."""
+        listed = ", ".join(keys)
+        if self.chance.random() < 0.85:
+            return listed
+        each = ", ".join(f"({one})" for one in keys)
+        forms = (f"ROLLUP ({listed})", f"CUBE ({listed})", f"GROUPING SETS ({each}, ())")
+        return self.chance.choice(forms)
 
     def _having(self, columns: list[Column], risky: str) -> str:
         column = self.speaker.pick(columns, "text")
@@ -307,7 +333,7 @@ class _Maker:
         chance = self.chance
         way = {"subquery": "in", "set": "set", "cte": "cte", "exists": "exists"}.get(clause)
         if way is None:
-            way = chance.choice(("none", "none", "none", "derived", "cte", "set"))
+            way = chance.choice(("none",) * 8 + ("derived", "derived", "cte", "cte", "set", "deep"))
         text = core.text()
         fields = [one for _, one in core.outputs]
         match way:
@@ -317,6 +343,8 @@ class _Maker:
                 name = self.alias("c")
                 word = chance.choice(("", "", "MATERIALIZED ", "NOT MATERIALIZED "))
                 return f"WITH {name} AS {word}({text}) {self._outer(name, fields)}"
+            case "deep":
+                return self._recursive(text, fields)
             case "set":
                 word = chance.choice(("UNION ALL", "UNION", "EXCEPT", "INTERSECT", "EXCEPT ALL"))
                 return f"({text}) {word} ({self._matching(fields)})"
@@ -324,6 +352,19 @@ class _Maker:
                 return self._tested(text, fields[0], way)
             case _:
                 return text
+
+    def _recursive(self, text: str, fields: list[Field]) -> str:
+        """A query over itself, three steps deep."""
+        name, inner, step = self.alias("c"), self.alias("o"), self.alias("o")
+        depth = Field("depth", "INTEGER")
+        first = ", ".join(f"{inner}.{one.name} AS {one.name}" for one in fields)
+        more = ", ".join(f"{step}.{one.name}" for one in fields)
+        word = self.chance.choice(("UNION ALL", "UNION"))
+        body = (
+            f"SELECT {first}, 1 AS depth FROM ({text}) {inner} {word} "
+            f"SELECT {more}, {step}.depth + 1 FROM {name} {step} WHERE {step}.depth < 3"
+        )
+        return f"WITH RECURSIVE {name} AS ({body}) {self._outer(name, [*fields, depth])}"
 
     def _outer(self, source: str, fields: list[Field]) -> str:
         alias = self.alias("o")
@@ -369,4 +410,5 @@ class _Maker:
         )
 
 
+_JOINS = ("JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN")
 _UNORDERED = ("JSON", "INTERVAL", "DOUBLE", "FLOAT")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from gateway.probe.arenas import Arena, Attacked
+from gateway.probe.arenas import LARGE, Arena, Attacked
 from gateway.probe.lots import Attempt, Lot
 from gateway.probe.shrink import shrunk
 from gateway.probe.statements import CLAUSES, Statement, random_statement
@@ -20,6 +20,7 @@ from gateway.probe.statements import CLAUSES, Statement, random_statement
 TABLES = 5
 PER_ARENA = TABLES * len(CLAUSES)
 _PIPELINE_EVERY = 20
+_TOLD = ("EXPLAIN", "EXPLAIN ANALYZE", "EXPLAIN POLICY", "DESCRIBE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Tally:
-    """What a run did. `cells` counts what ran by (clause, form of policy, connector or merge)."""
+    """What a run did. `cells` counts what ran by (clause, form of policy, connector or merge).
+
+    `sizes` counts it by (connector, small or large).
+    """
 
     tried: int = 0
     ran: int = 0
@@ -92,6 +96,7 @@ class Tally:
     codes: Counter[str] = field(default_factory=Counter)
     connectors: Counter[str] = field(default_factory=Counter)
     cells: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    sizes: Counter[tuple[str, str]] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
@@ -102,7 +107,15 @@ class Tally:
         self.codes += other.codes
         self.connectors += other.connectors
         self.cells += other.cells
+        self.sizes += other.sizes
         self.findings += other.findings
+
+    def by(self, *parts: int) -> Counter[tuple[str, ...]]:
+        """The cells summed up: 0 stands for clauses, 1 for forms of policy, 2 for connectors."""
+        made: Counter[tuple[str, ...]] = Counter()
+        for cell, count in self.cells.items():
+            made[tuple(cell[part] for part in parts)] += count
+        return made
 
     def __str__(self) -> str:
         """The figures in one line."""
@@ -155,6 +168,8 @@ def _count(
     tally.ran += 1
     tally.answered += attempt.code == "ok"
     target = triple.target(arena)
+    size = "large" if target.shape.rows > LARGE else "small"
+    tally.sizes[target.shape.kind, size] += 1
     kinds = {one.shape.kind for one in arena.tables if one.shape.address in statement.tables}
     tally.connectors.update(kinds)
     tally.cells[triple.clause, target.rules.form, target.shape.kind] += 1
@@ -166,7 +181,9 @@ def _count(
 def _through_pipeline(
     tally: Tally, lot: Lot, arena: Arena, triple: Triple, statement: Statement
 ) -> None:
-    for sql in (statement.sql, f"EXPLAIN {statement.sql}", f"EXPLAIN ANALYZE {statement.sql}"):
+    """The whole gateway, asked for the answer or, in turn, for what it tells of it."""
+    word = _TOLD[triple.number // _PIPELINE_EVERY % len(_TOLD)]
+    for sql in (statement.sql, f"{word} {statement.sql}"):
         learned = lot.through_pipeline(arena, triple.who, sql)
         if learned:
             tally.findings.append(_finding("leak", arena, triple, Statement(sql), learned))

@@ -18,7 +18,7 @@ from gateway.probe.lots import Lot
 from gateway.probe.plant import Ground
 from gateway.probe.triples import PER_ARENA, Tally, run_arena
 
-LOT = 13
+LOT = 11
 
 
 @contextlib.contextmanager

@@ -7,18 +7,13 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.postgres import Server
-from tests.property.halves import LONG, SHORT, check, empty_cells
+from gateway.probe.coverage import empty_pairs
+from gateway.probe.rules import FORMS
+from tests.property.halves import SHORT, check
 
 
 @pytest.mark.timeout(900)
 def test_nothing_hidden_has_an_influence(tmp_path: Path, server: Server) -> None:
     """And every answer is what plain DuckDB gives over the permitted rows."""
-    check(range(0, SHORT, 2), tmp_path, server)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-def test_nothing_hidden_has_an_influence_anywhere(tmp_path: Path, server: Server) -> None:
-    """Other arenas, and no clause, form of policy or connector is left out."""
-    tally = check(range(1000 + 0, 1000 + LONG, 2), tmp_path, server)
-    assert empty_cells(tally) == []
+    tally = check(range(0, SHORT, 2), tmp_path, server)
+    assert empty_pairs(tally, FORMS) == []
