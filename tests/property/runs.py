@@ -24,19 +24,23 @@ LOT = 11
 @contextlib.contextmanager
 def open_lot(seeds: Sequence[int], folder: Path, server: Server) -> Iterator[Lot]:
     """The arenas of some seeds, planted."""
-    grounds = {}
-    for world in WORLDS:
-        database = f"probe_{world}"
-        server.run("postgres", f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
-        server.run("postgres", f"CREATE DATABASE {database}")
-        (folder / world).mkdir(parents=True)
-        grounds[world] = Ground(folder / world, server.url(database))
+    grounds = {
+        world: ground_of(folder / world, server, f"probe_{world}") for world in WORLDS
+    }
     lot = Lot([build_arena(seed) for seed in seeds], grounds)
     try:
         yield lot
     finally:
         lot.close()
         shutil.rmtree(folder)
+
+
+def ground_of(folder: Path, server: Server, database: str) -> Ground:
+    """An empty database and an empty folder."""
+    server.run("postgres", f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+    server.run("postgres", f"CREATE DATABASE {database}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return Ground(folder, server.url(database))
 
 
 def run_seeds(
