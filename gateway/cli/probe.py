@@ -106,7 +106,7 @@ def _write(path: Path, made: Report) -> None:
 def _print(made: Report) -> None:
     for one in made.tally.findings:
         click.echo(str(one), err=True)
-    print_table(["", "what", *coverage.PLACES], coverage.rows(made.tally))
+    print_table(["", "what", *coverage.places(made.tally)], coverage.rows(made.tally))
     verdict = "nothing was learned" if made.holds else f"{len(made.tally.findings)} findings"
     click.echo(f"{verdict} as {', '.join(made.principals)} on copies of {made.revision[:12]}")
     click.echo(str(made.tally))

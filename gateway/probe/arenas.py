@@ -7,7 +7,7 @@ oracle shows to every insider alike. Pure: equal seeds give equal arenas; nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -64,13 +64,22 @@ class Arena:
     tables: tuple[Attacked, ...]
     principals: tuple[Principal, ...]
     snapshot: Snapshot
-    support: tuple[Support, ...] = ()
     purposes: tuple[str | None, ...] = (None, None)
+    support: tuple[Support, ...] = ()
+
+    def planted(self, world: str) -> Iterator[tuple[Shape, tuple[Row, ...]]]:
+        """Every table with its rows in one world."""
+        for attacked in self.tables:
+            yield attacked.shape, attacked.rows[world]
+        for support in self.support:
+            yield support.shape, support.rows[world]
 
     def relations(self, who: int) -> tuple[Relation, ...]:
         """The tables as one insider sees them."""
         return tuple(
-            Relation(one.shape.address, one.seen[who].fields, one.shape.kind, one.shape.rows > LARGE)
+            Relation(
+                one.shape.address, one.seen[who].fields, one.shape.kind, one.shape.rows > LARGE
+            )
             for one in self.tables
             if one.seen[who].fields
         )
@@ -93,7 +102,8 @@ def build_arena(seed: int) -> Arena:
         physical = physical_name(kind, f"m{seed}_t{place}")
         tables.append(_attacked(chance, replace(shape, physical=physical), form, people))
     rights = _rights(chance, seed, people)
-    return Arena(seed, tuple(tables), people, snapshot_of(seed, tables, rights), (rights,))
+    snapshot = snapshot_of(seed, tables, rights)
+    return Arena(seed, tuple(tables), people, snapshot, support=(rights,))
 
 
 def _rights(chance: Random, seed: int, people: Sequence[Principal]) -> Support:

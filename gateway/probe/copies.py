@@ -8,10 +8,11 @@ reads a row of a real source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
+from types import MappingProxyType
 
 from sqlglot import exp
 
@@ -145,7 +146,31 @@ def _rules(decision: TableDecision) -> Rules:
         for one in decision.columns
         if one.kind != "clear"
     }
-    return Rules("mesh", grants, tuple(map(_condition, decision.filters)), masks)
+    return Rules(_form(decision), grants, tuple(map(_condition, decision.filters)), masks)
+
+
+def _form(decision: TableDecision) -> str:
+    """Which form of policy holds for a table; the one that hides most where there are several."""
+    if len({one.columns for one in decision.scopes}) > 1:
+        return "cells"
+    if len(decision.filters) > 1:
+        return "two"
+    if decision.filters:
+        root = decision.filters[0].expression.unnest()
+        return next(name for name, kinds in _FORMS.items() if isinstance(root, kinds))
+    if all(one.condition is not None for one in decision.scopes):
+        return "scope"
+    return "clear" if all(one.kind == "clear" for one in decision.columns) else "mask"
+
+
+_FORMS: Mapping[str, tuple[type[exp.Expr], ...]] = MappingProxyType(
+    {
+        "list": (exp.In,),
+        "literal": (exp.EQ, exp.NEQ),
+        "range": (exp.Between, exp.LT, exp.LTE, exp.GT, exp.GTE),
+        "expression": (exp.Expr,),
+    }
+)
 
 
 def _condition(decided: Decided) -> Condition:

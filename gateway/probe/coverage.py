@@ -47,10 +47,15 @@ def as_json(tally: Tally) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
     }
 
 
+def places(tally: Tally) -> tuple[str, ...]:
+    """The connectors that were met."""
+    return tuple(one for one in PLACES if tally.connectors[one])
+
+
 def rows(tally: Tally) -> Iterator[tuple[object, ...]]:
     """The two flat tables below each other, for a person."""
-    clauses, by_form = tally.by(0, 2), tally.by(1, 2)
+    clauses, by_form, met = tally.by(0, 2), tally.by(1, 2), places(tally)
     for clause in CLAUSES:
-        yield ("clause", clause, *(clauses[clause, place] for place in PLACES))
+        yield ("clause", clause, *(clauses[clause, place] for place in met))
     for form in sorted({form for _, form, _ in tally.cells}):
-        yield ("policy", form, *(by_form[form, place] for place in PLACES))
+        yield ("policy", form, *(by_form[form, place] for place in met))

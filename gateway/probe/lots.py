@@ -66,8 +66,7 @@ class Lot:
         """Plant both worlds of every arena."""
         self.arenas = tuple(arenas)
         for world, ground in grounds.items():
-            tables = [one for arena in self.arenas for one in (*arena.tables, *arena.support)]
-            plant(ground, ((one.shape, one.rows[world]) for one in tables))
+            plant(ground, (one for arena in self.arenas for one in arena.planted(world)))
         folder = grounds[WORLDS[0]].folder
         self._engine = _Engine(EngineSettings(threads=1, spill=str(folder / "spill")))
         self._opened = _opened(folder)

@@ -111,7 +111,8 @@ def _of_one(
             if one.condition is None or truth[scoped.index(one)]
         ]
         filtered = all(truth[len(scoped) : len(scoped) + len(rules.filters)])
-        made.append(_visible(shape, fields, masks, (row, read), held) if held and filtered else None)
+        shown = held and filtered
+        made.append(_visible(shape, fields, masks, (row, read), held) if shown else None)
     return Seen(fields, tuple(made))
 
 

@@ -76,8 +76,10 @@ def random_rules(chance: Random, shape: Shape, form: str) -> Rules:
     else:
         grants = (Given(None, None),)
         filters = _filters(chance, shape, form)
-    wanted = 0 if form not in ("mask", "reading") and chance.random() < 0.5 else 3
-    return Rules(form, grants, filters, _masks(chance, shape, chance.randint(min(1, wanted), wanted), form))
+    has_none = form not in ("mask", "reading") and chance.random() < 0.5
+    least, most = (0, 0) if has_none else (1, 3)
+    masks = _masks(chance, shape, chance.randint(least, most), form)
+    return Rules(form, grants, filters, masks)
 
 
 def _filters(chance: Random, shape: Shape, form: str) -> tuple[Condition, ...]:

@@ -114,7 +114,7 @@ def _contract(product: Product) -> Mapping[str, object]:
 def _logical(kind: str) -> str:
     if kind.endswith("[]"):
         return "array"
-    name = kind.split("(", maxsplit=1)[0].split(" ")[0]
+    name = kind.split("(", maxsplit=1)[0].split(" ", maxsplit=1)[0]
     return _LOGICAL.get(name, "integer" if name.endswith("INT") else "string")
 
 

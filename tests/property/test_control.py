@@ -69,8 +69,8 @@ POLICIES = (
 
 @pytest.mark.parametrize(
     ("fence", "arena", "leaks"),
-    [("secure view", 7, True), ("offset", 10, True), ("own statement", 7, False),
-     ("own statement", 10, False)],
+    [("plain", 3, True), ("secure view", 15, True), ("offset", 15, True),
+     ("materialized", 15, True), ("own statement", 3, False), ("own statement", 15, False)],
 )  # fmt: skip
 def test_what_looks_like_a_barrier_on_duckdb_is_none(fence: str, arena: int, leaks: bool) -> None:
     """The generator's own statements tell the worlds apart through it, and not through ours."""

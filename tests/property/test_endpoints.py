@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from adbc_driver_flightsql import dbapi
@@ -47,10 +46,7 @@ def worlds(
         for world in WORLDS:
             data = tmp_path_factory.mktemp(world)
             ground = ground_of(data, server, f"served_{world}")
-            plant(
-                ground,
-                ((one.shape, one.rows[world]) for one in (*arena.tables, *arena.support)),
-            )
+            plant(ground, arena.planted(world))
             write_secrets(data, server, f"served_{world}")
             made.append(stack.enter_context(serving(conf, data)))
         yield made
