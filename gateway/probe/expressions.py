@@ -93,7 +93,7 @@ class Speaker:
             forms += ["abs({c} + 1) > 3", "{c} * 2 < {a}", "coalesce({c}, 7) > {a}"]
         operator = chance.choice(_OPERATORS)
         text = chance.choice(forms).format(c=column.ref, o=operator, a=made[0], b=made[1])
-        if chance.random() < 0.05 and column.family in ("whole", "text"):
+        if chance.random() < 0.12 and column.family in ("whole", "text"):
             self.values.append(tame_value(chance, column.field))
             return f"{column.ref} {operator} ${len(self.values)}"
         return text

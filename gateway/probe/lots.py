@@ -67,27 +67,34 @@ class Lot:
         self.arenas = tuple(arenas)
         for world, ground in grounds.items():
             plant(ground, (one for arena in self.arenas for one in arena.planted(world)))
-        folder = grounds[WORLDS[0]].folder
-        self._engine = _Engine(EngineSettings(threads=1, spill=str(folder / "spill")))
-        self._opened = _opened(folder)
+        spill = grounds[WORLDS[0]].folder / "spill"
+        self._engine = _Engine(EngineSettings(threads=1, spill=str(spill)))
+        self._opened = {world: _opened(one.folder) for world, one in grounds.items()}
         self._pools = {world: Pools(one.settings) for world, one in grounds.items()}
         self._current: Snapshot | None = None
-        services = {world: self._services(pools) for world, pools in self._pools.items()}
-        self._gateways = {
-            world: Gateway(self._snapshot, one) for world, one in services.items()
-        }
-        # Entitlements alone may be read before a statement is decided.
-        self._sealed = replace(services[WORLDS[0]], pools=Pools(_nowhere))
+        self._open()
         self._reference = Reference()
 
-    def _services(self, pools: Pools) -> Services:
+    def _open(self) -> None:
+        services = {world: self._services(world) for world in self._pools}
+        self._gateways = {world: Gateway(self._snapshot, one) for world, one in services.items()}
+        # Entitlements alone may be read before a statement is decided.
+        self._sealed = replace(services[WORLDS[0]], pools=Pools(_nowhere))
+
+    def _services(self, world: str) -> Services:
         """One world's; nothing is remembered across worlds."""
-        base = self._opened.services
+        base, pools = self._opened[world].services, self._pools[world]
         reader = Reader(self._engine, pools, base.abilities_of)
         return replace(
             base, engine=self._engine, key_of=_key_of, pools=pools, plans=PlanCache(),
             entitlements=Entitlements(reader),
         )  # fmt: skip
+
+    def forget(self) -> None:
+        """Begin anew with decisions and plans."""
+        self._open()
+        for arena in self.arenas:
+            arena.snapshot.index.decisions.clear()
 
     def close(self) -> None:
         """Give connections back; what was planted stays for the owner of the grounds."""
@@ -95,7 +102,8 @@ class Lot:
         for pools in self._pools.values():
             pools.close()
         self._engine.close()
-        self._opened.close()
+        for opened in self._opened.values():
+            opened.close()
 
     def attempt(
         self, arena: Arena, who: int, statement: Statement, push_down: bool = True
@@ -116,18 +124,24 @@ class Lot:
         disagrees = "" if differs else self._disagreement(arena, who, statement, outcomes["calm"])
         return Attempt("ran", outcomes, differs, disagrees)
 
-    def through_pipeline(self, arena: Arena, who: int, sql: str, push_down: bool = True) -> str:
+    def through_pipeline(self, arena: Arena, who: int, sql: str) -> str:
         """How the worlds differ for a caller of the whole gateway; empty where they do not."""
+        return difference(*self.answers(arena, who, sql).values())
+
+    def answers(self, arena: Arena, who: int, sql: str) -> Mapping[str, Outcome]:
+        """What a caller of the whole gateway gets in each world."""
         self._current = arena.snapshot
-        found = []
-        for gateway in self._gateways.values():
-            request = self._request(arena, who, Statement(sql), push_down)
+        found = {}
+        for world, gateway in self._gateways.items():
+            request = self._request(arena, who, Statement(sql), True)
             try:
                 result = gateway.answer(request)
-                found.append(of_batches(result.schema, list(result.batches()), result.masked))
+                found[world] = of_batches(
+                    result.schema, list(result.batches()), result.masked
+                )
             except SqluiceError as error:
-                found.append(of_error(error))
-        return difference(*found)
+                found[world] = of_error(error)
+        return found
 
     def _request(self, arena: Arena, who: int, statement: Statement, push_down: bool) -> Request:
         return Request(

@@ -15,8 +15,8 @@ import pytest
 from gateway.errors import SqluiceError
 from gateway.probe.lots import Lot
 from gateway.probe.triples import PER_ARENA, Tally, Triple, try_triple
-from tests.golden.forms import Mesh, forms_of
-from tests.golden.test_golden import PAIRS
+from tests.golden.forms import Mesh
+from tests.golden.test_golden import PAIRS, test_forms
 from tests.guard import test_buckets, test_cells
 from tests.plan import test_limit, test_safe
 from tests.policies import test_conditions, test_sample, test_subjects
@@ -56,8 +56,7 @@ class Battery:
 
     def _forget(self) -> None:
         self._mesh.snapshot.index.decisions.clear()
-        for arena in self._lot.arenas:
-            arena.snapshot.index.decisions.clear()
+        self._lot.forget()
 
     def _policy_cases(self) -> None:
         for case in test_sample.CASES:
@@ -65,8 +64,7 @@ class Battery:
 
     def _golden(self) -> None:
         for pair in PAIRS:
-            made = forms_of(self._mesh, pair["user"], pair["sql"])
-            assert all(made[stage] == pair[stage] for stage in made), pair["sql"]
+            test_forms(pair, self._mesh)
 
     def _property(self) -> None:
         for arena in self._lot.arenas:

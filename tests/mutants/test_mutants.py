@@ -23,6 +23,11 @@ MUTANTS = [
         Path(__file__).with_name("mutants.yaml").read_text(encoding="utf-8")
     )
 ]
+# Those between are for the long run.
+EACH = [
+    one if number % 8 == 0 else pytest.param(one, marks=pytest.mark.long)
+    for number, one in enumerate(MUTANTS)
+]
 # Arenas in which small samples find what the pure suites let pass.
 ARENAS = (8, 10)
 
@@ -47,7 +52,7 @@ def test_the_gateway_as_it_is_passes(battery: Battery) -> None:
 
 # A defect may leave a stream in the middle: what a driver says of that is its own.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+@pytest.mark.parametrize("mutant", EACH, ids=str)
 def test_a_defect_is_noticed(mutant: Mutant, battery: Battery) -> None:
     with mutated(mutant):
         noticed = battery.noticed()
