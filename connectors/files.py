@@ -1,9 +1,9 @@
 """Parquet, CSV and JSON files below one folder.
 
 Takes: `path`, `format` (parquet, csv, json), and optionally `types`, such as `code VARCHAR, day
-DATE`, where DuckDB would guess wrong: columns of CSV and JSON, partitions of Parquet. Gives:
-connections that can read below `path` and nowhere else; a physical name is a glob relative to it.
-Never follows a link out of it.
+DATE`, where DuckDB would guess wrong: columns of CSV and JSON, partitions of Parquet. CSV is
+RFC 4180 with a line of names, whatever its rows look like. Gives: connections that can read below
+`path` and nowhere else; a physical name is a glob relative to it. Never follows a link out of it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from connectors.base import ConnectorError, ConnectorUnavailable, Fragment, Sour
 from connectors.embedded import LOCKED, EmbeddedConnection, lock, quoted
 
 TYPE_OPTIONS = {"parquet": "hive_types", "csv": "types", "json": "columns"}
+# A dialect that is guessed from rows lets those that a policy hides decide how others are read.
+DIALECT = {"csv": """, delim = ',', quote = '"', escape = '"', header = true"""}
 READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
 
 
@@ -81,7 +83,8 @@ class FilesConnector:
         root = Path(settings["path"]).resolve()
         if not root.is_dir():
             raise ConnectorUnavailable(f"there is no folder {root}")
-        options = _types(settings.get("types", ""), settings["format"])
+        options = DIALECT.get(settings["format"], "")
+        options += _types(settings.get("types", ""), settings["format"])
         connection = duckdb.connect(config={**LOCKED})
         try:
             connection.execute(f"SET allowed_directories = [{_literal(f'{root}/')}]")

@@ -55,6 +55,7 @@ class OpenGateway:
     queries: Queries
     pools: Pools
     gateway: Gateway
+    services: Services
     limits: Limits
     metrics: Metrics
     decision_point: DecisionPoint | None = None
@@ -117,6 +118,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         queries=queries,
         pools=pools,
         gateway=Gateway(publisher.current, services),
+        services=services,
         limits=limits,
         metrics=metrics,
         decision_point=point,

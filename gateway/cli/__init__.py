@@ -21,6 +21,7 @@ _COMMANDS = (
     ("policy", "Test policies, and see what a change of them would do.", "policy"),
     ("access", "Revoke grants, approve grants and exceptions.", "access"),
     ("keys", "Rotate and list the keys of pseudonyms.", "keys"),
+    ("probe", "Attack copies of a mesh as an insider would.", "probe"),
     ("audit", "Verify and read the audit.", "audit"),
     ("explain-past", "Compute a past decision again.", "explain_past"),
     ("queries", "List the queries of a running gateway.", "queries"),

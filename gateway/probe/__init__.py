@@ -1,0 +1,1 @@
+"""Room `gateway.probe`; see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""Tests that a gateway with one deliberate defect is caught."""

@@ -1,0 +1,1 @@
+"""Tests of non-interference and agreement as properties of random meshes and statements."""

@@ -1,0 +1,132 @@
+"""What a caller gets over each endpoint of a gateway that `sqluice serve` started.
+
+Takes: a mesh folder and a data folder for each world. Gives: gateways in processes of their own,
+and all that comes back of a statement over HTTP (JSON, CSV, Arrow) and over Flight SQL, down to
+the text of errors. Only what names the request itself is left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import adbc_driver_manager
+import pyarrow as pa
+from adbc_driver_flightsql import dbapi
+
+from tests.property.files import PASSWORD
+
+_READY = re.compile(r"ready http=(\S+) flight=(\S+) pid=(\d+)")
+_START = "from sqluice.command import main; main()"
+# The one part of an answer that is another for each request.
+_QUERY_ID = re.compile(r"q_[0-9a-f]{24}")
+FORMS = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
+_KEPT = ("content-type", "x-sqluice-truncated", "x-sqluice-masked")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where one world's gateway listens."""
+
+    http: str
+    flight: str
+
+    def over_http(self, user: str, form: str, sql: str, values: Sequence[object]) -> object:
+        """Status, headers and body, its rows in order."""
+        parts = urlsplit(self.http)
+        connection = HTTPConnection(str(parts.hostname), parts.port, timeout=60)
+        signed = base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
+        headers = {
+            "Authorization": f"Basic {signed}", "Content-Type": "application/json",
+            "Accept": FORMS[form],
+        }  # fmt: skip
+        asked = json.dumps({"sql": sql, "parameters": list(values)}, default=str)
+        try:
+            connection.request("POST", "/v1/query", asked, headers)
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        kept = tuple((name, response.headers.get(name)) for name in _KEPT)
+        return response.status, kept, _in_order(form, response.status, body)
+
+    @contextmanager
+    def flight_of(self, user: str) -> Iterator[dbapi.Connection]:
+        """A Flight SQL connection of one insider."""
+        options = {"username": user, "password": PASSWORD}
+        with dbapi.connect(self.flight, db_kwargs=options, autocommit=True) as made:
+            yield made
+
+
+def over_flight(connection: dbapi.Connection, sql: str, values: Sequence[object]) -> object:
+    """Schema with its metadata and rows in order; or the error with its text and state."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, list(values) or None)
+            table = cursor.fetch_arrow_table()
+        return _schema(table.schema), _rows(table)
+    except adbc_driver_manager.Error as error:
+        told = (str(error), error.sqlstate, error.status_code)
+        return tuple(_QUERY_ID.sub("-", str(one)) for one in told)
+
+
+def _in_order(form: str, status: int, body: bytes) -> object:
+    if status != 200:
+        return _QUERY_ID.sub("-", body.decode())
+    if form == "arrow":
+        table = pa.ipc.open_stream(body).read_all()
+        return _schema(table.schema), _rows(table)
+    if form == "csv":
+        head, *lines = body.decode().splitlines(keepends=True)
+        return head, sorted(lines)
+    told = json.loads(body)
+    told.pop("query_id")
+    told["rows"] = sorted(map(repr, told["rows"]))
+    return told
+
+
+def _schema(schema: pa.Schema) -> str:
+    return _QUERY_ID.sub("-", schema.to_string(show_schema_metadata=True))
+
+
+def _rows(table: pa.Table) -> list[str]:
+    return sorted(map(repr, zip(*(one.to_pylist() for one in table.columns), strict=True)))
+
+
+@contextmanager
+def serving(conf: Path, data: Path) -> Iterator[Gateway]:
+    """A gateway on free ports until the end of the block."""
+    command = [sys.executable, "-c", _START, "serve", "--conf", str(conf)]
+    with (data / "served.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [*command, "--http-port", "0", "--flight-port", "0"],
+            env={**os.environ, "SQLUICE_DATA": str(data)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        found = next(filter(None, map(_READY.search, process.stdout)))
+        yield Gateway(found[1], found[2])
+    finally:
+        process.terminate()
+        with process:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,31 @@
+"""What a part of the property suite asserts of its tally.
+
+Takes: seeds. Gives: one test's worth of assertions: nothing is learned, nothing is wrong, most
+statements run, every connector and the merge are met. Parts are tests of their own so that two
+workers share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.demo.postgres import Server
+from gateway.probe.coverage import PLACES
+from gateway.probe.triples import PER_ARENA, Tally
+from tests.property.runs import run_seeds
+
+SHORT = 26
+
+
+def check(seeds: Sequence[int], folder: Path, server: Server) -> Tally:
+    """Run the arenas and assert everything that must hold of any large run."""
+    tally = run_seeds(seeds, folder, server)
+    assert not tally.findings, "\n".join(map(str, tally.findings))
+    assert tally.tried == len(seeds) * PER_ARENA
+    assert tally.ran >= 0.9 * tally.tried, tally
+    assert tally.answered >= 0.6 * tally.tried, tally
+    assert not any("internal" in code for code in tally.codes), tally
+    for place in PLACES:
+        assert tally.connectors[place] >= tally.tried // 20, tally
+    return tally

@@ -1,0 +1,60 @@
+"""Non-interference and agreement over many more arenas, and the whole coverage table.
+
+Takes: parts of 22 arenas, in which every form of policy meets every connector. Gives: a failure
+where a part leaves a cell of the table empty that stands at one connector, and, by the part that
+ends last, where all of them together leave one of the merge's empty.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.demo.postgres import Server
+from gateway.probe.coverage import empty_cells
+from gateway.probe.rules import FORMS
+from gateway.probe.triples import Tally
+from tests.property.halves import check
+
+PARTS, PER_PART = 12, 22
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_nothing_hidden_has_an_influence_anywhere(
+    part: int, tmp_path: Path, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first = 1000 + part * PER_PART
+    tally = check(range(first, first + PER_PART), tmp_path, server)
+    assert [one for one in empty_cells(tally, FORMS) if one[2] != "merge"] == []
+    assert {size for _, size in tally.sizes} == {"small", "large"}
+    parts = _shared(tmp_path_factory)
+    _write(parts / f"{part}.json", tally)
+    found = sorted(parts.glob("*.json"))
+    if len(found) == PARTS:
+        whole = Tally()
+        for one in found:
+            whole.cells.update(_read(one))
+        assert empty_cells(whole, FORMS) == []
+
+
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run; workers have theirs side by side."""
+    base = factory.getbasetemp()
+    made = (base.parent if base.name.startswith("popen-") else base) / "parts"
+    made.mkdir(exist_ok=True)
+    return made
+
+
+def _write(path: Path, tally: Tally) -> None:
+    made = path.with_suffix(".part")
+    made.write_text(json.dumps([[*cell, count] for cell, count in tally.cells.items()]))
+    made.rename(path)
+
+
+def _read(path: Path) -> dict[tuple[str, str, str], int]:
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return {(clause, form, place): count for clause, form, place, count in rows}
