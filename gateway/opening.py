@@ -7,6 +7,7 @@ pipeline over them. Never listens: endpoints and in-process use are built upon i
 from __future__ import annotations
 
 import functools
+import json
 import os
 import ssl
 from collections.abc import Callable, Mapping
@@ -15,7 +16,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from catalog.model import Mesh, Source
-from connectors.base import Abilities, ConnectorError, ConnectorUnavailable, load_abilities
+from connectors.base import (
+    Abilities,
+    ConnectorError,
+    ConnectorUnavailable,
+    load_abilities,
+    load_connector,
+)
 from gateway.access import AccessEvent
 from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
 from gateway.audit.source import OWN_SOURCE, StateConnector
@@ -41,6 +48,8 @@ from gateway.secrets import Secrets
 from gateway.state.answers import Answers
 from gateway.state.engine import open_state
 from gateway.usage import Usage
+
+_KEPT_TABLES = 256
 
 
 @dataclass(slots=True)
@@ -205,17 +214,47 @@ def settings_of(
     config: Config, mesh: Callable[[], Mesh]
 ) -> Callable[[Source], Mapping[str, str]]:
     """How the settings of a source are found, secrets in the namespaces of the mesh's domains."""
+    known: dict[tuple[str, str], Mapping[str, str]] = {}
+
+    def tables(source: Source, present: Mesh) -> Mapping[str, str]:
+        key = (source.identity, present.revision)
+        if key not in known:
+            if len(known) >= _KEPT_TABLES:
+                known.clear()
+            known[key] = _tables(source, present)
+        return known[key]
 
     def found(source: Source) -> Mapping[str, str]:
-        domains = [one.name for one in mesh().domains]
-        secrets = Secrets(config.secrets, os.environ, domains)
+        present = mesh()
+        secrets = Secrets(config.secrets, os.environ, [one.name for one in present.domains])
         try:
-            return secrets.settings(source, config.data)
+            return {**secrets.settings(source, config.data), **tables(source, present)}
         except InvalidConfig as error:
             # To a caller a source without its secret is a source that is down.
             raise ConnectorUnavailable(f"{source.identity}: {error.message}") from None
 
     return found
+
+
+def _tables(source: Source, mesh: Mesh) -> Mapping[str, str]:
+    """The contracts' types of a source's tables, for a connector that would else guess from rows.
+
+    Where contracts of one file differ in a type, the column is text.
+    """
+    if source.identity == OWN_SOURCE or not _takes_tables(source):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for product in mesh.products:
+        for table in product.tables if product.source == source.identity else ():
+            held = found.setdefault(table.physical_name, {})
+            for one in table.columns:
+                known = held.setdefault(one.physical_name, one.type)
+                held[one.physical_name] = one.type if known == one.type else "VARCHAR"
+    return {"tables": json.dumps(found, sort_keys=True)}
+
+
+def _takes_tables(source: Source) -> bool:
+    return getattr(load_connector(source.kind), "takes_tables", False)
 
 
 def _abilities(kind: str) -> Abilities:
