@@ -16,6 +16,7 @@ from gateway.access_request import Asker, Wish, grant_request
 from gateway.authorize import authorize_tables, directory, entitlements_of, purposes_of
 from gateway.decision import Decision
 from gateway.errors import (
+    AccessDenied,
     PurposeRequired,
     RateLimited,
     SqluiceError,
@@ -63,6 +64,9 @@ class _Explained:
         self._services = services
         self._index = snapshot.index
         self._directory = directory(self._index, request.principal, request.now)
+        if services.decision_point is not None:
+            # A table that it hides is one that does not exist.
+            self._directory = services.decision_point.directory(request, self._directory)
         self._tree = survey(statement, self._directory, request.domain)
         named = _addresses(self._tree)
         needed = entitlements_of(self._index, named)
@@ -217,7 +221,8 @@ class _Explained:
                 asked, self._statement, self._snapshot, self._services, with_plan=False
             )
             read = {one: tuple(names) for one, names in made.bound.columns.items()}
-        except UnknownColumn as error:
+            decision = made.decision
+        except (UnknownColumn, AccessDenied) as error:
             refused = error
         except UnsupportedSql as error:
             if not any(one.aggregate is not None for one in decision.tables.values()):
@@ -233,6 +238,10 @@ class _Explained:
         if decision.purpose is not None:
             how = "the only one possible" if decision.purpose_was_default else "as declared"
             lines.append(Line("purpose", decision.purpose, how))
+        lines += (
+            Line("table", one.subject, one.outcome, one.policy)
+            for one in decision.reasons if one.outcome == "permitted"
+        )  # fmt: skip
         why = self._why(decision, read)
         lines += why.lines()
         if isinstance(refused, UnknownColumn):

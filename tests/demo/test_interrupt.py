@@ -19,9 +19,10 @@ with dbapi.connect() as connection, connection.cursor() as cursor:
     cursor.execute("SELECT 1")
     cursor.fetchall()
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
-print("waits", flush=True)
+sleep = [sys.executable, "-c", "import time; time.sleep(30)"]
+other = subprocess.Popen(sleep, stdout=subprocess.DEVNULL)
 try:
+    print("waits", flush=True)
     {wait}
 except KeyboardInterrupt:
     print("interrupted")
