@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -40,8 +42,19 @@ def test_ctrl_c_to_the_parent_alone(wait: str, ends: bool) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waits\n"
+        assert within(10, lambda: _sleeps(process.pid))
         process.send_signal(signal.SIGINT)
         assert within(10 if ends else 2, lambda: process.poll() is not None) is ends
         if not ends:
             process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == ("interrupted\n" if ends else "")
+
+
+def _sleeps(pid: int) -> bool:
+    """Whether a process waits for something, twice in a row."""
+    seen = []
+    for _ in range(2):
+        time.sleep(0.2)
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+        seen.append(status.rsplit(")", 1)[1].split()[0])
+    return seen == ["S", "S"]
