@@ -29,7 +29,8 @@ LOCKED = MappingProxyType(
 class EmbeddedConnection(StreamingConnection):
     """One connection to an instance."""
 
-    errors = (duckdb.Error, OSError)
+    # The text of an error may quote bytes that are none: then it is no error of DuckDB's any more.
+    errors = (duckdb.Error, OSError, UnicodeDecodeError)
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Take over an open, locked connection."""

@@ -23,6 +23,8 @@ from gateway.engines.base import Catalog, Shapes
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
 
 BATCH_ROWS = 65_536
+# An error whose text quotes bytes that are no text arrives as one of decoding.
+_FAILURES = (duckdb.Error, OSError, pa.ArrowException, UnicodeDecodeError)
 # Types that Arrow holds as something else, so that DuckDB reads them back as another type.
 _LOST = re.compile(r"\b(UUID|JSON|U?HUGEINT|BIT|TIME WITH TIME ZONE)\b")
 
@@ -246,7 +248,7 @@ class DuckdbSession:
         try:
             _give("raw", schema, held, cursor)
             cursor.execute(f"CREATE TABLE {_quoted(name)} AS {query}")
-        except (duckdb.Error, OSError, pa.ArrowException) as error:
+        except _FAILURES as error:
             raise self._translated(error, held) from None
         finally:
             _take_back("raw", cursor)
@@ -274,7 +276,7 @@ class DuckdbSession:
             finally:
                 cursor.interrupt()
                 reader.close()
-        except (duckdb.Error, OSError, pa.ArrowException) as error:
+        except _FAILURES as error:
             raise self._translated(error, *held.values()) from None
         finally:
             for name in inputs:
@@ -392,12 +394,13 @@ def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
 
 def run_error(error: Exception) -> SqluiceError:
     """DuckDB's error at run time as ours: a stable code, and no word that data may shape."""
-    private = str(error)
+    private = _text_of(error)
     if isinstance(error, duckdb.InterruptException) or "INTERRUPT" in private:
         return Cancelled("The query was cancelled.")
     if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in private:
         return LimitExceeded("The query needs more memory than it may use.", private=private)
     kinds = (
+        UnicodeDecodeError,
         duckdb.ConversionException,
         duckdb.OutOfRangeException,
         duckdb.InvalidInputException,
@@ -414,6 +417,13 @@ def run_error(error: Exception) -> SqluiceError:
             private=private,
         )
     return InternalError("The merge failed.", private=private)
+
+
+def _text_of(error: Exception) -> str:
+    """What an error says, also where it quotes bytes that are no text."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode("utf-8", "replace")
+    return str(error)
 
 
 def _binding_error(error: duckdb.Error) -> SqluiceError:
