@@ -126,7 +126,7 @@ class Served:
 
     def is_idle(self) -> bool:
         """Whether nothing runs, neither here nor at the source, within some seconds."""
-        return within(5, lambda: not self.running() and not self.ask("/v1/queries").json["queries"])
+        return within(20, lambda: not self.running() and not self.ask("/v1/queries").json["queries"])
 
 
 def basic(user: str, password: str | None = None) -> str:

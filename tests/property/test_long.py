@@ -1,8 +1,8 @@
 """Non-interference and agreement over many more arenas, and the whole coverage table.
 
 Takes: parts of 21 arenas, in which every form of policy meets every connector. Gives: a failure
-where a part leaves a cell of the table empty that stands at one connector, and, by the part that
-ends last, where all of them together leave one of the merge's empty.
+where something is learned or wrong, and, by the part that ends last, where all of them together
+leave a cell of the table empty.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ def test_nothing_hidden_has_an_influence_anywhere(
 ) -> None:
     first = 1000 + part * PER_PART
     tally = check(range(first, first + PER_PART), tmp_path, server)
-    assert [one for one in empty_cells(tally, FORMS) if one[2] != "merge"] == []
-    assert {size for _, size in tally.sizes} == {"small", "large"}
     parts = _shared(tmp_path_factory)
     _write(parts / f"{part}.json", tally)
     found = sorted(parts.glob("*.json"))
