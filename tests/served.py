@@ -126,7 +126,8 @@ class Served:
 
     def is_idle(self) -> bool:
         """Whether nothing runs, neither here nor at the source, within some seconds."""
-        return within(20, lambda: not self.running() and not self.ask("/v1/queries").json["queries"])
+        listed = lambda: self.ask("/v1/queries").json["queries"]  # noqa: E731
+        return within(20, lambda: not self.running() and not listed())
 
 
 def basic(user: str, password: str | None = None) -> str:
