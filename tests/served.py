@@ -126,8 +126,10 @@ class Served:
 
     def is_idle(self) -> bool:
         """Whether nothing runs, neither here nor at the source, within some seconds."""
-        listed = lambda: self.ask("/v1/queries").json["queries"]  # noqa: E731
-        return within(20, lambda: not self.running() and not listed())
+        return within(20, self._is_at_rest)
+
+    def _is_at_rest(self) -> bool:
+        return not self.running() and not self.ask("/v1/queries").json["queries"]
 
 
 def basic(user: str, password: str | None = None) -> str:
