@@ -120,9 +120,9 @@ class Served:
         """End the sessions that run a statement at the source; gives how many."""
         return self.running("count(*) FILTER (WHERE pg_terminate_backend(pid))")
 
-    def is_merging(self) -> bool:
-        """Whether a statement runs for which the source has nothing more to do."""
-        return bool(self.ask("/v1/queries").json["queries"]) and not self.running()
+    def is_busy(self) -> bool:
+        """Whether a statement runs at the source, or one for which that has nothing more to do."""
+        return bool(self.running() or self.ask("/v1/queries").json["queries"])
 
     def is_idle(self) -> bool:
         """Whether nothing runs, neither here nor at the source, within some seconds."""

@@ -137,7 +137,7 @@ def test_cancel_reaches_the_source(
 @pytest.mark.parametrize("sql", [SLOW, SLOW_MERGE], ids=["at the source", "in the merge"])
 def test_cancel_before_the_first_batch(gateway: Served, sql: str) -> None:
     with gateway.connect() as connection, connection.cursor() as cursor:
-        is_there = gateway.is_merging if sql == SLOW_MERGE else gateway.running
+        is_there = gateway.is_busy if sql == SLOW_MERGE else gateway.running
 
         def cancel() -> None:
             assert within(10, is_there)
@@ -178,7 +178,7 @@ def test_a_client_that_is_killed_stops_the_source(gateway: Served, sql: str) -> 
     statement = pack(make("CommandStatementQuery", query=sql)).hex()
     command = [sys.executable, "-c", script, gateway.flight, statement]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        is_there = gateway.is_merging if sql == SLOW_MERGE else gateway.running
+        is_there = gateway.is_busy if sql == SLOW_MERGE else gateway.running
         is_running = within(20, is_there)
         process.kill()
     assert is_running

@@ -61,7 +61,7 @@ def test_a_client_that_leaves_before_the_first_row_stops_everything(
     with socket.create_connection((str(parts.hostname), int(parts.port or 0)), 30) as wire:
         wire.sendall((head + body).encode())
         # The merge has begun, or the source still sends what it will read.
-        assert within(60, lambda: gateway.running() or gateway.is_merging())
+        assert within(60, gateway.is_busy)
         (query,) = gateway.ask("/v1/queries").json["queries"]
     assert gateway.is_idle()
     assert gateway.ask(f"/v1/queries/{query['query_id']}").json["state"] == "cancelled"
