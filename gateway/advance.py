@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
@@ -31,6 +30,7 @@ from gateway.snapshot import Snapshot
 from gateway.state.engine import moment_text, reading, writing
 from gateway.state.publications import in_force, past_revisions, publish
 from gateway.state.revisions import domains_holding, files_of, record_revision
+from gateway.unpacked import unpacked
 
 log = logging.getLogger("gateway.advance")
 
@@ -125,9 +125,7 @@ class Advance:
     def snapshot_of(self, revision: str | None = None) -> Snapshot:
         """A recorded revision, built again from state; without one, that in force."""
         found = revision or self._in_force()
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            self._write(found or "", folder)
+        with unpacked(self._files(found or "")) as folder:
             return self._build(folder)
 
     def _earlier(self, last: str, spots: tuple[Spot, ...]) -> Iterator[Mesh]:
@@ -147,21 +145,16 @@ class Advance:
             if revision == last or revision not in found or found[revision] in seen:
                 continue
             seen.add(found[revision])
-            with TemporaryDirectory() as name:
-                self._write(revision, Path(name))
+            with unpacked(self._files(revision)) as folder:
                 try:
-                    mesh = load_mesh(Path(name))
+                    mesh = load_mesh(folder)
                 except MeshError:
                     log.warning("a revision cannot be read again", extra={"revision": revision})
                     continue
             yield mesh
 
-    def _write(self, revision: str, folder: Path) -> None:
-        files = self._read(lambda connection: files_of(connection, revision))
-        for path, content in files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+    def _files(self, revision: str) -> Mapping[str, bytes]:
+        return self._read(lambda connection: files_of(connection, revision))
 
     def _approved(self, widenings: tuple[Widening, ...]) -> frozenset[str]:
         if not widenings:

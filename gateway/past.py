@@ -34,13 +34,8 @@ from gateway.restore import snapshot_of
 from gateway.snapshot import Snapshot
 from gateway.state.audit import statement_hash
 from gateway.state.engine import moment_text, reading, writing
-from gateway.state.revisions import (
-    Publication,
-    files_of,
-    publication_of,
-    publications,
-    record_revision,
-)
+from gateway.state.publications import Publication, publication_of, publications
+from gateway.state.revisions import files_of, record_revision
 
 EQUAL, DIFFERS, UNKNOWN = "equal", "differs", "unknown"
 # Refusals that a decision alone makes; others come from sources, limits and what is counted.

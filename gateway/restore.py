@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from gateway.errors import InvalidConfig
 from gateway.publish import build_snapshot, signature_of
 from gateway.snapshot import Snapshot
+from gateway.unpacked import unpacked
 
 
 def changed_snapshot(folder: Path, change: Path) -> tuple[Snapshot, Mapping[str, bytes]]:
@@ -36,14 +36,7 @@ def changed_snapshot(folder: Path, change: Path) -> tuple[Snapshot, Mapping[str,
 
 def snapshot_of(files: Mapping[str, bytes]) -> Snapshot:
     """The mesh of files by their path; raises InvalidConfig where they are none."""
-    with TemporaryDirectory(prefix="sqluice-mesh-") as name:
-        folder = Path(name).resolve()
-        for path, content in files.items():
-            place = (folder / path).resolve()
-            if not place.is_relative_to(folder):
-                raise InvalidConfig(f"A file lies outside the mesh: {path!r}.")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
+    with unpacked(files) as folder:
         return build_snapshot(folder)
 
 

@@ -1,8 +1,7 @@
 """Revisions of the mesh: rows that are written once.
 
 Takes: a mesh and the files it was read from. Gives: the revision, recorded with the contents of
-its files, so that a decision can be computed again later; and when which revision was published.
-Never changes a revision, never removes a publication.
+its files, so that a decision can be computed again later. Never changes a revision.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select
 
 from catalog.model import Mesh
-from gateway.state.tables import PUBLICATIONS, REVISION_CONTENTS, REVISION_FILES, REVISIONS
+from gateway.state.tables import REVISION_CONTENTS, REVISION_FILES, REVISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +27,6 @@ class RevisionRow:
     products: int
     policies: int
     grants: int
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """From when on a revision was served.
-
-    `actor` is who published it, '' where a gateway read its folder; `process` which gateway did so
-    first, '' where that is not known.
-    """
-
-    number: int
-    at: str
-    revision: str
-    actor: str
-    process: str
 
 
 def record_revision(
@@ -63,27 +47,6 @@ def record_revision(
     if rows:
         connection.execute(insert(REVISION_FILES), rows)
     return True
-
-
-def publications(
-    connection: Connection, until: str | None = None, count: int = 50
-) -> tuple[Publication, ...]:
-    """The newest publications up to a time, newest first."""
-    columns = PUBLICATIONS.c
-    newest = select(PUBLICATIONS).order_by(columns.number.desc()).limit(count)
-    if until is not None:
-        # By time first: the clocks of two processes may differ.
-        newest = newest.where(columns.at <= until).order_by(None)
-        newest = newest.order_by(columns.at.desc(), columns.number.desc())
-    return tuple(Publication(*row) for row in connection.execute(newest))
-
-
-def publication_of(connection: Connection, revision: str, until: str) -> Publication | None:
-    """The newest publication of one revision up to a time."""
-    columns = PUBLICATIONS.c
-    found = select(PUBLICATIONS).where(columns.revision == revision, columns.at <= until)
-    row = connection.execute(found.order_by(columns.at.desc(), columns.number.desc())).first()
-    return None if row is None else Publication(*row)
 
 
 def revisions(connection: Connection, count: int = 50) -> tuple[RevisionRow, ...]:

@@ -18,7 +18,7 @@ from gateway.past import DIFFERS, EQUAL, UNKNOWN, Asked, Past
 from gateway.policies.replay import recorded_principal, replay
 from gateway.request import Request
 from gateway.state.engine import reading, writing
-from gateway.state.revisions import publications
+from gateway.state.publications import publications
 from tests.past.history import live
 from tests.policies.running import Running, running
 

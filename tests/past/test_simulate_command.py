@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 from gateway.audit import Audit, Redaction, redact, requests
 from gateway.errors import RateLimited, SqluiceError
 from gateway.state.engine import reading
-from gateway.state.revisions import publications, revisions
+from gateway.state.publications import publications
+from gateway.state.revisions import revisions
 from sqluice.command import main
 from tests.policies.mesh import write_mesh
 from tests.policies.running import Running, running

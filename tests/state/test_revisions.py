@@ -11,15 +11,14 @@ from sqlalchemy import Connection, Engine, text
 import gateway.state.engine as engine_module
 from catalog.model import Mesh, Taxonomy
 from gateway.state.engine import migrate, reading, writing
-from gateway.state.publications import in_force, past_revisions, publish
-from gateway.state.revisions import (
-    domains_holding,
-    files_of,
+from gateway.state.publications import (
+    in_force,
+    past_revisions,
     publication_of,
     publications,
-    record_revision,
-    revisions,
+    publish,
 )
+from gateway.state.revisions import domains_holding, files_of, record_revision, revisions
 
 FOLDER = Path(engine_module.__file__).parent / "migrations"
 
