@@ -239,7 +239,7 @@ class Publisher:
                 extra={"event": "reload_failed", "code": error.code, "files": _places(error)},
             )
             for one in error.widenings if isinstance(error, WideningRefusedError) else ():
-                log.error("%s", one, extra={"event": "widening_refused"})
+                log.error("%s", one.named, extra={"event": "widening_refused"})
         self._failure = error
         return False
 

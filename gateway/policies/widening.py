@@ -57,14 +57,20 @@ class Widening:
         """The domain whose files widen."""
         return self.table.split(".", maxsplit=1)[0]
 
-    def __str__(self) -> str:
-        """One line."""
+    @property
+    def named(self) -> str:
+        """One line for a log: the example is made of the policies' constants, and left out."""
+        return f"{self._what} Widening {self.id}"
+
+    @property
+    def _what(self) -> str:
         name = f"{self.table}.{self.column}" if self.column else self.table
+        return f"{self.place}: {name}: {self.policy} ({self.file}) {self.message}."
+
+    def __str__(self) -> str:
+        """One line for whoever has the files."""
         example = f" {self.example}." if self.example else ""
-        return (
-            f"{self.place}: {name}: {self.policy} ({self.file}) {self.message}."
-            f"{example} Widening {self.id}"
-        )
+        return f"{self._what}{example} Widening {self.id}"
 
 
 @dataclass(frozen=True, slots=True)

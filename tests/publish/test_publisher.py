@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -18,7 +18,7 @@ from gateway.decision import PolicyIndex
 from gateway.errors import InvalidConfig, SourceUnavailable
 from gateway.publish import Publisher, signature_of
 from gateway.snapshot import Snapshot
-from gateway.state.engine import open_state, reading, writing
+from gateway.state.engine import reading, writing
 from gateway.state.revisions import files_of
 
 EMPTY = Mesh("", (), (), (), (), (), Taxonomy(), ())
@@ -32,14 +32,6 @@ def build(folder: Path) -> Snapshot:
         raise InvalidConfig(f"mesh.yaml:1 {content.decode()}")
     mesh = replace(EMPTY, revision=hashlib.sha256(content).hexdigest())
     return Snapshot(mesh, cast(PolicyIndex, None))
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[Engine]:
-    """An open state in SQLite."""
-    engine = open_state(f"sqlite:///{tmp_path / 'state.sqlite'}")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from gateway.advance import Advance, WideningRefusedError, approval_subject
 from gateway.policies.widening import Widening
 from gateway.publish import Publisher, build_snapshot, read_at_rest
 from gateway.resolve import Address
-from gateway.state.engine import open_state, reading, writing
+from gateway.state.engine import reading, writing
 from gateway.state.publications import in_force
 from tests.policies.mesh import write_mesh
 
@@ -29,14 +29,8 @@ DOMAIN = "domains/shop/domain.yaml"
 CONTRACT = "domains/shop/contracts/orders.odcs.yaml"
 EMAIL = "tags: [pii.email], "
 SECONDS = 15.0
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[Engine]:
-    """An open state in SQLite."""
-    engine = open_state(f"sqlite:///{tmp_path / 'state.sqlite'}")
-    yield engine
-    engine.dispose()
+CONSTANT = "Zanzibar"
+FILTER = f"region <> '{CONSTANT}'"
 
 
 @pytest.fixture
@@ -99,6 +93,20 @@ def test_a_reload_refuses_and_an_approval_lets_it_in(
     assert publisher.reload()
     assert publisher.failure is None
     assert masks(publisher) == 0
+
+
+def test_the_log_holds_no_constant_of_a_policy(
+    folder: Path, state: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has the files is told an example, made of the policies' constants; the log is not."""
+    policy = {"id": "g.rows", "match": {"tags": ["pii.email"]}, "effect": {"filter": FILTER}}
+    write_mesh(folder, {"governance": [policy]})
+    publisher = Publisher(folder, state)
+    edit(folder, EMAIL, "")
+    assert not publisher.reload()
+    (found,) = widenings(folder, state)
+    assert CONSTANT in str(found) and CONSTANT in str(publisher.failure)
+    assert found.id in caplog.text and CONSTANT not in caplog.text
 
 
 def test_a_restart_serves_the_last_good_revision(folder: Path, state: Engine) -> None:
