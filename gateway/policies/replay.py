@@ -73,7 +73,7 @@ def replay(request: Request, snapshot: Snapshot, values: Values | None = None) -
         guarded = guard(bound, decision)
     except SqluiceError as error:
         return Replayed(error.code, error.message, decision, missing=missing)
-    except Exception:
+    except Exception:  # one statement of many: the others are decided, and it is told
         log.exception("a defect in deciding a statement again")
         return Replayed(InternalError.code, "The gateway fails on this statement.")
     return Replayed(ALLOWED, "", decision, bound.columns, _masked(guarded), missing)

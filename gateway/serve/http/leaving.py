@@ -106,7 +106,7 @@ class _Connection:
             return
         try:
             await self._send(message)
-        except Exception:  # noqa: BLE001 - granian says a closed socket in several ways
+        except (RuntimeError, OSError):  # how granian says that a socket is closed
             self._left()
 
     def close(self) -> None:
@@ -140,6 +140,5 @@ def _call(callbacks: Iterable[Callable[[], object]]) -> None:
     for callback in callbacks:
         try:
             callback()
-        except Exception:
-            # The others must hear of it all the same.
+        except Exception:  # the others must hear of it all the same, and it is told
             log.exception("stopping the work for a client who left failed")
