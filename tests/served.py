@@ -13,11 +13,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -163,21 +164,28 @@ def at_rest(count: Callable[[], int]) -> int:
 
 @contextmanager
 def serving(sample: SampleMesh) -> Iterator[Served]:
-    """A gateway on free ports until the end of the block."""
-    command = [sys.executable, "-c", _START, "serve", "--conf", str(CONF)]
-    with (sample.data / "served.log").open("w", encoding="utf-8") as log:
+    """A gateway over the sample mesh until the end of the block."""
+    with started(CONF, sample.data, sample.environment) as found:
+        yield Served(found[1], found[2], int(found[3]), sample.server.url("operations"))
+
+
+@contextmanager
+def started(
+    conf: Path, data: Path, environment: Mapping[str, str]
+) -> Iterator[re.Match[str]]:
+    """A gateway on free ports until the end of the block: HTTP, Flight SQL, process id."""
+    command = [sys.executable, "-c", _START, "serve", "--conf", str(conf)]
+    with (data / "served.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [*command, "--http-port", "0", "--flight-port", "0"],
-            env={**os.environ, **sample.environment},
+            env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
         )
     try:
         assert process.stdout is not None
-        found = next(filter(None, map(_READY.search, process.stdout)))
-        url = sample.server.url("operations")
-        yield Served(found[1], found[2], int(found[3]), url)
+        yield next(filter(None, map(_READY.search, process.stdout)))
     finally:
         process.terminate()
         # Kills whatever does not end by itself, and closes the pipe.

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +22,8 @@ import pyarrow as pa
 from adbc_driver_flightsql import dbapi
 
 from tests.property.files import PASSWORD
+from tests.served import started
 
-_READY = re.compile(r"ready http=(\S+) flight=(\S+) pid=(\d+)")
-_START = "from sqluice.command import main; main()"
 # The one part of an answer that is another for each request.
 _QUERY_ID = re.compile(r"q_[0-9a-f]{24}")
 FORMS = {
@@ -110,23 +106,5 @@ def _rows(table: pa.Table) -> list[str]:
 @contextmanager
 def serving(conf: Path, data: Path) -> Iterator[Gateway]:
     """A gateway on free ports until the end of the block."""
-    command = [sys.executable, "-c", _START, "serve", "--conf", str(conf)]
-    with (data / "served.log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [*command, "--http-port", "0", "--flight-port", "0"],
-            env={**os.environ, "SQLUICE_DATA": str(data)},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        found = next(filter(None, map(_READY.search, process.stdout)))
+    with started(conf, data, {"SQLUICE_DATA": str(data)}) as found:
         yield Gateway(found[1], found[2])
-    finally:
-        process.terminate()
-        with process:
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
