@@ -298,7 +298,11 @@ class Connection(Protocol):
 
 
 class Connector(Protocol):
-    """A kind of source."""
+    """A kind of source.
+
+    One that would have to guess types from rows says `takes_tables = True` and gets a setting
+    `tables`: JSON, the contracts' types of the columns of each physical name.
+    """
 
     def connect(self, settings: Mapping[str, str]) -> Connection:
         """Open a connection. `settings` come with secrets resolved.
