@@ -23,7 +23,7 @@ serve: .venv/.demo ## Keep the gateway of the sample mesh up until Ctrl-C
 	@$(BIN)/sqluice demo --serve
 
 test: .venv/.test ## All tests but the long ones, with the wall time of each folder
-	@$(PYTEST) --dist loadfile
+	@$(PYTEST) --dist loadfile --no-loadscope-reorder
 
 test-long: .venv/.test ## The long tests; RECORD=1 writes the run down in docs/verification.md
 	@$(PYTEST) --dist loadgroup -m long $(if $(RECORD),--record)

@@ -25,7 +25,7 @@ MUTANTS = [
 ]
 # Those between are for the long run.
 EACH = [
-    one if number % 8 == 0 else pytest.param(one, marks=pytest.mark.long)
+    one if number % 32 == 0 else pytest.param(one, marks=pytest.mark.long)
     for number, one in enumerate(MUTANTS)
 ]
 # Arenas in which small samples find what the pure suites let pass.

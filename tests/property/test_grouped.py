@@ -21,7 +21,7 @@ from gateway.snapshot import Snapshot
 from tests.property.grouped import grouped_arena, grouped_statements
 from tests.property.runs import ground_of
 
-SEEDS, EACH = (1, 2), 24
+SEEDS, EACH = (1, 2), 16
 
 
 def _told_apart(arena: Arena, folder: Path, server: Server) -> tuple[list[str], Counter[str]]:
