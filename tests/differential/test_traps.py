@@ -29,10 +29,10 @@ Way = tuple[str, bool]
 # Who asks, and whether push-down is on; what of it the quick tests ask whom.
 WAYS: tuple[Way, ...] = (("open", True), ("open", False), ("narrow", True), ("masked", True))
 QUICK: Mapping[Way, tuple[str, ...]] = {
-    ("open", True): ("sqlite", "duckdb", "bytes", "linguistic", "char", "no_case"),
+    ("open", True): ("sqlite", "duckdb", "bytes", "linguistic"),
     ("open", False): ("sqlite",),
     ("narrow", True): ("sqlite", "bytes"),
-    ("masked", True): ("bytes", "files"),
+    ("masked", True): ("bytes",),
 }
 CASES = [(one, sql) for one in TRAPS for sql in one.get("sql", ())]
 

@@ -23,11 +23,6 @@ MUTANTS = [
         Path(__file__).with_name("mutants.yaml").read_text(encoding="utf-8")
     )
 ]
-# Those between are for the long run.
-EACH = [
-    one if number % 32 == 0 else pytest.param(one, marks=pytest.mark.long)
-    for number, one in enumerate(MUTANTS)
-]
 # Arenas in which small samples find what the pure suites let pass.
 ARENAS = (8, 10)
 
@@ -46,13 +41,15 @@ def test_there_are_enough() -> None:
     assert len({str(one) for one in MUTANTS}) == len(MUTANTS)
 
 
+@pytest.mark.long
 def test_the_gateway_as_it_is_passes(battery: Battery) -> None:
     assert battery.noticed() is None
 
 
 # A defect may leave a stream in the middle: what a driver says of that is its own.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("mutant", EACH, ids=str)
+@pytest.mark.long
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_a_defect_is_noticed(mutant: Mutant, battery: Battery) -> None:
     with mutated(mutant):
         noticed = battery.noticed()
