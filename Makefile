@@ -26,7 +26,7 @@ test: .venv/.test ## All tests but the long ones, with the wall time of each fol
 	@$(PYTEST) --dist loadfile --no-loadscope-reorder
 
 test-long: .venv/.test ## The long tests; RECORD=1 writes the run down in docs/verification.md
-	@$(PYTEST) --dist loadgroup -m long $(if $(RECORD),--record)
+	@$(PYTEST) --dist load --heaviest-first --no-loadscope-reorder -m long $(if $(RECORD),--record)
 
 lint: .venv/.test ## Style, types, import rules and the figures of the house style
 	@failed=0; \

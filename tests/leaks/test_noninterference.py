@@ -163,7 +163,9 @@ def test_hidden_values_have_no_influence_on_the_merge(worlds: list[World]) -> No
 def test_hidden_values_have_no_influence_on_any_merge(
     worlds: list[World], kind: str, user: str, table: str
 ) -> None:
-    told_apart(worlds, user, [statement(one, kind, table, merged=True) for one in IN_MERGE])
+    # The merge is the same whatever the kind: each kind takes its half of them, two kinds each.
+    attacks = IN_MERGE[KINDS.index(kind) % 2 :: 2]
+    told_apart(worlds, user, [statement(one, kind, table, merged=True) for one in attacks])
 
 
 def test_most_attacks_run(worlds: list[World]) -> None:
