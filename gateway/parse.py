@@ -24,6 +24,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from gateway.allowed import check_parts, check_patterns, check_tree
 from gateway.errors import ParseError, UnsupportedSql
+from gateway.notes import with_cheap_notes
 from gateway.parameters import count_of, mark, number_parameters, unmark
 from gateway.places import column_of, refusal
 from gateway.request import Request
@@ -184,7 +185,7 @@ def _query(kind: str, text: _Text) -> ParsedStatement:
         check_parts(tree)
         tree = _translated(tree)
         count = max(count, number_parameters(tree))
-    tree = _simplified(tree)
+    tree = with_cheap_notes(_simplified(tree))
     check_tree(tree)
     check_patterns(tree, None)
     return ParsedStatement(kind, tree, parameters=count)

@@ -32,6 +32,10 @@ class Address:
         """Three parts, without the version."""
         return f"{self.domain}.{self.product}.{self.table}"
 
+    def __deepcopy__(self, memo: object) -> Address:
+        """Itself: trees that are copied carry addresses, and nothing of one can change."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class KnownProduct:
