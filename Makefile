@@ -36,8 +36,9 @@ lint: .venv/.test ## Style, types, import rules and the figures of the house sty
 	$(BIN)/python -m tests.style.count || failed=1; \
 	exit $$failed
 
-bench: .venv/.test ## Measurements, beside the bounds that they are held to
+bench: .venv/.test ## Measurements, beside the bounds that they are held to; ARGS="--sf 1" goes to TPC-H
 	@$(BIN)/python -m bench.policies
+	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove what demo, test and lint made, except .venv
 	@for link in .state/*/*/cluster .state/*/*/programs .state/*/cluster .state/*/programs; do \
@@ -61,5 +62,5 @@ $(BIN)/python:
 
 .venv/.test: $(PINS) | $(BIN)/python
 	@start=$$(date +%s) && echo "Installing into .venv, with the tools of the tests ..." && \
-	$(INSTALL) --editable client --editable '.[demo,fast,test]' && \
+	$(INSTALL) --editable client --editable '.[bench,demo,fast,test]' && \
 	echo "Installed in $$(( $$(date +%s) - start )) s." && touch .venv/.demo $@

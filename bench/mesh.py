@@ -1,0 +1,110 @@
+"""The measured mesh: four domains, a product for each table, two people.
+
+Takes: places. Gives: an open gateway over contracts that it writes. `open` sees everything;
+`governed` sees the same rows through a row filter that lets all of them pass and a mask of a column
+that no statement reads, so that the two may be compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.places import Places
+from bench.tables import DOMAINS, TABLES, TpchTable
+from gateway.config import load_config
+from gateway.opening import OpenGateway, open_gateway
+
+_LOGICAL = {"integer": "integer", "bigint": "integer", "text": "string", "date": "date"}
+_IDENTITIES = """
+kind: Identities
+users:
+  open: {groups: [open]}
+  governed: {groups: [governed]}
+"""
+_TAXONOMY = "kind: Taxonomy\ntags: {bench.clerk: A name.}\n"
+_POLICIES = """
+kind: Policy
+id: every-order
+match: {domain: sales}
+subjects: [{groups: [governed]}]
+effect: {filter: "o_orderkey > 0"}
+---
+kind: Policy
+id: clerks
+match: {tags: [bench.clerk]}
+subjects: [{groups: [governed]}]
+effect: {mask: {kind: partial, keepLast: 3}}
+"""
+
+
+def open_mesh(places: Places) -> OpenGateway:
+    """The gateway, with the audit on."""
+    conf = places.folder / "conf"
+    _write(conf / "gateway.toml", "")
+    _write(conf / "identities.yaml", _IDENTITIES)
+    _write(conf / "governance" / "taxonomy.yaml", _TAXONOMY)
+    _write(conf / "governance" / "policies" / "all.yaml", _POLICIES)
+    for domain in DOMAINS:
+        _write(conf / "domains" / domain / "domain.yaml", _domain(domain))
+        if DOMAINS[domain] == "postgres":
+            secret = places.folder / "secrets" / domain / "URL"
+            _write(secret, places.server.url(places.database(domain)))
+    for table in TABLES:
+        _write_product(conf / "domains" / table.domain, table)
+    return open_gateway(load_config(conf, {"SQLUICE_DATA": str(places.folder)}))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _domain(domain: str) -> str:
+    source = {
+        "postgres": "{connector: postgres, secrets: {url: URL}}",
+        "sqlite": "{connector: sqlite, settings: {path: supply.sqlite}}",
+        "files": "{connector: files, settings: {path: files, format: parquet}}",
+    }[DOMAINS[domain]]
+    return (
+        f"kind: Domain\nname: {domain}\ndescription: Tables of a benchmark.\n"
+        f"owners: [nobody]\nsources:\n  rows: {source}\n"
+    )
+
+
+def _write_product(base: Path, table: TpchTable) -> None:
+    name = table.name
+    _write(
+        base / f"{name}.odps.yaml",
+        f"apiVersion: v1.0.0\nkind: DataProduct\nid: p-{name}\nname: {name}\nversion: 1.0.0\n"
+        f"status: active\ndomain: {table.domain}\n"
+        f"outputPorts: [{{name: {name}, version: 1.0.0, contractId: c-{name}}}]\n"
+        "team: {name: t, members: [{username: nobody, role: owner}]}\n",
+    )
+    columns = "".join(_column(table, column) for column in table.columns)
+    kind = DOMAINS[table.domain]
+    physical = {"files": f"{name}/*.parquet", "postgres": f"public.{name}"}.get(kind, name)
+    _write(
+        base / "contracts" / f"{name}.odcs.yaml",
+        f"apiVersion: v3.2.0\nkind: DataContract\nid: c-{name}\nversion: 1.0.0\nstatus: active\n"
+        "customProperties: [{property: source, value: rows, vendor: sqluice}]\n"
+        f'schema:\n  - name: {name}\n    physicalName: "{physical}"\n'
+        f"    properties:\n{columns}",
+    )
+    _write(
+        base / "grants" / f"{name}.yaml",
+        f"kind: Grant\nid: all-{name}\nproduct: {name}\n"
+        "subjects: [{groups: [open]}, {groups: [governed]}]\n",
+    )
+
+
+def _column(table: TpchTable, column: str) -> str:
+    kind = table.columns[column]
+    parts = [
+        f"name: {column}", f"logicalType: {_LOGICAL.get(kind, 'number')}",
+        f'physicalType: "{kind}"', "required: true",
+    ]  # fmt: skip
+    if column in table.key:
+        parts += ["primaryKey: true", f"primaryKeyPosition: {table.key.index(column) + 1}"]
+    if column == "o_clerk":
+        parts.append("tags: [bench.clerk]")
+    return f"      - {{{', '.join(parts)}}}\n"

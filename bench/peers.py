@@ -1,0 +1,130 @@
+"""Whom the gateway is measured against.
+
+Takes: places. Gives: `Floor`, DuckDB over Parquet files of all tables, which is the reference of
+every answer, and `Attached`, DuckDB 1.5.5 with ATTACH in an environment of its own. Never takes the
+time that it takes to reach them into a figure.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from bench.places import Places
+from bench.tables import DOMAINS, TABLES
+
+# The newest DuckDB for which its scanners are packaged.
+PEER = "1.5.5"
+_EXTENSIONS = ("tpch", "postgres-scanner", "sqlite-scanner")
+_INSTALL_SECONDS = 600
+
+
+class Floor:
+    """DuckDB over Parquet: nothing is federated, nothing is governed."""
+
+    name = "floor"
+
+    def __init__(self, places: Places) -> None:
+        """Name the tables."""
+        self._connection = duckdb.connect()
+        self._connection.execute("SET TimeZone = 'UTC'")
+        for table in TABLES:
+            self._connection.execute(
+                f"CREATE VIEW {table.name} AS SELECT * FROM '{places.parquet(table.name)}'"
+            )
+
+    def answer(self, sql: str) -> pa.Table:
+        """What is right."""
+        return self._connection.sql(sql).to_arrow_table()
+
+    def seconds(self, sql: str) -> float:
+        """How long it takes."""
+        start = time.perf_counter()
+        self._connection.sql(sql).to_arrow_table()
+        return time.perf_counter() - start
+
+
+class Attached:
+    """DuckDB's ATTACH over the same sources, in a process of its own."""
+
+    name = "attach"
+
+    def __init__(self, places: Places) -> None:
+        """Start the process; its environment is made once."""
+        python = _environment(places.folder.parent / f"duckdb-{PEER}")
+        databases = [
+            f"{domain}={places.server.url(places.database(domain))}"
+            for domain, kind in DOMAINS.items()
+            if kind == "postgres"
+        ]
+        self._process = subprocess.Popen(
+            [python, Path(__file__).with_name("attached.py"), places.files, places.sqlite,
+             *databases],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        names: dict[str, list[str]] = {}
+        for table in TABLES:
+            names.setdefault(table.domain, []).append(table.name)
+        self._send(names)
+
+    def queries(self) -> dict[int, str]:
+        """The texts of the 22 statements, as the extension ships them."""
+        self._send("queries")
+        return {int(number): text for number, text in self._receive()["rows"]}
+
+    def seconds(self, sql: str) -> float:
+        """How long it takes, by its own clock."""
+        self._send(sql)
+        return float(self._receive()["seconds"])
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+    def _send(self, what: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("DuckDB with ATTACH ended; what it said stands above")
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+
+def _environment(folder: Path) -> Path:
+    """The Python of an environment with the peer in it."""
+    python = folder / "bin" / "python"
+    ready = folder / "ready"
+    if not ready.exists():
+        sys.stderr.write(f"Installing DuckDB {PEER} with its scanners into {folder} ...\n")
+        venv.create(folder, with_pip=True, clear=True)
+        wanted = [f"duckdb=={PEER}", *(f"duckdb-extension-{one}=={PEER}" for one in _EXTENSIONS)]
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted],
+            check=True, timeout=_INSTALL_SECONDS,
+        )  # fmt: skip
+        ready.touch()
+    return python
