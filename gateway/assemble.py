@@ -23,9 +23,10 @@ from gateway.render import raw_names, render_block, render_relation
 
 def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
     """The plan of a draft."""
-    fragments = tuple(_fragment(draft, name, one) for name, one in draft.inputs.items())
-    is_whole = len(fragments) == 1 and _is_pass_through(draft)
-    merge, used = merge_sql(draft.tree)
+    made = tuple(_fragment(draft, name, one) for name, one in draft.inputs.items())
+    is_whole = len(made) == 1 and _is_pass_through(draft)
+    fragments, stands_for = _once(made)
+    merge, used = merge_sql(_renamed(draft.tree, stands_for))
     return Plan(
         fragments=fragments,
         merge=None if is_whole else merge,
@@ -39,6 +40,47 @@ def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
             if column.policy and column.name != ENTITY
         ),
     )
+
+
+def _once(
+    fragments: tuple[PlannedFragment, ...],
+) -> tuple[tuple[PlannedFragment, ...], dict[str, str]]:
+    """Fragments that deliver the same are fetched once; which name stands for which other."""
+    kept: dict[tuple[object, ...], PlannedFragment] = {}
+    stands_for: dict[str, str] = {}
+    for one in fragments:
+        key = _delivered(one)
+        first = kept.setdefault(key, one)
+        stands_for[one.name] = first.name
+        if first is not one:
+            notes = tuple(dict.fromkeys((*first.notes, *one.notes)))
+            kept[key] = replace(first, notes=notes)
+    return tuple(kept.values()), stands_for
+
+
+def _delivered(one: PlannedFragment) -> tuple[object, ...]:
+    """What two fragments have in common that deliver the same whatever the parameters are.
+
+    Groups are answered one by one: each of them is a question to the guard.
+    """
+    if one.groups is not None:
+        return (one.name,)
+    constants = tuple(None if each is None else each.sql("duckdb") for each in one.constants)
+    return (one.source, one.fragment, one.columns, one.pseudonyms, one.gate, constants)
+
+
+def _renamed(tree: exp.Expression, stands_for: dict[str, str]) -> exp.Expression:
+    """The tree over the inputs that are fetched, under the aliases that it had."""
+    if all(name == first for name, first in stands_for.items()):
+        return tree
+    made = tree.copy()
+    for table in made.find_all(exp.Table):
+        first = stands_for.get(table.name, table.name)
+        if first != table.name:
+            alias = exp.to_identifier(table.alias_or_name, quoted=True)
+            table.set("alias", table.args.get("alias") or exp.TableAlias(this=alias))
+            table.set("this", exp.to_identifier(first, quoted=True))
+    return made
 
 
 def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:

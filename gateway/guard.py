@@ -20,6 +20,7 @@ from gateway.errors import InternalError
 from gateway.groups import ENTITY
 from gateway.masks import mask_expression
 from gateway.resolve import Address
+from gateway.unread import drop_unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
     prefix = _free_prefix(tree)
     relations: dict[str, GuardedRelation] = {}
     blocks = _take_blocks(tree, decision)
+    drop_unread(tree)
     used = _used_columns(tree)
     for number, table in enumerate(_mesh_tables(tree)):
         address: Address = table.meta["address"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlglot import exp
 
-_PLAIN = (int, str, bool, type(None))
+_PLAIN = frozenset({int, str, bool, type(None)})
 
 
 class Notes(dict[str, Any]):
@@ -22,10 +22,11 @@ class Notes(dict[str, Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Notes:
         """A copy that shares nothing that can change."""
-        return Notes(
-            (name, value if type(value) in _PLAIN else deepcopy(value, memo))
-            for name, value in self.items()
-        )
+        made = Notes(self)
+        for name, value in self.items():
+            if type(value) not in _PLAIN:
+                made[name] = deepcopy(value, memo)
+        return made
 
 
 def with_cheap_notes(tree: exp.Expression) -> exp.Expression:

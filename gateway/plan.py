@@ -11,14 +11,19 @@ from gateway.assemble import assemble
 from gateway.draft import Draft, Input, Plan, PlanContext
 from gateway.errors import UnsupportedSql
 from gateway.guard import GuardedQuery
+from gateway.passes.drop_columns import drop_columns
 from gateway.passes.push_blocks import push_blocks
 from gateway.passes.push_dimensions import push_dimensions
 from gateway.passes.push_filters import push_filters
 from gateway.passes.push_joins import push_joins
 from gateway.passes.push_limit import push_limit
+from gateway.passes.share_relations import share_relations
 
 # Filters first: what a relation takes stands inside its barrier, also within a block.
-PASSES = (push_dimensions, push_filters, push_blocks, push_joins, push_limit)
+PASSES = (
+    push_dimensions, push_filters, drop_columns, push_blocks, push_joins, push_limit,
+    share_relations,
+)  # fmt: skip
 
 
 def plan(guarded: GuardedQuery, context: PlanContext) -> Plan:

@@ -243,7 +243,12 @@ def _output_names(
     request: Request,
     services: Services,
 ) -> tuple[str, ...]:
-    """What DuckDB itself calls the outputs: its binder reads the text over the visible columns."""
+    """What DuckDB itself calls the outputs: its binder reads the text over the visible columns.
+
+    It need not be asked where the caller has named them all.
+    """
+    if _names_all(resolved.tree, names):
+        return names
     catalog: dict[tuple[str, str, str], tuple[tuple[str, str], ...]] = {}
     for table in resolved.tree.find_all(exp.Table):
         address = table.meta.get("address")
@@ -261,6 +266,20 @@ def _output_names(
         else None
     )
     return found if found is not None and (len(found) == len(names) or not names) else names
+
+
+def _names_all(tree: exp.Expression, names: tuple[str, ...]) -> bool:
+    """Whether each output stands in the statement under the name that it was bound to."""
+    while isinstance(tree, exp.SetOperation | exp.Subquery):
+        tree = tree.this
+    if not isinstance(tree, exp.Select) or len(tree.expressions) != len(names):
+        return False
+    written = [
+        one.alias if isinstance(one, exp.Alias) else one.name
+        for one in tree.expressions
+        if isinstance(one, exp.Alias | exp.Column) and not one.is_star
+    ]
+    return tuple(written) == names and len({one.casefold() for one in written}) == len(names)
 
 
 def physical_tables(

@@ -60,7 +60,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{seconds[folder]:8.1f} s {len(tests[folder]):6d} tests  {folder}"
         )
     terminalreporter.write_line(f"{sum(seconds.values()):8.1f} s in all, added up over the workers")
-    if terminalreporter.config.getoption("record"):
+    # A worker knows its own share only.
+    is_worker = hasattr(terminalreporter.config, "workerinput")
+    if terminalreporter.config.getoption("record") and not is_worker:
         with PAGE.open("a", encoding="utf-8") as page:
             page.write(_row(terminalreporter, sum(seconds.values())))
 

@@ -318,3 +318,26 @@ select name, $2 as label, name || $2 as both from network.reference.airlines whe
 select (select count(*) from operations.departures f where f.carrier = a.carrier and f.month <= ?) n, a.carrier from network.reference.airlines a;
 -- with: false
 select carrier from network.reference.airlines where (carrier = 'UA') = ?;
+
+-- class: unread columns
+select ap.faa from network.reference.airports ap where exists (select * from operations.departures f where f.dest = ap.faa and f.dep_delay > 150);
+select p.tailnum from fleet.aircraft p where not exists (select f.*, p.year from operations.departures f where f.tailnum = p.tailnum) and p.year > 2010;
+select x.carrier, a.name from (select * from operations.departures) x join network.reference.airlines a on a.carrier = x.carrier where x.distance > 2400;
+select count(*) from (select * from operations.departures) x, (select * from network.reference.airlines) a where a.carrier = x.carrier;
+select y.origin, max(y.temp) from (select x.* from (select w.*, f.dep_delay from weather.observations w join operations.departures f on f.origin = w.origin and f.time_hour = w.time_hour) x where x.dep_delay > 100) y group by y.origin;
+with d as (select * from operations.departures), n as (select d.*, a.name from d join network.reference.airlines a using (carrier)) select n.name, count(*) from n where n.month < 3 group by n.name;
+with d as (select * from operations.departures) select a.carrier, b.dest, count(*) from d a join d b on a.flight_id = b.flight_id join network.reference.airlines al on al.carrier = a.carrier group by 1, 2;
+select x.carrier from (select distinct carrier, dest from operations.departures) x join network.reference.airlines a on a.carrier = x.carrier;
+select x.carrier from (select carrier, dest from operations.departures union select carrier, name from network.reference.airlines) x;
+select q.c from (select carrier, dest from operations.departures) as q(c, d) join network.reference.airports a on a.faa = q.d where a.alt > 4000;
+select x.faa, y.faa from network.reference.airports x join network.reference.airports y on x.tzone = y.tzone and x.alt < y.alt, fleet.aircraft p where x.alt > 6000 and y.alt > 6500 and p.seats > 440;
+select f.flight_id, g.flight_id from operations.departures f join operations.departures g on f.tailnum = g.tailnum and g.flight_id > f.flight_id join network.reference.airports a on a.faa = g.dest where f.dep_delay > 150 and g.dep_delay > 150;
+select f.carrier, count(*) from operations.departures f join network.reference.airlines a on a.carrier = f.carrier where f.distance > (select avg(g.distance) from operations.departures g where g.carrier = f.carrier) group by f.carrier;
+-- with: 3, 3
+select f.carrier, count(*) from operations.departures f, network.reference.airlines a where f.day = $1 and a.carrier = f.carrier and a.carrier in (select g.carrier from operations.departures g, network.reference.airlines b where g.day = $2 and b.carrier = g.carrier) group by f.carrier;
+-- with: 3, 4
+select f.carrier, count(*) from operations.departures f, network.reference.airlines a where f.day = $1 and a.carrier = f.carrier and a.carrier in (select g.carrier from operations.departures g, network.reference.airlines b where g.day = $2 and b.carrier = g.carrier) group by f.carrier;
+-- who: mara petra
+select count(*) from loyalty.members m join (select * from loyalty.members) n on m.member_id = n.member_id, network.reference.airlines a where n.region = m.region and a.carrier = 'UA';
+-- who: mara petra
+select m.member_id, t.n from loyalty.members m, lateral (select count(*) n from loyalty.trips t where t.member_id = m.member_id) t where exists (select * from loyalty.trips z where z.email = m.email);

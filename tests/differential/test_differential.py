@@ -27,6 +27,7 @@ NAMED = {
     "joins across sources", "outer joins", "common table expressions", "windows",
     "correlated sub-queries", "set operations", "dates and zones", "null order", "like and case",
     "decimals", "empty results", "aggregates", "stars and names", "parameters",
+    "unread columns",
 }  # fmt: skip
 
 

@@ -1,0 +1,42 @@
+"""Two references to the same rows of a table become one fetch.
+
+Takes: a draft after all other passes. Gives: a draft in which relations that deliver the same rows
+deliver the same columns, so that their fragments are one. Never joins references whose filters,
+policies or limits differ, nor those that show groups only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from gateway.draft import Draft, Input
+from gateway.guard import GuardedColumn
+
+
+def share_relations(draft: Draft) -> Draft:
+    """Give those that belong together the columns of all of them."""
+    together: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name, one in draft.inputs.items():
+        if one.block is None and one.relations[0].block is None:
+            together[_rows(name, one)].append(name)
+    inputs = dict(draft.inputs)
+    for names in together.values():
+        if len(names) > 1:
+            columns = _all_columns([inputs[name] for name in names])
+            for name in names:
+                relation = replace(inputs[name].relations[0], columns=columns)
+                inputs[name] = replace(inputs[name], relations=(relation,))
+    return replace(draft, inputs=inputs)
+
+
+def _rows(name: str, one: Input) -> tuple[object, ...]:
+    """What two references have in common that deliver the same rows."""
+    relation = one.relations[0]
+    pushed = tuple(each.sql("duckdb") for each in one.pushed.get(name, ()))
+    return (relation.address, relation.filters, relation.clear, pushed, one.limit)
+
+
+def _all_columns(inputs: list[Input]) -> tuple[GuardedColumn, ...]:
+    found = {column.name: column for one in inputs for column in one.relations[0].columns}
+    return tuple(found[name] for name in sorted(found))
