@@ -15,7 +15,7 @@ from gateway.probe.coverage import PLACES
 from gateway.probe.triples import PER_ARENA, Tally
 from tests.property.runs import run_seeds
 
-SHORT = 25
+SHORT = 24
 
 
 def check(seeds: Sequence[int], folder: Path, server: Server) -> Tally:
