@@ -7,6 +7,7 @@ time that it takes to reach them into a figure.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -96,9 +97,10 @@ class Attached:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the process."""
+        """End the process and close what it was spoken to through."""
         self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
 
     def _send(self, what: object) -> None:
         assert self._process.stdin is not None
