@@ -14,8 +14,7 @@ import sys
 import time
 import venv
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -87,16 +86,7 @@ class Attached:
         self._send(sql)
         return float(self._receive()["seconds"])
 
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """End the process and close what it was spoken to through."""
         self._process.kill()
         with contextlib.suppress(BrokenPipeError):

@@ -11,6 +11,7 @@ import math
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,7 +72,7 @@ def measure(
         places = make_places(home, scale, server)
         opened = open_mesh(places)
         try:
-            with Attached(places) as attached:
+            with closing(Attached(places)) as attached:
                 texts = attached.queries()
                 floor = Floor(places)
                 ours = [Ours(opened, "open"), Ours(opened, "governed")]
