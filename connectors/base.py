@@ -13,7 +13,7 @@ import functools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
@@ -55,6 +55,8 @@ class Abilities:
     casts: `FROM>TO` pairs that mean the same.
     can_...: the operator as a whole.
     maximum_parameters, maximum_list: bounds of one statement.
+    in_place: settings under which the merge engine may read the tables itself where they lie;
+      empty: it may not.
     keyed_hash: SQL of the hex digest of HMAC-SHA-256 over the text of {value}, from the blocks
       {inner} and {outer} of a key, which are bound; None: the gateway computes it.
     is_reference: the source is DuckDB itself, so that every deterministic expression means the
@@ -89,8 +91,14 @@ class Abilities:
     can_cte: bool = False
     maximum_parameters: int = 100
     maximum_list: int = 1000
+    in_place: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keyed_hash: str | None = None
     is_reference: bool = False
+
+    def under(self, settings: Mapping[str, str]) -> Abilities:
+        """The abilities of a source of this kind with its settings."""
+        is_met = all(settings.get(name) == value for name, value in self.in_place.items())
+        return self if is_met else replace(self, in_place=MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,14 @@ class Fragment:
     parameters: tuple[object, ...] = ()
     parameter_types: tuple[str, ...] = ()
     tells_misfits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace:
+    """How the merge engine may read tables itself: views by physical name, files below a folder."""
+
+    folder: str
+    views: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +313,14 @@ class Connection(Protocol):
         ...
 
 
+class Opening(Connection, Protocol):
+    """A connection to a source whose tables the merge engine may read where they lie."""
+
+    def in_place(self, tables: Sequence[str]) -> InPlace:
+        """How; ConnectorError where one of the tables cannot be read."""
+        ...
+
+
 class Connector(Protocol):
     """A kind of source.
 
@@ -332,6 +356,7 @@ def load_abilities(kind: str, folder: Path | None = None) -> Abilities:
     raw.pop("tables", None)
     sets = ("comparable", "sortable", "groupable", "casts", "cast_parameters")
     maps = ("functions", "aggregates")
+    raw["in_place"] = MappingProxyType(dict(raw.get("in_place", {})))
     values = {key: value for key, value in raw.items() if key not in sets + maps}
     values |= {key: frozenset(raw.get(key, ())) for key in sets}
     values |= {

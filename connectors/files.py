@@ -18,7 +18,13 @@ from pathlib import Path, PurePosixPath
 import duckdb
 import pyarrow as pa
 
-from connectors.base import ConnectorError, ConnectorUnavailable, Fragment, SourceColumn
+from connectors.base import (
+    ConnectorError,
+    ConnectorUnavailable,
+    Fragment,
+    InPlace,
+    SourceColumn,
+)
 from connectors.embedded import LOCKED, EmbeddedConnection, lock, quoted
 
 TYPE_OPTIONS = {"parquet": "hive_types", "csv": "types", "json": "columns"}
@@ -68,6 +74,15 @@ class FilesConnection(EmbeddedConnection):
         self._make_view(physical_name, self._reading.guessed())
         return self.columns_of(quoted(physical_name))
 
+    def in_place(self, tables: Sequence[str]) -> InPlace:
+        """Views of the tables' files; the folder that they lie below."""
+        views = []
+        for name in tables:
+            if not self._matching(name):
+                raise ConnectorUnavailable(f"no file matches {name}")
+            views.append((name, self._view(name, self._reading.guessed())))
+        return InPlace(f"{self._root}/", tuple(views))
+
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         for name in fragment.tables:
             self._make_view(name, self._options(name, self._matching(name)))
@@ -108,14 +123,16 @@ class FilesConnection(EmbeddedConnection):
 
     def _make_view(self, name: str, options: str) -> None:
         """Made anew each time: files come and go, and with them their columns."""
-        pattern = _literal(str(self._root / name))
         try:
             self._connection.execute(
-                f"CREATE OR REPLACE VIEW {quoted(name)} AS SELECT * FROM "
-                f"{self._reader}({pattern}, hive_partitioning = true{options})"
+                f"CREATE OR REPLACE VIEW {quoted(name)} AS {self._view(name, options)}"
             )
         except duckdb.IOException as error:
             raise ConnectorUnavailable(str(error)) from error
+
+    def _view(self, name: str, options: str) -> str:
+        pattern = _literal(str(self._root / name))
+        return f"SELECT * FROM {self._reader}({pattern}, hive_partitioning = true{options})"
 
 
 class FilesConnector:

@@ -13,12 +13,12 @@ from sqlglot import exp
 
 from connectors.base import Fragment, FragmentColumn
 from gateway.blocks import output_types
-from gateway.draft import Draft, Input, Plan, PlannedFragment
+from gateway.draft import Draft, InPlaceForm, Input, Plan, PlannedFragment
 from gateway.gate import gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
 from gateway.pushable import folded
-from gateway.render import raw_names, render_block, render_relation
+from gateway.render import Rendered, raw_names, render_block, render_relation
 
 
 def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
@@ -120,8 +120,17 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         gate=gate_sql(relation, parts) if parts.needs_gate else None,
         gate_shown=gate_shown(relation, parts) if parts.needs_gate else None,
         groups=_groups(draft, relation),
+        in_place=(
+            _in_place(rendered, relation.clear)
+            if relation.block is None and not (parts.needs_gate or pseudonyms)
+            else None
+        ),
         notes=one.notes,
     )
+
+
+def _in_place(rendered: Rendered, is_view: bool) -> InPlaceForm | None:
+    return InPlaceForm(rendered.pieces, is_view) if rendered.pieces else None
 
 
 def _groups(draft: Draft, relation: GuardedRelation) -> GroupStatements | None:
@@ -170,6 +179,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         tables=tuple(dict.fromkeys(relation.address for relation in one.relations)),
         columns=tuple(zip(unique, types, strict=True)),
         constants=rendered.constants,
+        in_place=_in_place(rendered, all(relation.clear for relation in one.relations)),
         notes=one.notes,
     )
 

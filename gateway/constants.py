@@ -293,3 +293,22 @@ def _moment(value: object, kind: str, timezone: str) -> datetime | None:
     if local.utcoffset() != folded.utcoffset():
         return None
     return local.astimezone(UTC)
+
+
+def literal_text(value: object, type_name: str) -> str | None:
+    """A value as the merge engine's SQL, which has no escapes but the doubled quote; None: none."""
+    if value is None:
+        return f"CAST(NULL AS {type_name})" if type_name else None
+    if isinstance(value, datetime | time):
+        is_zoned = value.tzinfo is not None
+        text = value.isoformat() if is_zoned == ("ZONE" in type_name) else None
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, int | float | Decimal | str | date | UUID):
+        text = str(value)
+    else:
+        text = None
+    if text is None or not type_name or "\0" in text:
+        return None
+    quoted = text.replace("'", "''")
+    return f"CAST('{quoted}' AS {type_name})"

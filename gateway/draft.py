@@ -138,6 +138,18 @@ class KeyBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class InPlaceForm:
+    """A fragment's SQL for the merge engine itself, cut at its parameters: texts and numbers.
+
+    is_view: the merge reads it as it runs, since nothing restricts its tables; else it becomes a
+      table by a statement of its own (DESIGN 5, barrier rule 3).
+    """
+
+    pieces: tuple[str | int, ...]
+    is_view: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedFragment:
     """A fragment, its source, and what happens to its batches before the merge.
 
@@ -147,7 +159,8 @@ class PlannedFragment:
     pseudonyms: added by the gateway, in Arrow. gate: DuckDB SQL over the input `raw` that
       applies policy and masks as a statement of its own; None where the batches already carry
       their whole policy. groups: what makes groups of the rows that fragment and gate deliver.
-      columns: what the merge sees.
+      columns: what the merge sees. in_place: how the merge engine may read the rows itself, where
+      the source lets it.
     """
 
     name: str
@@ -161,6 +174,7 @@ class PlannedFragment:
     gate: str | None = None
     gate_shown: str | None = None
     groups: GroupStatements | None = None
+    in_place: InPlaceForm | None = None
     notes: tuple[Note, ...] = ()
 
 

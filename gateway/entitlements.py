@@ -27,13 +27,14 @@ from gateway.decision import ColumnDecision, Condition, Decision, Scope, TableDe
 from gateway.draft import PhysicalTable, PlanContext
 from gateway.engines.base import Engine
 from gateway.errors import SourceUnavailable, SqluiceError
-from gateway.execute import Run, execute
+from gateway.execute import execute
 from gateway.guard import guard
 from gateway.parse import ParsedStatement
 from gateway.plan import plan
 from gateway.pools import Pools
 from gateway.request import Limits, Principal
 from gateway.resolve import Address, Directory, KnownProduct, resolve
+from gateway.run import Run
 from gateway.snapshot import Snapshot
 
 Values = tuple[str, ...]

@@ -56,6 +56,9 @@ def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]
         why = HINTS.get(note.reason, note.reason.replace("_", " "))
         reason = f"{note.reason}: {why}" if note.reason else ""
         rows.append((one.name, one.source, note.outcome, note.part, reason))
+    if one.in_place is not None:
+        detail = "a view: the merge reads the files" if one.in_place.is_view else "a table at once"
+        rows.append((one.name, "gateway", "in place", detail, "nothing is copied from the files"))
     for pseudonym in one.pseudonyms:
         detail = f"pseudonym of {pseudonym.source_column} (join group {pseudonym.join_group})"
         why = "computed by the gateway: raw values travel from the source to it and no further"

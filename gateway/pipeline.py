@@ -30,7 +30,7 @@ from gateway.errors import (
     SqluiceError,
     UnsupportedSql,
 )
-from gateway.execute import Admit, Result, Run, execute
+from gateway.execute import execute
 from gateway.explain import (
     columns_table,
     names_table,
@@ -47,6 +47,8 @@ from gateway.queries import RunningQuery
 from gateway.recording import Finish, audit_start, log_private, tell_owners
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import resolve
+from gateway.result import Result
+from gateway.run import Admit, Run
 from gateway.snapshot import Snapshot
 from gateway.usage import Left
 

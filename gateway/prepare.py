@@ -162,7 +162,7 @@ def prepare(
         context = PlanContext(
             tables=physical_tables(resolved.tables, snapshot),
             abilities={
-                identity: services.abilities_of(one.kind)
+                identity: services.abilities_of(one.kind).under(one.settings)
                 for identity, one in snapshot.mesh.sources.items()
             },
             describe=lambda tree, values: _types(schema_of(tree, values)),

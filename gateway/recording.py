@@ -13,10 +13,10 @@ from threading import Lock
 from gateway.audit import AuditFinish, AuditStart, AuditTicket
 from gateway.decision import Decision
 from gateway.errors import Cancelled, InvalidConfig, SqluiceError, TimedOut
-from gateway.execute import Result
 from gateway.lineage import lineage
 from gateway.prepare import Prepared, Services
 from gateway.request import Principal, Request
+from gateway.result import Result
 from gateway.snapshot import Snapshot
 
 

@@ -18,6 +18,9 @@ from gateway.draft import Draft, Input, KeyBlock, PseudonymColumn
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
 
+# Stands around the number of a parameter while a text is cut; no name or number holds it.
+_MARK = "\x02"
+
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
@@ -28,6 +31,7 @@ class Rendered:
     parameters: tuple[object, ...]
     parameter_types: tuple[str, ...]
     constants: tuple[exp.Expression | None, ...]
+    pieces: tuple[str | int, ...] = ()
 
 
 def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendered:
@@ -206,6 +210,7 @@ def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -
         if number > len(bound):
             bound.append(node)
         place: exp.Expression = exp.Var(this=f"${number}" if by_number else f"?{number}")
+        place.meta["number"] = number
         if node.meta["type"] in abilities.cast_parameters:
             place = exp.cast(place, node.meta["type"])
         node.replace(place)
@@ -217,4 +222,17 @@ def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -
         tuple(node.meta["value"] for node in bound),
         tuple(node.meta["type"] for node in bound),
         tuple(node.meta.get("constant") for node in bound),
+        _cut(real, abilities) if abilities.in_place else (),
     )
+
+
+def _cut(real: exp.Expression, abilities: Abilities) -> tuple[str | int, ...]:
+    """The SQL as texts with the numbers of parameters between; empty where it cannot be cut."""
+    places = [one for one in real.find_all(exp.Var) if "number" in one.meta]
+    for one in places:
+        one.set("this", f"{_MARK}{one.meta['number']}{_MARK}")
+    parts = real.sql(abilities.dialect).split(_MARK)
+    if len(parts) != 2 * len(places) + 1:
+        # A text of the statement holds the mark.
+        return ()
+    return tuple(int(one) if place % 2 else one for place, one in enumerate(parts))

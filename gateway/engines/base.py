@@ -36,6 +36,21 @@ class MergeSession(Protocol):
         """
         ...
 
+    def read_in_place(
+        self,
+        name: str,
+        sql: str,
+        views: Sequence[tuple[str, str]],
+        columns: Sequence[tuple[str, str]],
+        is_view: bool,
+    ) -> bool:
+        """Make `name` of what `sql` says of views over files: a view, or a table at once.
+
+        False, and nothing made, where the columns are not exactly of their types; raises
+        ConnectorError where the files cannot be read.
+        """
+        ...
+
     def stream(
         self,
         sql: str,
@@ -76,8 +91,8 @@ class Engine(Protocol):
         """What the engine calls the outputs of the caller's own text; None where it cannot tell."""
         ...
 
-    def open(self, timezone: str) -> MergeSession:
-        """A private, locked-down database."""
+    def open(self, timezone: str, folders: tuple[str, ...] = ()) -> MergeSession:
+        """A private, locked-down database that can read files below these folders and no others."""
         ...
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from functools import lru_cache
 import duckdb
 import pyarrow as pa
 
-from connectors.base import misfit_of
+from connectors.base import ConnectorError, misfit_of
 from gateway.engines.base import Catalog, Shapes
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
 
@@ -44,7 +44,7 @@ class DuckdbEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
-        self._idle: dict[str, queue.SimpleQueue[duckdb.DuckDBPyConnection]] = {}
+        self._idle: dict[tuple[str, ...], queue.SimpleQueue[duckdb.DuckDBPyConnection]] = {}
         self._lock = threading.Lock()
         self._closed = False
         self._described: Callable[..., pa.Schema] = lru_cache(maxsize=2048)(self._describe)
@@ -79,7 +79,7 @@ class DuckdbEngine:
         except duckdb.Error as error:
             raise _binding_error(error) from None
         finally:
-            self._give(timezone, connection)
+            self._give((timezone,), connection)
         return pa.schema(
             [
                 pa.field(name, field.type, True, {b"type": kind.encode()})
@@ -132,12 +132,13 @@ class DuckdbEngine:
                 connection.execute("USE memory")
                 for name in domains:
                     connection.execute(f"DETACH {_quoted(name)}")
-            self._give("UTC", connection)
+            self._give(("UTC",), connection)
 
-    def open(self, timezone: str) -> DuckdbSession:
+    def open(self, timezone: str, folders: tuple[str, ...] = ()) -> DuckdbSession:
         """A private database; `close` resets it for the next query."""
-        connection = self._take(timezone)
-        return DuckdbSession(connection, lambda healthy: self._put(timezone, connection, healthy))
+        place = (timezone, *folders)
+        connection = self._take(*place)
+        return DuckdbSession(connection, lambda healthy: self._put(place, connection, healthy))
 
     def close(self) -> None:
         """Close every idle database."""
@@ -148,15 +149,15 @@ class DuckdbEngine:
             while not one.empty():
                 one.get_nowait().close()
 
-    def _take(self, timezone: str) -> duckdb.DuckDBPyConnection:
+    def _take(self, timezone: str, *folders: str) -> duckdb.DuckDBPyConnection:
         with self._lock:
-            idle = self._idle.setdefault(timezone, queue.SimpleQueue())
+            idle = self._idle.setdefault((timezone, *folders), queue.SimpleQueue())
         try:
             return idle.get_nowait()
         except queue.Empty:
-            return self._new(timezone)
+            return self._new(timezone, folders)
 
-    def _new(self, timezone: str) -> duckdb.DuckDBPyConnection:
+    def _new(self, timezone: str, folders: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(":memory:")
         # Cursors are sessions of their own: only a global setting reaches them.
         connection.execute(f"SET GLOBAL TimeZone = {_text(timezone)}")
@@ -165,27 +166,33 @@ class DuckdbEngine:
         connection.execute(f"SET temp_directory = {_text(self._settings.spill)}")
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET autoload_known_extensions = false")
+        if folders:
+            shown = ", ".join(_text(one) for one in folders)
+            connection.execute(f"SET allowed_directories = [{shown}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         return connection
 
-    def _put(self, timezone: str, connection: duckdb.DuckDBPyConnection, healthy: bool) -> None:
+    def _put(
+        self, place: tuple[str, ...], connection: duckdb.DuckDBPyConnection, healthy: bool
+    ) -> None:
         if healthy:
-            self._give(timezone, connection)
+            self._give(place, connection)
         else:
             connection.close()
 
-    def _give(self, timezone: str, connection: duckdb.DuckDBPyConnection) -> None:
+    def _give(self, place: tuple[str, ...], connection: duckdb.DuckDBPyConnection) -> None:
         """Reset a database: what a query made is dropped before the next one gets it."""
         with self._lock:
-            idle = self._idle.get(timezone)
+            idle = self._idle.get(place)
             keep = not self._closed and idle is not None and idle.qsize() < self._settings.kept
         try:
             made = connection.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE NOT internal"
+                "SELECT 'VIEW', view_name FROM duckdb_views() WHERE NOT internal "
+                "UNION ALL SELECT 'TABLE', table_name FROM duckdb_tables() WHERE NOT internal"
             ).fetchall()
-            for (name,) in made:
-                connection.execute(f"DROP TABLE {_quoted(name)}")
+            for kind, name in made:
+                connection.execute(f"DROP {kind} {_quoted(name)}")
         except duckdb.Error:
             keep = False
         if keep and idle is not None:
@@ -217,10 +224,12 @@ class DuckdbSession:
         self._connection = connection
         self._give_back = give_back
         self._lock = threading.Lock()
+        self._naming = threading.Lock()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._healthy = True
         self._closed = False
         self._cancelled = False
+        self._reads_files = False
 
     def load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         """Make the table `name` of the batches."""
@@ -252,6 +261,31 @@ class DuckdbSession:
             raise self._translated(error, held) from None
         finally:
             _take_back("raw", cursor)
+
+    def read_in_place(
+        self,
+        name: str,
+        sql: str,
+        views: Sequence[tuple[str, str]],
+        columns: Sequence[tuple[str, str]],
+        is_view: bool,
+    ) -> bool:
+        """Make the view or table `name` over files; False where its types are others."""
+        cursor = self._cursor()
+        try:
+            # Two threads that made one view would conflict.
+            with self._naming:
+                for view, query in views:
+                    cursor.execute(f"CREATE VIEW IF NOT EXISTS {_quoted(view)} AS {query}")
+            shown = cursor.execute(f"DESCRIBE {sql}").fetchall()
+            if [(row[0], row[1]) for row in shown] != list(columns):
+                return False
+            cursor.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {_quoted(name)} AS {sql}")
+        except _FAILURES as error:
+            raise self._unreadable(error) from None
+        with self._lock:
+            self._reads_files = True
+        return True
 
     def stream(
         self,
@@ -309,6 +343,13 @@ class DuckdbSession:
             self._cursors.append(cursor)
             return cursor
 
+    def _unreadable(self, error: Exception) -> Exception:
+        """What happened to files that the session reads itself, by whose name the caller knows."""
+        self._healthy = False
+        if self._cancelled:
+            return Cancelled("The query was cancelled.")
+        return ConnectorError(_text_of(error))
+
     def _translated(self, error: Exception, *held: _Held) -> Exception:
         self._healthy = False
         for one in held:
@@ -316,6 +357,8 @@ class DuckdbSession:
                 return one.error
         if self._cancelled:
             return Cancelled("The query was cancelled.")
+        if self._reads_files and isinstance(error, duckdb.IOException):
+            return ConnectorError(_text_of(error))
         return run_error(error)
 
 

@@ -18,13 +18,14 @@ from connectors.base import Abilities, Connection, Fragment, SourceColumn, strea
 from gateway.draft import PlanContext
 from gateway.engines.base import Engine
 from gateway.errors import InvalidConfig
-from gateway.execute import Run, execute
+from gateway.execute import execute
 from gateway.guard import GuardedQuery
 from gateway.plan import plan
 from gateway.pools import Pools
 from gateway.prepare import physical_tables
 from gateway.request import Limits
 from gateway.resolve import Address
+from gateway.run import Run
 from gateway.snapshot import Snapshot
 
 Rows = Sequence[Mapping[str, object]]

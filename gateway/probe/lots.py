@@ -20,7 +20,7 @@ from gateway.engines.base import Catalog
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.entitlements import Entitlements, Reader
 from gateway.errors import SqluiceError
-from gateway.execute import Run, execute
+from gateway.execute import execute
 from gateway.opening import OpenGateway, open_gateway
 from gateway.parse import parse
 from gateway.pipeline import Gateway
@@ -33,6 +33,7 @@ from gateway.probe.outcomes import Outcome, difference, of_batches, of_error
 from gateway.probe.plant import Ground, plant
 from gateway.probe.statements import Statement
 from gateway.request import Limits, Request
+from gateway.run import Run
 from gateway.sessions import new_query_id
 from gateway.snapshot import Snapshot
 
@@ -206,9 +207,11 @@ class _Engine(DuckdbEngine):
         """No names but those in the statement."""
         return None
 
-    def _put(self, timezone: str, connection: duckdb.DuckDBPyConnection, healthy: bool) -> None:
+    def _put(
+        self, place: tuple[str, ...], connection: duckdb.DuckDBPyConnection, healthy: bool
+    ) -> None:
         """A database whose statement failed is emptied like any other; the probe fails often."""
-        self._give(timezone, connection)
+        self._give(place, connection)
 
 
 class Reference:

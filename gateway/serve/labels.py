@@ -10,7 +10,7 @@ import json
 
 import pyarrow as pa
 
-from gateway.execute import Result
+from gateway.result import Result
 
 
 def labelled(result: Result) -> pa.Schema:

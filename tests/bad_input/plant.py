@@ -19,10 +19,10 @@ from adbc_driver_postgresql import dbapi
 from gateway.config import load_config
 from gateway.demo.postgres import Server
 from gateway.errors import SqluiceError
-from gateway.execute import Result
 from gateway.identity import principal_of
 from gateway.opening import OpenGateway, open_gateway
 from gateway.request import Limits, Principal, Request
+from gateway.result import Result
 from gateway.sessions import new_query_id
 
 DATABASE = "bad_input"

@@ -21,9 +21,9 @@ from gateway.errors import (
     SqluiceError,
     UnknownTable,
 )
-from gateway.execute import Result
 from gateway.logs import JsonFormatter
 from gateway.policies.compile import approval_of
+from gateway.result import Result
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
 from tests.policies.mesh import NOW

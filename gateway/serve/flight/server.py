@@ -24,11 +24,11 @@ from gateway.errors import (
     UnknownTable,
     UnsupportedSql,
 )
-from gateway.execute import Result
 from gateway.opening import OpenGateway
 from gateway.parse import parse
 from gateway.pipeline import Described
 from gateway.request import Request
+from gateway.result import Result
 from gateway.serve.flight import tables
 from gateway.serve.flight.faults import clean_errors, translated
 from gateway.serve.flight.messages import make, pack, unpack, unpack_as

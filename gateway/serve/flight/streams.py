@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import flight
 
 from gateway.errors import RateLimited, UnknownTable
-from gateway.execute import Result
+from gateway.result import Result
 
 MAXIMUM_BYTES = 8 * 1024 * 1024
 WAITING_SECONDS = 60.0

@@ -21,7 +21,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
 from gateway.errors import InternalError, SqluiceError
-from gateway.execute import Result
+from gateway.result import Result
 from gateway.serve.http.faults import error_body
 from gateway.serve.http.plain import plain_values
 from gateway.serve.labels import labelled

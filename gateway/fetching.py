@@ -1,0 +1,159 @@
+"""Batches of fragments from their sources, and how they are stopped.
+
+Takes: planned fragments and a `Run`. Gives: their batches, read once. Cancelling stops every
+statement at its source. Never shows a source's text to a caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import pyarrow as pa
+
+from connectors.base import (
+    Connection,
+    ConnectorCancelled,
+    ConnectorError,
+    ConnectorUnavailable,
+    Fragment,
+    InPlace,
+    Opening,
+    stream_schema,
+)
+from gateway.draft import PlannedFragment
+from gateway.errors import Cancelled, SourceFailed, SourceUnavailable, SqluiceError
+from gateway.pseudonyms import with_keys
+from gateway.run import Run
+
+_CLOSE_TIMES, _CLOSE_SECONDS = 200, 0.01
+_INSIST_TIMES, _INSIST_SECONDS = 20, 0.2
+
+
+class Fetching:
+    """The connections that one execution holds, and its reason to stop.
+
+    `fetched` counts rows by fragment, before any policy that the gateway applies.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._active: list[Connection] = []
+        self.reason: SqluiceError | None = None
+        self.fetched: dict[str, int] = {}
+
+    def stop(self, reason: SqluiceError) -> bool:
+        """Stop every fragment; the first reason stays. False where one was given before."""
+        with self._lock:
+            if self.reason is not None:
+                return False
+            self.reason = reason
+            active = list(self._active)
+        _cancel_all(active)
+        if active:
+            # A cancel that meets a statement just before it starts is lost: say it again.
+            threading.Thread(target=self._insist, name="cancel", daemon=True).start()
+        return True
+
+    def _insist(self) -> None:
+        for _ in range(_INSIST_TIMES):
+            time.sleep(_INSIST_SECONDS)
+            with self._lock:
+                active = list(self._active)
+            if not active:
+                return
+            _cancel_all(active)
+
+    def batches(
+        self, one: PlannedFragment, fragment: Fragment | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The batches of a fragment, or of another form of it; its errors as a caller may see."""
+        source = self._run.sources[one.source]
+        sent = with_keys(fragment or one.fragment, self._run.key_of)
+        try:
+            with self._run.pools.lease(source) as connection, self._tracked(connection):
+                batches = connection.stream(sent)
+                try:
+                    for batch in batches:
+                        self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
+                        yield batch
+                finally:
+                    closer = getattr(batches, "close", None)
+                    if closer is not None:
+                        closer()
+        except ConnectorError as error:
+            raise self.reason or source_error(error, one) from None
+
+    def in_place(self, one: PlannedFragment) -> InPlace:
+        """How the merge engine may read the tables of a fragment itself."""
+        source = self._run.sources[one.source]
+        try:
+            with self._run.pools.lease(source) as connection, self._tracked(connection):
+                return cast(Opening, connection).in_place(one.fragment.tables)
+        except ConnectorError as error:
+            raise self.reason or source_error(error, one) from None
+
+    @contextlib.contextmanager
+    def _tracked(self, connection: Connection) -> Iterator[None]:
+        with self._lock:
+            if self.reason is not None:
+                raise self.reason
+            self._active.append(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active.remove(connection)
+
+
+@contextlib.contextmanager
+def closing_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Close the batches of a fragment when their reader is done with them, read to the end or not.
+
+    Left to the collector they would hold a connection, and with SQLite a process and its pipes.
+    """
+    try:
+        yield batches
+    finally:
+        closer = getattr(batches, "close", None)
+        for _ in range(_CLOSE_TIMES):
+            try:
+                if closer is not None:
+                    closer()
+                break
+            except ValueError:
+                # A thread of the engine's is just reading; the interrupt is on its way to it.
+                time.sleep(_CLOSE_SECONDS)
+
+
+def raw_schema(one: PlannedFragment) -> pa.Schema:
+    """The fragment's schema; field metadata `type` is the DuckDB type that Arrow may not have."""
+    schema = stream_schema(one.fragment)
+    for place, column in enumerate(one.fragment.columns):
+        told = schema.field(place).with_metadata({b"type": column.type.encode()})
+        schema = schema.set(place, told)
+    return schema
+
+
+def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
+    """A connector's error as a caller may see it: which product, not what happened."""
+    product = f"{one.tables[0].domain}.{one.tables[0].product}"
+    made: SqluiceError
+    if isinstance(error, ConnectorUnavailable):
+        made = SourceUnavailable(f"The source of {product} cannot be reached.", private=str(error))
+    elif isinstance(error, ConnectorCancelled):
+        made = Cancelled("The query was cancelled.")
+    else:
+        made = SourceFailed(f"The source of {product} answered with an error.", private=str(error))
+    made.source = one.source
+    return made
+
+
+def _cancel_all(connections: Sequence[Connection]) -> None:
+    for one in connections:
+        with contextlib.suppress(ConnectorError):
+            one.cancel()

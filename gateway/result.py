@@ -1,0 +1,100 @@
+"""The answer to one request, and what bounds it.
+
+Takes: batches. Gives: a `Result`; batches in their final schema, counted and cut where a limit
+says so. Never holds more than one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+
+import pyarrow as pa
+
+from gateway.errors import Cancelled, LimitExceeded, SqluiceError, TypeMismatch
+from gateway.request import Limits
+
+
+class Result:
+    """The answer to one request: a schema and one pass over its batches.
+
+    `rows`, `bytes` and `truncated` are final once the batches have ended. `fetched` counts rows
+    per fragment, for the owners of the sources.
+    """
+
+    def __init__(
+        self,
+        query_id: str,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        masked: tuple[str, ...] = (),
+    ) -> None:
+        self.query_id = query_id
+        self.schema = schema
+        self.masked = masked
+        self.rows = 0
+        self.bytes = 0
+        self.truncated = False
+        self.fetched: dict[str, int] = {}
+        self.columns_read: tuple[str, ...] = ()
+        self.stream = batches
+        self.stop: Callable[[SqluiceError], None] = lambda _: None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The batches; closing the iterator stops the query at its sources."""
+        return self.stream
+
+    def cancel(self, reason: SqluiceError | None = None) -> None:
+        """Stop it from another thread; the reader meets the reason."""
+        self.stop(reason or Cancelled("The query was cancelled."))
+
+    def close(self) -> None:
+        """Stop whatever still runs; idempotent."""
+        self.cancel()
+        closer = getattr(self.stream, "close", None)
+        if closer is not None:
+            closer()
+
+
+def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch by position in the final schema; a value beyond its type is a type_error."""
+    try:
+        arrays = [
+            column if column.type == field.type else column.cast(field.type)
+            for column, field in zip(batch.columns, schema, strict=True)
+        ]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise TypeMismatch(
+            "A value of the answer does not fit its type.",
+            hint="Cast the column to a wider type.",
+            private=str(error),
+        ) from None
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def bounded(
+    batches: Iterator[pa.RecordBatch], limits: Limits, result: Result
+) -> Generator[pa.RecordBatch, None, None]:
+    """The batches up to what the limits let; counts them in the result."""
+    try:
+        for whole in batches:
+            batch = whole
+            if limits.first is not None and result.rows + batch.num_rows > limits.first:
+                batch = whole.slice(0, limits.first - result.rows)
+                result.truncated = True
+            result.rows += batch.num_rows
+            result.bytes += batch.nbytes
+            if limits.rows is not None and result.rows > limits.rows:
+                raise LimitExceeded(
+                    f"The answer has more than {limits.rows} rows, the most you may take.",
+                    hint="Narrow the query, add LIMIT, or ask for a higher limit.",
+                )
+            if limits.bytes is not None and result.bytes > limits.bytes:
+                raise LimitExceeded(f"The answer has more than {limits.bytes} bytes.")
+            if batch.num_rows:
+                yield batch
+            if result.truncated:
+                return
+    finally:
+        closer = getattr(batches, "close", None)
+        if closer is not None:
+            closer()

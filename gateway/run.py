@@ -1,0 +1,42 @@
+"""What one execution needs besides its plan.
+
+Takes: nothing. Gives: `Run`. Never runs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from catalog.model import Source
+from gateway.differencing import Atom
+from gateway.draft import PlannedFragment
+from gateway.engines.base import Engine
+from gateway.errors import SqluiceError
+from gateway.pools import Pools
+from gateway.pseudonyms import KeyOf
+from gateway.request import Limits
+from gateway.result import Result
+
+# Asks the differencing guard whether groups of a table may be shown; raises where they may not.
+Admit = Callable[[PlannedFragment, Iterator[Atom]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that one execution needs besides its plan."""
+
+    query_id: str
+    sources: Mapping[str, Source]
+    pools: Pools
+    engine: Engine
+    key_of: KeyOf
+    schema: pa.Schema
+    limits: Limits
+    parameters: tuple[object, ...] = ()
+    timezone: str = "UTC"
+    on_progress: Callable[[int], None] = lambda _: None
+    on_finish: Callable[[Result, SqluiceError | None], None] | None = None
+    admit: Admit | None = None
