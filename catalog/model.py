@@ -55,6 +55,7 @@ class Column:
     examples: tuple[str, ...] = ()
     semantics: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
     length: int | None = None
+    keys_stay: bool = False
     place: Place | None = field(default=None, compare=False)
 
 

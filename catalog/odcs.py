@@ -22,7 +22,7 @@ READABLE = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
 # The custom properties that mean something to the gateway, by where they stand.
 OWN_ROOT = frozenset({"source", "defaultTable"})
 OWN_TABLE = frozenset({"size"})
-OWN_COLUMN = frozenset({"type", "maskedType", "unit"})
+OWN_COLUMN = frozenset({"type", "maskedType", "unit", "keysStay"})
 
 Path = tuple[str | int, ...]
 
@@ -162,6 +162,9 @@ class _Reading:
         if masked is not None and masked_type is None:
             self._tell(path, "unknown_type", f"maskedType {masked!r} is not known",
                        "name a DuckDB type, such as VARCHAR")
+        stays = own.get("keysStay", False)
+        if not isinstance(stays, bool):
+            self._tell(path, "invalid_value", "keysStay is true or false", "write true or false")
         key = content.get("primaryKeyPosition", 1) if content.get("primaryKey") else None
         tags, classification = self._labels(path, content)
         return Column(
@@ -173,7 +176,7 @@ class _Reading:
             masked_type=masked_type, tags=tags, classification=classification,
             description=_text(content.get("description")),
             business_name=_text(content.get("businessName")), unit=_text(own.get("unit")),
-            critical=bool(content.get("criticalDataElement")),
+            critical=bool(content.get("criticalDataElement")), keys_stay=stays is not False,
             examples=tuple(str(one) for one in content.get("examples") or ()),
             semantics=_semantics(content), length=text_length(content),
             place=self.document.place(*path),

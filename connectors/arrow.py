@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import decimal
+import json
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
+from datetime import date
 from functools import partial
 from typing import ClassVar
 
@@ -184,18 +186,60 @@ class StreamingConnection(ABC):
     def _probe(self) -> None: ...
 
 
-def parameters_of(fragment: Fragment) -> pa.RecordBatch | None:
-    """The bound values as one row, each of its declared type; None where there are none."""
+def parameters_of(
+    fragment: Fragment, write_keys: Callable[[pa.Array], str]
+) -> pa.RecordBatch | None:
+    """The bound values as one row, each of its declared type; None where there are none.
+
+    Keys are one text, as the source reads it.
+    """
     if not fragment.parameters:
         return None
     try:
         arrays = [
-            pa.array([value], arrow_type(name))
+            pa.array([write_keys(value)])
+            if isinstance(value, pa.Array)
+            else pa.array([value], arrow_type(name))
             for value, name in zip(fragment.parameters, fragment.parameter_types, strict=True)
         ]
     except (pa.ArrowException, OverflowError, TypeError) as error:
         raise ConnectorError(f"a parameter does not fit its type: {error}") from error
     return pa.record_batch(arrays, names=[str(place + 1) for place in range(len(arrays))])
+
+
+def number_of(text: object) -> float | None:
+    """A number or a date (days since 1970) of a source's statistics; None for anything else."""
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError):
+        return float(str(text))
+    with contextlib.suppress(ValueError):
+        return float((date.fromisoformat(str(text)[:10]) - date(1970, 1, 1)).days)
+    return None
+
+
+def as_json(keys: pa.Array) -> str:
+    """Keys as a JSON array; a ConnectorError for a text that SQLite's JSON would cut."""
+    if pa.types.is_integer(keys.type):
+        return f"[{_joined(keys)}]"
+    texts = pc.cast(keys, pa.string()).to_pylist()
+    if any("\0" in one for one in texts):
+        raise ConnectorError("a key holds a NUL")
+    return json.dumps(texts)
+
+
+def as_array(keys: pa.Array) -> str:
+    """Keys as PostgreSQL writes an array; it has no texts with a NUL, so they match none."""
+    if pa.types.is_integer(keys.type):
+        return f"{{{_joined(keys)}}}"
+    texts = (one for one in pc.cast(keys, pa.string()).to_pylist() if "\0" not in one)
+    escaped = (one.replace("\\", "\\\\").replace('"', '\\"') for one in texts)
+    return "{" + ",".join(f'"{one}"' for one in escaped) + "}"
+
+
+def _joined(keys: pa.Array) -> str:
+    texts = pa.ListArray.from_arrays([0, len(keys)], pc.cast(keys, pa.string()))
+    return str(pc.binary_join(texts, ",")[0].as_py())
 
 
 def what_fits(

@@ -55,6 +55,10 @@ class Abilities:
     casts: `FROM>TO` pairs that mean the same.
     can_...: the operator as a whole.
     maximum_parameters, maximum_list: bounds of one statement.
+    keys: the predicate that {column} is among the bound values {keys} of the source's {type};
+      empty: it takes no keys. key_types: the types that it compares so, with its own names.
+    maximum_keys: so many at most in one statement.
+    prices: milliseconds a statement, and microseconds a row and a key, until runs tell better.
     in_place: settings under which the merge engine may read the tables itself where they lie;
       empty: it may not.
     keyed_hash: SQL of the hex digest of HMAC-SHA-256 over the text of {value}, from the blocks
@@ -91,6 +95,10 @@ class Abilities:
     can_cte: bool = False
     maximum_parameters: int = 100
     maximum_list: int = 1000
+    keys: str = ""
+    key_types: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    maximum_keys: int = 0
+    prices: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     in_place: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keyed_hash: str | None = None
     is_reference: bool = False
@@ -114,7 +122,8 @@ class Fragment:
     """What one source runs: SQL in its own dialect, bound parameters, the columns it delivers.
 
     `tables` are the physical names it reads. `parameter_types` are DuckDB type names, one for
-    each parameter; '' (only for sources that are DuckDB) means the type of the value itself. With
+    each parameter; '' (only for sources that are DuckDB) means the type of the value itself. Keys
+    are one parameter, an Arrow array without NULLs, of a type such as BIGINT[]. With
     `tells_misfits` a value that does not fit its type is NULL and no error, and after the columns
     comes a boolean one for each of them that is true where that happened.
     """
@@ -133,6 +142,19 @@ class InPlace:
 
     folder: str
     views: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSize:
+    """About how many rows a table has, and of columns by physical name: values, lowest, highest.
+
+    The bounds are numbers; dates count as days since 1970.
+    """
+
+    rows: float
+    columns: Mapping[str, tuple[float | None, float | None, float | None]] = field(
+        default_factory=lambda: MappingProxyType({}), hash=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +335,14 @@ class Connection(Protocol):
         ...
 
 
+class Sizing(Connection, Protocol):
+    """A connection to a source that knows how large its tables are."""
+
+    def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
+        """What it knows of tables by physical name, soon and about."""
+        ...
+
+
 class Opening(Connection, Protocol):
     """A connection to a source whose tables the merge engine may read where they lie."""
 
@@ -356,7 +386,8 @@ def load_abilities(kind: str, folder: Path | None = None) -> Abilities:
     raw.pop("tables", None)
     sets = ("comparable", "sortable", "groupable", "casts", "cast_parameters")
     maps = ("functions", "aggregates")
-    raw["in_place"] = MappingProxyType(dict(raw.get("in_place", {})))
+    for name in ("in_place", "key_types", "prices"):
+        raw[name] = MappingProxyType(dict(raw.get(name, {})))
     values = {key: value for key, value in raw.items() if key not in sets + maps}
     values |= {key: frozenset(raw.get(key, ())) for key in sets}
     values |= {

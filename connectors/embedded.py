@@ -6,7 +6,7 @@ change a setting, load an extension or write.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from connectors.arrow import BATCH_ROWS, StreamingConnection
-from connectors.base import ConnectorError, Fragment, SourceColumn
+from connectors.base import ConnectorError, Fragment, SourceColumn, SourceSize
 
 LOCKED = MappingProxyType(
     {
@@ -41,6 +41,16 @@ class EmbeddedConnection(StreamingConnection):
         """The live table's columns; an empty sequence where there is no such table."""
         name = ".".join(quoted(part) for part in physical_name.split("."))
         return self.columns_of(name)
+
+    def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
+        """The rows of tables, counted where no row has to be read for it."""
+        found = {}
+        for physical_name in tables:
+            name = ".".join(quoted(part) for part in physical_name.split("."))
+            with self.asking():
+                ((rows,),) = self._connection.execute(f"SELECT count(*) FROM {name}").fetchall()
+            found[physical_name] = SourceSize(float(rows))
+        return found
 
     def close(self) -> None:
         """Give everything back; idempotent."""
@@ -98,6 +108,8 @@ def _value(value: object, type_name: str) -> object:
         return value
     # A Decimal would bring its own precision along; as text it takes the declared one.
     plain = str(value) if isinstance(value, Decimal) else value
+    if isinstance(value, pa.Array):
+        plain = value.to_pylist()
     try:
         return duckdb.Value(plain, duckdb.type(type_name))
     except duckdb.Error as error:

@@ -17,12 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 
-from connectors.arrow import BATCH_ROWS, StreamingConnection, cast_exactly, parameters_of
+from connectors.arrow import (
+    BATCH_ROWS,
+    StreamingConnection,
+    as_array,
+    cast_exactly,
+    number_of,
+    parameters_of,
+)
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
     Fragment,
     SourceColumn,
+    SourceSize,
     decimals,
     load_tables,
 )
@@ -66,6 +74,23 @@ class PostgresConnection(StreamingConnection):
             for name, shown, nullable, base, kind, modifier in found
         )
 
+    def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
+        """What the server's own statistics say; nothing of a table that was never analysed."""
+        found = {}
+        for name in tables:
+            schema, _, table = name.rpartition(".")
+            names = pa.record_batch({"1": [schema], "2": [table]})
+            with self.asking():
+                rows = self._rows(SQL["sizes"], names)
+            columns = {
+                column: (_distinct(distinct, total), number_of(low), number_of(high))
+                for total, column, distinct, low, high in rows
+                if column is not None
+            }
+            if rows:
+                found[name] = SourceSize(rows[0][0], columns)
+        return found
+
     def close(self) -> None:
         """Give everything back; idempotent."""
         self._broken = True
@@ -73,7 +98,7 @@ class PostgresConnection(StreamingConnection):
             self._connection.close()
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
-        values = parameters_of(fragment)
+        values = parameters_of(fragment, as_array)
         sql, by_copy = fragment.sql, values is None
         made = self._by_copy(sql) if by_copy else self._by_cursor(sql, values)
         with contextlib.closing(made) as batches:
@@ -177,6 +202,11 @@ def _is_here(host: str | None) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _distinct(told: float | None, rows: float) -> float | None:
+    """Below zero it is a share of the rows."""
+    return told if told is None or told >= 0 else -told * rows
 
 
 def _contract_types(base: str, kind: str, modifier: int) -> frozenset[str]:

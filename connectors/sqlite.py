@@ -15,13 +15,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.arrow import StreamingConnection, cast_exactly, parameters_of
+from connectors.arrow import StreamingConnection, as_json, cast_exactly, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
     Fragment,
     FragmentColumn,
     SourceColumn,
+    SourceSize,
     decimals,
     load_tables,
 )
@@ -53,6 +54,16 @@ class SqliteConnection(StreamingConnection):
             for row in found
         )
 
+    def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
+        """The rows of tables, counted."""
+        found = {}
+        for name in tables:
+            quoted = name.replace('"', '""')
+            with self.asking():
+                (batch,) = self._read(f'SELECT count(*) AS n FROM "{quoted}"')
+            found[name] = SourceSize(float(batch.column(0)[0].as_py()))
+        return found
+
     def close(self) -> None:
         """Give everything back; idempotent."""
         self._broken = True
@@ -60,7 +71,7 @@ class SqliteConnection(StreamingConnection):
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         sql = _checked(fragment.sql, fragment.columns)
-        for batch in self._read(sql, parameters_of(fragment)):
+        for batch in self._read(sql, parameters_of(fragment, as_json)):
             pairs = zip(batch.columns[::2], batch.columns[1::2], strict=True)
             arrays = [pa.StructArray.from_arrays(pair, ["value", "flag"]) for pair in pairs]
             yield pa.RecordBatch.from_arrays(arrays, [one.name for one in fragment.columns])

@@ -13,7 +13,8 @@ from sqlglot import exp
 
 from connectors.base import Fragment, FragmentColumn
 from gateway.blocks import output_types
-from gateway.draft import Draft, InPlaceForm, Input, Plan, PlannedFragment
+from gateway.draft import Draft, InPlaceForm, Input, KeyedForm, KeySlot, Plan, PlannedFragment
+from gateway.estimates import rows_of
 from gateway.gate import gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
@@ -55,7 +56,22 @@ def _once(
         if first is not one:
             notes = tuple(dict.fromkeys((*first.notes, *one.notes)))
             kept[key] = replace(first, notes=notes)
-    return tuple(kept.values()), stands_for
+    return tuple(_provided(one, stands_for) for one in kept.values()), stands_for
+
+
+def _provided(one: PlannedFragment, stands_for: dict[str, str]) -> PlannedFragment:
+    """The fragment with its slots under the names of the fragments that are fetched."""
+
+    def renamed(piece: str | int | KeySlot) -> str | int | KeySlot:
+        if isinstance(piece, KeySlot):
+            return replace(piece, provider=stands_for[piece.provider])
+        return piece
+
+    if one.keyed is None:
+        return one
+    pieces = tuple(renamed(piece) for piece in one.keyed.pieces)
+    in_place = replace(one.in_place, pieces=pieces) if one.in_place is not None else None
+    return replace(one, keyed=replace(one.keyed, pieces=pieces), in_place=in_place)
 
 
 def _delivered(one: PlannedFragment) -> tuple[object, ...]:
@@ -66,7 +82,8 @@ def _delivered(one: PlannedFragment) -> tuple[object, ...]:
     if one.groups is not None:
         return (one.name,)
     constants = tuple(None if each is None else each.sql("duckdb") for each in one.constants)
-    return (one.source, one.fragment, one.columns, one.pseudonyms, one.gate, constants)
+    slots = one.keyed.slots if one.keyed is not None else ()
+    return (one.source, one.fragment, one.columns, one.pseudonyms, one.gate, constants, slots)
 
 
 def _renamed(tree: exp.Expression, stands_for: dict[str, str]) -> exp.Expression:
@@ -121,16 +138,27 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         gate_shown=gate_shown(relation, parts) if parts.needs_gate else None,
         groups=_groups(draft, relation),
         in_place=(
-            _in_place(rendered, relation.clear)
+            _in_place(draft, one, rendered)
             if relation.block is None and not (parts.needs_gate or pseudonyms)
             else None
         ),
+        keyed=_keyed(draft, one, rendered),
+        rows=rows_of(draft, one),
         notes=one.notes,
     )
 
 
-def _in_place(rendered: Rendered, is_view: bool) -> InPlaceForm | None:
-    return InPlaceForm(rendered.pieces, is_view) if rendered.pieces else None
+def _in_place(draft: Draft, one: Input, rendered: Rendered) -> InPlaceForm | None:
+    if not (rendered.pieces and draft.abilities_of(one.relations[0]).in_place):
+        return None
+    return InPlaceForm(rendered.pieces, all(relation.clear for relation in one.relations))
+
+
+def _keyed(draft: Draft, one: Input, rendered: Rendered) -> KeyedForm | None:
+    if not (one.edges and rendered.pieces):
+        return None
+    style = draft.abilities_of(one.relations[0]).parameter_style
+    return KeyedForm(rendered.pieces, "$" if style == "dollar" else "?")
 
 
 def _groups(draft: Draft, relation: GuardedRelation) -> GroupStatements | None:
@@ -179,7 +207,9 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         tables=tuple(dict.fromkeys(relation.address for relation in one.relations)),
         columns=tuple(zip(unique, types, strict=True)),
         constants=rendered.constants,
-        in_place=_in_place(rendered, all(relation.clear for relation in one.relations)),
+        in_place=_in_place(draft, one, rendered),
+        keyed=_keyed(draft, one, rendered),
+        rows=rows_of(draft, one),
         notes=one.notes,
     )
 

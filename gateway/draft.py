@@ -21,11 +21,37 @@ from gateway.resolve import Address
 
 @dataclass(frozen=True, slots=True)
 class PhysicalTable:
-    """Where a table of the mesh lies. `columns` map a contract name to (physical name, type)."""
+    """Where a table of the mesh lies. `columns` map a contract name to (physical name, type).
+
+    unique: columns of which each value stands in one row. keys_stay: columns whose values may not
+    be shown to other domains as keys.
+    """
 
     source: str
     physical_name: str
     columns: Mapping[str, tuple[str, str]]
+    unique: frozenset[str] = frozenset()
+    keys_stay: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSize:
+    """What is known of a column: how many values it has, and between which numbers they lie.
+
+    Dates count as days since 1970.
+    """
+
+    distinct: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """How many rows a table has about, and what is known of its columns by contract name."""
+
+    rows: float
+    columns: Mapping[str, ColumnSize] = field(default_factory=lambda: MappingProxyType({}))
 
 
 # Tells the DuckDB types of a query's outputs for the values of its `$1`, `$2` ..., as the merge
@@ -37,7 +63,8 @@ Describe = Callable[[exp.Expression, tuple[object, ...]], tuple[str, ...]]
 class PlanContext:
     """Everything that planning may know besides the guarded query.
 
-    `pushed_groups` are join groups whose key may travel to sources (DESIGN 5, rule 5).
+    `pushed_groups` are join groups whose key may travel to sources (DESIGN 5, rule 5). `sizes` are
+    those that barrier rule 5 permits to look at.
     """
 
     tables: Mapping[Address, PhysicalTable]
@@ -48,6 +75,7 @@ class PlanContext:
     push_down: bool = True
     require_pushdown: bool = False
     pushed_groups: frozenset[str] = frozenset()
+    sizes: Mapping[Address, TableSize] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +88,25 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyEdge:
+    """`column` of `relation` has, in each row that counts, a value of `provider_column`.
+
+    The provider is another input; the column is the one that the merge sees of it.
+    """
+
+    provider: str
+    provider_column: str
+    relation: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """An input of the merge: one guarded relation, or a whole block over several.
 
     block: the user's query that the source runs over its relations, each behind its barrier.
     pushed: per relation the predicates over visible columns that go inside its barrier. limit:
-    rows that are enough.
+    rows that are enough. edges: what could narrow it.
     """
 
     relations: tuple[GuardedRelation, ...]
@@ -74,6 +115,7 @@ class Input:
         default_factory=lambda: MappingProxyType({}), hash=False
     )
     limit: int | None = None
+    edges: tuple[KeyEdge, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
@@ -138,14 +180,47 @@ class KeyBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySlot:
+    """A place in a fragment's SQL for the keys of another fragment.
+
+    provider, column: whose, by the names in the merge. target, physical: the column that is
+    compared, by its own name and by the source's.
+    before, after: the predicate around the bound keys, which are of `type`. share: of the
+    fragment's rows, what one key is expected to keep.
+    """
+
+    provider: str
+    column: str
+    target: str
+    physical: str
+    before: str
+    after: str
+    type: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedForm:
+    """A fragment's SQL for its source: texts, numbers of parameters (after `mark`), and slots."""
+
+    pieces: tuple[str | int | KeySlot, ...]
+    mark: str
+
+    @property
+    def slots(self) -> tuple[KeySlot, ...]:
+        """The slots in order."""
+        return tuple(one for one in self.pieces if isinstance(one, KeySlot))
+
+
+@dataclass(frozen=True, slots=True)
 class InPlaceForm:
-    """A fragment's SQL for the merge engine itself, cut at its parameters: texts and numbers.
+    """A fragment's SQL for the merge engine itself: texts, numbers of parameters, and slots.
 
     is_view: the merge reads it as it runs, since nothing restricts its tables; else it becomes a
       table by a statement of its own (DESIGN 5, barrier rule 3).
     """
 
-    pieces: tuple[str | int, ...]
+    pieces: tuple[str | int | KeySlot, ...]
     is_view: bool
 
 
@@ -160,7 +235,7 @@ class PlannedFragment:
       applies policy and masks as a statement of its own; None where the batches already carry
       their whole policy. groups: what makes groups of the rows that fragment and gate deliver.
       columns: what the merge sees. in_place: how the merge engine may read the rows itself, where
-      the source lets it.
+      the source lets it. keyed: how keys of others may narrow it. rows: how many are expected.
     """
 
     name: str
@@ -175,6 +250,8 @@ class PlannedFragment:
     gate_shown: str | None = None
     groups: GroupStatements | None = None
     in_place: InPlaceForm | None = None
+    keyed: KeyedForm | None = None
+    rows: float = 0.0
     notes: tuple[Note, ...] = ()
 
 

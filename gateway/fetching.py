@@ -86,7 +86,7 @@ class Fetching:
                     if closer is not None:
                         closer()
         except ConnectorError as error:
-            raise self.reason or source_error(error, one) from None
+            raise self.reason or source_error(error, one) from error
 
     def in_place(self, one: PlannedFragment) -> InPlace:
         """How the merge engine may read the tables of a fragment itself."""
@@ -95,7 +95,7 @@ class Fetching:
             with self._run.pools.lease(source) as connection, self._tracked(connection):
                 return cast(Opening, connection).in_place(one.fragment.tables)
         except ConnectorError as error:
-            raise self.reason or source_error(error, one) from None
+            raise self.reason or source_error(error, one) from error
 
     @contextlib.contextmanager
     def _tracked(self, connection: Connection) -> Iterator[None]:

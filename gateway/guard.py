@@ -227,6 +227,17 @@ def _grouped_relation(
     )
 
 
+def is_filtered(decided: TableDecision) -> bool:
+    """Whether not all rows of a table, or only groups of them, are the caller's."""
+    return bool(decided.filters or _row_scope(decided.scopes)) or decided.aggregate is not None
+
+
+def clear_columns(decided: TableDecision) -> tuple[str, ...]:
+    """The columns whose visible values are the raw ones in every visible row."""
+    columns = (_guarded_column(one, decided.scopes) for one in decided.columns)
+    return tuple(one.name for one in columns if one.clear)
+
+
 def _row_scope(scopes: tuple[Scope, ...]) -> tuple[Condition, ...]:
     """A row is visible iff some grant's scope is true."""
     conditions = [one.condition for one in scopes]

@@ -7,21 +7,28 @@ Never lets the merge read files of a table that is restricted for the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 import pyarrow as pa
 
-from connectors.base import ConnectorError, FragmentColumn, InPlace, arrow_schema
+from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
+from gateway.choosing import Choice, choose, next_ones, prices_of
 from gateway.constants import literal_text
 from gateway.differencing import Atom
-from gateway.draft import Plan, PlannedFragment
+from gateway.draft import KeySlot, Plan, PlannedFragment
 from gateway.engines.base import MergeSession
 from gateway.errors import InternalError, SqluiceError
 from gateway.fetching import Fetching, closing_batches, raw_schema, source_error
 from gateway.groups import GroupStatements
 from gateway.pseudonyms import with_pseudonyms
 from gateway.run import Run
+
+# Rows of files that are worth a table of their own when others take keys of them.
+_MATERIALISED = 500_000
+# Keys that never leave the merge are not limited.
+_ANY = 1 << 40
 
 
 class Loading:
@@ -32,6 +39,13 @@ class Loading:
         self._run = run
         self._fetching = fetching
         self._in_place: dict[str, InPlace] = {}
+        self._fragments = {one.name: one for one in plan.fragments}
+        self._prices = {
+            one.name: prices_of(
+                run.prices(one.source), one.in_place is not None, run.link_cost
+            )
+            for one in plan.fragments
+        }
 
     def folders(self) -> tuple[str, ...]:
         """The folders whose files the session has to read itself."""
@@ -52,22 +66,47 @@ class Loading:
         return tuple(sorted({one.folder for one in self._in_place.values()}))
 
     def load(self, session: MergeSession, cancel: Callable[[SqluiceError], None]) -> None:
-        """All fragments side by side; the first that fails stops the others."""
+        """All fragments, side by side but for those that take keys; a failure stops the others."""
         if not self._plan.fragments:
             return
         with ThreadPoolExecutor(len(self._plan.fragments)) as pool:
-            tasks = [pool.submit(self._load, session, one) for one in self._plan.fragments]
-            done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
-            failure = _failure(done)
+            failure = self._load_all(session, pool)
             if failure is not None:
                 cancel(failure)
         if failure is not None:
             raise self._fetching.reason or failure
 
-    def _load(self, session: MergeSession, one: PlannedFragment) -> None:
-        if one.name in self._in_place and self._read_in_place(session, one):
-            return
-        with closing_batches(self._fetching.batches(one)) as raw:
+    def _load_all(self, session: MergeSession, pool: ThreadPoolExecutor) -> SqluiceError | None:
+        """Start what waits for nobody; whoever ends tells the others how many rows there are."""
+        waiting = {one.name: one for one in self._plan.fragments}
+        running: dict[Future[int], str] = {}
+        counted: dict[str, int] = {}
+        while waiting or running:
+            choices = {name: self._choice(one, counted) for name, one in waiting.items()}
+            for name in next_ones(choices, frozenset(running.values())):
+                slots = tuple(s for s in choices[name].slots if s.provider in counted)
+                task = pool.submit(self._load, session, waiting.pop(name), slots)
+                running[task] = name
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            failure = _failure(done)
+            if failure is not None:
+                return failure
+            for task in done:
+                counted[running.pop(task)] = task.result()
+        return None
+
+    def _choice(self, one: PlannedFragment, counted: Mapping[str, int]) -> Choice:
+        most = self._run.maximum_keys(one.source) if one.name not in self._in_place else _ANY
+        return choose(one, self._fragments, counted, self._prices, most)
+
+    def _load(
+        self, session: MergeSession, one: PlannedFragment, slots: tuple[KeySlot, ...]
+    ) -> int:
+        """One fragment; gives how many rows it has in the merge."""
+        if one.name in self._in_place and self._read_in_place(session, one, slots):
+            return self._rows_in_place(session, one, bool(slots))
+        sent = with_keys_of(one, slots, session, self._run.maximum_keys(one.source))
+        with closing_batches(self._fetching.batches(one, sent)) as raw:
             schema, batches = raw_schema(one), raw
             if one.pseudonyms:
                 schema, batches = with_pseudonyms(
@@ -83,16 +122,38 @@ class Loading:
                     raise source_error(failure, one)
         if one.groups is not None:
             self._load_groups(session, one, one.groups)
+        return session.count(one.name)
 
-    def _read_in_place(self, session: MergeSession, one: PlannedFragment) -> bool:
+    def _rows_in_place(self, session: MergeSession, one: PlannedFragment, is_keyed: bool) -> int:
+        """A table is counted, a view only expected: to count it would be to read it."""
+        assert one.in_place is not None
+        is_view = one.in_place.is_view and not (is_keyed or self._gives_keys(one))
+        return int(one.rows) if is_view else session.count(one.name)
+
+    def _gives_keys(self, one: PlannedFragment) -> bool:
+        """Whether somebody else is likely to take keys of it, so that it had better be a table."""
+        if one.rows > _MATERIALISED:
+            return False
+        others = (each for each in self._plan.fragments if each.keyed is not None)
+        return any(
+            slot.provider == one.name
+            for each in others
+            if each.name not in self._in_place
+            for slot in self._choice(each, {}).slots
+        )
+
+    def _read_in_place(
+        self, session: MergeSession, one: PlannedFragment, slots: tuple[KeySlot, ...]
+    ) -> bool:
         """Whether the session could be let to read the files in exactly the fragment's types."""
         assert one.in_place is not None
-        sql = in_place_sql(one)
+        sql = in_place_sql(one, slots)
         if sql is None:
             return False
         views = self._in_place[one.name].views
+        is_view = one.in_place.is_view and not (slots or self._gives_keys(one))
         try:
-            return session.read_in_place(one.name, sql, views, one.columns, one.in_place.is_view)
+            return session.read_in_place(one.name, sql, views, one.columns, is_view)
         except ConnectorError as error:
             raise self._fetching.reason or source_error(error, one) from error
 
@@ -119,24 +180,65 @@ class Loading:
         session.load(one.name, _schema_of(one.columns), answer)
 
 
-def in_place_sql(one: PlannedFragment) -> str | None:
-    """The fragment's SQL with its values as literals; None where one has no certain literal."""
+def in_place_sql(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str | None:
+    """The fragment's SQL with its values as literals; None where one has no certain literal.
+
+    Keys are read where they lie: in the merge's own table of their provider.
+    """
     assert one.in_place is not None
     texts: list[str] = []
     for piece in one.in_place.pieces:
         if isinstance(piece, str):
             texts.append(piece)
-            continue
-        made = literal_text(
-            one.fragment.parameters[piece - 1], one.fragment.parameter_types[piece - 1]
-        )
-        if made is None:
-            return None
-        texts.append(made)
+        elif isinstance(piece, KeySlot):
+            texts.append(_among(piece) if piece in slots else "TRUE")
+        else:
+            fragment = one.fragment
+            kind = fragment.parameter_types[piece - 1]
+            made = literal_text(fragment.parameters[piece - 1], kind)
+            if made is None:
+                return None
+            texts.append(made)
     return "".join(texts)
 
 
-def _failure(tasks: Sequence[Future[None]] | set[Future[None]]) -> SqluiceError | None:
+def _among(slot: KeySlot) -> str:
+    provider, column = _quoted(slot.provider), _quoted(slot.column)
+    return f"{_quoted(slot.physical)} IN (SELECT {column} FROM {provider})"
+
+
+def with_keys_of(
+    one: PlannedFragment, slots: tuple[KeySlot, ...], session: MergeSession, most: int
+) -> Fragment | None:
+    """The fragment narrowed by the keys of tables of the session; None where none narrow it."""
+    if one.keyed is None or not slots:
+        return None
+    filled: dict[KeySlot, int] = {}
+    values, kinds = list(one.fragment.parameters), list(one.fragment.parameter_types)
+    for slot in slots:
+        keys = session.keys(slot.provider, slot.column, slot.type.removesuffix("[]"), most)
+        if keys is not None:
+            values.append(keys)
+            kinds.append(slot.type)
+            filled[slot] = len(values)
+    if not filled:
+        return None
+    texts = [_piece(piece, one.keyed.mark, filled) for piece in one.keyed.pieces]
+    return replace(
+        one.fragment, sql="".join(texts), parameters=tuple(values), parameter_types=tuple(kinds)
+    )
+
+
+def _piece(piece: str | int | KeySlot, mark: str, filled: Mapping[KeySlot, int]) -> str:
+    if isinstance(piece, str):
+        return piece
+    if isinstance(piece, int):
+        return f"{mark}{piece}"
+    number = filled.get(piece)
+    return "TRUE" if number is None else f"{piece.before}{mark}{number}{piece.after}"
+
+
+def _failure(tasks: set[Future[int]]) -> SqluiceError | None:
     for task in tasks:
         error = task.exception()
         if isinstance(error, SqluiceError):
@@ -153,3 +255,7 @@ def _schema_of(columns: Sequence[tuple[str, str]]) -> pa.Schema:
 def _atoms(batches: Iterator[pa.RecordBatch]) -> Iterator[Atom]:
     for batch in batches:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

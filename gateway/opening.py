@@ -47,6 +47,7 @@ from gateway.request import Limits
 from gateway.secrets import Secrets
 from gateway.state.answers import Answers
 from gateway.state.engine import open_state
+from gateway.statistics import Statistics
 from gateway.usage import Usage
 
 _KEPT_TABLES = 256
@@ -87,6 +88,8 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     mesh = functools.partial(_mesh_of, publisher)
     pools = Pools(settings_of(config, mesh), own={OWN_SOURCE: StateConnector(state)})
     closers.append(pools.close)
+    statistics = Statistics(pools)
+    closers.append(statistics.close)
     engine = _engine(config)
     closers.append(engine.close)
     if watch:
@@ -113,6 +116,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         usage=Usage(state),
         entitlements=Entitlements(Reader(engine, pools, abilities_of)),
         decision_point=point,
+        statistics=statistics,
     )
     identity = Identity(mesh, state, config.sign_in)
     identity.failed = audit.sign_in_failed

@@ -183,6 +183,12 @@ class Gateway:
             on_progress=lambda rows: services.queries.progress(request.query_id, rows),
             on_finish=finish,
             admit=self._admit(request, prepared),
+            prices=lambda identity: services.abilities_of(
+                snapshot.mesh.sources[identity].kind
+            ).prices,
+            maximum_keys=lambda identity: services.abilities_of(
+                snapshot.mesh.sources[identity].kind
+            ).maximum_keys,
         )
         services.queries.lives_by(request.query_id, _grants(decision))
 

@@ -17,12 +17,13 @@ from gateway.passes.push_dimensions import push_dimensions
 from gateway.passes.push_filters import push_filters
 from gateway.passes.push_joins import push_joins
 from gateway.passes.push_limit import push_limit
+from gateway.passes.send_keys import send_keys
 from gateway.passes.share_relations import share_relations
 
 # Filters first: what a relation takes stands inside its barrier, also within a block.
 PASSES = (
     push_dimensions, push_filters, drop_columns, push_blocks, push_joins, push_limit,
-    share_relations,
+    send_keys, share_relations,
 )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """All stages between parse and execute, composed.
 
 Takes: a parsed statement, its request, a snapshot, the services. Gives: a `Prepared` request.
-Never lets anything leave the process.
+Nothing of a request
+leaves the process; sources may be asked for the sizes of tables that nothing restricts.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from gateway.queries import Queries
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import Address, Directory, ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
+from gateway.statistics import Statistics
 from gateway.usage import Usage
 
 
@@ -102,6 +104,7 @@ class Services:
     entitlements: Entitlements
     limits: Limits = Limits()
     decision_point: Restricting | None = None
+    statistics: Statistics | None = None
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
 
 
@@ -159,8 +162,14 @@ def prepare(
     clock.lap("describe")
     made = Plan((), None, guarded.outputs)
     if with_plan:
+        tables = physical_tables(resolved.tables, snapshot)
         context = PlanContext(
-            tables=physical_tables(resolved.tables, snapshot),
+            tables=tables,
+            sizes=services.statistics.permitted(
+                tables, decision, snapshot.mesh.sources, _declared(resolved.tables, snapshot)
+            )
+            if services.statistics is not None
+            else {},
             abilities={
                 identity: services.abilities_of(one.kind).under(one.settings)
                 for identity, one in snapshot.mesh.sources.items()
@@ -294,7 +303,26 @@ def physical_tables(
         for table in product.tables:
             address = Address(product.domain, product.name, table.name, product.major)
             columns = {one.name: (one.physical_name, one.type) for one in table.columns}
-            found[address] = PhysicalTable(product.source, table.physical_name, columns)
+            key = table.primary_key
+            found[address] = PhysicalTable(
+                product.source,
+                table.physical_name,
+                columns,
+                unique=frozenset(key if len(key) == 1 else ())
+                | {one.name for one in table.columns if one.unique},
+                keys_stay=frozenset(one.name for one in table.columns if one.keys_stay),
+            )
+    return found
+
+
+def _declared(addresses: tuple[Address, ...], snapshot: Snapshot) -> Mapping[Address, int]:
+    """The sizes that contracts declare."""
+    found: dict[Address, int] = {}
+    for product in snapshot.mesh.products:
+        for table in product.tables:
+            address = Address(product.domain, product.name, table.name, product.major)
+            if table.size is not None and address in addresses:
+                found[address] = table.size
     return found
 
 

@@ -13,8 +13,10 @@ import sqlglot
 from sqlglot import exp
 
 from connectors.base import Abilities
+from gateway.constants import INTEGERS, family
 from gateway.decision import Condition
-from gateway.draft import Draft, Input, KeyBlock, PseudonymColumn
+from gateway.draft import Draft, Input, KeyBlock, KeySlot, PseudonymColumn
+from gateway.estimates import share_of_a_key
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
 
@@ -31,7 +33,7 @@ class Rendered:
     parameters: tuple[object, ...]
     parameter_types: tuple[str, ...]
     constants: tuple[exp.Expression | None, ...]
-    pieces: tuple[str | int, ...] = ()
+    pieces: tuple[str | int | KeySlot, ...] = ()
 
 
 def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendered:
@@ -43,11 +45,13 @@ def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendere
         made = _relation_select(draft, relation, parts, names, shown)
         for predicate in one.pushed.get(relation.name, ()):
             made.where(_physical(draft, relation, predicate), copy=False)
+        if not shown:
+            _place_slots(made, one, relation)
         if one.limit is not None:
             made.limit(one.limit, copy=False)
         return made
 
-    return _finish(build(False), build(True), draft.abilities_of(relation))
+    return _finish(build(False), build(True), draft.abilities_of(relation), _slots(draft, one))
 
 
 def render_block(draft: Draft, one: Input) -> Rendered:
@@ -63,7 +67,49 @@ def render_block(draft: Draft, one: Input) -> Rendered:
 
         return one.block.copy().transform(place) if one.block is not None else exp.Select()
 
-    return _finish(build(False), build(True), draft.abilities_of(one.relations[0]))
+    abilities = draft.abilities_of(one.relations[0])
+    return _finish(build(False), build(True), abilities, _slots(draft, one))
+
+
+def _place_slots(select: exp.Select, one: Input, relation: GuardedRelation) -> None:
+    """Where keys may be put: beside the policy, as any safe predicate over clear columns."""
+    for number, edge in enumerate(one.edges):
+        if edge.relation == relation.name:
+            place = exp.true()
+            place.meta["slot"] = number
+            where = select.args.get("where")
+            if where is None:
+                select.where(place, copy=False)
+                continue
+            others = where.this
+            is_either = isinstance(others, exp.Or)
+            where.set("this", None)
+            others = exp.Paren(this=others) if is_either else others
+            where.set("this", exp.And(this=others, expression=place))
+
+
+def _slots(draft: Draft, one: Input) -> tuple[KeySlot, ...]:
+    """The predicate of each edge, in the source's own words."""
+    made = []
+    for edge in one.edges:
+        relation = next(each for each in one.relations if each.name == edge.relation)
+        abilities = draft.abilities_of(relation)
+        column = _physical(draft, relation, exp.column(edge.column, quoted=True))
+        kind = next(each.type for each in relation.columns if each.name == edge.column)
+        text = abilities.keys.format(
+            column=column.sql(abilities.dialect), keys=_MARK, type=abilities.key_types[family(kind)]
+        )
+        before, _, after = text.partition(_MARK)
+        name = "BIGINT[]" if kind in INTEGERS else f"{kind}[]"
+        share = share_of_a_key(draft, edge, relation)
+        physical, _ = draft.context.tables[relation.address].columns[edge.column]
+        made.append(
+            KeySlot(
+                edge.provider, edge.provider_column, edge.column, physical, before, after, name,
+                share,
+            )
+        )  # fmt: skip
+    return tuple(made)
 
 
 def _as_subquery(
@@ -74,6 +120,8 @@ def _as_subquery(
     select = _relation_select(draft, relation, parts, names, shown)
     for predicate in one.pushed.get(relation.name, ()):
         select.where(_physical(draft, relation, predicate), copy=False)
+    if not shown:
+        _place_slots(select, one, relation)
     if not relation.clear:
         _end_with_barrier(select, draft.abilities_of(relation))
     alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True))
@@ -198,7 +246,12 @@ def _physical(
     return expression.copy().transform(place)
 
 
-def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -> Rendered:
+def _finish(
+    real: exp.Expression,
+    shown: exp.Expression,
+    abilities: Abilities,
+    slots: tuple[KeySlot, ...],
+) -> Rendered:
     by_number = abilities.parameter_style == "dollar"
     bound: list[exp.Expr] = []
     numbers: dict[tuple[object, ...], int] = {}
@@ -216,23 +269,47 @@ def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -
         node.replace(place)
     for number, node in enumerate(list(shown.find_all(exp.Parameter)), start=1):
         node.replace(exp.Var(this=f"${number}"))
+    pieces = _cut(real, abilities, slots) if slots or abilities.in_place else ()
     return Rendered(
-        real.sql(abilities.dialect),
+        _without_slots(real).sql(abilities.dialect),
         without_quotes(shown.sql(abilities.dialect)),
         tuple(node.meta["value"] for node in bound),
         tuple(node.meta["type"] for node in bound),
         tuple(node.meta.get("constant") for node in bound),
-        _cut(real, abilities) if abilities.in_place else (),
+        pieces,
     )
 
 
-def _cut(real: exp.Expression, abilities: Abilities) -> tuple[str | int, ...]:
-    """The SQL as texts with the numbers of parameters between; empty where it cannot be cut."""
-    places = [one for one in real.find_all(exp.Var) if "number" in one.meta]
+def _cut(
+    real: exp.Expression, abilities: Abilities, slots: tuple[KeySlot, ...]
+) -> tuple[str | int | KeySlot, ...]:
+    """The SQL as texts with parameters and slots between; empty where it cannot be cut."""
+    copy = real.copy()
+    places = [
+        one
+        for one in copy.find_all(exp.Var, exp.Boolean)
+        if "number" in one.meta or "slot" in one.meta
+    ]
     for one in places:
-        one.set("this", f"{_MARK}{one.meta['number']}{_MARK}")
-    parts = real.sql(abilities.dialect).split(_MARK)
+        told = f"s{one.meta['slot']}" if "slot" in one.meta else f"{one.meta['number']}"
+        one.replace(exp.Var(this=f"{_MARK}{told}{_MARK}"))
+    parts = copy.sql(abilities.dialect).split(_MARK)
     if len(parts) != 2 * len(places) + 1:
         # A text of the statement holds the mark.
         return ()
-    return tuple(int(one) if place % 2 else one for place, one in enumerate(parts))
+    return tuple(
+        one if place % 2 == 0 else slots[int(one[1:])] if one.startswith("s") else int(one)
+        for place, one in enumerate(parts)
+    )
+
+
+def _without_slots(real: exp.Expression) -> exp.Expression:
+    for one in [each for each in real.find_all(exp.Boolean) if "slot" in each.meta]:
+        holder = one.parent
+        if isinstance(holder, exp.And):
+            others = holder.expression if holder.this is one else holder.this
+            is_either = isinstance(others, exp.Paren) and isinstance(others.this, exp.Or)
+            holder.replace(others.this if is_either else others)
+        elif isinstance(holder, exp.Where):
+            holder.pop()
+    return real

@@ -26,7 +26,10 @@ Admit = Callable[[PlannedFragment, Iterator[Atom]], None]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that one execution needs besides its plan."""
+    """Everything that one execution needs besides its plan.
+
+    prices, maximum_keys: of a source by its identity. link_cost: `cheap` or `dear` rows.
+    """
 
     query_id: str
     sources: Mapping[str, Source]
@@ -40,3 +43,6 @@ class Run:
     on_progress: Callable[[int], None] = lambda _: None
     on_finish: Callable[[Result, SqluiceError | None], None] | None = None
     admit: Admit | None = None
+    link_cost: str = "cheap"
+    prices: Callable[[str], Mapping[str, float]] = lambda _: {}
+    maximum_keys: Callable[[str], int] = lambda _: 0

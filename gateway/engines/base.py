@@ -51,6 +51,14 @@ class MergeSession(Protocol):
         """
         ...
 
+    def count(self, name: str) -> int:
+        """The rows of a table."""
+        ...
+
+    def keys(self, name: str, column: str, kind: str, most: int) -> pa.Array | None:
+        """The distinct values of a column but NULL, as `kind`; None where there are more."""
+        ...
+
     def stream(
         self,
         sql: str,

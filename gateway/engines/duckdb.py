@@ -287,6 +287,30 @@ class DuckdbSession:
             self._reads_files = True
         return True
 
+    def count(self, name: str) -> int:
+        """The rows of a table."""
+        cursor = self._cursor()
+        try:
+            found = cursor.execute(f"SELECT count(*) FROM {_quoted(name)}").fetchone()
+        except _FAILURES as error:
+            raise self._translated(error) from None
+        return int(found[0]) if found else 0
+
+    def keys(self, name: str, column: str, kind: str, most: int) -> pa.Array | None:
+        """The distinct values of a column but NULL; None where there are more than `most`."""
+        cursor, value = self._cursor(), _quoted(column)
+        sql = (
+            f"SELECT DISTINCT {value}::{kind} AS key FROM {_quoted(name)} "
+            f"WHERE {value} IS NOT NULL LIMIT {most + 1}"
+        )
+        try:
+            table = cursor.sql(sql).to_arrow_table()
+        except _FAILURES as error:
+            raise self._translated(error) from None
+        if table.num_rows > most:
+            return None
+        return table.column(0).combine_chunks()
+
     def stream(
         self,
         sql: str,

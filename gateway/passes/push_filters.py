@@ -37,7 +37,7 @@ def _push_scope(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
     joins = select.args.get("joins") or []
     if any(join.method in ("ASOF", "POSITIONAL") for join in joins):
         return
-    for holder, key, aliases in _predicate_places(select, joins):
+    for holder, key, aliases in predicate_places(select, joins):
         predicate = holder.args.get(key)
         if predicate is None:
             continue
@@ -48,30 +48,41 @@ def _push_scope(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
         _put_back(holder, key, kept)
 
 
-def _predicate_places(
+def predicate_places(
     select: exp.Select, joins: list[exp.Join]
 ) -> Iterator[tuple[exp.Expression, str, set[str]]]:
     """Where predicates stand, with the aliases to whose relations they may go down."""
-    first = select.args.get("from_")
-    if first is None:
+    if select.args.get("from_") is None:
         return
-    preserved = {first.this.alias_or_name}
-    for join in joins:
-        name = join.this.alias_or_name
-        side = join.side
-        inner = side == "" and join.kind in ("", "INNER", "CROSS")
-        if inner:
-            yield join, "on", preserved | {name}
-            preserved = preserved | {name}
-        elif side == "LEFT" or join.kind in ("SEMI", "ANTI"):
-            yield join, "on", {name}
-        elif side == "RIGHT":
-            preserved = {name}
-        else:
-            preserved = set()
+    on, preserved = _joined(select, joins)
+    for join, aliases in on:
+        yield join, "on", aliases
     where = select.args.get("where")
     if where is not None:
         yield where, "this", preserved
+
+
+def preserved_aliases(select: exp.Select, joins: list[exp.Join]) -> set[str]:
+    """The aliases to whose relations a filter after all joins may go down."""
+    return set() if select.args.get("from_") is None else _joined(select, joins)[1]
+
+
+def _joined(
+    select: exp.Select, joins: list[exp.Join]
+) -> tuple[list[tuple[exp.Join, set[str]]], set[str]]:
+    preserved = {select.args["from_"].this.alias_or_name}
+    on: list[tuple[exp.Join, set[str]]] = []
+    for join in joins:
+        name = join.this.alias_or_name
+        side = join.side
+        if side == "" and join.kind in ("", "INNER", "CROSS"):
+            preserved = preserved | {name}
+            on.append((join, preserved))
+        elif side == "LEFT" or join.kind in ("SEMI", "ANTI"):
+            on.append((join, {name}))
+        else:
+            preserved = {name} if side == "RIGHT" else set()
+    return on, preserved
 
 
 def conjuncts(predicate: exp.Expression) -> Iterator[exp.Expression]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from gateway.draft import Draft, Input
+from gateway.draft import Draft, Input, KeyEdge
 from gateway.guard import GuardedColumn
 
 
@@ -24,9 +24,11 @@ def share_relations(draft: Draft) -> Draft:
     for names in together.values():
         if len(names) > 1:
             columns = _all_columns([inputs[name] for name in names])
+            edges = _edges_of_all([inputs[name] for name in names], set(names))
             for name in names:
                 relation = replace(inputs[name].relations[0], columns=columns)
-                inputs[name] = replace(inputs[name], relations=(relation,))
+                own = tuple(replace(one, relation=relation.name) for one in edges)
+                inputs[name] = replace(inputs[name], relations=(relation,), edges=own)
     return replace(draft, inputs=inputs)
 
 
@@ -40,3 +42,13 @@ def _rows(name: str, one: Input) -> tuple[object, ...]:
 def _all_columns(inputs: list[Input]) -> tuple[GuardedColumn, ...]:
     found = {column.name: column for one in inputs for column in one.relations[0].columns}
     return tuple(found[name] for name in sorted(found))
+
+
+def _edges_of_all(inputs: list[Input], names: set[str]) -> tuple[KeyEdge, ...]:
+    """What narrows all references alike; they do not narrow one another."""
+    first, *others = ([replace(edge, relation="") for edge in one.edges] for one in inputs)
+    return tuple(
+        edge
+        for edge in first
+        if edge.provider not in names and all(edge in each for each in others)
+    )

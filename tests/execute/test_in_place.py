@@ -18,7 +18,7 @@ import yaml
 
 from gateway import loading
 from gateway.constants import literal_text
-from gateway.draft import PlannedFragment
+from gateway.draft import KeySlot, PlannedFragment
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import SqluiceError
 from gateway.loading import in_place_sql
@@ -118,8 +118,8 @@ def test_the_probe_bites_where_the_policy_is_left_out(
 ) -> None:
     """No fence inside a statement is seen to leak with this version: its absence has to."""
 
-    def without_policy(one: PlannedFragment) -> str | None:
-        made = in_place_sql(one)
+    def without_policy(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str | None:
+        made = in_place_sql(one, slots)
         return made.partition(" WHERE ")[0] if made is not None else None
 
     monkeypatch.setattr(loading, "in_place_sql", without_policy)

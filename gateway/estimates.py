@@ -1,0 +1,216 @@
+"""How many rows an input will deliver, as far as may be known before it runs.
+
+Takes: a draft, with the sizes that barrier rule 5 permits to look at. Gives: rows of an input, and
+what share of a relation's rows one key keeps. Never knows more of a restricted table than what its
+contract says; what it does not know it guesses, the same for everybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
+from sqlglot import exp
+
+from gateway.constants import TypedText, value_of
+from gateway.draft import ColumnSize, Draft, Input, KeyEdge, TableSize
+from gateway.guard import GuardedRelation
+
+UNKNOWN_ROWS = 100_000.0
+# Guesses of what a predicate lets through.
+_EQUAL, _RANGE, _LIKE, _NULL, _OTHER, _FILTER, _COMPARED = 0.05, 0.3, 0.1, 0.05, 0.5, 0.3, 0.3
+_UNKNOWN = TableSize(UNKNOWN_ROWS)
+_NOTHING = ColumnSize()
+_DAY_ZERO = date(1970, 1, 1).toordinal()
+
+
+def rows_of(draft: Draft, one: Input) -> float:
+    """The rows that an input is expected to deliver."""
+    if one.block is None:
+        found = _relation_rows(draft, one, one.relations[0])
+        return min(found, float(one.limit)) if one.limit is not None else found
+    return _block_rows(draft, one, one.block)
+
+
+def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> float:
+    """Of a relation's rows, what one value of a column is expected to have."""
+    table = draft.context.tables[relation.address]
+    size = _size(draft, relation)
+    if edge.column in table.unique:
+        return 1 / max(size.rows, 1.0)
+    known = size.columns.get(edge.column, _NOTHING).distinct
+    other = _distinct_at_provider(draft, edge)
+    if known is None:
+        # A foreign key has at most as many values as the key that it refers to.
+        known = min(other, size.rows) if other is not None else size.rows / 10
+    return 1 / max(known, 1.0)
+
+
+def _distinct_at_provider(draft: Draft, edge: KeyEdge) -> float | None:
+    """How many values the provider's column has in its whole table, where it is its key."""
+    one = draft.inputs[edge.provider]
+    name = edge.provider_column
+    relations: Sequence[GuardedRelation] = one.relations[:1]
+    if isinstance(one.block, exp.Select):
+        value = next((e.unalias() for e in one.block.selects if e.alias_or_name == name), None)
+        if not isinstance(value, exp.Column):
+            return None
+        name = value.name
+        relations = [
+            each
+            for each in one.relations
+            for table in one.block.find_all(exp.Table)
+            if table.name == each.name and table.alias_or_name == value.table
+        ]
+    for each in relations:
+        if name in draft.context.tables[each.address].unique:
+            return _size(draft, each).rows
+    return None
+
+
+def _size(draft: Draft, relation: GuardedRelation) -> TableSize:
+    return draft.context.sizes.get(relation.address, _UNKNOWN)
+
+
+def _relation_rows(draft: Draft, one: Input, relation: GuardedRelation) -> float:
+    size = _size(draft, relation)
+    share = _FILTER ** len(relation.filters)
+    share *= _share_of_all(one.pushed.get(relation.name, ()), size, draft.context.parameters)
+    return max(size.rows * share, 1.0)
+
+
+def _share_of_all(
+    predicates: Sequence[exp.Expression], size: TableSize, parameters: tuple[object, ...]
+) -> float:
+    """Predicates count as independent, but for the two ends of one range."""
+    share = 1.0
+    ends: dict[str, list[float]] = {}
+    for one in predicates:
+        is_end = isinstance(one, exp.LT | exp.LTE | exp.GT | exp.GTE)
+        known = _end(one, size, parameters) if is_end else None
+        if known is None:
+            share *= _share(one, size, parameters)
+        else:
+            ends.setdefault(known[0], []).append(known[1])
+    for shares in ends.values():
+        share *= max(sum(shares) - (len(shares) - 1), 0.0)
+    return share
+
+
+def _end(
+    node: exp.Expression, size: TableSize, parameters: tuple[object, ...]
+) -> tuple[str, float] | None:
+    """The column of one end of a range and what it lets through, where its bounds are known."""
+    names = [one.name for one in (node.this, node.expression) if isinstance(one, exp.Column)]
+    if len(names) != 1 or size.columns.get(names[0], _NOTHING).low is None:
+        return None
+    return names[0], _range(node, size, parameters)
+
+
+def _block_rows(draft: Draft, one: Input, block: exp.Expression) -> float:
+    """Joins follow keys: the largest relation, less what the others leave out."""
+    sizes = [_size(draft, each).rows for each in one.relations]
+    shares = [
+        _relation_rows(draft, one, each) / max(size, 1.0)
+        for each, size in zip(one.relations, sizes, strict=True)
+    ]
+    rows = max(sizes)
+    for share in shares:
+        rows *= share
+    if isinstance(block, exp.Select):
+        where = block.args.get("where")
+        if where is not None:
+            rows *= _share(where.this, _UNKNOWN, draft.context.parameters)
+        if block.args.get("group") is not None:
+            rows = rows**0.75
+        elif any(each.find(exp.AggFunc) for each in block.expressions):
+            rows = 1.0
+        rows *= _EQUAL if block.args.get("having") is not None else 1.0
+        limit = block.args.get("limit")
+        most = value_of(limit.expression, draft.context.parameters) if limit is not None else None
+        if isinstance(most, int):
+            rows = min(rows, float(most))
+    return max(rows, 1.0)
+
+
+def _share(node: exp.Expression, size: TableSize, parameters: tuple[object, ...]) -> float:
+    """Of all rows, those for which a predicate is true."""
+    match node:
+        case exp.Paren():
+            return _share(node.this, size, parameters)
+        case exp.And():
+            return _share(node.this, size, parameters) * _share(node.expression, size, parameters)
+        case exp.Or():
+            both = [_share(one, size, parameters) for one in (node.this, node.expression)]
+            return min(1.0, sum(both))
+        case exp.Not():
+            return 1 - _share(node.this, size, parameters)
+        case exp.EQ() | exp.NullSafeEQ():
+            return _equal(node, size)
+        case exp.NEQ() | exp.NullSafeNEQ():
+            return 1 - _equal(node, size)
+        case exp.In():
+            each = _one_value(size, node.this)
+            return min(1.0, each * max(1, len(node.expressions)))
+        case exp.Between():
+            low = _below(node.this, node.args["low"], size, parameters)
+            high = _below(node.this, node.args["high"], size, parameters)
+            return max(high - low, 0.0) if low is not None and high is not None else _RANGE / 2
+        case exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
+            return _range(node, size, parameters)
+        case exp.Like():
+            return _LIKE
+        case exp.Is():
+            return _NULL
+        case _:
+            return _OTHER
+
+
+def _equal(node: exp.Expression, size: TableSize) -> float:
+    sides = [one for one in (node.this, node.expression) if isinstance(one, exp.Column)]
+    return _one_value(size, sides[0]) if len(sides) == 1 else _EQUAL
+
+
+def _one_value(size: TableSize, column: exp.Expression) -> float:
+    distinct = size.columns.get(column.name, _NOTHING).distinct
+    return 1 / max(distinct, 1.0) if distinct is not None else _EQUAL
+
+
+def _range(node: exp.Expression, size: TableSize, parameters: tuple[object, ...]) -> float:
+    left, right = node.this, node.expression
+    if isinstance(left, exp.Column) and isinstance(right, exp.Column):
+        return _COMPARED
+    is_below = isinstance(node, exp.LT | exp.LTE)
+    if isinstance(right, exp.Column):
+        left, right, is_below = right, left, not is_below
+    found = _below(left, right, size, parameters)
+    if found is None:
+        return _RANGE
+    return found if is_below else 1 - found
+
+
+def _below(
+    column: exp.Expression, bound: exp.Expression, size: TableSize, parameters: tuple[object, ...]
+) -> float | None:
+    """Of all rows, those whose value lies below a bound, as if values were spread evenly."""
+    known = size.columns.get(column.name, _NOTHING)
+    value = _number(bound.meta["value"] if "value" in bound.meta else value_of(bound, parameters))
+    if value is None or known.low is None or known.high is None:
+        return None
+    width = known.high - known.low
+    return min(1.0, max(0.0, (value - known.low) / width)) if width > 0 else 0.5
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float | Decimal):
+        return float(value)
+    if isinstance(value, TypedText) and value.type_name == "DATE":
+        with contextlib.suppress(ValueError):
+            return float(date.fromisoformat(value).toordinal() - _DAY_ZERO)
+    if isinstance(value, date):
+        return float(value.toordinal() - _DAY_ZERO)
+    return None

@@ -1,0 +1,135 @@
+"""Keys: what one input delivers may narrow another.
+
+Takes: a draft after all passes that move predicates. Gives: a draft whose inputs know by which
+columns of other inputs they could be narrowed: an equality, or IN, of two plain columns, standing
+where a filter could go down to the one side (trap 38 and DESIGN 6). Whether keys are sent is
+decided as it runs. Never sends a masked column, one whose contract says that its keys stay, nor
+anything to a masked column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import permutations
+
+from sqlglot import exp
+
+from gateway.constants import INTEGERS, family
+from gateway.draft import Draft, Input, KeyEdge
+from gateway.guard import GuardedRelation
+from gateway.passes.columns_down import Origin, delivered_by, origin_of
+from gateway.passes.push_filters import conjuncts, predicate_places
+
+# More ways to narrow one input are not weighed.
+_MOST = 6
+
+
+def send_keys(draft: Draft) -> Draft:
+    """Tell each input what could narrow it."""
+    if not draft.context.push_down or len(draft.inputs) < 2:
+        return draft
+    inputs = dict(draft.inputs)
+    for select in draft.tree.find_all(exp.Select):
+        joins = select.args.get("joins") or []
+        if any(join.method in ("ASOF", "POSITIONAL") for join in joins):
+            continue
+        equal: list[set[exp.Column]] = []
+        for holder, key, aliases in predicate_places(select, joins):
+            predicate = holder.args.get(key)
+            for conjunct in conjuncts(predicate) if predicate is not None else ():
+                for narrowed, by in _sides(conjunct, select):
+                    if narrowed.table in aliases:
+                        _note(narrowed, by, draft, inputs)
+                    if {narrowed.table, by.table} <= aliases and isinstance(
+                        conjunct.unnest(), exp.EQ
+                    ):
+                        _join_classes(equal, narrowed, by)
+        for one in equal:
+            for narrowed, by in permutations(sorted(one, key=_name), 2):
+                _note(narrowed, by, draft, inputs)
+    return replace(draft, inputs=inputs)
+
+
+def _name(column: exp.Column) -> tuple[str, str]:
+    return column.table, column.name
+
+
+def _join_classes(classes: list[set[exp.Column]], left: exp.Column, right: exp.Column) -> None:
+    """What equals the same equals each other, in every row that passes all conditions."""
+    touched = [one for one in classes if left in one or right in one]
+    for one in touched:
+        classes.remove(one)
+    classes.append(set().union({left, right}, *touched))
+
+
+def _sides(
+    conjunct: exp.Expression, select: exp.Select
+) -> Iterator[tuple[exp.Column, exp.Column]]:
+    """Pairs of columns: the first has no value in a row that counts but one of the second's."""
+    node = conjunct.unnest()
+    match node:
+        case exp.EQ(this=exp.Column() as left, expression=exp.Column() as right):
+            yield left, right
+            yield right, left
+        case exp.In(this=exp.Column() as left) if isinstance(node.args.get("query"), exp.Query):
+            inner = node.args["query"].unnest()
+            if isinstance(inner, exp.Select) and len(inner.expressions) == 1:
+                output = inner.expressions[0].unalias()
+                if isinstance(output, exp.Column):
+                    yield left, output
+
+
+def _note(
+    narrowed: exp.Column, by: exp.Column, draft: Draft, inputs: dict[str, Input]
+) -> None:
+    """Add an edge where both columns are those of inputs, and everybody agrees."""
+    target = origin_of(narrowed, draft.tree, inputs)
+    source = delivered_by(by, draft.tree, inputs)
+    if target is None or source is None or target.input == source.input:
+        return
+    one = inputs[target.input]
+    edge = KeyEdge(source.input, source.column, target.relation, target.relation_column)
+    if edge in one.edges or len(one.edges) == _MOST:
+        return
+    if _may_take(target, draft, inputs) and _may_give(source, draft, inputs):
+        if _type_of(target, inputs) != _type_of(source, inputs):
+            return
+        inputs[target.input] = replace(one, edges=(*one.edges, edge))
+
+
+def _relation(origin: Origin, inputs: dict[str, Input]) -> GuardedRelation:
+    return next(r for r in inputs[origin.input].relations if r.name == origin.relation)
+
+
+def _type_of(origin: Origin, inputs: dict[str, Input]) -> str:
+    """The type of the column; whole numbers of any size compare alike."""
+    relation = _relation(origin, inputs)
+    kind = next(one.type for one in relation.columns if one.name == origin.relation_column)
+    return "BIGINT" if kind in INTEGERS - {"HUGEINT"} else kind
+
+
+def _may_take(origin: Origin, draft: Draft, inputs: dict[str, Input]) -> bool:
+    one, relation = inputs[origin.input], _relation(origin, inputs)
+    abilities = draft.abilities_of(relation)
+    return (
+        one.limit is None
+        and relation.block is None
+        and abilities.can_filter
+        and _is_clear(origin, relation)
+        and family(_type_of(origin, inputs)) in abilities.key_types
+    )
+
+
+def _may_give(origin: Origin, draft: Draft, inputs: dict[str, Input]) -> bool:
+    relation = _relation(origin, inputs)
+    stays = draft.context.tables[relation.address].keys_stay
+    return (
+        relation.block is None
+        and _is_clear(origin, relation)
+        and origin.relation_column not in stays
+    )
+
+
+def _is_clear(origin: Origin, relation: GuardedRelation) -> bool:
+    return any(one.clear and one.name == origin.relation_column for one in relation.columns)

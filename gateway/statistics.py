@@ -1,0 +1,131 @@
+"""How large the tables of sources are, asked seldom and only of tables that nothing restricts.
+
+Takes: sources, decisions. Gives: the sizes that planning may look at (DESIGN 5, barrier rule 5):
+what a source says of a table whose rows and columns are all the caller's, else the contract's
+declared size. Never waits long, never fails: what is not known is guessed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLate
+from dataclasses import dataclass
+from typing import cast
+
+from catalog.model import Source
+from connectors.base import ConnectorError, Sizing, SourceSize
+from gateway.decision import Decision, TableDecision
+from gateway.draft import ColumnSize, PhysicalTable, TableSize
+from gateway.guard import clear_columns, is_filtered
+from gateway.pools import Pools
+from gateway.resolve import Address
+
+log = logging.getLogger("gateway.statistics")
+_KEPT_SECONDS = 600.0
+_WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was heard of one table, and until when it holds."""
+
+    until: float
+    size: SourceSize | None
+
+
+class Statistics:
+    """The sizes of tables by source and physical name; thread-safe."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._asking: dict[tuple[str, str], Future[None]] = {}
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(2, "statistics")
+
+    def permitted(
+        self,
+        tables: Mapping[Address, PhysicalTable],
+        decision: Decision,
+        sources: Mapping[str, Source],
+        declared: Mapping[Address, int],
+    ) -> Mapping[Address, TableSize]:
+        """What planning for this decision may know of its tables."""
+        open_ones = {
+            address: physical
+            for address, physical in tables.items()
+            if address in decision.tables and not is_filtered(decision.tables[address])
+        }
+        heard = self._heard(open_ones, sources)
+        found: dict[Address, TableSize] = {}
+        for address in tables:
+            size = heard.get(address)
+            if size is not None:
+                found[address] = _shown(size, tables[address], decision.tables[address])
+            elif address in declared:
+                found[address] = TableSize(float(declared[address]))
+        return found
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _heard(
+        self, tables: Mapping[Address, PhysicalTable], sources: Mapping[str, Source]
+    ) -> dict[Address, SourceSize]:
+        now = time.monotonic()
+        wanted: dict[str, list[str]] = {}
+        for one in tables.values():
+            key = (one.source, one.physical_name)
+            known = self._known.get(key)
+            if (known is None or known.until < now) and one.source in sources:
+                wanted.setdefault(one.source, []).append(one.physical_name)
+        asked = [self._ask(sources[source], names) for source, names in wanted.items()]
+        for task in asked:
+            with contextlib.suppress(TooLate):
+                task.result(max(0.0, now + _WAIT_SECONDS - time.monotonic()))
+        found = {}
+        for address, one in tables.items():
+            known = self._known.get((one.source, one.physical_name))
+            if known is not None and known.size is not None:
+                found[address] = known.size
+        return found
+
+    def _ask(self, source: Source, names: Sequence[str]) -> Future[None]:
+        key = (source.identity, "\n".join(names))
+        with self._lock:
+            task = self._asking.get(key)
+            if task is None:
+                task = self._threads.submit(self._learn, key, source, tuple(names))
+                self._asking[key] = task
+        return task
+
+    def _learn(self, key: tuple[str, str], source: Source, names: tuple[str, ...]) -> None:
+        sizes: Mapping[str, SourceSize] = {}
+        try:
+            with self._pools.lease(source) as connection:
+                if hasattr(connection, "sizes"):
+                    sizes = cast(Sizing, connection).sizes(names)
+        except ConnectorError as error:
+            log.info("the sizes of tables are not known", extra={"error": repr(error)})
+        finally:
+            until = time.monotonic() + _KEPT_SECONDS
+            with self._lock:
+                for name in names:
+                    self._known[source.identity, name] = _Known(until, sizes.get(name))
+                self._asking.pop(key, None)
+
+
+def _shown(size: SourceSize, physical: PhysicalTable, decided: TableDecision) -> TableSize:
+    """The size with what is known of the columns that the caller sees as they are."""
+    columns = {
+        name: ColumnSize(*size.columns[physical.columns[name][0]])
+        for name in clear_columns(decided)
+        if physical.columns[name][0] in size.columns
+    }
+    return TableSize(size.rows, columns)

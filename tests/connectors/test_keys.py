@@ -1,0 +1,131 @@
+"""Keys as each connector binds them: exactly the rows whose value is among them.
+
+Takes: a table in each kind of source, with odd texts and the ends of each type. Gives: for every
+type that a kind takes keys of, the rows that came.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
+from uuid import UUID
+
+import duckdb
+import psycopg
+import pyarrow as pa
+import pytest
+
+from connectors.arrow import as_array, as_json
+from connectors.base import (
+    Connection,
+    ConnectorError,
+    Fragment,
+    FragmentColumn,
+    load_abilities,
+    load_connector,
+)
+from gateway.demo.postgres import Server
+
+TEXTS = ["a", "A", "a ", "", "it's", 'q"q', "back\\slash", "{b,c}", "NULL", "é", "x,y", "null", "1"]
+VALUES: dict[str, list[object]] = {
+    "BIGINT": [0, -1, 2**63 - 1, -(2**63), 42],
+    "INTEGER": [0, -1, 2**31 - 1, -(2**31), 42],
+    "VARCHAR": list(TEXTS),
+    "DATE": [date(1, 1, 1), date(1970, 1, 1), date(2024, 2, 29), date(9999, 12, 31)],
+    "UUID": [str(UUID(int=0)), str(UUID(int=2**128 - 1)), "0b9d1c6e-9a0f-4f0c-8d39-0c1d6a3f8e55"],
+}
+KINDS = ("duckdb", "files", "postgres", "sqlite")
+CASES = [
+    (kind, name) for kind in KINDS for name in VALUES if name in load_abilities(kind).key_types
+]
+
+
+@pytest.fixture(scope="module")
+def held(
+    tmp_path_factory: pytest.TempPathFactory, server: Server
+) -> Iterator[dict[str, Connection]]:
+    """A connection to each kind, with the table `t_<type>` of each type and one NULL."""
+    folder = tmp_path_factory.mktemp("keys")
+    (folder / "files").mkdir()
+    with (
+        duckdb.connect(str(folder / "x.duckdb")) as ours,
+        closing(sqlite3.connect(folder / "x.sqlite")) as lite,
+        psycopg.connect(server.url("postgres"), autocommit=True) as theirs,
+    ):
+        for name, values in VALUES.items():
+            table = f"keys_{name.lower()}"
+            ours.execute(f"CREATE TABLE {table} (x {name})")
+            lite.execute(f"CREATE TABLE {table} (x {name.replace('UUID', 'TEXT')})")
+            theirs.execute(f"DROP TABLE IF EXISTS {table}")
+            theirs.execute(f"CREATE TABLE {table} (x {name})")
+            for value in [*values, None]:
+                text = None if value is None else str(value)
+                ours.execute(f"INSERT INTO {table} VALUES (CAST(? AS {name}))", [text])
+                theirs.execute(f"INSERT INTO {table} VALUES (CAST(%s AS {name}))", [text])
+                lite.execute(f"INSERT INTO {table} VALUES (?)", [value if name.endswith("INT") or
+                             name == "INTEGER" else text])  # fmt: skip
+            ours.execute(f"COPY {table} TO '{folder}/files/{table}.parquet'")
+        lite.commit()
+    settings = {
+        "duckdb": {"path": str(folder / "x.duckdb")},
+        "sqlite": {"path": str(folder / "x.sqlite")},
+        "postgres": {"url": server.url("postgres")},
+        "files": {"path": str(folder / "files"), "format": "parquet"},
+    }
+    made = {kind: load_connector(kind).connect(settings[kind]) for kind in KINDS}
+    yield made
+    for one in made.values():
+        one.close()
+
+
+def _found(connection: Connection, kind: str, name: str, keys: pa.Array) -> list[object]:
+    abilities = load_abilities(kind)
+    table = f"keys_{name.lower()}"
+    physical = f"{table}.parquet" if kind == "files" else table
+    column = '(CAST("x" AS TEXT) COLLATE "C")' if (kind, name) == ("postgres", "VARCHAR") else '"x"'
+    mark = "$1" if abilities.parameter_style == "dollar" else "?1"
+    where = abilities.keys.format(column=column, keys=mark, type=abilities.key_types[name])
+    schema = "public" if kind == "postgres" else "main"
+    bound = "BIGINT[]" if name in ("INTEGER", "BIGINT") else f"{name}[]"
+    fragment = Fragment(
+        f'SELECT "x" AS "x" FROM "{schema}"."{physical}" WHERE {where}',
+        (FragmentColumn("x", name),), (physical,), (keys,), (bound,),
+    )  # fmt: skip
+    return [one for batch in connection.stream(fragment) for one in batch.column(0).to_pylist()]
+
+
+def _keys(name: str, values: list[object]) -> pa.Array:
+    kinds = {"BIGINT": pa.int64(), "INTEGER": pa.int64(), "DATE": pa.date32()}
+    return pa.array(values, kinds.get(name, pa.string()))
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_each_key_finds_its_rows_and_no_others(
+    kind: str, name: str, held: dict[str, Connection]
+) -> None:
+    values = VALUES[name]
+    for chosen in ([one] for one in values):
+        assert _found(held[kind], kind, name, _keys(name, chosen)) == chosen
+    every = _found(held[kind], kind, name, _keys(name, values))
+    assert sorted(map(str, every)) == sorted(map(str, values))
+    assert _found(held[kind], kind, name, _keys(name, [])) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_keys(kind: str, held: dict[str, Connection]) -> None:
+    keys = _keys("BIGINT", list(range(50_000)))
+    assert sorted(map(str, _found(held[kind], kind, "BIGINT", keys))) == ["0", "42"]
+
+
+def test_numbers_beyond_a_columns_type_match_nothing(held: dict[str, Connection]) -> None:
+    for kind in KINDS:
+        assert _found(held[kind], kind, "INTEGER", _keys("INTEGER", [2**40, 42])) == [42]
+
+
+def test_texts_with_a_nul() -> None:
+    keys = pa.array(["a", "a\0b"])
+    assert as_array(keys) == '{"a"}'
+    with pytest.raises(ConnectorError):
+        as_json(keys)
