@@ -32,6 +32,7 @@ CASES: list[dict[str, Any]] = yaml.safe_load(
 )["sqlite"]
 TYPES = sorted({one["type"] for one in CASES if "gives" in one} - {"INTERVAL"})
 ROWS = 70_000  # more than a batch
+CENTS = 2000
 
 
 @pytest.fixture(scope="module")
@@ -147,21 +148,21 @@ def test_decimals_that_were_floats(
     assert pa.Table.from_batches(connection.stream(fragment)).equals(wanted)
 
 
-def test_every_cent_up_to_a_thousand(
+def test_every_cent_up_to_twenty(
     connection: SqliteConnection, oracle: duckdb.DuckDBPyConnection
 ) -> None:
-    """As floats of a column, as quotients, as sums of what was rounded: exact or told."""
-    sql = "SELECT i / 100.0, i * 0.01 FROM main.numbers ORDER BY i"
+    """As the nearest floats and as products that may be others: exact or told."""
+    sql = f"SELECT i / 100.0, i * 0.01 FROM main.numbers WHERE i <= {CENTS} ORDER BY i"
     columns = (FragmentColumn("a", "DECIMAL(9,2)"), FragmentColumn("b", "DECIMAL(9,2)"))
     made = Fragment(sql, columns, (), tells_misfits=True)
     found = pa.Table.from_batches(connection.stream(made), stream_schema(made))
     wanted = oracle.sql(
-        f"SELECT (range::DECIMAL(18,2) / 100)::DECIMAL(9,2) AS a FROM range(1, {ROWS + 1})"
+        f"SELECT (range::DECIMAL(18,2) / 100)::DECIMAL(9,2) AS a FROM range(1, {CENTS + 1})"
     ).to_arrow_table()
     assert found.column("a").combine_chunks().equals(wanted.column("a").combine_chunks())
-    quotients = [one / 100.0 == one * 0.01 for one in range(1, ROWS + 1)]
+    quotients = [one / 100.0 == one * 0.01 for one in range(1, CENTS + 1)]
     assert found.column("misfit of b").to_pylist() == [not one for one in quotients]
-    assert 0 < sum(quotients) < ROWS
+    assert 0 < sum(quotients) < CENTS
 
 
 def test_misfits_in_more_columns_than_a_flag_holds(connection: SqliteConnection) -> None:
