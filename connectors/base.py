@@ -116,7 +116,9 @@ class Fragment:
     `tables` are the physical names it reads. `parameter_types` are DuckDB type names, one for
     each parameter; '' (only for sources that are DuckDB) means the type of the value itself. With
     `tells_misfits` a value that does not fit its type is NULL and no error, and after the columns
-    comes a boolean one for each of them that is true where that happened.
+    comes a boolean one for each of them that is true where that happened. `expected_rows`: how
+    many the planner thinks there are, None where it cannot tell; it decides how they travel, never
+    what arrives.
     """
 
     sql: str
@@ -125,6 +127,7 @@ class Fragment:
     parameters: tuple[object, ...] = ()
     parameter_types: tuple[str, ...] = ()
     tells_misfits: bool = False
+    expected_rows: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
