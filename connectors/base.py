@@ -200,6 +200,7 @@ _ALIASES = MappingProxyType(
 )
 
 
+@functools.lru_cache(maxsize=4096)
 def arrow_type(duckdb_type: str) -> pa.DataType:
     """The Arrow type that DuckDB 2 itself exports for one of its types.
 
@@ -282,8 +283,13 @@ def misfit_of(name: str) -> str:
 
 def stream_schema(fragment: Fragment) -> pa.Schema:
     """The schema of a fragment's batches, with the columns that tell of misfits."""
-    schema = arrow_schema(fragment.columns)
-    for one in fragment.columns if fragment.tells_misfits else ():
+    return _stream_schema(fragment.columns, fragment.tells_misfits)
+
+
+@functools.lru_cache(maxsize=1024)
+def _stream_schema(columns: tuple[FragmentColumn, ...], tells_misfits: bool) -> pa.Schema:
+    schema = arrow_schema(columns)
+    for one in columns if tells_misfits else ():
         schema = schema.append(pa.field(misfit_of(one.name), pa.bool_()))
     return schema
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from threading import Lock
 
-from gateway.audit import AuditFinish, AuditStart, AuditTicket
+from gateway.audit import AuditFinish, AuditStart, Starting
 from gateway.decision import Decision
 from gateway.errors import Cancelled, InvalidConfig, SqluiceError, TimedOut
 from gateway.lineage import lineage
@@ -128,7 +128,7 @@ class Finish:
         self,
         services: Services,
         request: Request,
-        ticket: AuditTicket,
+        ticket: Starting,
         began: float,
         prepared: Prepared,
     ) -> None:
