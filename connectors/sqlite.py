@@ -56,7 +56,7 @@ class SqliteConnection(StreamingConnection):
         self._end()
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
-        made = [statement(fragment, is_careful) for is_careful in (False, True)]
+        made = [statement(fragment.sql, fragment.columns, one) for one in (False, True)]
         asked = [{"sql": one.sql, "types": one.types} for one in made]
         with contextlib.closing(self._read(asked, parameters_of(fragment))) as batches:
             for place, batch in batches:

@@ -25,7 +25,7 @@ import adbc_driver_manager
 import adbc_driver_sqlite
 import pyarrow as pa
 
-BATCH_ROWS = "65536"
+BATCH_ROWS = 65_536
 _FAILURES = (adbc_driver_manager.Error, pa.ArrowException, OSError)
 
 
@@ -51,9 +51,10 @@ def _answer_all(path: str, requests: SimpleQueue[tuple[list[dict[str, Any]], byt
                 statement.execute_update()
         # The statements of a request see one state of the file, which is let go after it.
         connection.set_autocommit(False)
+        writing = ThreadPoolExecutor(1)
         while True:
             statements, values = requests.get()
-            _Answer(connection, values, sys.stdout.buffer).give(statements)
+            _Answer(connection, values, sys.stdout.buffer, writing).give(statements)
             connection.rollback()
 
 
@@ -61,11 +62,16 @@ class _Answer:
     """What is written for one request; `_count`: how many rows came so far."""
 
     def __init__(
-        self, connection: adbc_driver_manager.AdbcConnection, values: bytes, out: BinaryIO
+        self,
+        connection: adbc_driver_manager.AdbcConnection,
+        values: bytes,
+        out: BinaryIO,
+        writing: ThreadPoolExecutor,
     ) -> None:
         self._connection = connection
         self._values = values
         self._out = out
+        self._writing = writing
         self._count = 0
         self._writer: pa.RecordBatchStreamWriter | None = None
 
@@ -88,26 +94,31 @@ class _Answer:
 
     def _write(self, sql: str, types: list[str] | None) -> None:
         """Write each batch while SQLite makes the next one."""
-        with self._reading(sql) as reader, ThreadPoolExecutor(1) as writing:
+        written: Future[None] | None = None
+        with self._reading(sql) as reader:
             if types is not None and [str(one) for one in reader.schema.types] != types:
                 raise OSError("a column holds values of several classes")
             self._writer = pa.ipc.new_stream(self._out, reader.schema)
             skipped = self._count + (types is not None)
-            written: Future[None] | None = None
-            for batch in reader:
-                rows = batch.slice(skipped)
-                skipped -= batch.num_rows - rows.num_rows
+            try:
+                for batch in reader:
+                    rows = batch.slice(skipped)
+                    skipped -= batch.num_rows - rows.num_rows
+                    if written is not None:
+                        written.result()
+                    self._count += rows.num_rows
+                    if batch.num_rows == BATCH_ROWS:
+                        written = self._writing.submit(self._writer.write_batch, rows)
+                    else:
+                        self._writer.write_batch(rows)  # the last one
+            finally:
                 if written is not None:
                     written.result()
-                written = writing.submit(self._writer.write_batch, rows)
-                self._count += rows.num_rows
-            if written is not None:
-                written.result()
 
     @contextmanager
     def _reading(self, sql: str) -> Iterator[pa.RecordBatchReader]:
         with adbc_driver_manager.AdbcStatement(self._connection) as statement:
-            statement.set_options(**{"adbc.sqlite.query.batch_rows": BATCH_ROWS})
+            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
             statement.set_sql_query(sql)
             if self._values:
                 statement.bind_stream(pa.ipc.open_stream(self._values))

@@ -8,6 +8,7 @@ Never reads a file.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.arrow import cast_exactly, scaled
-from connectors.base import ConnectorError, Fragment, FragmentColumn, arrow_type, load_tables
+from connectors.base import ConnectorError, FragmentColumn, arrow_type, load_tables
 
 TABLES = load_tables("sqlite")
 _DIGITS = 15  # that a float keeps of any decimal
@@ -50,18 +51,17 @@ class Statement:
     is_careful: bool
 
 
-def statement(fragment: Fragment, is_careful: bool) -> Statement:
-    """The plain or the careful statement of a fragment."""
-    values = tuple(
-        _value(f'"c{place}"', one, is_careful) for place, one in enumerate(fragment.columns)
-    )
+@functools.lru_cache(maxsize=256)
+def statement(query: str, columns: tuple[FragmentColumn, ...], is_careful: bool) -> Statement:
+    """The plain or the careful statement of a fragment's SQL."""
+    values = tuple(_value(f'"c{place}"', one, is_careful) for place, one in enumerate(columns))
     shown = [part for one in values for part in one.parts]
     for start in range(0, len(values), _FLAGS) if is_careful else ():
         shown.append((_mask(values[start : start + _FLAGS]), "INTEGER"))
     first = ", ".join(TABLES["first"][stored] for _, stored in shown)
     names = ", ".join(one.name for one in values)
     sql = (
-        f"WITH fragment({names}) AS ({fragment.sql}) SELECT {first} "
+        f"WITH fragment({names}) AS ({query}) SELECT {first} "
         f"UNION ALL SELECT {', '.join(one for one, _ in shown)} FROM fragment"
     )
     types = tuple(TABLES["driven"][stored] for _, stored in shown)
