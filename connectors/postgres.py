@@ -79,7 +79,8 @@ class PostgresConnection(StreamingConnection):
     def _delivered(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         """Few rows at once; more as a stream."""
         values = parameters_of(fragment)
-        if fragment.expected_rows is not None and fragment.expected_rows <= FEW_ROWS:
+        expected = fragment.expected_rows
+        if expected is not None and expected <= FEW_ROWS and fragment.columns:
             found = self._at_once(wrapped(fragment.sql, fragment, MOST_ROWS + 1), values)
             if found.num_rows <= MOST_ROWS:
                 yield from found.to_batches()
