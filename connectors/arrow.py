@@ -33,6 +33,7 @@ BATCH_ROWS = 65_536
 # What a cast raises for a value; a ConnectorError says the same in a connector's own words.
 _MISFITS = (pa.ArrowException, decimal.DecimalException, ConnectorError)
 INSIST_TIMES, INSIST_SECONDS = 100, 0.1
+_INT64_DIGITS = 19
 _WIDE = 76  # digits of the widest decimal that Arrow has: room to check in
 
 
@@ -358,6 +359,16 @@ def _cast_decimal(array: pa.Array, target: pa.Decimal128Type) -> pa.Array:
     if pa.types.is_decimal(source) or pa.types.is_null(source):
         return pc.cast(array, target)
     raise pa.ArrowTypeError(f"{source} is no {target}")
+
+
+def scaled(array: pa.Array, target: pa.Decimal128Type) -> pa.Array:
+    """Integers as the decimals that they are without their point; an error beyond its digits."""
+    bounds = pc.min_max(array)
+    low, high = bounds["min"].as_py() or 0, bounds["max"].as_py() or 0
+    if max(high, -low) >= 10**target.precision:
+        raise pa.ArrowInvalid(f"a number that is no {target}")
+    wide = pc.cast(array, pa.decimal128(_INT64_DIGITS, 0))
+    return pa.Array.from_buffers(target, len(wide), wide.buffers(), wide.null_count, wide.offset)
 
 
 def _text_to_decimal(array: pa.Array, target: pa.Decimal128Type) -> pa.Array:

@@ -125,7 +125,9 @@ class Fragment:
     each parameter; '' (only for sources that are DuckDB) means the type of the value itself. Keys
     are one parameter, an Arrow array without NULLs, of a type such as BIGINT[]. With
     `tells_misfits` a value that does not fit its type is NULL and no error, and after the columns
-    comes a boolean one for each of them that is true where that happened.
+    comes a boolean one for each of them that is true where that happened. `expected_rows`: how
+    many the planner thinks there are, None where it cannot tell; it decides how they travel, never
+    what arrives.
     """
 
     sql: str
@@ -134,6 +136,7 @@ class Fragment:
     parameters: tuple[object, ...] = ()
     parameter_types: tuple[str, ...] = ()
     tells_misfits: bool = False
+    expected_rows: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,7 @@ _ALIASES = MappingProxyType(
 )
 
 
+@functools.lru_cache(maxsize=4096)
 def arrow_type(duckdb_type: str) -> pa.DataType:
     """The Arrow type that DuckDB 2 itself exports for one of its types.
 
@@ -301,8 +305,13 @@ def misfit_of(name: str) -> str:
 
 def stream_schema(fragment: Fragment) -> pa.Schema:
     """The schema of a fragment's batches, with the columns that tell of misfits."""
-    schema = arrow_schema(fragment.columns)
-    for one in fragment.columns if fragment.tells_misfits else ():
+    return _stream_schema(fragment.columns, fragment.tells_misfits)
+
+
+@functools.lru_cache(maxsize=1024)
+def _stream_schema(columns: tuple[FragmentColumn, ...], tells_misfits: bool) -> pa.Schema:
+    schema = arrow_schema(columns)
+    for one in columns if tells_misfits else ():
         schema = schema.append(pa.field(misfit_of(one.name), pa.bool_()))
     return schema
 

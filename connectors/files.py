@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 import duckdb
 import pyarrow as pa
 
-from connectors.arrow import number_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
@@ -28,6 +27,7 @@ from connectors.base import (
     SourceSize,
 )
 from connectors.embedded import LOCKED, EmbeddedConnection, lock, quoted
+from connectors.parquet_sizes import size_of
 
 TYPE_OPTIONS = {"parquet": "hive_types", "csv": "types", "json": "columns"}
 DIALECT = {"csv": """, delim = ',', quote = '"', escape = '"', header = true"""}
@@ -87,18 +87,11 @@ class FilesConnection(EmbeddedConnection):
 
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
         """What the footers of Parquet files say; nothing of files that have none."""
-        found = {}
-        for name in tables if self._reading.form == "parquet" else ():
-            if not self._matching(name):
-                continue
-            pattern = _literal(str(self._root / name))
-            with self.asking():
-                chunks = self._connection.execute(
-                    "SELECT path_in_schema, row_group_num_rows, stats_min_value, stats_max_value "
-                    f"FROM parquet_metadata({pattern})"
-                ).fetchall()
-            found[name] = _size_of(chunks)
-        return found
+        named = [one for one in tables if self._reading.form == "parquet" and self._matching(one)]
+        with self.asking():
+            return {
+                one: size_of(self._connection, _literal(f"{self._root / one}")) for one in named
+            }
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         for name in fragment.tables:
@@ -180,23 +173,6 @@ class FilesConnector:
 
 
 CONNECTOR = FilesConnector()
-
-
-def _size_of(chunks: Sequence[tuple[str, int, str | None, str | None]]) -> SourceSize:
-    lows: dict[str, list[float | None]] = {}
-    highs: dict[str, list[float | None]] = {}
-    rows: dict[str, int] = {}
-    for column, count, low, high in chunks:
-        rows[column] = rows.get(column, 0) + count
-        lows.setdefault(column, []).append(number_of(low))
-        highs.setdefault(column, []).append(number_of(high))
-    columns = {
-        one: (None, min(low for low in lows[one] if low is not None),
-              max(high for high in highs[one] if high is not None))
-        for one in rows
-        if None not in lows[one] and None not in highs[one]
-    }  # fmt: skip
-    return SourceSize(float(max(rows.values(), default=0)), columns)
 
 
 def _types(text: str) -> Mapping[str, str]:

@@ -14,17 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import adbc_driver_manager
 import pyarrow as pa
-import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 
-from connectors.arrow import (
-    BATCH_ROWS,
-    StreamingConnection,
-    as_array,
-    cast_exactly,
-    number_of,
-    parameters_of,
-)
+from connectors.arrow import BATCH_ROWS, StreamingConnection, as_array, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
@@ -34,13 +26,13 @@ from connectors.base import (
     decimals,
     load_tables,
 )
+from connectors.postgres_values import marked, size_of, typed, wrapped, written_out
 
 TABLES = load_tables("postgres")
 SESSION, TYPES, SQL = (TABLES[name] for name in ("session", "types", "sql"))
-_REFUSED = (b"money", b"oid")  # the driver gives bare integers for them
 _NO_COPY = {"adbc.postgresql.use_copy": "false"}
-# The first day that PostgreSQL knows; what is before is its infinity, wrapped.
-_FIRST_DAY, _DAY = -2_440_588, 86_400_000_000
+# So many expected rows are asked for at once, which the driver holds; a few times more may come.
+FEW_ROWS, MOST_ROWS = 1_000, 10_000
 
 
 class PostgresConnection(StreamingConnection):
@@ -65,10 +57,8 @@ class PostgresConnection(StreamingConnection):
 
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The live table's columns; an empty sequence where there is no such table."""
-        schema, _, table = physical_name.rpartition(".")
-        names = pa.record_batch({"1": [schema], "2": [table]})
         with self.asking():
-            found = self._rows(SQL["columns"], names)
+            found = self._rows(SQL["columns"], _names(physical_name))
         return tuple(
             SourceColumn(name, shown, nullable, _contract_types(base, kind, modifier))
             for name, shown, nullable, base, kind, modifier in found
@@ -76,20 +66,9 @@ class PostgresConnection(StreamingConnection):
 
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
         """What the server's own statistics say; nothing of a table that was never analysed."""
-        found = {}
-        for name in tables:
-            schema, _, table = name.rpartition(".")
-            names = pa.record_batch({"1": [schema], "2": [table]})
-            with self.asking():
-                rows = self._rows(SQL["sizes"], names)
-            columns = {
-                column: (_distinct(distinct, total), number_of(low), number_of(high))
-                for total, column, distinct, low, high in rows
-                if column is not None
-            }
-            if rows:
-                found[name] = SourceSize(rows[0][0], columns)
-        return found
+        with self.asking():
+            found = {name: self._rows(SQL["sizes"], _names(name)) for name in tables}
+        return {name: size_of(rows) for name, rows in found.items() if rows}
 
     def close(self) -> None:
         """Give everything back; idempotent."""
@@ -98,21 +77,31 @@ class PostgresConnection(StreamingConnection):
             self._connection.close()
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
+        with contextlib.closing(self._delivered(fragment)) as batches:
+            for batch in batches:
+                yield marked(batch, fragment)
+
+    def _delivered(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
+        """Few rows at once; more as a stream."""
         values = parameters_of(fragment, as_array)
-        sql, by_copy = fragment.sql, values is None
-        made = self._by_copy(sql) if by_copy else self._by_cursor(sql, values)
-        with contextlib.closing(made) as batches:
-            yield from batches
+        expected = fragment.expected_rows
+        if expected is not None and expected <= FEW_ROWS and fragment.columns:
+            found = self._at_once(wrapped(fragment.sql, fragment, MOST_ROWS + 1), values)
+            if found.num_rows <= MOST_ROWS:
+                yield from found.to_batches()
+                return
+        sql = wrapped(fragment.sql, fragment)
+        plain = sql if values is None else written_out(sql, values)
+        yield from self._by_cursor(sql, values) if plain is None else self._by_copy(plain)
 
     def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:
-        """char(n) without its padding; ConnectorError for an infinite date or timestamp."""
-        kind = (source.metadata or {}).get(b"POSTGRESQL:type")
-        if kind in _REFUSED:
-            raise ConnectorError(f"the source's type is {kind.decode()}")
-        if pa.types.is_temporal(array.type):
-            _refuse_infinity(array)
-        plain = pc.utf8_rtrim(array, " ") if kind == b"bpchar" else array
-        return cast_exactly(plain, target.type)
+        """A value as the contract's type has it; raises where it is none."""
+        return typed(array, source, target.type)
+
+    def _at_once(self, sql: str, values: pa.RecordBatch | None) -> pa.Table:
+        with self._connection.cursor(adbc_stmt_kwargs=_NO_COPY) as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetch_arrow_table()
 
     def _by_copy(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         done = False
@@ -135,9 +124,7 @@ class PostgresConnection(StreamingConnection):
             transaction.set_autocommit(False)
             self._rows(f"DECLARE fragment NO SCROLL CURSOR FOR {sql}", values)
             while True:
-                with self._connection.cursor(adbc_stmt_kwargs=_NO_COPY) as cursor:
-                    cursor.execute(f"FETCH {BATCH_ROWS} FROM fragment")
-                    table = cursor.fetch_arrow_table()
+                table = self._at_once(f"FETCH {BATCH_ROWS} FROM fragment", None)
                 yield from table.to_batches()
                 if table.num_rows < BATCH_ROWS:
                     return
@@ -204,9 +191,9 @@ def _is_here(host: str | None) -> bool:
         return False
 
 
-def _distinct(told: float | None, rows: float) -> float | None:
-    """Below zero it is a share of the rows."""
-    return told if told is None or told >= 0 else -told * rows
+def _names(physical_name: str) -> pa.RecordBatch:
+    schema, _, table = physical_name.rpartition(".")
+    return pa.record_batch({"1": [schema], "2": [table]})
 
 
 def _contract_types(base: str, kind: str, modifier: int) -> frozenset[str]:
@@ -215,12 +202,3 @@ def _contract_types(base: str, kind: str, modifier: int) -> frozenset[str]:
         return decimals(precision, scale)
     name = "VARCHAR" if kind == "e" else TYPES.get(base)
     return frozenset({name} if name else ())
-
-
-def _refuse_infinity(array: pa.Array) -> None:
-    day = pa.types.is_date(array.type)
-    if not (day or pa.types.is_timestamp(array.type)):
-        return
-    low = pc.min(array.view(pa.int32() if day else pa.int64())).as_py()
-    if low is not None and low < _FIRST_DAY * (1 if day else _DAY):
-        raise ConnectorError("an infinite or too distant date")

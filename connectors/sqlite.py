@@ -6,6 +6,7 @@ checked where it is read. Only the end of its process interrupts a statement of 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -13,24 +14,19 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from connectors.arrow import StreamingConnection, as_json, cast_exactly, parameters_of
+from connectors.arrow import StreamingConnection, as_json, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
     Fragment,
-    FragmentColumn,
     SourceColumn,
     SourceSize,
     decimals,
-    load_tables,
 )
+from connectors.sqlite_values import TABLES, columns_of, statement, typed
 
-TABLES = load_tables("sqlite")
 _COLUMNS = 'SELECT name, type, "notnull" FROM pragma_table_xinfo(?) WHERE hidden <> 1'
-_MISSING, _WRONG = 1, 2
-_LARGE = 10**15 - 1  # by comparison: abs() of the smallest integer is an error
 
 
 class SqliteConnection(StreamingConnection):
@@ -48,7 +44,8 @@ class SqliteConnection(StreamingConnection):
         """The live table's columns; an empty sequence where there is no such table."""
         name = pa.record_batch([[physical_name]], names=["1"])
         with self.asking():
-            found = [row for batch in self._read(_COLUMNS, name) for row in batch.to_pylist()]
+            batches = self._read([{"sql": _COLUMNS, "types": None}], name)
+            found = [row for _, batch in batches for row in batch.to_pylist()]
         return tuple(
             SourceColumn(row["name"], row["type"], not row["notnull"], _contract_types(row["type"]))
             for row in found
@@ -59,8 +56,9 @@ class SqliteConnection(StreamingConnection):
         found = {}
         for name in tables:
             quoted = name.replace('"', '""')
+            asked = [{"sql": f'SELECT count(*) AS n FROM "{quoted}"', "types": None}]
             with self.asking():
-                (batch,) = self._read(f'SELECT count(*) AS n FROM "{quoted}"')
+                ((_, batch),) = self._read(asked)
             found[name] = SourceSize(float(batch.column(0)[0].as_py()))
         return found
 
@@ -70,42 +68,43 @@ class SqliteConnection(StreamingConnection):
         self._end()
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
-        sql = _checked(fragment.sql, fragment.columns)
-        for batch in self._read(sql, parameters_of(fragment, as_json)):
-            pairs = zip(batch.columns[::2], batch.columns[1::2], strict=True)
-            arrays = [pa.StructArray.from_arrays(pair, ["value", "flag"]) for pair in pairs]
-            yield pa.RecordBatch.from_arrays(arrays, [one.name for one in fragment.columns])
+        made = [statement(fragment.sql, fragment.columns, one) for one in (False, True)]
+        asked = [{"sql": one.sql, "types": one.types} for one in made]
+        with contextlib.closing(self._read(asked, parameters_of(fragment, as_json))) as batches:
+            for place, batch in batches:
+                yield columns_of(batch, made[place])
 
     def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:
-        """A value and whether it is of the class that its type needs."""
-        value, flag = array.flatten()
-        if pc.max(flag).as_py() == _WRONG:
-            raise ConnectorError(f"what is no {target.type}")
-        missing = pa.scalar(None, value.type)
-        return _typed(pc.if_else(pc.equal(flag, _MISSING), missing, value), target.type)
+        """A value as the contract's type has it; raises where it is none."""
+        return typed(array, target.type)
 
     def _read(
-        self, sql: str, values: pa.RecordBatch | None = None
-    ) -> Generator[pa.RecordBatch, None, None]:
+        self, statements: Sequence[Mapping[str, object]], values: pa.RecordBatch | None = None
+    ) -> Generator[tuple[int, pa.RecordBatch], None, None]:
+        """Batches, each with the place of the statement that made it."""
         whole = False
         try:
             process = self._process or self._start()
             assert process.stdin is not None and process.stdout is not None
             sent = _as_stream(values)
-            request = json.dumps({"sql": sql, "size": len(sent)}).encode() + b"\n"
+            request = json.dumps({"statements": statements, "size": len(sent)}).encode() + b"\n"
             process.stdin.write(request + sent)
             process.stdin.flush()
-            with pa.ipc.open_stream(process.stdout) as batches:
-                yield from batches
-            end = process.stdout.readline()
-            if not end:
-                raise ConnectionError("the process that reads the file ended")
+            for place in range(len(statements)):
+                with pa.ipc.open_stream(process.stdout) as batches:
+                    yield from ((place, batch) for batch in batches)
+                line = process.stdout.readline()
+                if not line:
+                    raise ConnectionError("the process that reads the file ended")
+                end = json.loads(line)
+                if not end["goes_on"]:
+                    break
             whole = True
         finally:
             if not whole:
                 self._end()
-        if error := json.loads(end)["error"]:
-            raise OSError(error)
+        if end["error"]:
+            raise OSError(end["error"])
 
     def _start(self) -> subprocess.Popen[bytes]:
         program = Path(__file__).with_name("sqlite_reader.py")
@@ -157,39 +156,6 @@ class SqliteConnector:
 
 
 CONNECTOR = SqliteConnector()
-
-
-def _checked(sql: str, columns: Sequence[FragmentColumn]) -> str:
-    """The statement with two columns for each: a value of one storage class, and whether it is.
-
-    The driver takes a column's type from its first values; NULLs would make it guess.
-    """
-    shown = []
-    for place, column in enumerate(columns):
-        name, kind = f'"c{place}"', TABLES["classes"].get(column.type.partition("(")[0].strip(), "")
-        if not kind:
-            raise ConnectorError(f"SQLite has no values of type {column.type}")
-        large = "1" if column.type.endswith(",0)") else f"{name} BETWEEN -{_LARGE} AND {_LARGE}"
-        fits = TABLES["fits"][kind].format(c=name, large=large)
-        value = TABLES["values"].get(kind, "{c}").format(c=name)
-        missing = f"CASE WHEN {name} IS NULL"
-        shown.append(f"{missing} OR NOT ({fits}) THEN {TABLES['defaults'][kind]} ELSE {value} END")
-        shown.append(f"{missing} THEN {_MISSING} WHEN {fits} THEN 0 ELSE {_WRONG} END")
-    names = ", ".join(f'"c{place}"' for place in range(len(columns)))
-    return f"WITH fragment({names}) AS ({sql}) SELECT {', '.join(shown)} FROM fragment"
-
-
-def _typed(array: pa.Array, target: pa.DataType) -> pa.Array:
-    if pa.types.is_string(array.type):
-        array.validate(full=True)  # SQLite does not look whether text is UTF-8
-    if pa.types.is_boolean(target):
-        return pc.equal(array, 1)
-    if pa.types.is_time(target):
-        moment = pc.binary_join_element_wise("1970-01-01", array, " ")
-        return pc.cast(pc.cast(moment, pa.timestamp("us")), target)
-    if pa.types.is_date(target) or pa.types.is_timestamp(target):
-        return pc.cast(array, target)
-    return cast_exactly(array, target)
 
 
 def _contract_types(declared: str) -> frozenset[str]:

@@ -128,6 +128,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             rendered.parameter_types,
             # What does not fit in a hidden row must not fail the query.
             tells_misfits=parts.needs_gate,
+            expected_rows=_expected(draft, one),
         ),
         shown=rendered.shown,
         tables=(relation.address,),
@@ -146,6 +147,12 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         rows=rows_of(draft, one),
         notes=one.notes,
     )
+
+
+def _expected(draft: Draft, one: Input) -> int | None:
+    """The rows that the source may count on; None where they are but guessed."""
+    is_known = all(each.address in draft.context.sizes for each in one.relations)
+    return int(rows_of(draft, one)) if is_known else None
 
 
 def _in_place(draft: Draft, one: Input, rendered: Rendered) -> InPlaceForm | None:
@@ -201,7 +208,8 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         name=name,
         source=draft.source_of(one.relations[0]),
         fragment=Fragment(
-            rendered.sql, columns, physical, rendered.parameters, rendered.parameter_types
+            rendered.sql, columns, physical, rendered.parameters, rendered.parameter_types,
+            expected_rows=_expected(draft, one),
         ),
         shown=rendered.shown,
         tables=tuple(dict.fromkeys(relation.address for relation in one.relations)),

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 import pyarrow as pa
 
 from connectors.base import ConnectorError
+from gateway.deadlines import DEADLINES
 from gateway.draft import Plan, PlannedFragment
 from gateway.engines.base import MergeSession
 from gateway.errors import Cancelled, InternalError, SqluiceError, TimedOut
@@ -125,9 +126,7 @@ class _Running:
     def stream(self, result: Result) -> Generator[pa.RecordBatch, None, None]:
         """All batches of the answer, cast, counted, bounded; tells the outcome once."""
         result.fetched = self.fetching.fetched
-        timer = threading.Timer(self.run.limits.seconds, self._time_out)
-        timer.daemon = True
-        timer.start()
+        deadline = DEADLINES.after(self.run.limits.seconds, self._time_out)
         failure: SqluiceError | None = None
         try:
             bounded_batches = bounded(self._cast(self._answer()), self.run.limits, result)
@@ -148,7 +147,7 @@ class _Running:
             failure.query_id = self.run.query_id
             raise failure from error
         finally:
-            timer.cancel()
+            deadline.call_off()
             if failure is not None:
                 self.cancel(failure)
             if self.session is not None:

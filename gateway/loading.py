@@ -225,7 +225,8 @@ def with_keys_of(
         return None
     texts = [_piece(piece, one.keyed.mark, filled) for piece in one.keyed.pieces]
     return replace(
-        one.fragment, sql="".join(texts), parameters=tuple(values), parameter_types=tuple(kinds)
+        one.fragment, sql="".join(texts), parameters=tuple(values), parameter_types=tuple(kinds),
+        expected_rows=None,
     )
 
 

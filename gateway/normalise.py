@@ -8,12 +8,14 @@ part of it is known to be free of values.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlglot import TokenType, tokenize
 from sqlglot.errors import SqlglotError
 
+_REMEMBERED_LENGTH, _REMEMBERED = 10_000, 1024
 _LITERALS = frozenset(
     {
         TokenType.STRING,
@@ -57,6 +59,10 @@ class Cut:
 
 def cut(sql: str, dialect: str = "duckdb") -> Cut:
     """The statement with its literals apart; one that cannot be cut into words is one literal."""
+    return _remembered(sql, dialect) if len(sql) <= _REMEMBERED_LENGTH else _cut(sql, dialect)
+
+
+def _cut(sql: str, dialect: str) -> Cut:
     if not sql:
         return Cut("", ())
     try:
@@ -83,3 +89,7 @@ def cut(sql: str, dialect: str = "duckdb") -> Cut:
             found.append((length - 1, word))
         after_literal = is_literal
     return Cut("".join(parts), tuple(found), " ".join(words))
+
+
+# A statement is cut when it comes and when it is recorded, and so is the text of its plan.
+_remembered = functools.lru_cache(maxsize=_REMEMBERED)(_cut)

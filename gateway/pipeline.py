@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from gateway.allowed import check_patterns
-from gateway.audit import AuditFinish
+from gateway.audit import AuditFinish, Starting
 from gateway.authorize import directory, purposes, unknown_table
 from gateway.decision import Decision, Standing
 from gateway.differencing import Asked, Atom
@@ -162,7 +163,7 @@ class Gateway:
             decision = prepared.decision
             left = services.usage.begin(request.principal.user, decision.quotas, request.now)
             entitled = services.audit.keep(decision.entitlements)
-            ticket = services.audit.started(audit_start(request, snapshot, prepared, entitled))
+            ticket = services.audit.starting(audit_start(request, snapshot, prepared, entitled))
         except BaseException as error:
             services.limiter.leave(request.principal)
             code = error.code if isinstance(error, SqluiceError) else InternalError.code
@@ -204,6 +205,7 @@ class Gateway:
             finish(None, error)
             error.is_audited = True
             raise
+        _see_to(ticket, result, finish)
         if statement.kind == "explain_analyze":
             return self._analyzed(request, result, prepared)
         return result
@@ -339,6 +341,17 @@ class Gateway:
                     + ", ".join(sorted(settings))
                     + ".",
                 )
+
+
+def _see_to(ticket: Starting, result: Result, finish: Finish) -> None:
+    """Nothing leaves before its record is committed, which took its time beside the sources."""
+    try:
+        ticket.committed()
+    except InternalError as error:
+        with suppress(InternalError):
+            finish(None, error)
+        result.cancel(error)
+        raise
 
 
 def told(request: Request, table: pa.Table) -> Result:

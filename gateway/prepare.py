@@ -35,6 +35,7 @@ from gateway.errors import (
 )
 from gateway.guard import GuardedQuery, guard
 from gateway.limits import Limiter
+from gateway.lineage import Edge, lineage
 from gateway.logs import OwnerLogs
 from gateway.metadata import VisibleTable
 from gateway.metrics import Metrics
@@ -110,13 +111,14 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request after all stages but the last."""
+    """A request after all stages but the last. `edges`: what its outputs come from."""
 
     bound: BoundQuery
     decision: Decision
     guarded: GuardedQuery
     schema: pa.Schema
     plan: Plan
+    edges: tuple[Edge, ...] = ()
     timings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -183,7 +185,8 @@ def prepare(
         )
         made = plan(guarded, context)
         clock.lap("plan")
-    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps)
+    edges = lineage(bound, decision) if with_plan else ()
+    prepared = Prepared(bound, decision, guarded, schema, made, edges, clock.laps)
     if key is not None:
         services.plans.put(key, prepared)
     return prepared

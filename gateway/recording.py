@@ -10,10 +10,9 @@ import time
 from collections.abc import Mapping
 from threading import Lock
 
-from gateway.audit import AuditFinish, AuditStart, AuditTicket
+from gateway.audit import AuditFinish, AuditStart, Starting
 from gateway.decision import Decision
 from gateway.errors import Cancelled, InvalidConfig, SqluiceError, TimedOut
-from gateway.lineage import lineage
 from gateway.prepare import Prepared, Services
 from gateway.request import Principal, Request
 from gateway.result import Result
@@ -59,7 +58,9 @@ def audit_start(
         reasons=tuple((one.subject, one.outcome, one.policy) for one in decision.reasons)
         if decision
         else (),
-        lineage=_edges(prepared) if prepared else (),
+        lineage=tuple((one.output, one.source, one.kind, one.masked) for one in prepared.edges)
+        if prepared
+        else (),
         principal=_principal(request.principal, snapshot, decision, entitled),
         session={"domain": request.domain, "timezone": request.timezone},
     )
@@ -75,11 +76,6 @@ def _products(decision: Decision, snapshot: Snapshot) -> tuple[str, ...]:
             if (one.domain, one.name, one.major) in named
         )
     )
-
-
-def _edges(prepared: Prepared) -> tuple[tuple[str | None, str, str, bool], ...]:
-    edges = lineage(prepared.bound, prepared.decision)
-    return tuple((one.output, one.source, one.kind, one.masked) for one in edges)
 
 
 def _principal(
@@ -128,7 +124,7 @@ class Finish:
         self,
         services: Services,
         request: Request,
-        ticket: AuditTicket,
+        ticket: Starting,
         began: float,
         prepared: Prepared,
     ) -> None:

@@ -7,6 +7,7 @@ writes a value into an error, a log or a repr, and never reads another domain's 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -72,21 +73,27 @@ class Secrets:
             )
 
     def _from_file(self, domain: str, name: str) -> str | None:
-        folder = (self._folder / domain).resolve()
-        path = folder / name
+        root = os.path.realpath(self._folder)
+        plain = os.path.join(root, domain, name)
+        path = Path(os.path.realpath(plain))
         if not path.is_file():
             return None
-        if not path.resolve().is_relative_to(self._folder.resolve()):
+        if str(path) != plain:
+            self._require_own(domain, name, Path(root), path)
+        return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+
+    def _require_own(self, domain: str, name: str, root: Path, path: Path) -> None:
+        """A link is followed inside the domain's own folder only."""
+        if not path.is_relative_to(root):
             raise InvalidConfig(
                 f"The secret {name} of domain {domain} is a link out of the secrets folder.",
                 hint="Write the value into a file of its own.",
             )
-        if path.resolve().parent.name != domain:
+        if path.parent.name != domain:
             raise InvalidConfig(
                 f"The secret {name} of domain {domain} is a link to another domain's secret.",
                 hint="Write the value into a file of its own.",
             )
-        return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
 
 
 def _variable(domain: str, name: str) -> str:

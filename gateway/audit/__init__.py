@@ -28,7 +28,7 @@ from gateway.audit.heads import (
     sink_of,
 )
 from gateway.audit.reading import AuditedQuery, history, request_of, requests
-from gateway.audit.records import Audit, AuditFinish, AuditStart, AuditTicket
+from gateway.audit.records import Audit, AuditFinish, AuditStart, AuditTicket, Starting
 from gateway.audit.upkeep import Redaction, check_file, drop_old, redact, seal_all
 from gateway.audit.verify import Flaw, Verification, verify
 from gateway.audit.writer import WriterSettings
@@ -44,6 +44,7 @@ __all__ = [
     "Flaw",
     "Head",
     "Redaction",
+    "Starting",
     "Verification",
     "WriterSettings",
     "check_file",

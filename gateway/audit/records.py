@@ -85,6 +85,19 @@ class AuditTicket:
     sequence: int
 
 
+class Starting:
+    """A first record on its way into the chain."""
+
+    def __init__(self, query_id: str, commit: Callable[[], Head]) -> None:
+        self.query_id = query_id
+        self._commit = commit
+
+    def committed(self) -> AuditTicket:
+        """Wait until it is there; raises InternalError where that fails."""
+        head = self._commit()
+        return AuditTicket(self.query_id, head.chain, head.sequence)
+
+
 class Audit:
     """Writes one chain. Every method may be called from any thread."""
 
@@ -116,10 +129,14 @@ class Audit:
 
     def started(self, start: AuditStart) -> AuditTicket:
         """Commit the first record of a request; raises InternalError where that fails."""
-        (head,) = self._writer.append(_started(start))
-        return AuditTicket(start.query_id, head.chain, head.sequence)
+        return self.starting(start).committed()
 
-    def finished(self, ticket: AuditTicket, finish: AuditFinish) -> None:
+    def starting(self, start: AuditStart) -> Starting:
+        """Begin to commit the first record of a request, which may go on to its first batch."""
+        entry = self._writer.begin(_started(start))
+        return Starting(start.query_id, lambda: self._writer.committed(entry)[0])
+
+    def finished(self, ticket: AuditTicket | Starting, finish: AuditFinish) -> None:
         """Commit the second record of a request; raises InternalError where that fails."""
         self._writer.append(self._finished(ticket.query_id, finish))
 

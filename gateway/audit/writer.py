@@ -44,7 +44,7 @@ class WriterSettings:
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class Entry:
     """Records of one caller, committed together."""
 
     records: Sequence[Record]
@@ -74,7 +74,7 @@ class Writer:
         self._engine = engine
         self._clock = clock
         self._settings = settings or WriterSettings()
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[Entry] = deque()
         self._ready = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -84,7 +84,11 @@ class Writer:
 
     def append(self, *records: Record) -> tuple[Head, ...]:
         """Commit records behind the head, in their order; raises InternalError where that fails."""
-        entry = _Entry(records)
+        return self.committed(self.begin(*records))
+
+    def begin(self, *records: Record) -> Entry:
+        """Let records be committed behind those that wait; `committed` tells the outcome."""
+        entry = Entry(records)
         with self._ready:
             self._stopping = False
             self._waiting.append(entry)
@@ -92,6 +96,10 @@ class Writer:
                 self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
                 self._thread.start()
             self._ready.notify()
+        return entry
+
+    def committed(self, entry: Entry) -> tuple[Head, ...]:
+        """Wait for records that were begun; raises InternalError where they are not committed."""
         if not entry.done.wait(self._settings.wait_seconds):
             self._give_up(entry)
         if entry.failure is not None:
@@ -109,7 +117,7 @@ class Writer:
         if thread is not None:
             thread.join(timeout=self._settings.wait_seconds)
 
-    def _give_up(self, entry: _Entry) -> None:
+    def _give_up(self, entry: Entry) -> None:
         """Take back what is not being written yet; what is may still be committed: an unknown."""
         with self._ready:
             if entry in self._waiting:
@@ -128,7 +136,7 @@ class Writer:
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
             self._write(batch)
 
-    def _write(self, batch: Sequence[_Entry]) -> None:
+    def _write(self, batch: Sequence[Entry]) -> None:
         failure: BaseException | None = None
         try:
             self._commit(batch)
@@ -145,7 +153,7 @@ class Writer:
                 one.failure = one.failure or failure
                 one.done.set()
 
-    def _commit(self, batch: Sequence[_Entry]) -> None:
+    def _commit(self, batch: Sequence[Entry]) -> None:
         """One transaction; the head moves only after it."""
         with writing(self._engine) as connection:
             head = self.head if self.head.chain else self._declare(connection)

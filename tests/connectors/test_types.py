@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,29 @@ def test_columns_of_postgres(server: Server, postgres: Connection) -> None:
         assert wanted in one.contract_types if wanted else not one.contract_types
     assert "DECIMAL(12,1)" not in found[6].contract_types
     assert postgres.columns("public.nothing") == ()
+
+
+def test_values_of_types_that_were_made(server: Server) -> None:
+    """Enums come as texts, domains as what they are made of, padded texts without their padding."""
+    server.run(
+        "postgres",
+        "CREATE TYPE weather AS ENUM ('wet', 'fine')",
+        "CREATE DOMAIN price AS numeric(8,3) CHECK (value >= 0)",
+        "CREATE TABLE made (w weather, p price, c char(4), j json, u uuid)",
+        "INSERT INTO made VALUES ('fine', 1.5, 'a b', '{\"a\": [1]}', "
+        "'55a2bf6b-f4d5-4ec9-a419-63ce7f6fad21'), (NULL, NULL, NULL, NULL, NULL)",
+    )
+    types = {"w": "VARCHAR", "p": "DECIMAL(8,3)", "c": "VARCHAR", "j": "JSON", "u": "UUID"}
+    columns = tuple(FragmentColumn(*one) for one in types.items())
+    fragment = Fragment("SELECT w, p, c, j, u FROM public.made", columns, ())
+    # A session knows the types that there were at its start.
+    with closing(load_connector("postgres").connect({"url": server.url("postgres")})) as fresh:
+        found = pa.Table.from_batches(fresh.stream(fragment)).to_pylist()
+    value = {
+        "w": "fine", "p": Decimal("1.500"), "c": "a b", "j": '{"a": [1]}',
+        "u": "55a2bf6b-f4d5-4ec9-a419-63ce7f6fad21",
+    }  # fmt: skip
+    assert found == [value, dict.fromkeys(types)]
 
 
 def test_columns_of_embedded(embedded: Sample) -> None:
