@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ErrorLevel
 from sqlglot.errors import UnsupportedError as SqlglotUnsupported
 from sqlglot.tokenizer_core import Token, TokenType
@@ -28,6 +27,7 @@ from gateway.functions import (
     parts_of,
 )
 from gateway.places import place_of, refusal
+from gateway.trees import DUCKDB
 
 MAXIMUM_DEPTH = 250
 
@@ -78,7 +78,7 @@ def check_tree(tree: exp.Expression) -> None:
 def _written(tree: exp.Expression) -> str:
     """The text that DuckDB would get, provided that nothing has to be left out of it."""
     try:
-        return tree.sql("duckdb", unsupported_level=ErrorLevel.RAISE)
+        return tree.sql(DUCKDB, unsupported_level=ErrorLevel.RAISE)
     except SqlglotUnsupported as error:
         raise UnsupportedSql(
             "The statement holds something that cannot be written in DuckDB's dialect.",
@@ -204,7 +204,7 @@ def _check_dot(dot: exp.Expr) -> None:
 
 def _check_type(data_type: exp.Expr) -> None:
     if not isinstance(data_type.this, exp.DType) or not is_type(data_type.this.name):
-        name = data_type.sql("duckdb")[:100]
+        name = data_type.sql(DUCKDB)[:100]
         raise refusal(f"The type {name} is not served", data_type.parent)
 
 
@@ -238,7 +238,7 @@ _CHECKS: Mapping[type[exp.Expr], Callable[[exp.Expr], None]] = MappingProxyType(
 def _called(sql: str) -> Iterator[str]:
     """Names before an opening parenthesis in the SQL that DuckDB would get."""
     # Parameters as numbers: the tokenizer takes `$1,$` for the beginning of a text.
-    tokens = Dialect.get_or_raise("duckdb").tokenize(re.sub(r"\$([0-9]+)", r"\1", sql))
+    tokens = DUCKDB.tokenize(re.sub(r"\$([0-9]+)", r"\1", sql))
     for position in range(len(tokens) - 1):
         token = tokens[position]
         if tokens[position + 1].token_type != TokenType.L_PAREN:

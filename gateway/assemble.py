@@ -19,6 +19,7 @@ from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
 from gateway.pushable import folded
 from gateway.render import Rendered, raw_names, render_block, render_relation
+from gateway.trees import DUCKDB
 
 
 def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
@@ -26,10 +27,10 @@ def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
     made = tuple(_fragment(draft, name, one) for name, one in draft.inputs.items())
     is_whole = len(made) == 1 and _is_pass_through(draft)
     fragments, stands_for = _once(made)
-    merge, used = merge_sql(_renamed(draft.tree, stands_for))
+    merge, used = (None, ()) if is_whole else merge_sql(_renamed(draft.tree, stands_for))
     return Plan(
         fragments=fragments,
-        merge=None if is_whole else merge,
+        merge=merge,
         outputs=guarded.outputs,
         can_stream=len(fragments) == 1 and fragments[0].groups is None and _reads_once(draft.tree),
         used_parameters=used,
@@ -65,7 +66,7 @@ def _delivered(one: PlannedFragment) -> tuple[object, ...]:
     """
     if one.groups is not None:
         return (one.name,)
-    constants = tuple(None if each is None else each.sql("duckdb") for each in one.constants)
+    constants = tuple(None if each is None else each.sql(DUCKDB) for each in one.constants)
     return (one.source, one.fragment, one.columns, one.pseudonyms, one.gate, constants)
 
 
@@ -153,7 +154,7 @@ def _as_shown(column: GuardedColumn) -> str:
     """A dimension, told apart by its mask: answers under different masks have no common atoms."""
     if column.clear:
         return column.name
-    digest = sha256(column.expression.sql("duckdb").encode()).hexdigest()
+    digest = sha256(column.expression.sql(DUCKDB).encode()).hexdigest()
     return f"{column.name} as {digest[:16]}"
 
 
@@ -224,6 +225,8 @@ def _is_pass_through(draft: Draft) -> bool:
 
 def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
     """The merge's SQL with its parameters numbered anew, and their old numbers."""
+    if tree.find(exp.Parameter) is None:
+        return tree.sql(DUCKDB), ()
     copy = tree.copy()
     used: list[int] = []
     for node in list(copy.find_all(exp.Parameter)):
@@ -231,7 +234,7 @@ def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
         if number not in used:
             used.append(number)
         node.this.replace(exp.Literal.number(used.index(number) + 1))
-    return copy.sql("duckdb"), tuple(used)
+    return copy.sql(DUCKDB), tuple(used)
 
 
 def _reads_once(tree: exp.Expression) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 from sqlglot import exp
@@ -20,6 +21,7 @@ from gateway.errors import InternalError
 from gateway.groups import ENTITY
 from gateway.masks import mask_expression
 from gateway.resolve import Address
+from gateway.trees import DUCKDB
 from gateway.unread import drop_unread
 
 
@@ -171,13 +173,21 @@ def _free_prefix(tree: exp.Expression) -> str:
 def _used_columns(tree: exp.Expression) -> dict[int, set[str]]:
     """The columns that each table reference is read for, anywhere below its query."""
     used: dict[int, set[str]] = {}
+    read: dict[int, dict[str, set[str]]] = {}
     for table in _mesh_tables(tree):
         select = table.find_ancestor(exp.Select) or tree
-        alias = table.alias
-        used[id(table)] = {
-            column.name for column in select.find_all(exp.Column) if column.table == alias
-        }
+        if id(select) not in read:
+            read[id(select)] = _read_below(select)
+        used[id(table)] = read[id(select)].get(table.alias, set())
     return used
+
+
+def _read_below(select: exp.Expr) -> dict[str, set[str]]:
+    """The names of columns by the alias that they are read through."""
+    found: dict[str, set[str]] = {}
+    for column in select.find_all(exp.Column):
+        found.setdefault(column.table, set()).add(column.name)
+    return found
 
 
 def _relation(name: str, decided: TableDecision, used: set[str]) -> GuardedRelation:
@@ -237,17 +247,18 @@ def _row_scope(scopes: tuple[Scope, ...]) -> tuple[Condition, ...]:
         return (Condition("no grant", exp.false(), "FALSE"),)
     policy = ", ".join(dict.fromkeys(one.policy for one in found))
     either = cast("exp.Expression", exp.or_(*(one.expression.copy() for one in found), copy=False))
-    return (Condition(policy, either, either.sql("duckdb")),)
+    return (Condition(policy, either, either.sql(DUCKDB)),)
 
 
 def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedColumn:
-    value = mask_expression(one)
+    # Shared: whoever changes it copies it first.
+    value = _mask(one)
     covering = [s for s in scopes if s.columns is None or one.name in s.columns]
     cellwise = len(covering) != len(scopes) and all(s.condition is not None for s in covering)
     policy = one.policy
     if cellwise:
         conditions = [s.condition.expression.copy() for s in covering if s.condition is not None]
-        value = exp.Case(ifs=[exp.If(this=exp.or_(*conditions, copy=False), true=value)])
+        value = exp.Case(ifs=[exp.If(this=exp.or_(*conditions, copy=False), true=value.copy())])
         policy = policy or ", ".join(s.grant for s in covering)
     raw = dict.fromkeys(column.name for column in value.find_all(exp.Column))
     return GuardedColumn(
@@ -261,14 +272,17 @@ def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedCo
     )
 
 
+_mask = lru_cache(maxsize=4096)(mask_expression)
+
+
 def render(guarded: GuardedQuery) -> str:
     """A guarded query as text, for golden tests and for people."""
     parts = []
     for one in guarded.relations.values():
         columns = ", ".join(
-            f'{column.expression.sql("duckdb")} AS "{column.name}"' for column in one.columns
+            f'{column.expression.sql(DUCKDB)} AS "{column.name}"' for column in one.columns
         )
         where = " AND ".join(f"({condition.sql}) IS TRUE" for condition in one.filters)
         text = f"{one.name} AS (SELECT {columns} FROM {one.address}"
         parts.append(text + (f" WHERE {where}" if where else "") + ")")
-    return "\n".join([*parts, guarded.tree.sql("duckdb")])
+    return "\n".join([*parts, guarded.tree.sql(DUCKDB)])

@@ -22,10 +22,10 @@ def push_blocks(draft: Draft) -> Draft:
     """Replace each largest single-source block by an input of its own."""
     if not draft.context.push_down:
         return draft
-    holder = exp.Paren(this=draft.tree.copy())
+    holder = exp.Paren(this=draft.tree)
     inputs = dict(draft.inputs)
     _visit(holder.this, replace(draft, tree=holder.this), inputs)
-    return replace(draft, tree=holder.this, inputs=inputs)
+    return replace(draft, tree=holder.this.pop(), inputs=inputs)
 
 
 def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> None:
