@@ -27,12 +27,13 @@ def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
     made = tuple(_fragment(draft, name, one) for name, one in draft.inputs.items())
     is_whole = len(made) == 1 and _is_pass_through(draft)
     fragments, stands_for = _once(made)
+    can_stream = len(fragments) == 1 and fragments[0].groups is None and _reads_once(draft.tree)
     merge, used = (None, ()) if is_whole else merge_sql(_renamed(draft.tree, stands_for))
     return Plan(
         fragments=fragments,
         merge=merge,
         outputs=guarded.outputs,
-        can_stream=len(fragments) == 1 and fragments[0].groups is None and _reads_once(draft.tree),
+        can_stream=can_stream,
         used_parameters=used,
         masked=tuple(
             f"{one.address}.{column.name}"
@@ -239,7 +240,9 @@ def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
 
 def _reads_once(tree: exp.Expression) -> bool:
     """Whether the one input is read once and not from a sub-query that may run again."""
-    tables = list(tree.find_all(exp.Table))
     nested = tree.find(exp.CTE, exp.Exists, exp.In, exp.Lateral, exp.SetOperation)
+    if nested is not None:
+        return False
+    tables = list(tree.find_all(exp.Table))
     selects = list(tree.find_all(exp.Select))
-    return len(tables) == 1 and nested is None and len(selects) == 1
+    return len(tables) == 1 and len(selects) == 1

@@ -21,7 +21,7 @@ from gateway.errors import InternalError
 from gateway.groups import ENTITY
 from gateway.masks import mask_expression
 from gateway.resolve import Address
-from gateway.trees import DUCKDB
+from gateway.trees import DUCKDB, read_below
 from gateway.unread import drop_unread
 
 
@@ -177,17 +177,9 @@ def _used_columns(tree: exp.Expression) -> dict[int, set[str]]:
     for table in _mesh_tables(tree):
         select = table.find_ancestor(exp.Select) or tree
         if id(select) not in read:
-            read[id(select)] = _read_below(select)
+            read[id(select)] = read_below(select)
         used[id(table)] = read[id(select)].get(table.alias, set())
     return used
-
-
-def _read_below(select: exp.Expr) -> dict[str, set[str]]:
-    """The names of columns by the alias that they are read through."""
-    found: dict[str, set[str]] = {}
-    for column in select.find_all(exp.Column):
-        found.setdefault(column.table, set()).add(column.name)
-    return found
 
 
 def _relation(name: str, decided: TableDecision, used: set[str]) -> GuardedRelation:

@@ -18,7 +18,7 @@ from gateway.decision import Condition
 from gateway.draft import Draft, Input, KeyBlock, PseudonymColumn
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
-from gateway.trees import DUCKDB, as_type
+from gateway.trees import DUCKDB, as_type, last_text
 
 # Stands around the number of a parameter while a text is cut; no name or number holds it.
 _MARK = "\x02"
@@ -234,10 +234,10 @@ def _finish(
         node.replace(place)
     for number, node in enumerate(list(shown.find_all(exp.Parameter)) if shown else (), start=1):
         node.replace(exp.Var(this=f"${number}"))
-    sql = real.sql(abilities.dialect)
+    sql = last_text(real, abilities.dialect)
     return Rendered(
         sql,
-        without_quotes(shown.sql(abilities.dialect) if shown else sql),
+        without_quotes(last_text(shown, abilities.dialect) if shown else sql),
         tuple(node.meta["value"] for node in bound),
         tuple(node.meta["type"] for node in bound),
         tuple(node.meta.get("constant") for node in bound),

@@ -117,6 +117,9 @@ def _is_function(table: exp.Table) -> bool:
     return isinstance(table.this, exp.Func)
 
 
+_WITHOUT_TABLES = frozenset({exp.Column, exp.Identifier, exp.Literal, exp.DataType})
+
+
 class _Resolver:
     """Walks a tree with the names of the CTEs that are in scope."""
 
@@ -143,8 +146,8 @@ class _Resolver:
         for key, value in node.args.items():
             if key == "with_":
                 continue
-            for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, exp.Expr):
+            for child in value if type(value) is list else (value,):
+                if isinstance(child, exp.Expr) and type(child) not in _WITHOUT_TABLES:
                     self.walk(child, ctes)
 
     def _define(self, with_: exp.With, ctes: frozenset[str]) -> frozenset[str]:

@@ -50,6 +50,17 @@ def without_notes(tree: exp.Expression, but: str) -> exp.Expression:
     return tree
 
 
+def last_text(tree: exp.Expression, dialect: str = "duckdb") -> str:
+    """The text of a tree that nobody needs any longer: writing it may change it."""
+    made = _dialect(dialect)
+    return made.generate(tree, copy=False)
+
+
+@lru_cache
+def _dialect(name: str) -> Dialect:
+    return Dialect.get_or_raise(name)
+
+
 def as_type(value: exp.Expression, type_name: str) -> exp.Expression:
     """The value as that type; it becomes part of the cast, unless it is such a cast itself."""
     if isinstance(value, exp.Cast):
@@ -60,3 +71,11 @@ def as_type(value: exp.Expression, type_name: str) -> exp.Expression:
 @lru_cache(maxsize=1024)
 def _type_named(name: str) -> exp.DataType:
     return exp.DataType.build(name)
+
+
+def read_below(select: exp.Expr) -> dict[str, set[str]]:
+    """The names of columns that a query and what stands in it read, by the alias before them."""
+    found: dict[str, set[str]] = {}
+    for column in select.find_all(exp.Column):
+        found.setdefault(column.table, set()).add(column.name)
+    return found

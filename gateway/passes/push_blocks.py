@@ -80,16 +80,10 @@ def _replace(
 def _children(query: exp.Expression) -> list[exp.Expression]:
     """The queries directly below, each under no other query."""
     found: list[exp.Expression] = []
-
-    def walk(node: exp.Expression) -> None:
-        for child in node.iter_expressions():
-            if isinstance(child, exp.Select | exp.SetOperation):
-                if not _is_recursive(child):
-                    found.append(child)
-            else:
-                walk(child)
-
-    walk(query)
+    for one in query.find_all(exp.Select, exp.SetOperation, bfs=False):
+        around: exp.Expr | None = one.find_ancestor(exp.Select, exp.SetOperation)
+        if around is query and isinstance(one, exp.Expression) and not _is_recursive(one):
+            found.append(one)
     return found
 
 
