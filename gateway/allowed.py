@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 
 from sqlglot import exp
@@ -67,9 +68,11 @@ def check_tree(tree: exp.Expression) -> None:
         depth += 1
         if depth > MAXIMUM_DEPTH:
             raise UnsupportedSql(f"The statement is nested deeper than {MAXIMUM_DEPTH} levels.")
+        below: list[exp.Expr] = []
         for node in level:
             _check_node(node)
-        level = [child for node in level for child in node.iter_expressions()]
+            below.extend(node.iter_expressions())
+        level = below
     for name in _called(_written(tree)):
         if not is_allowed(name):
             raise _unknown_function(name, _node_of(tree, name))
@@ -92,15 +95,23 @@ def _written(tree: exp.Expression) -> str:
 
 
 def _check_node(node: exp.Expr) -> None:
-    name = type(node).__name__
-    parts = parts_of(name)
+    is_known, parts, check = _rule(type(node))
+    if not is_known:
+        raise _unknown_node(node)
     if parts is not None:
         _check_parts(node, parts)
-    elif not is_function_node(name):
-        raise _unknown_node(node)
-    check = _CHECKS.get(type(node))
     if check is not None:
         check(node)
+
+
+@cache
+def _rule(
+    kind: type[exp.Expr],
+) -> tuple[bool, frozenset[str] | None, Callable[[exp.Expr], None] | None]:
+    """Whether a class is served, the parts that its nodes may have, and what else must hold."""
+    parts = parts_of(kind.__name__)
+    is_known = parts is not None or is_function_node(kind.__name__)
+    return is_known, parts, _CHECKS.get(kind)
 
 
 def _unknown_node(node: exp.Expr) -> SqluiceError:

@@ -114,8 +114,9 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
     relations: dict[str, GuardedRelation] = {}
     blocks = _take_blocks(tree, decision)
     drop_unread(tree)
-    used = _used_columns(tree)
-    for number, table in enumerate(_mesh_tables(tree)):
+    tables = _mesh_tables(tree)
+    used = _used_columns(tree, tables)
+    for number, table in enumerate(tables):
         address: Address = table.meta["address"]
         decided = decision.tables.get(address)
         if decided is None:
@@ -147,6 +148,8 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
 def _take_blocks(tree: exp.Expression, decision: Decision) -> dict[int, AggregatedBlock]:
     """The blocks over tables that show groups only, by reference."""
     found: dict[int, AggregatedBlock] = {}
+    if all(one.aggregate is None for one in decision.tables.values()):
+        return found
     for table in _mesh_tables(tree):
         decided = decision.tables.get(table.meta["address"])
         if decided is not None and decided.aggregate is not None:
@@ -170,11 +173,11 @@ def _free_prefix(tree: exp.Expression) -> str:
     return prefix
 
 
-def _used_columns(tree: exp.Expression) -> dict[int, set[str]]:
+def _used_columns(tree: exp.Expression, tables: list[exp.Table]) -> dict[int, set[str]]:
     """The columns that each table reference is read for, anywhere below its query."""
     used: dict[int, set[str]] = {}
     read: dict[int, dict[str, set[str]]] = {}
-    for table in _mesh_tables(tree):
+    for table in tables:
         select = table.find_ancestor(exp.Select) or tree
         if id(select) not in read:
             read[id(select)] = read_below(select)
@@ -243,6 +246,8 @@ def _row_scope(scopes: tuple[Scope, ...]) -> tuple[Condition, ...]:
 
 
 def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedColumn:
+    if one.kind == "clear" and all(scope.columns is None for scope in scopes):
+        return _clear_column(one.name, one.type, one.policy)
     # Shared: whoever changes it copies it first.
     value = _mask(one)
     covering = [s for s in scopes if s.columns is None or one.name in s.columns]
@@ -261,6 +266,13 @@ def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedCo
         clear=one.kind == "clear" and not cellwise,
         policy=policy,
         is_cellwise=cellwise,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _clear_column(name: str, kind: str, policy: str) -> GuardedColumn:
+    return GuardedColumn(
+        name, kind, exp.column(name, quoted=True), ((name, ""),), clear=True, policy=policy
     )
 
 
