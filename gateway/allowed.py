@@ -95,23 +95,21 @@ def _written(tree: exp.Expression) -> str:
 
 
 def _check_node(node: exp.Expr) -> None:
-    is_known, parts, check = _rule(type(node))
-    if not is_known:
+    name = type(node).__name__
+    if not _is_known(name):
         raise _unknown_node(node)
+    parts = parts_of(name)
     if parts is not None:
         _check_parts(node, parts)
+    check = _CHECKS.get(type(node))
     if check is not None:
         check(node)
 
 
 @cache
-def _rule(
-    kind: type[exp.Expr],
-) -> tuple[bool, frozenset[str] | None, Callable[[exp.Expr], None] | None]:
-    """Whether a class is served, the parts that its nodes may have, and what else must hold."""
-    parts = parts_of(kind.__name__)
-    is_known = parts is not None or is_function_node(kind.__name__)
-    return is_known, parts, _CHECKS.get(kind)
+def _is_known(name: str) -> bool:
+    """Whether nodes of a class are served at all."""
+    return parts_of(name) is not None or is_function_node(name)
 
 
 def _unknown_node(node: exp.Expr) -> SqluiceError:

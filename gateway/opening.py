@@ -200,14 +200,21 @@ def _decision_point(
 
 def _tls(config: Config) -> ssl.SSLContext:
     file = config.decision_point.authorities
+    if not file:
+        return _system_authorities()
     try:
-        return ssl.create_default_context(cafile=str(config.folder / file) if file else None)
+        return ssl.create_default_context(cafile=str(config.folder / file))
     except (OSError, ssl.SSLError) as error:
         raise InvalidConfig(
             "The file of certificates that [decision_point] authorities names cannot be read.",
             hint="Name a file of PEM certificates, relative to the mesh folder.",
             private=str(error),
         ) from None
+
+
+@functools.cache
+def _system_authorities() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def settings_of(
