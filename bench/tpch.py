@@ -21,6 +21,7 @@ from bench.ours import Ours, addressed
 from bench.peers import Attached, Floor
 from bench.places import make_places
 from gateway.demo.postgres import find_server
+from gateway.opening import settle
 from gateway.probe.outcomes import difference, of_batches
 
 ALL = tuple(range(1, 23))
@@ -71,6 +72,8 @@ def measure(
         tell(f"placing TPC-H at scale {scale:g}")
         places = make_places(home, scale, server)
         opened = open_mesh(places)
+        # As in a process that serves.
+        settle()
         try:
             with closing(Attached(places)) as attached:
                 texts = attached.queries()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ErrorLevel
 from sqlglot.errors import UnsupportedError as SqlglotUnsupported
 from sqlglot.tokenizer_core import Token, TokenType
@@ -28,6 +28,7 @@ from gateway.functions import (
     parts_of,
 )
 from gateway.places import place_of, refusal
+from gateway.trees import DUCKDB
 
 MAXIMUM_DEPTH = 250
 
@@ -67,9 +68,11 @@ def check_tree(tree: exp.Expression) -> None:
         depth += 1
         if depth > MAXIMUM_DEPTH:
             raise UnsupportedSql(f"The statement is nested deeper than {MAXIMUM_DEPTH} levels.")
+        below: list[exp.Expr] = []
         for node in level:
             _check_node(node)
-        level = [child for node in level for child in node.iter_expressions()]
+            below.extend(node.iter_expressions())
+        level = below
     for name in _called(_written(tree)):
         if not is_allowed(name):
             raise _unknown_function(name, _node_of(tree, name))
@@ -78,7 +81,7 @@ def check_tree(tree: exp.Expression) -> None:
 def _written(tree: exp.Expression) -> str:
     """The text that DuckDB would get, provided that nothing has to be left out of it."""
     try:
-        return tree.sql("duckdb", unsupported_level=ErrorLevel.RAISE)
+        return tree.sql(DUCKDB, unsupported_level=ErrorLevel.RAISE)
     except SqlglotUnsupported as error:
         raise UnsupportedSql(
             "The statement holds something that cannot be written in DuckDB's dialect.",
@@ -93,14 +96,20 @@ def _written(tree: exp.Expression) -> str:
 
 def _check_node(node: exp.Expr) -> None:
     name = type(node).__name__
+    if not _is_known(name):
+        raise _unknown_node(node)
     parts = parts_of(name)
     if parts is not None:
         _check_parts(node, parts)
-    elif not is_function_node(name):
-        raise _unknown_node(node)
     check = _CHECKS.get(type(node))
     if check is not None:
         check(node)
+
+
+@cache
+def _is_known(name: str) -> bool:
+    """Whether nodes of a class are served at all."""
+    return parts_of(name) is not None or is_function_node(name)
 
 
 def _unknown_node(node: exp.Expr) -> SqluiceError:
@@ -204,7 +213,7 @@ def _check_dot(dot: exp.Expr) -> None:
 
 def _check_type(data_type: exp.Expr) -> None:
     if not isinstance(data_type.this, exp.DType) or not is_type(data_type.this.name):
-        name = data_type.sql("duckdb")[:100]
+        name = data_type.sql(DUCKDB)[:100]
         raise refusal(f"The type {name} is not served", data_type.parent)
 
 
@@ -238,7 +247,7 @@ _CHECKS: Mapping[type[exp.Expr], Callable[[exp.Expr], None]] = MappingProxyType(
 def _called(sql: str) -> Iterator[str]:
     """Names before an opening parenthesis in the SQL that DuckDB would get."""
     # Parameters as numbers: the tokenizer takes `$1,$` for the beginning of a text.
-    tokens = Dialect.get_or_raise("duckdb").tokenize(re.sub(r"\$([0-9]+)", r"\1", sql))
+    tokens = DUCKDB.tokenize(re.sub(r"\$([0-9]+)", r"\1", sql))
     for position in range(len(tokens) - 1):
         token = tokens[position]
         if tokens[position + 1].token_type != TokenType.L_PAREN:

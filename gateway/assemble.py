@@ -20,6 +20,7 @@ from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
 from gateway.pushable import folded
 from gateway.render import Rendered, raw_names, render_block, render_relation
+from gateway.trees import DUCKDB
 
 
 def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
@@ -27,12 +28,13 @@ def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
     made = tuple(_fragment(draft, name, one) for name, one in draft.inputs.items())
     is_whole = len(made) == 1 and _is_pass_through(draft)
     fragments, stands_for = _once(made)
-    merge, used = merge_sql(_renamed(draft.tree, stands_for))
+    can_stream = len(fragments) == 1 and fragments[0].groups is None and _reads_once(draft.tree)
+    merge, used = (None, ()) if is_whole else merge_sql(_renamed(draft.tree, stands_for))
     return Plan(
         fragments=fragments,
-        merge=None if is_whole else merge,
+        merge=merge,
         outputs=guarded.outputs,
-        can_stream=len(fragments) == 1 and fragments[0].groups is None and _reads_once(draft.tree),
+        can_stream=can_stream,
         used_parameters=used,
         masked=tuple(
             f"{one.address}.{column.name}"
@@ -81,7 +83,7 @@ def _delivered(one: PlannedFragment) -> tuple[object, ...]:
     """
     if one.groups is not None:
         return (one.name,)
-    constants = tuple(None if each is None else each.sql("duckdb") for each in one.constants)
+    constants = tuple(None if each is None else each.sql(DUCKDB) for each in one.constants)
     slots = one.keyed.slots if one.keyed is not None else ()
     return (one.source, one.fragment, one.columns, one.pseudonyms, one.gate, constants, slots)
 
@@ -188,7 +190,7 @@ def _as_shown(column: GuardedColumn) -> str:
     """A dimension, told apart by its mask: answers under different masks have no common atoms."""
     if column.clear:
         return column.name
-    digest = sha256(column.expression.sql("duckdb").encode()).hexdigest()
+    digest = sha256(column.expression.sql(DUCKDB).encode()).hexdigest()
     return f"{column.name} as {digest[:16]}"
 
 
@@ -262,6 +264,8 @@ def _is_pass_through(draft: Draft) -> bool:
 
 def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
     """The merge's SQL with its parameters numbered anew, and their old numbers."""
+    if tree.find(exp.Parameter) is None:
+        return tree.sql(DUCKDB), ()
     copy = tree.copy()
     used: list[int] = []
     for node in list(copy.find_all(exp.Parameter)):
@@ -269,12 +273,14 @@ def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
         if number not in used:
             used.append(number)
         node.this.replace(exp.Literal.number(used.index(number) + 1))
-    return copy.sql("duckdb"), tuple(used)
+    return copy.sql(DUCKDB), tuple(used)
 
 
 def _reads_once(tree: exp.Expression) -> bool:
     """Whether the one input is read once and not from a sub-query that may run again."""
-    tables = list(tree.find_all(exp.Table))
     nested = tree.find(exp.CTE, exp.Exists, exp.In, exp.Lateral, exp.SetOperation)
+    if nested is not None:
+        return False
+    tables = list(tree.find_all(exp.Table))
     selects = list(tree.find_all(exp.Select))
-    return len(tables) == 1 and nested is None and len(selects) == 1
+    return len(tables) == 1 and len(selects) == 1

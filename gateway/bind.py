@@ -16,6 +16,7 @@ from gateway.binding.queries import Binder
 from gateway.binding.scopes import Scope, Shape, Visible
 from gateway.errors import UnsupportedSql
 from gateway.resolve import Address, ResolvedQuery
+from gateway.trees import without_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ def bind(resolved: ResolvedQuery, visible: Visible) -> BoundQuery:
     except RecursionError:
         raise UnsupportedSql("The statement is nested too deeply.") from None
     outputs = tuple(one.name for one in bound.outputs)
-    return BoundQuery(bound.node, outputs, columns, resolved.parameters)
+    # No later stage tells places: what it would say of them is known by now.
+    tree = without_notes(bound.node, but="address")
+    return BoundQuery(tree, outputs, columns, resolved.parameters)
 
 
 __all__ = ["BoundQuery", "Visible", "bind"]

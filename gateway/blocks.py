@@ -17,6 +17,7 @@ from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
 from gateway.pushable import Checker, folded, is_volatile, reads_zone
+from gateway.trees import DUCKDB, as_type
 
 _TYPE = "duckdb_type"
 _SELECT_PARTS = {
@@ -83,9 +84,9 @@ def output_types(block: exp.Expression, draft: Draft) -> tuple[str, ...]:
     numbers: dict[str, int] = {}
     for node in list(copy.find_all(exp.Parameter)):
         if node.meta["type"]:
-            node.replace(exp.cast(exp.null(), node.meta["type"]))
+            node.replace(as_type(exp.null(), node.meta["type"]))
             continue
-        number = numbers.setdefault(node.meta["constant"].sql("duckdb"), len(values) + 1)
+        number = numbers.setdefault(node.meta["constant"].sql(DUCKDB), len(values) + 1)
         if number > len(values):
             values.append(node.meta["value"])
         node.this.replace(exp.Literal.number(number))

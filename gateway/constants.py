@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
+from gateway.trees import DUCKDB, as_type
+
 _INTEGER_BITS = {
     "TINYINT": 8,
     "SMALLINT": 16,
@@ -90,7 +92,7 @@ class TypedText(str):
 def _typed_literal(cast: exp.Cast) -> object | None:
     if not (isinstance(cast.this, exp.Literal) and cast.this.is_string):
         return None
-    name = cast.to.sql("duckdb")
+    name = cast.to.sql(DUCKDB)
     names = {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE", "DATETIME": "TIMESTAMP", "TEXT": "VARCHAR"}
     return TypedText(cast.this.name, names.get(name, name))
 
@@ -213,7 +215,7 @@ def _fold_double(value: object, kind: str) -> exp.Expression | None:
     if kind == "REAL" or not exact or abs(number) >= 2**53:
         return None
     text = repr(number) if "e" not in repr(number) else format(Decimal(number), "f")
-    return exp.cast(_signed(text), "DOUBLE")
+    return as_type(_signed(text), "DOUBLE")
 
 
 def _fold_decimal(value: object, type_name: str) -> exp.Expression | None:
@@ -226,14 +228,14 @@ def _fold_decimal(value: object, type_name: str) -> exp.Expression | None:
     scaled = number.scaleb(scale)
     if scaled != scaled.to_integral_value() or abs(scaled) >= Decimal(10) ** precision:
         return None
-    return exp.cast(_signed(format(number.quantize(Decimal(1).scaleb(-scale)), "f")), type_name)
+    return as_type(_signed(format(number.quantize(Decimal(1).scaleb(-scale)), "f")), type_name)
 
 
 def _fold_uuid(value: object) -> exp.Expression | None:
     declared = getattr(value, "type_name", "UUID")
     if declared != "UUID" or not _UUID.fullmatch(str(value)):
         return None
-    return exp.cast(exp.Literal.string(str(value).lower()), "UUID")
+    return as_type(exp.Literal.string(str(value).lower()), "UUID")
 
 
 def _fold_time(value: object, kind: str, timezone: str) -> exp.Expression | None:
@@ -248,7 +250,7 @@ def _fold_time(value: object, kind: str, timezone: str) -> exp.Expression | None
             return None
         text = moment.replace(tzinfo=None).isoformat(sep=" ")
         suffix = "+00:00" if kind != "TIMESTAMP" else ""
-        return exp.cast(exp.Literal.string(text + suffix), kind)
+        return as_type(exp.Literal.string(text + suffix), kind)
     return None
 
 
@@ -264,7 +266,7 @@ def _fold_date(value: object) -> exp.Expression | None:
             return None
     if not isinstance(value, date):
         return None
-    return exp.cast(exp.Literal.string(value.isoformat()), "DATE")
+    return as_type(exp.Literal.string(value.isoformat()), "DATE")
 
 
 def _moment(value: object, kind: str, timezone: str) -> datetime | None:

@@ -121,7 +121,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A query under planning: the merge's tree and its inputs by name."""
+    """A query under planning: the merge's tree and its inputs by name.
+
+    The tree is the draft's own: a pass changes it in place. What stands in the inputs is shared.
+    """
 
     tree: exp.Expression
     inputs: Mapping[str, Input]

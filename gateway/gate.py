@@ -16,6 +16,7 @@ from gateway.constants import family
 from gateway.decision import Condition
 from gateway.draft import Draft, PseudonymColumn
 from gateway.guard import GuardedColumn, GuardedRelation
+from gateway.trees import DUCKDB, as_type
 
 PSEUDONYM = "PSEUDONYM"
 MISFIT = "holds what does not fit"
@@ -133,7 +134,7 @@ def gate_sql(relation: GuardedRelation, parts: Split) -> str:
             value, misfit = _at_gate(one)
             told += [misfit] if misfit is not None else []
         query = query.select(
-            exp.alias_(exp.cast(value, one.type), one.name, quoted=True), copy=False
+            exp.alias_(as_type(value, one.type), one.name, quoted=True), copy=False
         )
     misfits = exp.or_(*told, copy=False) if told else exp.false()
     query = query.select(exp.alias_(misfits, MISFIT, quoted=True), copy=False)
@@ -142,7 +143,7 @@ def gate_sql(relation: GuardedRelation, parts: Split) -> str:
         query = query.where(condition.expression.copy(), copy=False)
     for name in _read_by(*(one.expression for one in parts.gate_filters)):
         query = query.where(exp.not_(_misfit(name)), copy=False)
-    return query.sql("duckdb")
+    return query.sql(DUCKDB)
 
 
 def _misfit(name: str) -> exp.Column:
@@ -185,7 +186,7 @@ def gate_shown(relation: GuardedRelation, parts: Split) -> str:
     query = query.from_(exp.to_table("raw"), copy=False)
     for condition in parts.gate_filters:
         query = query.where(policy_mark(condition.policy), copy=False)
-    return without_quotes(query.sql("duckdb"))
+    return without_quotes(query.sql(DUCKDB))
 
 
 def policy_mark(policy: str) -> exp.Column:
@@ -204,4 +205,4 @@ def _with_pseudonyms(expression: exp.Expression) -> exp.Expression:
             return exp.column(exp.to_identifier(_pseudonym(node).name, quoted=True))
         return node
 
-    return expression.copy().transform(replace_call)
+    return expression.transform(replace_call)

@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from gateway.aggregated import AggregatedBlock, quoted
 from gateway.decision import AggregateRule
+from gateway.trees import as_type
 
 ENTITY = " entity"
 
@@ -85,7 +86,7 @@ def _where(predicate: exp.Expression | None) -> tuple[str, tuple[object, ...]]:
     for node in list(made.find_all(exp.Parameter)):
         values.append(node.meta["value"])
         kind = node.meta["type"]
-        node.replace(exp.cast(exp.Var(this=f"${len(values)}"), kind))
+        node.replace(as_type(exp.Var(this=f"${len(values)}"), kind))
     for column in made.find_all(exp.Column):
         column.set("table", exp.to_identifier("r"))
     return f"{known} AND {made.sql('duckdb')}", tuple(values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 from sqlglot import exp
@@ -20,6 +21,7 @@ from gateway.errors import InternalError
 from gateway.groups import ENTITY
 from gateway.masks import mask_expression
 from gateway.resolve import Address
+from gateway.trees import DUCKDB, read_below
 from gateway.unread import drop_unread
 
 
@@ -112,8 +114,9 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
     relations: dict[str, GuardedRelation] = {}
     blocks = _take_blocks(tree, decision)
     drop_unread(tree)
-    used = _used_columns(tree)
-    for number, table in enumerate(_mesh_tables(tree)):
+    tables = _mesh_tables(tree)
+    used = _used_columns(tree, tables)
+    for number, table in enumerate(tables):
         address: Address = table.meta["address"]
         decided = decision.tables.get(address)
         if decided is None:
@@ -145,6 +148,8 @@ def guard(bound: BoundQuery, decision: Decision) -> GuardedQuery:
 def _take_blocks(tree: exp.Expression, decision: Decision) -> dict[int, AggregatedBlock]:
     """The blocks over tables that show groups only, by reference."""
     found: dict[int, AggregatedBlock] = {}
+    if all(one.aggregate is None for one in decision.tables.values()):
+        return found
     for table in _mesh_tables(tree):
         decided = decision.tables.get(table.meta["address"])
         if decided is not None and decided.aggregate is not None:
@@ -168,15 +173,15 @@ def _free_prefix(tree: exp.Expression) -> str:
     return prefix
 
 
-def _used_columns(tree: exp.Expression) -> dict[int, set[str]]:
+def _used_columns(tree: exp.Expression, tables: list[exp.Table]) -> dict[int, set[str]]:
     """The columns that each table reference is read for, anywhere below its query."""
     used: dict[int, set[str]] = {}
-    for table in _mesh_tables(tree):
+    read: dict[int, dict[str, set[str]]] = {}
+    for table in tables:
         select = table.find_ancestor(exp.Select) or tree
-        alias = table.alias
-        used[id(table)] = {
-            column.name for column in select.find_all(exp.Column) if column.table == alias
-        }
+        if id(select) not in read:
+            read[id(select)] = read_below(select)
+        used[id(table)] = read[id(select)].get(table.alias, set())
     return used
 
 
@@ -248,17 +253,20 @@ def _row_scope(scopes: tuple[Scope, ...]) -> tuple[Condition, ...]:
         return (Condition("no grant", exp.false(), "FALSE"),)
     policy = ", ".join(dict.fromkeys(one.policy for one in found))
     either = cast("exp.Expression", exp.or_(*(one.expression.copy() for one in found), copy=False))
-    return (Condition(policy, either, either.sql("duckdb")),)
+    return (Condition(policy, either, either.sql(DUCKDB)),)
 
 
 def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedColumn:
-    value = mask_expression(one)
+    if one.kind == "clear" and all(scope.columns is None for scope in scopes):
+        return _clear_column(one.name, one.type, one.policy)
+    # Shared: whoever changes it copies it first.
+    value = _mask(one)
     covering = [s for s in scopes if s.columns is None or one.name in s.columns]
     cellwise = len(covering) != len(scopes) and all(s.condition is not None for s in covering)
     policy = one.policy
     if cellwise:
         conditions = [s.condition.expression.copy() for s in covering if s.condition is not None]
-        value = exp.Case(ifs=[exp.If(this=exp.or_(*conditions, copy=False), true=value)])
+        value = exp.Case(ifs=[exp.If(this=exp.or_(*conditions, copy=False), true=value.copy())])
         policy = policy or ", ".join(s.grant for s in covering)
     raw = dict.fromkeys(column.name for column in value.find_all(exp.Column))
     return GuardedColumn(
@@ -272,14 +280,24 @@ def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedCo
     )
 
 
+@lru_cache(maxsize=4096)
+def _clear_column(name: str, kind: str, policy: str) -> GuardedColumn:
+    return GuardedColumn(
+        name, kind, exp.column(name, quoted=True), ((name, ""),), clear=True, policy=policy
+    )
+
+
+_mask = lru_cache(maxsize=4096)(mask_expression)
+
+
 def render(guarded: GuardedQuery) -> str:
     """A guarded query as text, for golden tests and for people."""
     parts = []
     for one in guarded.relations.values():
         columns = ", ".join(
-            f'{column.expression.sql("duckdb")} AS "{column.name}"' for column in one.columns
+            f'{column.expression.sql(DUCKDB)} AS "{column.name}"' for column in one.columns
         )
         where = " AND ".join(f"({condition.sql}) IS TRUE" for condition in one.filters)
         text = f"{one.name} AS (SELECT {columns} FROM {one.address}"
         parts.append(text + (f" WHERE {where}" if where else "") + ")")
-    return "\n".join([*parts, guarded.tree.sql("duckdb")])
+    return "\n".join([*parts, guarded.tree.sql(DUCKDB)])

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from gateway.constants import INTEGERS, family
 from gateway.decision import ColumnDecision
+from gateway.trees import as_type
 
 PSEUDONYM = "PSEUDONYM"
 
@@ -24,22 +25,22 @@ def mask_expression(decision: ColumnDecision) -> exp.Expression:
         case "clear":
             return column
         case "null":
-            return exp.cast(exp.null(), decision.type)
+            return as_type(exp.null(), decision.type)
         case "constant":
             literal = exp.Literal.string(decision.arguments.get("value", ""))
-            return exp.cast(literal, decision.type)
+            return as_type(literal, decision.type)
         case "pseudonym":
             group = exp.Literal.string(decision.arguments["join_group"])
             return exp.Anonymous(this=PSEUDONYM, expressions=[column, group])
         case "expression" if decision.expression is not None:
             # Typed at load; the cast only names the type, also of a constant NULL.
-            return exp.cast(decision.expression.expression.copy(), decision.type)
+            return as_type(decision.expression.expression.copy(), decision.type)
         case "partial":
             return _partial(column, decision)
         case "bucket":
             return _bucket(column, decision)
         case _:
-            return exp.cast(exp.null(), decision.type)
+            return as_type(exp.null(), decision.type)
 
 
 def _partial(column: exp.Expression, decision: ColumnDecision) -> exp.Expression:

@@ -7,6 +7,7 @@ pipeline over them. Never listens: endpoints and in-process use are built upon i
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import ssl
@@ -51,6 +52,8 @@ from gateway.statistics import Statistics
 from gateway.usage import Usage
 
 _KEPT_TABLES = 256
+# New objects between two looks at the newest of them.
+_COLLECTED_AFTER = 10_000
 
 
 @dataclass(slots=True)
@@ -139,6 +142,17 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     )
 
 
+def settle() -> None:
+    """Tell the collector of cycles that what is loaded by now stays, for a process that serves.
+
+    A tree of a statement is hundreds of objects that know each other: by its own measure the
+    collector looks through everything that is loaded every few statements.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AFTER, 10, 10)
+
+
 def _audit(config: Config, state: Engine) -> Audit:
     settings = config.audit
     return Audit(
@@ -204,14 +218,21 @@ def _decision_point(
 
 def _tls(config: Config) -> ssl.SSLContext:
     file = config.decision_point.authorities
+    if not file:
+        return _system_authorities()
     try:
-        return ssl.create_default_context(cafile=str(config.folder / file) if file else None)
+        return ssl.create_default_context(cafile=str(config.folder / file))
     except (OSError, ssl.SSLError) as error:
         raise InvalidConfig(
             "The file of certificates that [decision_point] authorities names cannot be read.",
             hint="Name a file of PEM certificates, relative to the mesh folder.",
             private=str(error),
         ) from None
+
+
+@functools.cache
+def _system_authorities() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def settings_of(

@@ -24,11 +24,11 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from gateway.allowed import check_parts, check_patterns, check_tree
 from gateway.errors import ParseError, UnsupportedSql
-from gateway.notes import with_cheap_notes
 from gateway.parameters import count_of, mark, number_parameters, unmark
 from gateway.places import column_of, refusal
 from gateway.request import Request
 from gateway.tokens import MAXIMUM_LENGTH, MAXIMUM_TOKENS, check_tokens
+from gateway.trees import with_cheap_notes
 
 # Texts up to this length are parsed once, as long as they are among the last ones.
 REMEMBERED_LENGTH, _REMEMBERED = 10_000, 512

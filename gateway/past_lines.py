@@ -19,10 +19,11 @@ from gateway.errors import SqluiceError
 from gateway.explain_policy import explain_policy
 from gateway.parse import parse
 from gateway.past import Recomputed
-from gateway.plan_cache import PlanCache
+from gateway.plan_cache import PlanCache, Remembered, shaping_parameters
 from gateway.policies.replay import Values
 from gateway.prepare import Prepared, Services
 from gateway.request import Principal
+from gateway.resolve import ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
 from gateway.why import Line
 
@@ -68,6 +69,10 @@ class _Remembered:
     usage: _Unused = _Unused()
     decision_point: None = None
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
+    resolved: Remembered[ResolvedQuery] = field(default_factory=lambda: Remembered(resolve))
+    shaping: Remembered[frozenset[int]] = field(
+        default_factory=lambda: Remembered(shaping_parameters)
+    )
 
 
 @contextmanager

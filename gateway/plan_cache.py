@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -33,7 +34,7 @@ Form = TypeVar("Form")
 class Key:
     """All that shapes a plan.
 
-    `tables` is what each reference means, in the tree's order: one name may mean two majors to two
+    `tables` is what each reference means, in the text's order: one name may mean two majors to two
     callers who may query both. `parameters` are types; where a parameter stands elsewhere than
     beside a comparison, values.
     """
@@ -48,12 +49,20 @@ class Key:
     parameters: tuple[object, ...]
 
 
-def key_of(request: Request, resolved: ResolvedQuery, decision: Decision) -> Key | None:
-    """The key of a request's plan; None where a value cannot be part of a key, or is too long."""
+def key_of(
+    request: Request,
+    resolved: ResolvedQuery,
+    decision: Decision,
+    shaping_of: Callable[[exp.Expression], frozenset[int]] | None = None,
+) -> Key | None:
+    """The key of a request's plan; None where a value cannot be part of a key, or is too long.
+
+    `shaping_of` may remember what `shaping_parameters` says of a tree.
+    """
     if _size(request) > _LONGEST:
         return None
     types = [type_of_value(one) for one in request.parameters]
-    free = _free(resolved.tree) if types else frozenset()
+    free = (shaping_of or shaping_parameters)(resolved.tree) if types else frozenset()
     shaping: list[object] = []
     for number, (kind, value) in enumerate(zip(types, request.parameters, strict=True), start=1):
         if kind is None:
@@ -65,11 +74,7 @@ def key_of(request: Request, resolved: ResolvedQuery, decision: Decision) -> Key
         request.domain,
         request.timezone,
         (request.push_down, request.require_pushdown),
-        tuple(
-            one.meta["address"]
-            for one in resolved.tree.find_all(exp.Table)
-            if "address" in one.meta
-        ),
+        resolved.references,
         decision.fingerprint,
         tuple(shaping),
     )
@@ -81,7 +86,7 @@ def _size(request: Request) -> int:
     return len(request.sql) + 8 * len(request.parameters) + sum(texts)
 
 
-def _free(tree: exp.Expression) -> frozenset[int]:
+def shaping_parameters(tree: exp.Expression) -> frozenset[int]:
     """The numbers of the parameters whose values may shape the answer's types."""
     found: set[int] = set()
     for node in tree.find_all(exp.Parameter):
@@ -116,6 +121,34 @@ class PlanCache(Generic[Form]):
             self._forms.move_to_end(key)
             while len(self._forms) > self._kept:
                 self._forms.popitem(last=False)
+
+
+class Remembered(Generic[Form]):
+    """What a function makes of values that never change, by their identity; thread-safe.
+
+    Texts count by what they say. It holds on to the values, so that no other gets their identity.
+    """
+
+    def __init__(self, make: Callable[..., Form], kept: int = KEPT) -> None:
+        self._make = make
+        self._kept = kept
+        self._known: OrderedDict[tuple[object, ...], tuple[object, Form]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, *given: object) -> Form:
+        """What the function makes of them; an error is not remembered."""
+        key = tuple(one if isinstance(one, str) else id(one) for one in given)
+        with self._lock:
+            found = self._known.get(key)
+            if found is not None:
+                self._known.move_to_end(key)
+                return found[1]
+        made = self._make(*given)
+        with self._lock:
+            self._known[key] = (given, made)
+            while len(self._known) > self._kept:
+                self._known.popitem(last=False)
+        return made
 
 
 def with_parameters(plan: Plan, parameters: tuple[object, ...], timezone: str) -> Plan | None:

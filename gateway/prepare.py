@@ -39,9 +39,16 @@ from gateway.lineage import Edge, lineage
 from gateway.logs import OwnerLogs
 from gateway.metadata import VisibleTable
 from gateway.metrics import Metrics
-from gateway.parse import ParsedStatement
+from gateway.parse import REMEMBERED_LENGTH, ParsedStatement
 from gateway.plan import plan
-from gateway.plan_cache import Key, PlanCache, key_of, with_parameters
+from gateway.plan_cache import (
+    Key,
+    PlanCache,
+    Remembered,
+    key_of,
+    shaping_parameters,
+    with_parameters,
+)
 from gateway.pools import Pools
 from gateway.queries import Queries
 from gateway.request import Limits, Principal, Request
@@ -88,7 +95,7 @@ class Services:
     """What the pipeline works with.
 
     `abilities_of` tells the abilities of a kind of source, `key_of` the key of a join group's
-    epoch.
+    epoch. `resolved` and `shaping` remember what was found in a tree.
     """
 
     engine: Engine
@@ -107,6 +114,10 @@ class Services:
     decision_point: Restricting | None = None
     statistics: Statistics | None = None
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
+    resolved: Remembered[ResolvedQuery] = field(default_factory=lambda: Remembered(resolve))
+    shaping: Remembered[frozenset[int]] = field(
+        default_factory=lambda: Remembered(shaping_parameters)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +145,12 @@ def prepare(
     clock = _Clock()
     named = directory(snapshot.index, request.principal, request.now)
     if services.decision_point is None:
-        resolved = resolve(statement, named, request.domain)
+        resolved = _resolved(statement, named, request, services)
         decision, bound = _decided(resolved, request, snapshot, services), None
     else:
         resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
     clock.lap("authorize")
-    key = key_of(request, resolved, decision) if with_plan else None
+    key = key_of(request, resolved, decision, services.shaping) if with_plan else None
     kept = _kept(request, services, key)
     if kept is not None:
         clock.lap("plan")
@@ -192,6 +203,15 @@ def prepare(
     return prepared
 
 
+def _resolved(
+    statement: ParsedStatement, named: Directory, request: Request, services: Services
+) -> ResolvedQuery:
+    """The tables that a statement names; a text that is parsed each time is resolved each time."""
+    is_remembered = len(request.sql) <= REMEMBERED_LENGTH
+    look_up = services.resolved if is_remembered else resolve
+    return look_up(statement, named, request.domain)
+
+
 def _decided(
     resolved: ResolvedQuery, request: Request, snapshot: Snapshot, services: Services
 ) -> Decision:
@@ -215,7 +235,7 @@ def _restricted(
     point = services.decision_point
     assert point is not None
     try:
-        resolved = resolve(statement, named, request.domain)
+        resolved = _resolved(statement, named, request, services)
         return resolved, *_bound(resolved, request, snapshot, services)
     except (UnknownTable, AmbiguousName, PurposeRequired, RateLimited):
         # Each of them may tell of a table that is hidden.

@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from connectors.base import Abilities
 from gateway.constants import INTEGERS, TypedText, bound_parameter, family, fold, value_of
+from gateway.trees import DUCKDB
 
 TypeOf = Callable[[exp.Column], str | None]
 
@@ -187,7 +188,7 @@ class Checker:
 
     def _cast(self, node: exp.Cast) -> str | None:
         source = self.type_name(node.this)
-        target = node.to.sql("duckdb")
+        target = node.to.sql(DUCKDB)
         if source is None or f"{family(source)}>{family(target)}" not in self.abilities.casts:
             return "cast"
         return self._value(node.this)
@@ -251,7 +252,7 @@ class Checker:
             case exp.Min() | exp.Max():
                 return self._argument_type(node)
             case exp.Cast():
-                return None if isinstance(node.this, exp.Literal) else node.to.sql("duckdb")
+                return None if isinstance(node.this, exp.Literal) else node.to.sql(DUCKDB)
             case exp.Greatest() | exp.Least() | exp.Coalesce():
                 return self._common([node.this, *node.expressions])
             case exp.Case():
@@ -347,7 +348,7 @@ def reads_zone(
     """Whether the session's time zone may have a say, for columns of these types."""
     return (
         any("TIME ZONE" in one for one in types)
-        or bool(_ZONED.search(expression.sql("duckdb")))
+        or bool(_ZONED.search(expression.sql(DUCKDB)))
         or any(_is_zoned(one, parameters) for one in expression.find_all(exp.Parameter))
     )
 

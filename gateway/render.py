@@ -8,6 +8,7 @@ found it safe; puts every other restricted relation behind the source's barrier.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
@@ -19,6 +20,7 @@ from gateway.draft import Draft, Input, KeyBlock, KeySlot, PseudonymColumn
 from gateway.estimates import share_of_a_key
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
+from gateway.trees import DUCKDB, as_type, last_text
 
 # Stands around the number of a parameter while a text is cut; no name or number holds it.
 _MARK = "\x02"
@@ -51,7 +53,10 @@ def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendere
             made.limit(one.limit, copy=False)
         return made
 
-    return _finish(build(False), build(True), draft.abilities_of(relation), _slots(draft, one))
+    # What holds nothing of a policy is shown as it is sent.
+    is_whole = relation.clear and not parts.needs_gate
+    shown = None if is_whole else build(True)
+    return _finish(build(False), shown, draft.abilities_of(relation), _slots(draft, one))
 
 
 def render_block(draft: Draft, one: Input) -> Rendered:
@@ -65,10 +70,12 @@ def render_block(draft: Draft, one: Input) -> Rendered:
             member = members.get(node.name) if isinstance(node, exp.Table) else None
             return node if member is None else _as_subquery(draft, one, member, node, shown)
 
-        return one.block.copy().transform(place) if one.block is not None else exp.Select()
+        return one.block.transform(place) if one.block is not None else exp.Select()
 
+    is_whole = all(member.clear for member in one.relations)
+    shown = None if is_whole else build(True)
     abilities = draft.abilities_of(one.relations[0])
-    return _finish(build(False), build(True), abilities, _slots(draft, one))
+    return _finish(build(False), shown, abilities, _slots(draft, one))
 
 
 def _place_slots(select: exp.Select, one: Input, relation: GuardedRelation) -> None:
@@ -131,11 +138,16 @@ def _as_subquery(
 def _end_with_barrier(select: exp.Select, abilities: Abilities) -> None:
     if abilities.barrier is None:
         raise ValueError(f"{abilities.kind} has no barrier inside a statement")
-    pattern = sqlglot.parse_one(f"SELECT 1 FROM t {abilities.barrier}", dialect=abilities.dialect)
+    pattern = _pattern(abilities.barrier, abilities.dialect)
     for key in ("limit", "offset"):
         clause = pattern.args.get(key)
         if clause is not None:
             select.set(key, clause.copy())
+
+
+@lru_cache
+def _pattern(barrier: str, dialect: str) -> exp.Expr:
+    return sqlglot.parse_one(f"SELECT 1 FROM t {barrier}", dialect=dialect)
 
 
 def raw_names(draft: Draft, relation: GuardedRelation) -> tuple[str, ...]:
@@ -159,7 +171,7 @@ def _relation_select(
     masked = {} if parts.needs_gate else {c.name: c for c in relation.columns if not c.clear}
     visible = {column.name for column in relation.columns}
     hashed = {one.name: one for one in pseudonyms_of(draft, relation, parts) if one.is_hashed}
-    select = exp.Select()
+    shapes = []
     for name in names:
         column = masked.get(name)
         value = column.expression if column else exp.column(name, quoted=True)
@@ -170,10 +182,9 @@ def _relation_select(
         )
         if shown and (column is not None or name not in visible):
             shape = policy_mark(column.policy if column else _hidden_reason(parts))
-        select.select(
-            exp.alias_(shape, name if not shown or name in visible else "policy", quoted=True),
-            copy=False,
-        )
+        output = name if not shown or name in visible else "policy"
+        shapes.append(exp.Alias(this=shape, alias=exp.to_identifier(output, quoted=True)))
+    select = exp.Select(expressions=shapes)
     select.from_(_table(draft.abilities_of(relation), table.physical_name), copy=False)
     for condition in parts.source_filters:
         select.where(_condition(draft, relation, condition, shown), copy=False)
@@ -237,42 +248,48 @@ def _physical(
         physical_name, type_name = columns[node.name]
         made: exp.Expression = exp.column(physical_name, quoted=True)
         if type_name == "VARCHAR" and abilities.text_cast:
-            made = exp.cast(made, abilities.text_cast)
+            made = as_type(made, abilities.text_cast)
         if type_name == "VARCHAR" and abilities.text_collation:
             collated = exp.Collate(this=made, expression=exp.Var(this=abilities.text_collation))
             made = exp.Paren(this=collated)
         return made
 
-    return expression.copy().transform(place)
+    # What is a copy already need not be copied once more.
+    return place(expression) if isinstance(expression, exp.Column) else expression.transform(place)
 
 
 def _finish(
     real: exp.Expression,
-    shown: exp.Expression,
+    shown: exp.Expression | None,
     abilities: Abilities,
     slots: tuple[KeySlot, ...],
 ) -> Rendered:
+    """The texts of both, which are changed; what is shown may be the same tree."""
+    parameters = list(real.find_all(exp.Parameter))
+    if shown is None and parameters:
+        shown = _without_slots(real.copy())
     by_number = abilities.parameter_style == "dollar"
     bound: list[exp.Expr] = []
     numbers: dict[tuple[object, ...], int] = {}
-    for node in list(real.find_all(exp.Parameter)):
+    for node in parameters:
         # One value under two numbers is two values to who compares keys of groups with outputs.
         constant = node.meta.get("constant")
-        origin = id(node) if constant is None or not by_number else constant.sql("duckdb")
+        origin = id(node) if constant is None or not by_number else constant.sql(DUCKDB)
         number = numbers.setdefault((origin, node.meta["type"]), len(bound) + 1)
         if number > len(bound):
             bound.append(node)
         place: exp.Expression = exp.Var(this=f"${number}" if by_number else f"?{number}")
         place.meta["number"] = number
         if node.meta["type"] in abilities.cast_parameters:
-            place = exp.cast(place, node.meta["type"])
+            place = as_type(place, node.meta["type"])
         node.replace(place)
-    for number, node in enumerate(list(shown.find_all(exp.Parameter)), start=1):
+    for number, node in enumerate(list(shown.find_all(exp.Parameter)) if shown else (), start=1):
         node.replace(exp.Var(this=f"${number}"))
     pieces = _cut(real, abilities, slots) if slots or abilities.in_place else ()
+    sql = last_text(_without_slots(real), abilities.dialect)
     return Rendered(
-        _without_slots(real).sql(abilities.dialect),
-        without_quotes(shown.sql(abilities.dialect)),
+        sql,
+        without_quotes(last_text(shown, abilities.dialect) if shown else sql),
         tuple(node.meta["value"] for node in bound),
         tuple(node.meta["type"] for node in bound),
         tuple(node.meta.get("constant") for node in bound),

@@ -68,13 +68,16 @@ class ResolvedQuery:
       part as the caller wrote it where he gave none) and `meta["address"]` = its Address.
       `meta["implicit_alias"]` is true where the alias is ours, `meta["written"]` the parts as
       the caller wrote them.
+      It is shared by all who ask the same: whoever changes it copies it first.
     tables: the distinct addresses in order of first mention, used or not by the result.
     parameters: how many parameters the query has.
+    references: what each reference to a table means, in the order of the text.
     """
 
     tree: exp.Expression
     tables: tuple[Address, ...]
     parameters: int = 0
+    references: tuple[Address, ...] = ()
 
 
 def resolve(statement: ParsedStatement, directory: Directory, domain: str | None) -> ResolvedQuery:
@@ -91,8 +94,8 @@ def resolve(statement: ParsedStatement, directory: Directory, domain: str | None
     for table in tree.find_all(exp.Table):
         if "address" not in table.meta and "cte" not in table.meta and not _is_function(table):
             raise InternalError("a table was left unresolved")
-    found = [address for _, address in sorted(resolver.found, key=lambda one: one[0])]
-    return ResolvedQuery(tree, tuple(dict.fromkeys(found)), statement.parameters)
+    found = tuple(address for _, address in sorted(resolver.found, key=lambda one: one[0]))
+    return ResolvedQuery(tree, tuple(dict.fromkeys(found)), statement.parameters, found)
 
 
 def survey(
@@ -112,6 +115,9 @@ def survey(
 
 def _is_function(table: exp.Table) -> bool:
     return isinstance(table.this, exp.Func)
+
+
+_WITHOUT_TABLES = frozenset({exp.Column, exp.Identifier, exp.Literal, exp.DataType})
 
 
 class _Resolver:
@@ -140,8 +146,8 @@ class _Resolver:
         for key, value in node.args.items():
             if key == "with_":
                 continue
-            for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, exp.Expr):
+            for child in value if type(value) is list else (value,):
+                if isinstance(child, exp.Expr) and type(child) not in _WITHOUT_TABLES:
                     self.walk(child, ctes)
 
     def _define(self, with_: exp.With, ctes: frozenset[str]) -> frozenset[str]:

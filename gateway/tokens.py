@@ -92,10 +92,11 @@ def check_tokens(tokens: Sequence[Token]) -> None:
         if token.token_type == TokenType.SEMICOLON:
             raise refused("a second statement", token, "Send one statement a request.")
         text = "" if token.token_type in _QUOTED else token.text.upper()
-        for words, name, pointed in _ROWS_BY_FIRST.get(text, ()):
-            following = tokens[number : number + len(words)]
-            if tuple(one.text.upper() for one in following) == words:
-                raise refused(name, following[pointed])
+        if text in _ROWS_BY_FIRST:
+            for words, name, pointed in _ROWS_BY_FIRST[text]:
+                following = tokens[number : number + len(words)]
+                if tuple(one.text.upper() for one in following) == words:
+                    raise refused(name, following[pointed])
         if text in _REFUSED_WORDS and not _is_name(tokens, number):
             raise refused(_REFUSED_WORDS[text], token)
         shape.take(token, text)
@@ -120,17 +121,22 @@ class _Shape:
 
     def take(self, token: Token, text: str) -> None:
         """Look at the next word."""
-        self._nest(token, text)
-        self._run = 0 if token.token_type in _OPERANDS else self._run + 1
+        kind = token.token_type
+        if text in _OPENING or (self._open and text == self._open[-1]):
+            self._nest(token, text)
+        self._run = 0 if kind in _OPERANDS else self._run + 1
         if self._run > MAXIMUM_RUN:
             raise refused(f"more than {MAXIMUM_RUN} keywords in a row", token)
-        self._link(token)
+        if kind in _UNLINKING:
+            self._chains[-1] = 0
+        elif kind in _LINKS or kind == TokenType.L_BRACKET:
+            self._link(token)
         if text in self._counts:
             self._counts[text] += 1
             if self._counts[text] > MAXIMUM_OF_A_KIND[text]:
                 most = MAXIMUM_OF_A_KIND[text]
                 raise refused(f"{text} more than {most} times in a statement", token)
-        self._before = token.token_type
+        self._before = kind
 
     def _nest(self, token: Token, text: str) -> None:
         if text in _OPENING:
@@ -138,14 +144,11 @@ class _Shape:
             self._chains.append(0)
             if len(self._open) > MAXIMUM_NESTING:
                 raise refused(f"nesting deeper than {MAXIMUM_NESTING} levels", token)
-        elif self._open and text == self._open[-1]:
+        else:
             self._open.pop()
             self._chains.pop()
 
     def _link(self, token: Token) -> None:
-        if token.token_type in _UNLINKING:
-            self._chains[-1] = 0
-            return
         is_index = token.token_type == TokenType.L_BRACKET
         if is_index and self._before == TokenType.R_BRACKET and len(self._chains) > 1:
             # The bracket has opened a level of its own; the chain is the one outside it.

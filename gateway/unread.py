@@ -21,6 +21,8 @@ _BY_NAME = ("order", "group", "having", "qualify")
 
 def drop_unread(tree: exp.Expression) -> None:
     """Remove from the tree what its sub-queries give in vain, until nothing is left of that."""
+    if tree.find(exp.Subquery, exp.CTE, exp.Exists) is None:
+        return
     repeated = _repeated_names(tree)
     while _drop_once(tree, repeated):
         pass

@@ -1,6 +1,6 @@
 """Fixtures that several rooms share.
 
-Takes: a test run. Gives: the sample mesh, built when a test first asks for it.
+Takes: a test run. Gives: the sample mesh, built when a test first asks for it; empty states.
 """
 
 from __future__ import annotations
@@ -9,8 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fresh_state import written_down
 from tests.sample import SampleMesh, close_sample, open_sample
 from tests.served import Served, serving
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_states_are_written_down() -> Iterator[None]:
+    """Migrations of nothing are made once a worker."""
+    with written_down():
+        yield
 
 
 @pytest.fixture(scope="session")

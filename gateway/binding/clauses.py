@@ -179,7 +179,7 @@ class _GroupKeys:
         inner = without_parentheses(node)
         if isinstance(inner, exp.Tuple):
             return self.bind(inner)
-        form = inner.sql("duckdb")
+        form = inner.sql("duckdb") if self.written is not None else ""
         position = self._output(inner)
         if position is None:
             bound = without_parentheses(bind_expression(exp.Paren(this=inner), self.place))

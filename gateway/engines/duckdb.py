@@ -13,13 +13,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import duckdb
 import pyarrow as pa
 
 from connectors.base import ConnectorError, misfit_of
 from gateway.engines.base import Catalog, Shapes
+from gateway.engines.describing import Describer, Lending, quoted
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
 
 BATCH_ROWS = 65_536
@@ -47,45 +47,13 @@ class DuckdbEngine:
         self._idle: dict[tuple[str, ...], queue.SimpleQueue[duckdb.DuckDBPyConnection]] = {}
         self._lock = threading.Lock()
         self._closed = False
-        self._described: Callable[..., pa.Schema] = lru_cache(maxsize=2048)(self._describe)
-        self._named: Callable[..., tuple[str, ...] | None] = lru_cache(maxsize=2048)(self._names)
+        self._describer = Describer(Lending(self._take, self._keep, self._give))
 
     def describe(
         self, sql: str, shapes: Shapes, parameters: Sequence[object], timezone: str
     ) -> pa.Schema:
         """The schema of a query over empty tables, cached."""
-        key = tuple((name, tuple(shapes[name])) for name in sorted(shapes))
-        return self._described(sql, key, _Values(parameters), timezone)
-
-    def _describe(
-        self,
-        sql: str,
-        shapes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
-        parameters: _Values,
-        timezone: str,
-    ) -> pa.Schema:
-        connection = self._take(timezone)
-        try:
-            for name, columns in shapes:
-                body = ", ".join(f"{_quoted(column)} {kind}" for column, kind in columns)
-                connection.execute(f"CREATE TABLE {_quoted(name)} ({body})")
-            relation = connection.sql(sql, params=parameters.given or None)
-            if relation is None:
-                raise InternalError("the statement gives no rows")
-            types, names = [str(one) for one in relation.types], relation.columns
-            reader = relation.limit(0).to_arrow_reader()
-            schema = reader.schema
-            reader.close()
-        except duckdb.Error as error:
-            raise _binding_error(error) from None
-        finally:
-            self._give((timezone,), connection)
-        return pa.schema(
-            [
-                pa.field(name, field.type, True, {b"type": kind.encode()})
-                for name, field, kind in zip(names, schema, types, strict=True)
-            ]
-        )
+        return self._describer.describe(sql, shapes, parameters, timezone)
 
     def output_names(
         self,
@@ -94,45 +62,8 @@ class DuckdbEngine:
         domain: str | None,
         parameters: Sequence[object],
     ) -> tuple[str, ...] | None:
-        """What DuckDB calls the outputs of the caller's own text; None where it cannot tell.
-
-        Its binder sees empty tables under the addresses of the visible ones; nothing runs.
-        """
-        return self._named(sql, catalog, domain, _Values(parameters))
-
-    def _names(
-        self,
-        sql: str,
-        catalog: Catalog,
-        domain: str | None,
-        parameters: _Values,
-    ) -> tuple[str, ...] | None:
-        connection = self._take("UTC")
-        domains = dict.fromkeys(path[0] for path, _ in catalog)
-        try:
-            for name in domains:
-                connection.execute(f"ATTACH ':memory:' AS {_quoted(name)}")
-            for path, columns in catalog:
-                body = ", ".join(f"{_quoted(column)} {kind}" for column, kind in columns)
-                schema = ".".join(_quoted(part) for part in path[:2])
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-                connection.execute(f"CREATE TABLE {schema}.{_quoted(path[2])} ({body})")
-            if domain in domains:
-                connection.execute(f"USE {_quoted(domain or '')}")
-            # One SELECT and nothing else, also in the eyes of this parser.
-            read = connection.extract_statements(sql)
-            if [one.type for one in read] != [duckdb.StatementType.SELECT]:
-                return None
-            relation = connection.sql(read[0], params=parameters.given or None)
-            return tuple(relation.columns) if relation is not None else None
-        except duckdb.Error:
-            return None
-        finally:
-            with contextlib.suppress(duckdb.Error):
-                connection.execute("USE memory")
-                for name in domains:
-                    connection.execute(f"DETACH {_quoted(name)}")
-            self._give(("UTC",), connection)
+        """What DuckDB calls the outputs of the caller's own text; None where it cannot tell."""
+        return self._describer.output_names(sql, catalog, domain, parameters)
 
     def open(self, timezone: str, folders: tuple[str, ...] = ()) -> DuckdbSession:
         """A private database; `close` resets it for the next query."""
@@ -142,6 +73,7 @@ class DuckdbEngine:
 
     def close(self) -> None:
         """Close every idle database."""
+        self._describer.close()
         with self._lock:
             self._closed = True
             idle, self._idle = list(self._idle.values()), {}
@@ -183,36 +115,27 @@ class DuckdbEngine:
 
     def _give(self, place: tuple[str, ...], connection: duckdb.DuckDBPyConnection) -> None:
         """Reset a database: what a query made is dropped before the next one gets it."""
-        with self._lock:
-            idle = self._idle.get(place)
-            keep = not self._closed and idle is not None and idle.qsize() < self._settings.kept
         try:
             made = connection.execute(
                 "SELECT 'VIEW', view_name FROM duckdb_views() WHERE NOT internal "
                 "UNION ALL SELECT 'TABLE', table_name FROM duckdb_tables() WHERE NOT internal"
             ).fetchall()
             for kind, name in made:
-                connection.execute(f"DROP {kind} {_quoted(name)}")
+                connection.execute(f"DROP {kind} {quoted(name)}")
         except duckdb.Error:
-            keep = False
+            connection.close()
+        else:
+            self._keep(place, connection)
+
+    def _keep(self, place: tuple[str, ...], connection: duckdb.DuckDBPyConnection) -> None:
+        """Lay an empty database ready for the next query; close it where enough lie ready."""
+        with self._lock:
+            idle = self._idle.get(place)
+            keep = not self._closed and idle is not None and idle.qsize() < self._settings.kept
         if keep and idle is not None:
             idle.put(connection)
         else:
             connection.close()
-
-
-class _Values:
-    """Parameters as part of a key: 1, 1.0 and TRUE are equal to Python and of three types here."""
-
-    def __init__(self, given: Sequence[object]) -> None:
-        self.given = list(given)
-        self._form = tuple(f"{type(one).__name__} {one!r}" for one in given)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Values) and self._form == other._form
-
-    def __hash__(self) -> int:
-        return hash(self._form)
 
 
 class DuckdbSession:
@@ -240,9 +163,9 @@ class DuckdbSession:
     ) -> int:
         """Make the table `name` by the gate's statement, which holds no text of the user's."""
         self._create(name, gate, schema, batches)
-        cursor, table = self._cursor(), _quoted(name)
+        cursor, table = self._cursor(), quoted(name)
         try:
-            told = _quoted(cursor.execute(f"SELECT * FROM {table} LIMIT 0").description[-1][0])
+            told = quoted(cursor.execute(f"SELECT * FROM {table} LIMIT 0").description[-1][0])
             found = cursor.execute(f"SELECT count(*) FROM {table} WHERE {told}").fetchone()
             cursor.execute(f"ALTER TABLE {table} DROP COLUMN {told}")
         except duckdb.Error as error:
@@ -256,7 +179,7 @@ class DuckdbSession:
         held = _Held(batches)
         try:
             _give("raw", schema, held, cursor)
-            cursor.execute(f"CREATE TABLE {_quoted(name)} AS {query}")
+            cursor.execute(f"CREATE TABLE {quoted(name)} AS {query}")
         except _FAILURES as error:
             raise self._translated(error, held) from None
         finally:
@@ -276,11 +199,11 @@ class DuckdbSession:
             # Two threads that made one view would conflict.
             with self._naming:
                 for view, query in views:
-                    cursor.execute(f"CREATE VIEW IF NOT EXISTS {_quoted(view)} AS {query}")
+                    cursor.execute(f"CREATE VIEW IF NOT EXISTS {quoted(view)} AS {query}")
             shown = cursor.execute(f"DESCRIBE {sql}").fetchall()
             if [(row[0], row[1]) for row in shown] != list(columns):
                 return False
-            cursor.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {_quoted(name)} AS {sql}")
+            cursor.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {quoted(name)} AS {sql}")
         except _FAILURES as error:
             raise self._unreadable(error) from None
         with self._lock:
@@ -291,16 +214,16 @@ class DuckdbSession:
         """The rows of a table."""
         cursor = self._cursor()
         try:
-            found = cursor.execute(f"SELECT count(*) FROM {_quoted(name)}").fetchone()
+            found = cursor.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()
         except _FAILURES as error:
             raise self._translated(error) from None
         return int(found[0]) if found else 0
 
     def keys(self, name: str, column: str, kind: str, most: int) -> pa.Array | None:
         """The distinct values of a column but NULL; None where there are more than `most`."""
-        cursor, value = self._cursor(), _quoted(column)
+        cursor, value = self._cursor(), quoted(column)
         sql = (
-            f"SELECT DISTINCT {value}::{kind} AS key FROM {_quoted(name)} "
+            f"SELECT DISTINCT {value}::{kind} AS key FROM {quoted(name)} "
             f"WHERE {value} IS NOT NULL LIMIT {most + 1}"
         )
         try:
@@ -428,22 +351,22 @@ def _give(
             else _read_as(one, read.get(one), misfit_of(one) in told)
             for one in schema.names
         )
-        query = f"SELECT {shown} FROM {_quoted(arrived)}"
-        cursor.execute(f"CREATE TEMP VIEW {_quoted(name)} AS {query}")
+        query = f"SELECT {shown} FROM {quoted(arrived)}"
+        cursor.execute(f"CREATE TEMP VIEW {quoted(name)} AS {query}")
 
 
 def _read_as(name: str, kind: str | None, tries: bool) -> str:
     """A column as it came, or in the type that Arrow has lost."""
     if kind is None:
-        return _quoted(name)
-    return f"{'TRY_CAST' if tries else 'CAST'}({_quoted(name)} AS {kind}) AS {_quoted(name)}"
+        return quoted(name)
+    return f"{'TRY_CAST' if tries else 'CAST'}({quoted(name)} AS {kind}) AS {quoted(name)}"
 
 
 def _told(name: str, column: str, kind: str) -> str:
     """Whether a value does not fit, by the connector or since it is none of its type."""
-    value = _quoted(column)
+    value = quoted(column)
     wrong = f"{value} IS NOT NULL AND TRY_CAST({value} AS {kind}) IS NULL"
-    return f"({_quoted(name)} OR {wrong}) AS {_quoted(name)}"
+    return f"({quoted(name)} OR {wrong}) AS {quoted(name)}"
 
 
 def _take_back(name: str, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -491,19 +414,6 @@ def _text_of(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return error.object.decode("utf-8", "replace")
     return str(error)
-
-
-def _binding_error(error: duckdb.Error) -> SqluiceError:
-    """Binding sees empty tables and visible names only, so its first line may be shown."""
-    private = str(error)
-    if "INTERNAL" in private or isinstance(error, duckdb.InternalException):
-        return InternalError("The statement could not be bound.", private=private)
-    first = private.splitlines()[0]
-    return TypeMismatch(first.split(": ", 1)[-1], private=private)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _text(value: str) -> str:

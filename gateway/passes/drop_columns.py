@@ -11,27 +11,26 @@ from dataclasses import replace
 from sqlglot import exp
 
 from gateway.draft import Draft, Input
+from gateway.trees import read_below
 
 
 def drop_columns(draft: Draft) -> Draft:
     """Narrow the relations of which a filter went down."""
     inputs = dict(draft.inputs)
+    read: dict[int, dict[str, set[str]]] = {}
     for table in draft.tree.find_all(exp.Table):
         one = inputs.get(table.name)
         if one is not None and one.pushed and one.block is None:
-            inputs[table.name] = _narrowed(one, _read(table))
+            # What the query around a reference reads of it, and what stands within that.
+            around = table.find_ancestor(exp.Select)
+            assert around is not None, "a table stands in a query"
+            if id(around) not in read:
+                read[id(around)] = read_below(around)
+            inputs[table.name] = _narrowed(one, read[id(around)].get(table.alias_or_name, set()))
     return replace(draft, inputs=inputs)
 
 
-def _read(table: exp.Table) -> frozenset[str]:
-    """The columns that the query around a reference, and what stands within, reads of it."""
-    around = table.find_ancestor(exp.Select)
-    assert around is not None, "a table stands in a query"
-    alias = table.alias_or_name
-    return frozenset(one.name for one in around.find_all(exp.Column) if one.table == alias)
-
-
-def _narrowed(one: Input, read: frozenset[str]) -> Input:
+def _narrowed(one: Input, read: set[str]) -> Input:
     relation = one.relations[0]
     if relation.block is not None:
         return one

@@ -22,10 +22,10 @@ def push_blocks(draft: Draft) -> Draft:
     """Replace each largest single-source block by an input of its own."""
     if not draft.context.push_down:
         return draft
-    holder = exp.Paren(this=draft.tree.copy())
+    holder = exp.Paren(this=draft.tree)
     inputs = dict(draft.inputs)
     _visit(holder.this, replace(draft, tree=holder.this), inputs)
-    return replace(draft, tree=holder.this, inputs=inputs)
+    return replace(draft, tree=holder.this.pop(), inputs=inputs)
 
 
 def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> None:
@@ -80,16 +80,10 @@ def _replace(
 def _children(query: exp.Expression) -> list[exp.Expression]:
     """The queries directly below, each under no other query."""
     found: list[exp.Expression] = []
-
-    def walk(node: exp.Expression) -> None:
-        for child in node.iter_expressions():
-            if isinstance(child, exp.Select | exp.SetOperation):
-                if not _is_recursive(child):
-                    found.append(child)
-            else:
-                walk(child)
-
-    walk(query)
+    for one in query.find_all(exp.Select, exp.SetOperation, bfs=False):
+        around: exp.Expr | None = one.find_ancestor(exp.Select, exp.SetOperation)
+        if around is query and isinstance(one, exp.Expression) and not _is_recursive(one):
+            found.append(one)
     return found
 
 

@@ -15,8 +15,9 @@ from sqlglot import exp
 from gateway.draft import Draft, Input, Note
 from gateway.errors import TypeMismatch
 from gateway.guard import GuardedRelation
-from gateway.passes.push_filters import conjuncts, refusal_of
-from gateway.pushable import folded, is_safe
+from gateway.passes.push_filters import conjuncts, decided_by
+from gateway.pushable import is_safe
+from gateway.trees import DUCKDB
 
 
 def push_dimensions(draft: Draft) -> Draft:
@@ -34,20 +35,19 @@ def _pushed(draft: Draft, one: Input) -> Input:
     for conjunct in conjuncts(relation.block.predicate):
         if not is_safe(conjunct, lambda column: True, checker):
             raise _inexact(conjunct, relation)
-        reason = refusal_of(conjunct, relation, draft) if draft.context.push_down else "off"
-        moved = folded(conjunct, checker) if reason is None else None
+        if not draft.context.push_down:
+            continue
+        reason, moved = decided_by(conjunct, relation, draft)
         if moved is not None:
             down.append(moved)
-        elif reason == "off":
-            continue
-        notes.append(Note(conjunct.sql("duckdb"), "stayed" if reason else "pushed", reason or ""))
+        notes.append(Note(conjunct.sql(DUCKDB), "stayed" if reason else "pushed", reason or ""))
     pushed = {**one.pushed, relation.name: tuple(down)} if down else one.pushed
     return replace(one, pushed=pushed, notes=tuple(notes))
 
 
 def _inexact(conjunct: exp.Expression, relation: GuardedRelation) -> TypeMismatch:
     return TypeMismatch(
-        f"{relation.address} shows groups only, and {conjunct.sql('duckdb')} does not compare a "
+        f"{relation.address} shows groups only, and {conjunct.sql(DUCKDB)} does not compare a "
         "dimension with constants of exactly its type.",
         hint="Write the constants in the type of the column, as DESCRIBE shows it.",
     )

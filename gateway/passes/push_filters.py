@@ -16,18 +16,18 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from gateway.draft import Draft, Input, Note
 from gateway.guard import GuardedRelation
 from gateway.pushable import folded, is_safe
+from gateway.trees import DUCKDB
 
 
 def push_filters(draft: Draft) -> Draft:
     """Move what may be moved; note why the rest stayed."""
     if not draft.context.push_down:
         return draft
-    tree = draft.tree.copy()
     inputs = dict(draft.inputs)
-    for scope in traverse_scope(tree):
+    for scope in traverse_scope(draft.tree):
         if isinstance(scope.expression, exp.Select):
             _push_scope(scope, draft, inputs)
-    return replace(draft, tree=tree, inputs=inputs)
+    return replace(draft, inputs=inputs)
 
 
 def _push_scope(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
@@ -115,11 +115,10 @@ def _move(
     one = inputs[table.name]
     if one.relations[0].block is not None:
         return False
-    reason = refusal_of(conjunct, one.relations[0], draft)
+    reason, moved = decided_by(conjunct, one.relations[0], draft)
     if reason is None and alias not in aliases:
-        reason = "outer_join"
-    moved = None if reason else folded(conjunct, draft.visible_checker(one.relations[0]))
-    note = Note(conjunct.sql("duckdb"), "stayed" if reason else "pushed", reason or "")
+        reason, moved = "outer_join", None
+    note = Note(conjunct.sql(DUCKDB), "stayed" if reason else "pushed", reason or "")
     pushed = dict(one.pushed)
     if moved is not None:
         pushed[table.name] = (*pushed.get(table.name, ()), _unqualified(moved))
@@ -127,8 +126,18 @@ def _move(
     return reason is None
 
 
-def refusal_of(conjunct: exp.Expression, relation: GuardedRelation, draft: Draft) -> str | None:
-    """Why the relation's source may not decide the predicate, None where it may."""
+def decided_by(
+    conjunct: exp.Expression, relation: GuardedRelation, draft: Draft
+) -> tuple[str | None, exp.Expression | None]:
+    """The predicate as the relation's source decides it, or the reason why it may not."""
+    reason = _refusal(conjunct, relation, draft)
+    if reason is not None:
+        return reason, None
+    moved = folded(conjunct, draft.visible_checker(relation))
+    return ("parameter", None) if moved is None else (None, moved)
+
+
+def _refusal(conjunct: exp.Expression, relation: GuardedRelation, draft: Draft) -> str | None:
     checker = draft.visible_checker(relation)
     if not draft.abilities_of(relation).can_filter:
         return "source_cannot_filter"
@@ -138,9 +147,7 @@ def refusal_of(conjunct: exp.Expression, relation: GuardedRelation, draft: Draft
         return "masked"
     if not relation.clear and not is_safe(conjunct, lambda c: c.name in clear, checker):
         return "barrier"
-    return checker.refusal(conjunct) or (
-        "parameter" if folded(conjunct, checker) is None else None
-    )
+    return checker.refusal(conjunct)
 
 
 def _unqualified(predicate: exp.Expression) -> exp.Expression:

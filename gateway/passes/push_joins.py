@@ -19,13 +19,12 @@ def push_joins(draft: Draft) -> Draft:
     """Fuse neighbouring inner joins that one source can run."""
     if not draft.context.push_down:
         return draft
-    tree = draft.tree.copy()
     inputs = dict(draft.inputs)
-    for scope in traverse_scope(tree):
+    for scope in traverse_scope(draft.tree):
         select = scope.expression
         if isinstance(select, exp.Select) and _all_inner(select):
             _fuse(scope, draft, inputs)
-    return replace(draft, tree=tree, inputs=inputs)
+    return replace(draft, inputs=inputs)
 
 
 def _all_inner(select: exp.Select) -> bool:

@@ -22,6 +22,8 @@ def push_limit(draft: Draft) -> Draft:
     """Set the limit of each input that a plain LIMIT reads."""
     if not draft.context.push_down:
         return draft
+    if all(_rows(one) is None for one in draft.tree.find_all(exp.Select)):
+        return draft
     inputs = dict(draft.inputs)
     for scope in traverse_scope(draft.tree):
         select = scope.expression

@@ -7,18 +7,21 @@ policies or limits differ, nor those that show groups only.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 from gateway.draft import Draft, Input, KeyEdge
 from gateway.guard import GuardedColumn
+from gateway.trees import DUCKDB
 
 
 def share_relations(draft: Draft) -> Draft:
     """Give those that belong together the columns of all of them."""
+    references = Counter(one.relations[0].address for one in draft.inputs.values())
     together: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for name, one in draft.inputs.items():
-        if one.block is None and one.relations[0].block is None:
+        relation = one.relations[0]
+        if one.block is None and relation.block is None and references[relation.address] > 1:
             together[_rows(name, one)].append(name)
     inputs = dict(draft.inputs)
     for names in together.values():
@@ -35,7 +38,7 @@ def share_relations(draft: Draft) -> Draft:
 def _rows(name: str, one: Input) -> tuple[object, ...]:
     """What two references have in common that deliver the same rows."""
     relation = one.relations[0]
-    pushed = tuple(each.sql("duckdb") for each in one.pushed.get(name, ()))
+    pushed = tuple(each.sql(DUCKDB) for each in one.pushed.get(name, ()))
     return (relation.address, relation.filters, relation.clear, pushed, one.limit)
 
 

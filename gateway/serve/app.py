@@ -26,7 +26,7 @@ from granian.constants import Interfaces
 from gateway.config import Config, Endpoint, ServeOptions, load_config
 from gateway.errors import InvalidConfig, SqluiceError
 from gateway.logs import configure_logs
-from gateway.opening import open_gateway
+from gateway.opening import open_gateway, settle
 from gateway.publish import build_snapshot
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
@@ -100,7 +100,9 @@ def _application() -> Callable[..., Any]:
     threading.Thread(
         target=_tell_ready, args=(f"http://{host}:{port}", flight_url), daemon=True
     ).start()
-    return behind_asgi(make_application(opened), _THREADS)
+    application = make_application(opened)
+    settle()
+    return behind_asgi(application, _THREADS)
 
 
 def _tell_ready(http: str, flight: str) -> None:

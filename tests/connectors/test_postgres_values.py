@@ -9,7 +9,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from connectors.arrow import BATCH_ROWS, parameters_of
+from connectors.arrow import BATCH_ROWS, as_array, parameters_of
 from connectors.base import (
     Connection,
     ConnectorError,
@@ -139,14 +139,14 @@ def test_each_character_of_a_text(postgres: Connection) -> None:
 )
 def test_what_is_never_written_out(sql: str, value: object, name: str) -> None:
     """A value that would need an escape, a key, a statement that is not read at a glance."""
-    values = parameters_of(Fragment(sql, COLUMN, (), (value,), (name,)))
+    values = parameters_of(Fragment(sql, COLUMN, (), (value,), (name,)), as_array)
     assert values is not None
     assert written_out(sql, values) is None
 
 
 def test_numbers_inside_quotes_are_no_parameters() -> None:
     """Neither in a text nor in a name."""
-    values = parameters_of(Fragment("", COLUMN, (), (5, "x"), ("BIGINT", "VARCHAR")))
+    values = parameters_of(Fragment("", COLUMN, (), (5, "x"), ("BIGINT", "VARCHAR")), as_array)
     assert values is not None
     sql = """SELECT '$1', "a $1", '''$1', "b""$2", $2, $1"""
     wanted = """SELECT '$1', "a $1", '''$1', "b""$2", 'x'::text, '5'::int8"""

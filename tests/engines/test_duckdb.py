@@ -191,3 +191,58 @@ def test_names_are_read_from_one_select(engine: DuckdbEngine, sql: str) -> None:
     with pytest.raises(SqluiceError):
         list(session.stream("SELECT evil()", [], {}))
     session.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "kinds"),
+    [
+        ('SELECT n AS x FROM "a"', ["INTEGER"]),
+        ('WITH b AS (SELECT n + 1 AS n FROM "a") SELECT n, NULL FROM b', ["INTEGER", '"NULL"']),
+        ('with recursive b AS (SELECT 1 AS n UNION ALL SELECT b.n + 1 FROM b, "a" WHERE b.n < 3) '
+         "SELECT n FROM b", ["INTEGER"]),
+        ('(SELECT n FROM "a") UNION (SELECT 1.5) ORDER BY 1', ["DECIMAL(11,1)"]),
+        ('SELECT (SELECT max(d) FROM "a" AS i WHERE i.n = o.n) AS m FROM "a" AS o',
+         ["DECIMAL(12,2)"]),
+        ("VALUES (1, DATE '2020-01-01')", ["INTEGER", "DATE"]),
+        ('SELECT {\'f\': n, \'g "x"\': [d]} AS s FROM "a"',
+         ['STRUCT(f INTEGER, "g ""x""" DECIMAL(12,2)[])']),
+        ("SELECT CAST(n AS HUGEINT), CAST(n AS VARCHAR)::JSON, n::BIT, uuid(), "
+         "TIMETZ '10:00:00+01' FROM \"a\"",
+         ["HUGEINT", "JSON", "BIT", "UUID", "TIME WITH TIME ZONE"]),
+    ],
+)  # fmt: skip
+def test_what_is_described_is_what_arrives(
+    engine: DuckdbEngine, sql: str, kinds: list[str]
+) -> None:
+    """The schema of a query over nothing is that of the query over rows."""
+    shapes = {"a": (("n", "INTEGER"), ("d", "DECIMAL(12,2)"))}
+    described = engine.describe(sql, shapes, (), "America/New_York")
+    assert [(one.metadata or {})[b"type"].decode() for one in described] == kinds
+    session = engine.open("America/New_York")
+    rows = pa.schema([pa.field("n", pa.int32()), pa.field("d", pa.decimal128(12, 2))])
+    one = pa.RecordBatch.from_pylist([{"n": 1, "d": Decimal("1.50")}], schema=rows)
+    session.load("a", rows, iter([one]))
+    try:
+        batches = list(session.stream(sql, [], {}))
+    finally:
+        session.close()
+    assert [one.type for one in batches[0].schema] == [one.type for one in described]
+
+
+def test_names_are_asked_of_the_tables_that_are_visible_now(engine: DuckdbEngine) -> None:
+    """A database is used again for the very same tables only, and what fails leaves nothing."""
+    narrow = ((("s", "p", "t"), (("a", "INTEGER"),)),)
+    wide = ((("s", "p", "t"), (("a", "INTEGER"), ("b", "INTEGER"))),)
+    broken = ((("s", "p", "t"), (("a", "NO SUCH TYPE"),)),)
+    for _ in range(2):
+        for text, catalog, domain, names in (
+            ("SELECT sum(a), * FROM s.p.t GROUP BY ALL", narrow, None, ("sum(a)", "a")),
+            ("SELECT max(a), * FROM s.p.t GROUP BY ALL", wide, None, ("max(a)", "a", "b")),
+            ("SELECT min(a) FROM p.t", narrow, "s", ("min(a)",)),
+            ("SELECT min(a) FROM p.t", narrow, None, None),
+            ("SELECT min(b) FROM s.p.t", narrow, None, None),
+            ("SELECT a FROM s.p.t", broken, None, None),
+            ("DROP TABLE s.p.t", narrow, None, None),
+        ):
+            assert engine.output_names(text, catalog, domain, ()) == names
+            assert engine.output_names(f"{text} ", catalog, domain, ()) == names

@@ -16,6 +16,7 @@ from gateway.errors import SqluiceError
 from tests.sample import SampleMesh
 
 NORA = "nora"
+READY = "select count(*) from fleet.aircraft.planes"
 EARLY = [
     # Streams that the merge does not read to the end, and merges that fail.
     "select p.seats from fleet.aircraft.planes p where sqrt(p.seats) > 1 limit 1",

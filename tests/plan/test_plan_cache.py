@@ -19,15 +19,16 @@ from gateway.authorize import authorize, directory, visible
 from gateway.bind import bind
 from gateway.decision import Decision, PolicyIndex
 from gateway.draft import Plan, PlanContext
+from gateway.errors import UnknownTable
 from gateway.guard import guard
 from gateway.identity import principal_of
 from gateway.parse import parse
 from gateway.plan import plan
-from gateway.plan_cache import Key, PlanCache, key_of, with_parameters
+from gateway.plan_cache import Key, PlanCache, Remembered, key_of, with_parameters
 from gateway.prepare import physical_tables
 from gateway.publish import build_snapshot
 from gateway.request import Principal, Request
-from gateway.resolve import Directory, KnownProduct, resolve
+from gateway.resolve import Directory, KnownProduct, ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -175,3 +176,33 @@ def test_other_values(
     made = with_parameters(planned(snapshot, sql, *first), then, "UTC")
     found = None if made is None else made.fragments[0].fragment.parameters
     assert (None if found is None else set(found)) == (None if bound is None else set(bound))
+
+
+def test_tables_are_looked_up_once_for_whoever_knows_the_same(snapshot: Snapshot) -> None:
+    """By identity: another directory, as after a revocation, is asked anew; errors each time."""
+    remembered: Remembered[ResolvedQuery] = Remembered(resolve, kept=2)
+    users = {one.name: principal_of(one) for one in snapshot.mesh.users}
+    request = Request(sql=FLIGHT, principal=users["nora"], now=NOW, query_id="q", parameters=(1,))
+    statement, known = parse(request), directory(snapshot.index, users["nora"], NOW)
+    first = remembered(statement, known, None)
+    assert remembered(statement, known, None) is first
+    again = remembered(statement, Directory(known.products), None)
+    assert again is not first and again == first
+    assert remembered(statement, known, "fleet") is not first
+    with pytest.raises(UnknownTable):
+        remembered(statement, Directory({}), None)
+    assert remembered(statement, known, "fleet").tables == first.tables
+    assert remembered(statement, known, None) is not first, "two are kept, it was the third"
+
+
+def test_what_is_remembered_does_not_change_by_use(snapshot: Snapshot) -> None:
+    """The tree is shared: the stages behind it copy what they change."""
+    principal = principal_of(next(one for one in snapshot.mesh.users if one.name == "nora"))
+    known = directory(snapshot.index, principal, NOW)
+    sql = "select dest, count(*) c from (select * from operations.departures) d group by all"
+    request = Request(sql=sql, principal=principal, now=NOW, query_id="q")
+    resolved = resolve(parse(request), known, None)
+    before = repr(resolved.tree)
+    decision = authorize(resolved, request, snapshot.index)
+    guard(bind(resolved, visible(decision)), decision)
+    assert repr(resolved.tree) == before

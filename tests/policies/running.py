@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -70,12 +72,21 @@ def running(folder: Path, case: Mapping[str, Any], **environment: str) -> Iterat
     )
     data = folder / "data"
     data.mkdir()
-    _fill(data)
+    for name, content in _filled().items():
+        (data / name).write_bytes(content)
     opened = open_gateway(load_config(folder, {"SQLUICE_DATA": str(data), **environment}))
     try:
         yield Running(opened, folder)
     finally:
         opened.close()
+
+
+@cache
+def _filled() -> Mapping[str, bytes]:
+    """The two files, made once."""
+    with TemporaryDirectory() as folder:
+        _fill(Path(folder))
+        return {one.name: one.read_bytes() for one in Path(folder).iterdir()}
 
 
 def _fill(data: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+import gateway.state.engine as engine_module
 from gateway.demo.postgres import NoPostgres, Server, find_server
 from gateway.state.engine import open_state
+from tests.fresh_state import migrated
 
 _NUMBERS = count(1)
 
@@ -25,6 +27,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         pytest.skip(str(error))
     yield server
     server.discard()
+
+
+@pytest.fixture(autouse=True)
+def _migrations_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere a schema that was made once is written down; here it is made each time."""
+    monkeypatch.setattr(engine_module, "migrate", migrated)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -27,6 +27,7 @@ from gateway.audit import (
 from gateway.errors import InvalidConfig, SourceUnavailable
 from gateway.state.engine import HEAD, open_state, reading, writing
 from gateway.state.tables import METADATA
+from tests.fresh_state import written_down
 
 FOLDER = Path(engine_module.__file__).parent / "migrations"
 
@@ -134,3 +135,18 @@ def test_the_audit_keeps_every_text_in_either_database(state: Engine) -> None:
     assert (found.holds, found.redacted, found.records) == (True, 1, 3)
     (shown,) = history(state)
     assert (shown.outcome, shown.rows) == ("ok", 2**40)
+
+
+def test_a_schema_that_is_written_down_is_the_one_that_is_made(tmp_path: Path) -> None:
+    """Tests elsewhere open states that were given it at once."""
+    made = open_state(f"sqlite:///{tmp_path / 'made.sqlite'}")
+    with written_down():
+        given = open_state(f"sqlite:///{tmp_path / 'given.sqlite'}")
+    found = []
+    for engine in (made, given):
+        with reading(engine) as connection:
+            shown = connection.execute(text("SELECT type, name, sql FROM sqlite_master")).all()
+            version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        found.append((sorted(map(tuple, shown), key=str), version))
+        engine.dispose()
+    assert found[0] == found[1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlglot import exp, parse_one
 
-from gateway.notes import Notes, with_cheap_notes
 from gateway.parse import parse_query
+from gateway.trees import Notes, with_cheap_notes
 
 
 def test_copies_keep_places_and_share_nothing() -> None:
