@@ -35,7 +35,7 @@ class Key:
 
     `tables` is what each reference means, in the tree's order: one name may mean two majors to two
     callers who may query both. `parameters` are types; where a parameter stands elsewhere than
-    beside a comparison, values.
+    beside a comparison, values. `edition` is that of the sources' abilities.
     """
 
     sql: str
@@ -46,9 +46,12 @@ class Key:
     tables: tuple[Address, ...]
     decision: str
     parameters: tuple[object, ...]
+    edition: int = 0
 
 
-def key_of(request: Request, resolved: ResolvedQuery, decision: Decision) -> Key | None:
+def key_of(
+    request: Request, resolved: ResolvedQuery, decision: Decision, edition: int = 0
+) -> Key | None:
     """The key of a request's plan; None where a value cannot be part of a key, or is too long."""
     if _size(request) > _LONGEST:
         return None
@@ -72,6 +75,7 @@ def key_of(request: Request, resolved: ResolvedQuery, decision: Decision) -> Key
         ),
         decision.fingerprint,
         tuple(shaping),
+        edition,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import pyarrow as pa
 from sqlglot import exp
 
+from catalog.model import Source
 from connectors.base import Abilities
 from gateway.assemble import merge_sql
 from gateway.audit import Audit
@@ -84,8 +85,8 @@ class Restricting(Protocol):
 class Services:
     """What the pipeline works with.
 
-    `abilities_of` tells the abilities of a kind of source, `key_of` the key of a join group's
-    epoch.
+    `abilities_of` tells the abilities of a source, `edition` changes whenever any of them does,
+    `key_of` tells the key of a join group's epoch.
     """
 
     engine: Engine
@@ -93,7 +94,7 @@ class Services:
     audit: Audit
     queries: Queries
     key_of: Callable[[str, int], bytes]
-    abilities_of: Callable[[str], Abilities]
+    abilities_of: Callable[[Source], Abilities]
     limiter: Limiter
     owner_logs: OwnerLogs
     metrics: Metrics
@@ -102,6 +103,7 @@ class Services:
     entitlements: Entitlements
     limits: Limits = Limits()
     decision_point: Restricting | None = None
+    edition: Callable[[], int] = lambda: 0
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
 
 
@@ -134,7 +136,7 @@ def prepare(
     else:
         resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
     clock.lap("authorize")
-    key = key_of(request, resolved, decision) if with_plan else None
+    key = key_of(request, resolved, decision, services.edition()) if with_plan else None
     kept = _kept(request, services, key)
     if kept is not None:
         clock.lap("plan")
@@ -162,7 +164,7 @@ def prepare(
         context = PlanContext(
             tables=physical_tables(resolved.tables, snapshot),
             abilities={
-                identity: services.abilities_of(one.kind).under(one.settings)
+                identity: services.abilities_of(one).under(one.settings)
                 for identity, one in snapshot.mesh.sources.items()
             },
             describe=lambda tree, values: _types(schema_of(tree, values)),

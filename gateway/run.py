@@ -15,7 +15,7 @@ from gateway.differencing import Atom
 from gateway.draft import PlannedFragment
 from gateway.engines.base import Engine
 from gateway.errors import SqluiceError
-from gateway.pools import Pools
+from gateway.pools import Leases
 from gateway.pseudonyms import KeyOf
 from gateway.request import Limits
 from gateway.result import Result
@@ -30,7 +30,7 @@ class Run:
 
     query_id: str
     sources: Mapping[str, Source]
-    pools: Pools
+    pools: Leases
     engine: Engine
     key_of: KeyOf
     schema: pa.Schema
