@@ -38,9 +38,7 @@ from gateway.errors import InvalidConfig, SourceFailed, SourceUnavailable
 from gateway.opening import declared_of, settings_of
 from gateway.publish import build_snapshot
 
-_CODES = EXIT_CODES.replace("0 fine", "0 as declared").replace(
-    "1 problems found", "1 differs from what is declared"
-)
+_CODES = f"{EXIT_CODES} Fine is: as declared; a problem: something declared does not hold."
 
 
 @click.command(epilog=f"Example: sqluice certify loyalty.crm --conf conf. {_CODES}")
