@@ -28,8 +28,8 @@ _REFERENCE_COMPARABLE = frozenset(
 
 
 def ability_names(abilities: Abilities) -> tuple[str, ...]:
-    """Every ability that is there, functions first: what one takes away alone costs least."""
-    found: list[str] = []
+    """Every ability that is there, those first whose loss costs least."""
+    found = [name for name in ("bytewise_columns", "in_place") if getattr(abilities, name)]
     for group in MAPS:
         for key, types in sorted(getattr(abilities, group).items()):
             found += [f"{group}.{key}.{name}" for name in types] or [f"{group}.{key}"]
@@ -37,8 +37,6 @@ def ability_names(abilities: Abilities) -> tuple[str, ...]:
         found += [f"{group}.{name}" for name in sorted(getattr(abilities, group))]
     switches = [one.name for one in fields(abilities) if one.name.startswith("can_")]
     found += [name for name in switches if getattr(abilities, name)]
-    found += ["bytewise_columns"] if abilities.bytewise_columns else []
-    found += ["in_place"] if abilities.in_place else []
     found += ["is_reference"] if abilities.is_reference else []
     return (*found, *(name for name in _TEXTS if getattr(abilities, name)))
 

@@ -11,7 +11,7 @@ import json
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Engine
 
@@ -47,6 +47,8 @@ from gateway.queries import Queries
 from gateway.recertify import Recertifier
 from gateway.request import Limits
 from gateway.secrets import Secrets
+from gateway.self_check.check import SelfCheck
+from gateway.self_check.replay import Bounds
 from gateway.state.answers import Answers
 from gateway.state.engine import open_state
 from gateway.usage import Usage
@@ -116,6 +118,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         entitlements=Entitlements(Reader(engine, pools, abilities.of)),
         decision_point=point,
     )
+    services = replace(services, self_check=_self_check(config, services, abilities, closers))
     identity = Identity(mesh, state, config.sign_in)
     identity.failed = audit.sign_in_failed
     publisher.on_access(functools.partial(_end_revoked, queries))
@@ -154,6 +157,21 @@ def _sources(
     abilities.changed = recertifier.begin
     closers.append(recertifier.close)
     return abilities, pools
+
+
+def _self_check(
+    config: Config,
+    services: Services,
+    abilities: AbilitiesInForce,
+    closers: list[Callable[[], None]],
+) -> SelfCheck | None:
+    settings = config.self_check
+    if not settings.sample:
+        return None
+    bounds = Bounds(settings.check_rows, settings.fetched_rows, settings.check_seconds)
+    made = SelfCheck(services, abilities, settings.sample, bounds)
+    closers.append(made.close)
+    return made
 
 
 def _audit(config: Config, state: Engine) -> Audit:

@@ -53,6 +53,15 @@ class HiddenTable(UnknownTable):
     """A table of which a decision point does not let the caller know."""
 
 
+class Sampling(Protocol):
+    """Who may run a query again, after its caller has his answer."""
+
+    def offer(
+        self, request: Request, snapshot: Snapshot, prepared: Prepared, rows: int
+    ) -> None:
+        """A query was answered with so many rows. Never waits, never raises."""
+
+
 class Restricting(Protocol):
     """Somebody outside who may restrict further what the mesh's own rules permit."""
 
@@ -104,6 +113,7 @@ class Services:
     limits: Limits = Limits()
     decision_point: Restricting | None = None
     edition: Callable[[], int] = lambda: 0
+    self_check: Sampling | None = None
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
 
 
@@ -149,6 +159,43 @@ def prepare(
     clock.lap("bind")
     guarded = guard(bound, decision)
     clock.lap("guard")
+    schema_of = _describer(guarded, request, services)
+    schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
+    clock.lap("describe")
+    made = Plan((), None, guarded.outputs)
+    if with_plan:
+        made = plan(guarded, plan_context(guarded, request, snapshot, services))
+        clock.lap("plan")
+    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps)
+    if key is not None:
+        services.plans.put(key, prepared)
+    return prepared
+
+
+def plan_context(
+    guarded: GuardedQuery, request: Request, snapshot: Snapshot, services: Services
+) -> PlanContext:
+    """What a guarded query is planned with at this moment."""
+    schema_of = _describer(guarded, request, services)
+    addresses = tuple(one.address for one in guarded.relations.values())
+    return PlanContext(
+        tables=physical_tables(addresses, snapshot),
+        abilities={
+            identity: services.abilities_of(one).under(one.settings)
+            for identity, one in snapshot.mesh.sources.items()
+        },
+        describe=lambda tree, values: _types(schema_of(tree, values)),
+        parameters=request.parameters,
+        timezone=request.timezone,
+        push_down=request.push_down,
+        require_pushdown=request.require_pushdown,
+        pushed_groups=snapshot.index.pushed_groups,
+    )
+
+
+def _describer(
+    guarded: GuardedQuery, request: Request, services: Services
+) -> Callable[[exp.Expression, tuple[object, ...]], pa.Schema]:
     shapes = {name: one.shape for name, one in guarded.relations.items()}
 
     def schema_of(tree: exp.Expression, parameters: tuple[object, ...]) -> pa.Schema:
@@ -157,29 +204,7 @@ def prepare(
         values = [parameters[number - 1] for number in used] if parameters else []
         return services.engine.describe(text, shapes, tuple(values), request.timezone)
 
-    schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
-    clock.lap("describe")
-    made = Plan((), None, guarded.outputs)
-    if with_plan:
-        context = PlanContext(
-            tables=physical_tables(resolved.tables, snapshot),
-            abilities={
-                identity: services.abilities_of(one).under(one.settings)
-                for identity, one in snapshot.mesh.sources.items()
-            },
-            describe=lambda tree, values: _types(schema_of(tree, values)),
-            parameters=request.parameters,
-            timezone=request.timezone,
-            push_down=request.push_down,
-            require_pushdown=request.require_pushdown,
-            pushed_groups=snapshot.index.pushed_groups,
-        )
-        made = plan(guarded, context)
-        clock.lap("plan")
-    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps)
-    if key is not None:
-        services.plans.put(key, prepared)
-    return prepared
+    return schema_of
 
 
 def _decided(
