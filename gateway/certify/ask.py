@@ -100,7 +100,10 @@ def rendered(sql: str, asker: Asker) -> str:
         if isinstance(node, exp.Table) and node.name == "probe":
             return asker.relation(node)
         if isinstance(node, exp.Column) and node.name in _TEXTS:
-            return by_bytes(node, asker.abilities)
+            made = by_bytes(node, asker.abilities)
+            is_output = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
+            name = exp.to_identifier(node.name)
+            return exp.Alias(this=made, alias=name) if is_output else made
         return node
 
     return sqlglot.parse_one(sql, read="duckdb").transform(place).sql(asker.abilities.dialect)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.ability_names import ALL_BUT_FILTERS, ability_names
+from connectors.base import Abilities
+from gateway.ability_names import ALL_BUT_FILTERS, ability_names, without
 from gateway.draft import Plan
 from gateway.errors import SqluiceError, TimedOut
 from gateway.normalise import cut, normalise
@@ -19,8 +20,6 @@ from gateway.self_check.replay import Replay
 
 # They take whole blocks or all filters away, as other names do more narrowly.
 _NEVER = frozenset({"barrier", "keyed_hash", "can_filter"})
-# Where no single one explains it; the second only where comparisons themselves are at fault.
-_WHOLE = (ALL_BUT_FILTERS, "can_filter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +104,28 @@ def _culprits(replay: Replay, pushed: Plan) -> Iterator[tuple[str, str]]:
                 if name not in _NEVER and agrees({source: (name,)}):
                     yield source, name
                     return
-        for whole in _WHOLE:
-            for source in sources:
-                if agrees({source: (whole,)}):
-                    yield source, whole
+        for source in sources:
+            for names in _wholes(replay.abilities[source]):
+                if agrees({source: names}):
+                    yield from ((source, name) for name in names)
                     return
     except TimedOut:
         # What was not tried is not known to be right.
         pass
     for source in sources:
         yield source, ALL_BUT_FILTERS
+
+
+def _wholes(abilities: Abilities) -> Iterator[tuple[str, ...]]:
+    """What is taken away where no single ability explains it; more only where that is not enough.
+
+    Then a comparison itself means something else, as it does under a collation.
+    """
+    yield (ALL_BUT_FILTERS,)
+    for name in ability_names(without(abilities, [ALL_BUT_FILTERS])):
+        if name not in _NEVER:
+            yield ALL_BUT_FILTERS, name
+    yield ALL_BUT_FILTERS, "can_filter"
 
 
 def _fragments(replay: Replay, pushed: Plan) -> Mapping[str, tuple[str, ...]]:

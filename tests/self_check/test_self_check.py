@@ -8,6 +8,7 @@ same gateway with the true ability file: nothing is filed.
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
+import tests.sample
 from connectors.base import Abilities, Fragment, load_abilities
 from connectors.sqlite import SqliteConnection
 from gateway import opening
@@ -31,8 +33,10 @@ from gateway.self_check.check import ACTOR, SelfCheck
 from gateway.state.engine import reading
 from gateway.state.tables import AGGREGATE_ANSWERS, AUDIT_RECORDS, QUOTA_USAGE
 from tests.aggregate.mesh import POLICY, Money, open_money
-from tests.connectors.conformance.samples import in_sqlite
+from tests.connectors.conformance.samples import in_duckdb, in_sqlite
+from tests.differential.corpus import CASES, PURPOSES
 from tests.differential.traps_mesh import TrapsMesh, open_over
+from tests.sample import CONF, close_sample, open_sample
 
 SETTINGS = "[self_check]\nsample = 1.0\n"
 LIKE = "select id from traps.sqlite.probe where s like 'a%'"
@@ -140,6 +144,27 @@ def test_a_source_that_is_right_files_nothing(opened: TrapsMesh) -> None:
     assert evidence(opened) == []
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_whole_corpus_files_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every statement of the differential corpus over five sources, by everybody who may ask it."""
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    with (conf / "gateway.toml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{SETTINGS}fetched_rows = 1000000\n")
+    monkeypatch.setattr(tests.sample, "CONF", conf)
+    mesh = open_sample(tmp_path / "data")
+    check = mesh.opened.services.self_check
+    assert isinstance(check, SelfCheck)
+    for case in CASES:
+        for user in case.users:
+            mesh.ask(user, case.sql, purpose=PURPOSES.get(user), parameters=case.values)
+            assert check.drain(120)
+    assert check.checked > 400
+    assert mesh.opened.abilities.events() == ()
+    close_sample(mesh)
+
+
 UNCHECKED = (
     "select id from traps.sqlite.probe limit 3",
     "select id, now() as t from traps.sqlite.probe",
@@ -225,6 +250,25 @@ def test_what_no_single_ability_explains_is_pulled(
     assert ask(opened, sql).num_rows == right(opened, sql)
     shown = str(opened.ask("open", f"explain {sql}").to_pydict())
     assert '"id" > 0' in shown and "COALESCE" not in shown.split("stayed", maxsplit=1)[0]
+
+
+def test_a_comparison_that_means_something_else_stays_with_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column of DuckDB that ignores case, and a row that says nothing of collations."""
+
+    def as_it_stands(kind: str) -> Abilities:
+        return replace(load_abilities(kind), text_collation=None)
+
+    monkeypatch.setattr(opening, "load_abilities", as_it_stands)
+    (tmp_path / "duckdb").mkdir()
+    sample = in_duckdb(tmp_path / "duckdb", "NOCASE")
+    mesh = open_over(tmp_path, {"duckdb": sample}, {}, SETTINGS)
+    sql = "select id from traps.duckdb.probe where s = 'A'"
+    assert ask(mesh, sql).num_rows > right(mesh, sql)
+    assert [name for name, _ in evidence(mesh)] == [ALL_BUT_FILTERS, "comparable.VARCHAR"]
+    assert ask(mesh, sql).num_rows == right(mesh, sql)
+    mesh.close()
 
 
 @pytest.mark.parametrize("kind", ["postgres", "sqlite", "duckdb", "files"])

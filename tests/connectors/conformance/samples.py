@@ -76,12 +76,16 @@ class Sample:
         )
 
 
-def in_duckdb(folder: Path) -> Sample:
-    """The rows in a DuckDB file."""
+def in_duckdb(folder: Path, collation: str = "") -> Sample:
+    """The rows in a DuckDB file; `collation` is that of its column of text."""
     path, held = folder / "rows.duckdb", reference()
-    held.execute(f"ATTACH '{path}' AS other; CREATE TABLE other.probe AS FROM probe; DETACH other")
+    types = {str(row[0]): str(row[1]) for row in held.execute("DESCRIBE probe").fetchall()}
+    types["s"] += f" COLLATE {collation}" if collation else ""
+    shown = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    held.execute(f"ATTACH '{path}' AS other; CREATE TABLE other.probe ({shown})")
+    held.execute("INSERT INTO other.probe FROM probe; DETACH other")
     connection = load_connector("duckdb").connect({"path": str(path)})
-    return Sample("duckdb", "", "main.probe", connection, held)
+    return Sample("duckdb", collation, "main.probe", connection, held)
 
 
 def in_files(folder: Path) -> Sample:

@@ -19,7 +19,13 @@ from connectors.base import (
 from gateway.certify.ask import same
 from gateway.certify.probes import Probe, all_probes
 from gateway.demo.postgres import Server
-from tests.connectors.conformance.samples import FLAVOURS, Sample, in_postgres, lacks
+from tests.connectors.conformance.samples import (
+    FLAVOURS,
+    Sample,
+    in_duckdb,
+    in_postgres,
+    lacks,
+)
 
 PROBES = {one.name: one for one in all_probes()}
 REASONS: Mapping[str, Mapping[str, str]] = yaml.safe_load(
@@ -112,6 +118,29 @@ PAIRS = [
 def test_postgres(flavour: Sample, name: str) -> None:
     """What is declared holds whatever the collation; what is not declared has a reason."""
     check(flavour, PROBES[name])
+
+
+@pytest.fixture(scope="module")
+def no_case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+    """A DuckDB file whose column of text ignores case."""
+    made = in_duckdb(tmp_path_factory.mktemp("no_case"), "NOCASE")
+    yield made
+    made.connection.close()
+    made.reference.close()
+
+
+@pytest.mark.parametrize("name", [one for one in TEXT_PROBES if not one.startswith("casts")])
+def test_duckdb_compares_by_bytes(no_case: Sample, name: str) -> None:
+    """Whatever collation a column has."""
+    assert difference(no_case, PROBES[name]) is None
+
+
+def test_the_collation_of_duckdb_bites(no_case: Sample) -> None:
+    """The control: as it stands the column ignores case."""
+    asker, sql = no_case.asker, "SELECT id FROM probe WHERE {s} = 'A'"
+    wanted = asker.expected(sql.format(s="s"))
+    assert same(wanted, asker.found(sql.format(s="s")))
+    assert not same(wanted, asker.found(sql.format(s="S")))
 
 
 @pytest.mark.parametrize("kind", KINDS)
