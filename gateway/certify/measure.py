@@ -38,12 +38,12 @@ def bounds(connection: Connection, abilities: Abilities) -> Mapping[str, int]:
         "maximum_parameters": (parameters, abilities.maximum_parameters),
         "maximum_list": (items, abilities.maximum_list),
     }
-    found = {name: _most(ask, most) for name, (ask, most) in declared.items()}
+    found = {name: most_of(ask, most) for name, (ask, most) in declared.items()}
     return {name: most for name, most in found.items() if most < declared[name][1]}
 
 
-def _most(ask: Callable[[int], None], most: int) -> int:
-    """The largest count that works, by halving."""
+def most_of(ask: Callable[[int], None], most: int) -> int:
+    """The largest count that works, at most so many, by halving."""
     if _works(ask, most):
         return most
     low, high = 0, most

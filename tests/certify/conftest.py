@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.certify import run
 from gateway.demo.postgres import NoPostgres, Server, find_server
 from tests.connectors.conformance.samples import in_sqlite
 from tests.differential.traps_mesh import TrapsMesh, open_over
@@ -29,6 +30,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with found:
         yield found
     found.discard()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only abilities are asked; the rest has tests of its own."""
+    monkeypatch.setattr(run, "barrier", lambda *_: None)
+    monkeypatch.setattr(run, "facts", lambda *_: iter(()))
+    monkeypatch.setattr(run, "prices", lambda *_: {})
+    monkeypatch.setattr(run, "bounds", lambda *_: {})
 
 
 @pytest.fixture

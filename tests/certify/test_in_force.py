@@ -34,7 +34,7 @@ INDEXED = "select id from traps.bytes.probe where s = 'ab' order by id"
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
     """Ask few probes: which ones is not the point here."""
 
     def some() -> list[Probe]:
