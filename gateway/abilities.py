@@ -39,6 +39,8 @@ __all__ = ["AbilitiesInForce", "AbilityEvent"]
 log = logging.getLogger("gateway.abilities")
 # How long another gateway's finding may go unnoticed.
 FOLLOW_SECONDS = 1.0
+# How long a plan may have waited for its connections when news of its source came.
+_PLANNED_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class _Standing:
     certificate: Certificate | None = None
     off: tuple[AbilityEvent, ...] = ()
     live: str = ""
+    changed_at: float = float("-inf")
     made: dict[str, Abilities] = field(default_factory=dict)
 
 
@@ -129,8 +132,8 @@ class AbilitiesInForce:
     def seen(self, source: Source, connection: Connection) -> None:
         """A new connection was opened: see whether the certificate still speaks of its source.
 
-        Raises ConnectorUnavailable, once, where a plan may have been made by what does not hold any
-        more: an error is better than an answer by another collation.
+        Raises ConnectorUnavailable, for a moment, where a plan may have been made by what does not
+        hold any more: an error is better than an answer by another collation.
         """
         certificate = self.certificate(source.identity)
         if certificate is None:
@@ -139,12 +142,12 @@ class AbilitiesInForce:
         live = fingerprint_of(settings_of(connection, dialect))
         with self._lock:
             standing = self._standings[source.identity]
-            is_news = standing.live != live
-            if is_news:
-                standing.live = live
+            if standing.live != live:
+                standing.live, standing.changed_at = live, time.monotonic()
                 standing.made.clear()
                 self._edition += 1
             is_stale = _is_stale(standing)
+            is_news = time.monotonic() - standing.changed_at < _PLANNED_SECONDS
         if is_stale:
             log.warning(
                 "version or settings changed since the certificate",

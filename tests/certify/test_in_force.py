@@ -137,7 +137,7 @@ def over_postgres(tmp_path: Path, server: Server) -> Iterator[TrapsMesh]:
 
 @pytest.mark.usefixtures("few")
 def test_text_that_compares_by_bytes_is_sent_as_it_is(
-    over_postgres: TrapsMesh,
+    over_postgres: TrapsMesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that an index serves; and no more once the source is another."""
     mesh = over_postgres
@@ -150,8 +150,10 @@ def test_text_that_compares_by_bytes_is_sent_as_it_is(
     assert mesh.ask("open", INDEXED).equals(answer) and answer.num_rows == 1
     mesh.opened.abilities.record(replace(made, settings={"version": "1"}))
     mesh.opened.pools.close()
-    with pytest.raises(SourceUnavailable):
-        mesh.ask("open", INDEXED)  # planned before anybody knew
+    for _ in range(2):
+        with pytest.raises(SourceUnavailable):
+            mesh.ask("open", INDEXED)  # planned before anybody knew, or maybe
+    monkeypatch.setattr(in_force, "_PLANNED_SECONDS", 0.0)
     assert mesh.ask("open", INDEXED).equals(answer)
     source = mesh.opened.publisher.current().mesh.sources["traps.bytes"]
     # The database is of C here: the new certificate finds that out by itself.

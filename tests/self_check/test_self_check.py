@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 
 import tests.sample
@@ -25,6 +26,8 @@ from connectors.sqlite import SqliteConnection
 from gateway import opening
 from gateway.ability_names import ALL_BUT_FILTERS, ability_names, without
 from gateway.audit import history
+from gateway.certify.certificate import Certificate
+from gateway.cli.certify import certify
 from gateway.config import load_config
 from gateway.errors import RateLimited
 from gateway.opening import open_gateway
@@ -100,6 +103,24 @@ def test_a_wrong_answer_is_found_and_the_next_is_right(opened: TrapsMesh) -> Non
     assert len(evidence(opened)) == 1
     log = (opened.opened.config.logs / "traps.jsonl").read_text(encoding="utf-8")
     assert "functions.Like.VARCHAR" in log and "self-check" not in log.split("query_id")[0]
+
+
+def test_the_command_shows_the_evidence(opened: TrapsMesh) -> None:
+    """And certifying again switches on what the probe does not disprove."""
+    ask(opened, LIKE)
+    config = opened.opened.config
+    given = ["--conf", str(config.folder), "--evidence"]
+    environment = {"SQLUICE_DATA": str(config.data)}
+    shown = CliRunner().invoke(certify, given, env=environment)
+    assert shown.exit_code == 0
+    assert "traps.sqlite: functions.Like.VARCHAR off since" in shown.output
+    assert "select id from traps . sqlite . probe where s like ?" in shown.output
+    held = json.loads(CliRunner().invoke(certify, [*given, "--json"], env=environment).output)
+    assert [one["in_force"] for one in held["evidence"]] == [True]
+    made = Certificate("traps.sqlite", "sqlite", "now", MappingProxyType({}))
+    opened.opened.abilities.record(made)
+    lifted = CliRunner().invoke(certify, given, env=environment).output
+    assert "functions.Like.VARCHAR lifted since" in lifted
 
 
 def test_the_evidence_holds_no_value(opened: TrapsMesh) -> None:
