@@ -27,6 +27,7 @@ from gateway.certify.run import subject_of
 from gateway.cli.output import (
     EXIT_CODES,
     PROBLEMS,
+    UNAVAILABLE,
     conf_option,
     json_option,
     print_json,
@@ -34,7 +35,7 @@ from gateway.cli.output import (
     shows_errors,
 )
 from gateway.config import Config, load_config
-from gateway.errors import InvalidConfig, SourceFailed, SourceUnavailable
+from gateway.errors import InvalidConfig, SourceFailed, SourceUnavailable, SqluiceError
 from gateway.opening import declared_of, settings_of
 from gateway.publish import build_snapshot
 
@@ -68,20 +69,39 @@ def certify(  # noqa: PLR0913 - options of a command
         if evidence:
             _show_evidence(abilities, chosen, as_json)
             return
-        found = []
-        for source in chosen:
-            made = _certified(source, mesh, config)
-            lifted = abilities.off(source.identity)
-            abilities.record(made, actor)
-            found.append(made)
-            if not as_json:
-                _print(made, lifted)
+        found, failed = _certify_all(abilities, chosen, mesh, config, actor)
+    for made, lifted in () if as_json else found:
+        _print(made, lifted)
     if output:
-        _write(Path(output), found)
+        _write(Path(output), [made for made, _ in found])
     if as_json:
-        print_json({"sources": [one.as_json() for one in found]})
-    if any(one.differs for one in found):
+        errors = {name: {"code": one.code, "message": one.message} for name, one in failed.items()}
+        print_json({"sources": [made.as_json() for made, _ in found], "errors": errors})
+    for name, error in failed.items():
+        click.echo(f"{name}: {error.code}: {error.message} {error.remedy}", err=True)
+    if failed:
+        is_down = any(one.code == SourceUnavailable.code for one in failed.values())
+        raise SystemExit(UNAVAILABLE if is_down else PROBLEMS)
+    if any(made.differs for made, _ in found):
         raise SystemExit(PROBLEMS)
+
+
+def _certify_all(
+    abilities: AbilitiesInForce, chosen: Sequence[Source], mesh: Mesh, config: Config, actor: str
+) -> tuple[list[tuple[Certificate, Sequence[AbilityEvent]]], dict[str, SqluiceError]]:
+    """Certificates with what each switched on again; one source that fails does not end it."""
+    found: list[tuple[Certificate, Sequence[AbilityEvent]]] = []
+    failed: dict[str, SqluiceError] = {}
+    for source in chosen:
+        try:
+            made = _certified(source, mesh, config)
+        except SqluiceError as error:
+            failed[source.identity] = error
+            continue
+        lifted = abilities.off(source.identity)
+        abilities.record(made, actor)
+        found.append((made, lifted))
+    return found, failed
 
 
 def _chosen(mesh: Mesh, names: Sequence[str], every: bool) -> list[Source]:

@@ -205,5 +205,5 @@ def test_the_command_without_a_source(over_sqlite: TrapsMesh) -> None:
     assert code == 1 and "traps.sqlite" in shown
     assert ask(over_sqlite, "--evidence") == (0, "nothing was switched off\n")
     (over_sqlite.opened.config.data / "sqlite" / "rows.sqlite").unlink()
-    code, shown = ask(over_sqlite, "traps.sqlite", "--json")
-    assert (code, json.loads(shown)["error"]["code"]) == (3, "source_unavailable")
+    code, shown = ask(over_sqlite, "--all")
+    assert code == 3 and "traps.sqlite: source_unavailable" in shown
