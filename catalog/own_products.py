@@ -1,8 +1,8 @@
 """The gateway's own data as products of the reserved domain `mesh`, under policy like all others.
 
-Takes: a mesh. Gives: the mesh with the domain that is shipped in `catalog/own`, and with a grant
-for the owners of each domain and product on what touched it. Never lets a folder of the operator's
-declare that domain.
+Takes: a mesh. Gives: the mesh with the domain that is shipped in `catalog/own`, and with grants for
+the owners of each domain and product on what touched it, and on what was found of its sources.
+Never lets a folder of the operator's declare that domain.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from catalog.mesh import load_mesh
-from catalog.model import Grant, Mesh, Subjects
+from catalog.model import Domain, Grant, Mesh, Subjects
 
 DOMAIN = "mesh"
 # What an owner sees of a request that touched his product; the statement may name others'.
@@ -44,6 +44,7 @@ def _owners_grants(mesh: Mesh) -> Iterator[Grant]:
     for domain in mesh.domains:
         if domain.owners:
             yield _grant(domain.name, domain.owners, f"domain = '{domain.name}'")
+            yield _of_sources(domain)
     owners = {one.name: frozenset(one.owners) for one in mesh.domains}
     for product in mesh.products:
         others = frozenset(product.owners) - owners.get(product.domain, frozenset())
@@ -51,6 +52,17 @@ def _owners_grants(mesh: Mesh) -> Iterator[Grant]:
             name = f"{product.address}@{product.major}"
             scope = f"product = '{product.address}'"
             yield _grant(name, tuple(sorted(others)), scope)
+
+
+def _of_sources(domain: Domain) -> Grant:
+    return Grant(
+        id=f"mesh.sources.owners-of-{domain.name}",
+        domain=DOMAIN,
+        product="sources",
+        subjects=(Subjects(users=frozenset(domain.owners)),),
+        scope=f"domain = '{domain.name}'",
+        approver="gateway",
+    )
 
 
 def _grant(what: str, owners: tuple[str, ...], scope: str) -> Grant:

@@ -65,6 +65,9 @@ class Abilities:
       {inner} and {outer} of a key, which are bound; None: the gateway computes it.
     is_reference: the source is DuckDB itself, so that every deterministic expression means the
       same there; the lists above are then not consulted.
+    if_certified: abilities that hold only where a probe of the live source has proved them.
+    bytewise_columns: (physical table, physical column) of text that compares by bytes as it is,
+      so that no cast and no collation keeps the source from an index.
     """
 
     kind: str
@@ -102,6 +105,8 @@ class Abilities:
     in_place: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keyed_hash: str | None = None
     is_reference: bool = False
+    if_certified: frozenset[str] = frozenset()
+    bytewise_columns: frozenset[tuple[str, str]] = frozenset()
 
     def under(self, settings: Mapping[str, str]) -> Abilities:
         """The abilities of a source of this kind with its settings."""
@@ -393,7 +398,7 @@ def load_abilities(kind: str, folder: Path | None = None) -> Abilities:
     """The abilities of a kind from `<kind>.toml` beside this file (or in `folder`)."""
     raw = _read(kind, folder)
     raw.pop("tables", None)
-    sets = ("comparable", "sortable", "groupable", "casts", "cast_parameters")
+    sets = ("comparable", "sortable", "groupable", "casts", "cast_parameters", "if_certified")
     maps = ("functions", "aggregates")
     for name in ("in_place", "key_types", "prices"):
         raw[name] = MappingProxyType(dict(raw.get(name, {})))

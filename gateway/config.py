@@ -132,6 +132,20 @@ class DecisionPointSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfCheckSettings:
+    """Which share of queries (`sample`, 0 to 1; 0: none) runs again, once pushed and once pulled.
+
+    `check_rows` is the largest answer that is checked, `fetched_rows` how many rows one run may
+    read at the sources, `check_seconds` how long a check may take in all.
+    """
+
+    sample: float = 0.0
+    check_rows: int = 10_000
+    fetched_rows: int = 200_000
+    check_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What the JSON log holds."""
 
@@ -156,6 +170,7 @@ class Config:
     audit: AuditSettings = AuditSettings()
     engine: EngineSettings = EngineSettings()
     decision_point: DecisionPointSettings = DecisionPointSettings()
+    self_check: SelfCheckSettings = SelfCheckSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -204,6 +219,7 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "audit": ("audit", AuditSettings),
     "engine": ("engine", EngineSettings),
     "decision_point": ("decision_point", DecisionPointSettings),
+    "self_check": ("self_check", SelfCheckSettings),
     "log": ("log", LogSettings),
 }
 _DEFAULTS: Mapping[str, object] = {
@@ -349,6 +365,8 @@ def _out_of_bounds(key: str, value: object) -> str | None:
             return "must be finite"
         if value < 0:
             return "must not be negative"
+        if key == "sample" and value > 1:
+            return "must be at most 1"
         if key == "port" and value > _LAST_PORT:
             return f"must be at most {_LAST_PORT}"
     return None

@@ -136,7 +136,7 @@ def counting(
     """Gateways that count, over the connections of an open one and over the changed sources."""
     services = replace(
         opened.gateway.services, plans=PlanCache(), usage=_Uncounted(opened.state),
-        ledgers=_Unanswered(),
+        ledgers=_Unanswered(), self_check=None,
         limiter=Limiter(replace(opened.config.limits, requests_per_second=0, concurrency=0)),
     )  # fmt: skip
     changed = meshes.changed

@@ -19,7 +19,7 @@ from types import MappingProxyType
 import pyarrow as pa
 from sqlglot import exp
 
-from catalog.model import Entitlement
+from catalog.model import Entitlement, Source
 from connectors.base import Abilities
 from gateway.bind import bind
 from gateway.constants import fold
@@ -49,7 +49,7 @@ class Reader:
 
     engine: Engine
     pools: Pools
-    abilities_of: Callable[[str], Abilities]
+    abilities_of: Callable[[Source], Abilities]
 
 
 class Entitlements:
@@ -151,7 +151,7 @@ def _read(
     context = PlanContext(
         tables={address: table},
         abilities={
-            name: reader.abilities_of(source.kind)
+            name: reader.abilities_of(source)
             for name, source in snapshot.mesh.sources.items()
         },
         describe=lambda query, values: tuple(

@@ -42,10 +42,18 @@ class Loading:
         self._fragments = {one.name: one for one in plan.fragments}
         self._prices = {
             one.name: prices_of(
-                run.prices(one.source), one.in_place is not None, run.link_cost
+                self._abilities_prices(one.source), one.in_place is not None, run.link_cost
             )
             for one in plan.fragments
         }
+
+    def _abilities_prices(self, source: str) -> Mapping[str, float]:
+        abilities = self._run.abilities(source)
+        return abilities.prices if abilities is not None else {}
+
+    def _most_keys(self, source: str) -> int:
+        abilities = self._run.abilities(source)
+        return abilities.maximum_keys if abilities is not None else 0
 
     def folders(self) -> tuple[str, ...]:
         """The folders whose files the session has to read itself."""
@@ -96,7 +104,7 @@ class Loading:
         return None
 
     def _choice(self, one: PlannedFragment, counted: Mapping[str, int]) -> Choice:
-        most = self._run.maximum_keys(one.source) if one.name not in self._in_place else _ANY
+        most = self._most_keys(one.source) if one.name not in self._in_place else _ANY
         return choose(one, self._fragments, counted, self._prices, most)
 
     def _load(
@@ -105,7 +113,7 @@ class Loading:
         """One fragment; gives how many rows it has in the merge."""
         if one.name in self._in_place and self._read_in_place(session, one, slots):
             return self._rows_in_place(session, one, bool(slots))
-        sent = with_keys_of(one, slots, session, self._run.maximum_keys(one.source))
+        sent = with_keys_of(one, slots, session, self._most_keys(one.source))
         with closing_batches(self._fetching.batches(one, sent)) as raw:
             schema, batches = raw_schema(one), raw
             if one.pseudonyms:

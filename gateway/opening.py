@@ -12,7 +12,7 @@ import json
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Engine
 
@@ -24,6 +24,7 @@ from connectors.base import (
     load_abilities,
     load_connector,
 )
+from gateway.abilities import AbilitiesInForce
 from gateway.access import AccessEvent
 from gateway.audit import Audit, WriterSettings, export_on_schedule, sink_of
 from gateway.audit.source import OWN_SOURCE, StateConnector
@@ -44,8 +45,11 @@ from gateway.pools import Pools
 from gateway.prepare import Services
 from gateway.publish import Publisher
 from gateway.queries import Queries
+from gateway.recertify import Recertifier
 from gateway.request import Limits
 from gateway.secrets import Secrets
+from gateway.self_check.check import SelfCheck
+from gateway.self_check.replay import Bounds
 from gateway.state.answers import Answers
 from gateway.state.engine import open_state
 from gateway.statistics import Statistics
@@ -71,6 +75,7 @@ class OpenGateway:
     services: Services
     limits: Limits
     metrics: Metrics
+    abilities: AbilitiesInForce
     decision_point: DecisionPoint | None = None
     _closers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -89,8 +94,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     audit = _audit(config, state)
     closers += [audit.close, _export_heads(config, audit)]
     mesh = functools.partial(_mesh_of, publisher)
-    pools = Pools(settings_of(config, mesh), own={OWN_SOURCE: StateConnector(state)})
-    closers.append(pools.close)
+    abilities, pools = _sources(config, state, mesh, closers)
     statistics = Statistics(pools)
     closers.append(statistics.close)
     engine = _engine(config)
@@ -102,7 +106,6 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     metrics = Metrics()
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
-    abilities_of = functools.cache(_abilities)
     point = _decision_point(config, closers)
     services = Services(
         engine=engine,
@@ -110,17 +113,19 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         audit=audit,
         queries=queries,
         key_of=_keys(config, state).key_of,
-        abilities_of=abilities_of,
+        abilities_of=abilities.of,
+        edition=abilities.edition,
         limits=limits,
         limiter=Limiter(config.limits),
         owner_logs=owner_logs,
         metrics=metrics,
         ledgers=Answers(state),
         usage=Usage(state),
-        entitlements=Entitlements(Reader(engine, pools, abilities_of)),
+        entitlements=Entitlements(Reader(engine, pools, abilities.of)),
         decision_point=point,
         statistics=statistics,
     )
+    services = replace(services, self_check=_self_check(config, services, abilities, closers))
     identity = Identity(mesh, state, config.sign_in)
     identity.failed = audit.sign_in_failed
     publisher.on_access(functools.partial(_end_revoked, queries))
@@ -137,6 +142,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         services=services,
         limits=limits,
         metrics=metrics,
+        abilities=abilities,
         decision_point=point,
         _closers=closers,
     )
@@ -151,6 +157,37 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECTED_AFTER, 10, 10)
+def _sources(
+    config: Config,
+    state: Engine,
+    mesh: Callable[[], Mesh],
+    closers: list[Callable[[], None]],
+) -> tuple[AbilitiesInForce, Pools]:
+    """The connections to the sources, and what those can do."""
+    abilities = AbilitiesInForce(state, declared_of)
+    pools = Pools(
+        settings_of(config, mesh), own={OWN_SOURCE: StateConnector(state)}, opened=abilities.seen
+    )
+    closers.append(pools.close)
+    recertifier = Recertifier(pools, mesh, abilities, declared_of)
+    abilities.changed = recertifier.begin
+    closers.append(recertifier.close)
+    return abilities, pools
+
+
+def _self_check(
+    config: Config,
+    services: Services,
+    abilities: AbilitiesInForce,
+    closers: list[Callable[[], None]],
+) -> SelfCheck | None:
+    settings = config.self_check
+    if not settings.sample:
+        return None
+    bounds = Bounds(settings.check_rows, settings.fetched_rows, settings.check_seconds)
+    made = SelfCheck(services, abilities, settings.sample, bounds)
+    closers.append(made.close)
+    return made
 
 
 def _audit(config: Config, state: Engine) -> Audit:
@@ -282,7 +319,8 @@ def _takes_tables(source: Source) -> bool:
     return getattr(load_connector(source.kind), "takes_tables", False)
 
 
-def _abilities(kind: str) -> Abilities:
+def declared_of(kind: str) -> Abilities:
+    """The declared row of a kind of source."""
     try:
         return load_abilities(kind)
     except (OSError, ConnectorError) as error:

@@ -176,20 +176,15 @@ class Gateway:
             sources=snapshot.mesh.sources,
             pools=services.pools,
             engine=services.engine,
-            key_of=_keys_in_force(snapshot, services),
+            key_of=keys_in_force(snapshot, services),
             schema=prepared.schema,
             limits=_within_policy(request.limits, decision, left),
             parameters=request.parameters,
             timezone=request.timezone,
             on_progress=lambda rows: services.queries.progress(request.query_id, rows),
-            on_finish=finish,
+            on_finish=self._finished(finish, request, statement, snapshot, prepared),
             admit=self._admit(request, prepared),
-            prices=lambda identity: services.abilities_of(
-                snapshot.mesh.sources[identity].kind
-            ).prices,
-            maximum_keys=lambda identity: services.abilities_of(
-                snapshot.mesh.sources[identity].kind
-            ).maximum_keys,
+            abilities=lambda identity: services.abilities_of(snapshot.mesh.sources[identity]),
         )
         services.queries.lives_by(request.query_id, _grants(decision))
 
@@ -209,6 +204,26 @@ class Gateway:
         if statement.kind == "explain_analyze":
             return self._analyzed(request, result, prepared)
         return result
+
+    def _finished(
+        self,
+        finish: Finish,
+        request: Request,
+        statement: ParsedStatement,
+        snapshot: Snapshot,
+        prepared: Prepared,
+    ) -> Callable[[Result | None, SqluiceError | None], None]:
+        """What is done at the end: a query that was answered may be checked."""
+        check = self._services.self_check
+        if check is None or statement.kind != "query":
+            return finish
+
+        def finished(result: Result | None, failure: SqluiceError | None) -> None:
+            finish(result, failure)
+            if failure is None and result is not None:
+                check.offer(request, snapshot, prepared, result.rows)
+
+        return finished
 
     def _admit(self, request: Request, prepared: Prepared) -> Admit:
         def admit(one: PlannedFragment, atoms: Iterator[Atom]) -> None:
@@ -372,7 +387,7 @@ def _bounded(asked: Limits, allowed: Limits) -> Limits:
     )
 
 
-def _keys_in_force(snapshot: Snapshot, services: Services) -> Callable[[str], bytes]:
+def keys_in_force(snapshot: Snapshot, services: Services) -> Callable[[str], bytes]:
     """One statement has one key of a join group, whatever is rotated meanwhile."""
     epochs = snapshot.index.standing.epochs
     return lambda join_group: services.key_of(join_group, epochs.get(join_group, 0))

@@ -10,8 +10,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol
 
 from catalog.model import Source
 from connectors.base import (
@@ -23,6 +25,7 @@ from connectors.base import (
 )
 
 SettingsOf = Callable[[Source], Mapping[str, str]]
+Opened = Callable[[Source, Connection], None]
 NO_CONNECTORS: Mapping[str, Connector] = MappingProxyType({})
 _IDLE_SECONDS = 60.0
 
@@ -35,18 +38,31 @@ class _Pool:
     idle: list[tuple[float, Connection]] = field(default_factory=list)
 
 
+class Leases(Protocol):
+    """Who lends connections."""
+
+    def lease(self, source: Source) -> AbstractContextManager[Connection]:
+        """A connection for one statement."""
+        ...
+
+
 class Pools:
-    """All pools; thread-safe. `own` are connectors by the identity of a source that is ours."""
+    """All pools; thread-safe. `own` are connectors by the identity of a source that is ours.
+
+    `opened` is told of every new connection before it is lent.
+    """
 
     def __init__(
         self,
         settings_of: SettingsOf,
         maximum: int = 8,
         own: Mapping[str, Connector] = NO_CONNECTORS,
+        opened: Opened = lambda source, connection: None,
     ) -> None:
         self._settings_of = settings_of
         self._maximum = maximum
         self._own = own
+        self._opened = opened
         self._pools: dict[tuple[Source, tuple[tuple[str, str], ...]], _Pool] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -83,7 +99,13 @@ class Pools:
 
     def _open(self, source: Source, settings: Mapping[str, str]) -> Connection:
         connector = self._own.get(source.identity) or load_connector(source.kind)
-        return connector.connect(settings)
+        connection = connector.connect(settings)
+        try:
+            self._opened(source, connection)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
 
     def _idle(self, pool: _Pool) -> Connection | None:
         while True:

@@ -16,6 +16,7 @@ from typing import Protocol
 import pyarrow as pa
 from sqlglot import exp
 
+from catalog.model import Source
 from connectors.base import Abilities
 from gateway.assemble import merge_sql
 from gateway.audit import Audit
@@ -23,7 +24,7 @@ from gateway.authorize import authorize, directory, entitlements_of, visible
 from gateway.bind import BoundQuery, Visible, bind
 from gateway.decision import Decision
 from gateway.differencing import Ledgers
-from gateway.draft import PhysicalTable, Plan, PlanContext
+from gateway.draft import PhysicalTable, Plan, PlanContext, TableSize
 from gateway.engines.base import Engine
 from gateway.entitlements import Entitlements
 from gateway.errors import (
@@ -62,6 +63,15 @@ class HiddenTable(UnknownTable):
     """A table of which a decision point does not let the caller know."""
 
 
+class Sampling(Protocol):
+    """Who may run a query again, after its caller has his answer."""
+
+    def offer(
+        self, request: Request, snapshot: Snapshot, prepared: Prepared, rows: int
+    ) -> None:
+        """A query was answered with so many rows. Never waits, never raises."""
+
+
 class Restricting(Protocol):
     """Somebody outside who may restrict further what the mesh's own rules permit."""
 
@@ -94,8 +104,9 @@ class Restricting(Protocol):
 class Services:
     """What the pipeline works with.
 
-    `abilities_of` tells the abilities of a kind of source, `key_of` the key of a join group's
-    epoch. `resolved` and `shaping` remember what was found in a tree.
+    `abilities_of` tells the abilities of a source, `edition` changes whenever any of them does,
+    `key_of` tells the key of a join group's epoch. `resolved` and `shaping` remember what was found
+    in a tree.
     """
 
     engine: Engine
@@ -103,7 +114,7 @@ class Services:
     audit: Audit
     queries: Queries
     key_of: Callable[[str, int], bytes]
-    abilities_of: Callable[[str], Abilities]
+    abilities_of: Callable[[Source], Abilities]
     limiter: Limiter
     owner_logs: OwnerLogs
     metrics: Metrics
@@ -113,6 +124,8 @@ class Services:
     limits: Limits = Limits()
     decision_point: Restricting | None = None
     statistics: Statistics | None = None
+    edition: Callable[[], int] = lambda: 0
+    self_check: Sampling | None = None
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
     resolved: Remembered[ResolvedQuery] = field(default_factory=lambda: Remembered(resolve))
     shaping: Remembered[frozenset[int]] = field(
@@ -150,7 +163,11 @@ def prepare(
     else:
         resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
     clock.lap("authorize")
-    key = key_of(request, resolved, decision, services.shaping) if with_plan else None
+    key = (
+        key_of(request, resolved, decision, services.edition(), services.shaping)
+        if with_plan
+        else None
+    )
     kept = _kept(request, services, key)
     if kept is not None:
         clock.lap("plan")
@@ -163,6 +180,51 @@ def prepare(
     clock.lap("bind")
     guarded = guard(bound, decision)
     clock.lap("guard")
+    schema_of = _describer(guarded, request, services)
+    schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
+    clock.lap("describe")
+    made = Plan((), None, guarded.outputs)
+    if with_plan:
+        made = plan(guarded, plan_context(guarded, request, snapshot, services))
+        clock.lap("plan")
+    edges = lineage(bound, decision) if with_plan else ()
+    prepared = Prepared(bound, decision, guarded, schema, made, edges, clock.laps)
+    if key is not None:
+        services.plans.put(key, prepared)
+    return prepared
+
+
+def plan_context(
+    guarded: GuardedQuery, request: Request, snapshot: Snapshot, services: Services
+) -> PlanContext:
+    """What a guarded query is planned with at this moment."""
+    schema_of = _describer(guarded, request, services)
+    addresses = tuple(one.address for one in guarded.relations.values())
+    tables = physical_tables(addresses, snapshot)
+    sizes: Mapping[Address, TableSize] = {}
+    if services.statistics is not None:
+        sizes = services.statistics.permitted(
+            tables, guarded.decision, snapshot.mesh.sources, _declared(addresses, snapshot)
+        )
+    return PlanContext(
+        tables=tables,
+        sizes=sizes,
+        abilities={
+            identity: services.abilities_of(one).under(one.settings)
+            for identity, one in snapshot.mesh.sources.items()
+        },
+        describe=lambda tree, values: _types(schema_of(tree, values)),
+        parameters=request.parameters,
+        timezone=request.timezone,
+        push_down=request.push_down,
+        require_pushdown=request.require_pushdown,
+        pushed_groups=snapshot.index.pushed_groups,
+    )
+
+
+def _describer(
+    guarded: GuardedQuery, request: Request, services: Services
+) -> Callable[[exp.Expression, tuple[object, ...]], pa.Schema]:
     shapes = {name: one.shape for name, one in guarded.relations.items()}
 
     def schema_of(tree: exp.Expression, parameters: tuple[object, ...]) -> pa.Schema:
@@ -171,36 +233,7 @@ def prepare(
         values = [parameters[number - 1] for number in used] if parameters else []
         return services.engine.describe(text, shapes, tuple(values), request.timezone)
 
-    schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
-    clock.lap("describe")
-    made = Plan((), None, guarded.outputs)
-    if with_plan:
-        tables = physical_tables(resolved.tables, snapshot)
-        context = PlanContext(
-            tables=tables,
-            sizes=services.statistics.permitted(
-                tables, decision, snapshot.mesh.sources, _declared(resolved.tables, snapshot)
-            )
-            if services.statistics is not None
-            else {},
-            abilities={
-                identity: services.abilities_of(one.kind).under(one.settings)
-                for identity, one in snapshot.mesh.sources.items()
-            },
-            describe=lambda tree, values: _types(schema_of(tree, values)),
-            parameters=request.parameters,
-            timezone=request.timezone,
-            push_down=request.push_down,
-            require_pushdown=request.require_pushdown,
-            pushed_groups=snapshot.index.pushed_groups,
-        )
-        made = plan(guarded, context)
-        clock.lap("plan")
-    edges = lineage(bound, decision) if with_plan else ()
-    prepared = Prepared(bound, decision, guarded, schema, made, edges, clock.laps)
-    if key is not None:
-        services.plans.put(key, prepared)
-    return prepared
+    return schema_of
 
 
 def _resolved(

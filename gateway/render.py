@@ -239,14 +239,16 @@ def _physical(
     draft: Draft, relation: GuardedRelation, expression: exp.Expression
 ) -> exp.Expression:
     """A copy whose columns are the source's own, text by bytes (trap 1)."""
-    columns = draft.context.tables[relation.address].columns
+    table = draft.context.tables[relation.address]
     abilities = draft.abilities_of(relation)
 
     def place(node: exp.Expression) -> exp.Expression:
         if not isinstance(node, exp.Column):
             return node
-        physical_name, type_name = columns[node.name]
+        physical_name, type_name = table.columns[node.name]
         made: exp.Expression = exp.column(physical_name, quoted=True)
+        if (table.physical_name, physical_name) in abilities.bytewise_columns:
+            return made
         if type_name == "VARCHAR" and abilities.text_cast:
             made = as_type(made, abilities.text_cast)
         if type_name == "VARCHAR" and abilities.text_collation:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from catalog.model import Source
+from connectors.base import Abilities
 from gateway.differencing import Atom
 from gateway.draft import PlannedFragment
 from gateway.engines.base import Engine
 from gateway.errors import SqluiceError
-from gateway.pools import Pools
+from gateway.pools import Leases
 from gateway.pseudonyms import KeyOf
 from gateway.request import Limits
 from gateway.result import Result
@@ -28,12 +29,12 @@ Admit = Callable[[PlannedFragment, Iterator[Atom]], None]
 class Run:
     """Everything that one execution needs besides its plan.
 
-    prices, maximum_keys: of a source by its identity. link_cost: `cheap` or `dear` rows.
+    abilities: of a source by its identity, where keys may go. link_cost: rows are `cheap` or `dear`.
     """
 
     query_id: str
     sources: Mapping[str, Source]
-    pools: Pools
+    pools: Leases
     engine: Engine
     key_of: KeyOf
     schema: pa.Schema
@@ -44,5 +45,4 @@ class Run:
     on_finish: Callable[[Result, SqluiceError | None], None] | None = None
     admit: Admit | None = None
     link_cost: str = "cheap"
-    prices: Callable[[str], Mapping[str, float]] = lambda _: {}
-    maximum_keys: Callable[[str], int] = lambda _: 0
+    abilities: Callable[[str], Abilities | None] = lambda _: None

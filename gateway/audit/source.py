@@ -1,12 +1,14 @@
 """State as a source: the tables of the reserved domain `mesh`, read as Arrow batches.
 
-Takes: the gateway's state. Gives: connections that answer fragments over the table `queries`, one
-row for each request and product. It pushes nothing down: whole tables leave it, and the gate
-decides which rows and columns a caller meets. Never writes, and never shows a redacted literal.
+Takes: the gateway's state. Gives: connections that answer fragments over the tables `queries`, one
+row for each request and product, and `findings`, one for each of a source. It pushes nothing down:
+whole tables leave it, and the gate decides which rows and columns a caller meets. Never writes, and
+never shows a redacted literal.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -26,6 +28,7 @@ from connectors.base import (
 )
 from gateway.audit.reading import AuditedQuery, audited
 from gateway.state import audit as rows
+from gateway.state.abilities import ability_events
 from gateway.state.engine import reading
 
 OWN_SOURCE = "mesh.state"
@@ -139,9 +142,27 @@ def _sign_in(row: rows.Row) -> Row:
     }
 
 
+def _findings(connection: Database) -> Iterator[Row]:
+    """What was found of sources; the whole statement may name what is another domain's."""
+    for one in ability_events(connection):
+        detail = json.loads(one.content)
+        detail.pop("statement", None)
+        yield {
+            "number": one.number,
+            "at": datetime.fromisoformat(one.at),
+            "domain": one.source.partition(".")[0],
+            "source": one.source,
+            "kind": one.kind,
+            "ability": one.ability,
+            "actor": one.actor,
+            "query_id": one.query_id,
+            "detail": json.dumps(detail, ensure_ascii=False),
+        }
+
+
 _NAMES = (
     "query_id kind at user_name endpoint client purpose domain product version columns_read "
     "policies statement statement_hash revision decision outcome code row_count byte_count seconds"
 )
 _EMPTY: Row = dict.fromkeys(_NAMES.split())
-_TABLES: Mapping[str, Table] = {"queries": _queries}
+_TABLES: Mapping[str, Table] = {"queries": _queries, "findings": _findings}

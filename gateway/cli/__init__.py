@@ -17,6 +17,7 @@ _COMMANDS = (
     ("demo", "Build the sample mesh and show one question answered for three people.", "demo"),
     ("init", "Make a mesh folder with an example product.", "init"),
     ("check", "Check the files of a mesh, and its sources with --live.", "check"),
+    ("certify", "Ask live sources what they really mean by SQL, and plan by it.", "certify"),
     ("apply", "Bring a mesh folder into force, or say why not.", "apply"),
     ("policy", "Test policies, and see what a change of them would do.", "policy"),
     ("access", "Revoke grants, approve grants and exceptions.", "access"),

@@ -88,7 +88,7 @@ class Lot:
         reader = Reader(self._engine, pools, base.abilities_of)
         return replace(
             base, engine=self._engine, key_of=_key_of, pools=pools, plans=PlanCache(),
-            entitlements=Entitlements(reader),
+            entitlements=Entitlements(reader), self_check=None,
         )  # fmt: skip
 
     def forget(self) -> None:

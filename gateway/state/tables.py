@@ -212,3 +212,20 @@ PSEUDONYM_KEYS = Table(
     Column("created_at", String(32), nullable=False),
     Column("created_by", String(200), nullable=False),
 )
+
+# Nothing here is changed or removed. What is in force of a source: its newest certificate, less
+# what was switched off after it.
+ABILITY_EVENTS = Table(
+    "ability_events",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", String(32), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("source", String(400), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("ability", String(200), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("query_id", String(64), nullable=False),
+    Column("content", Text, nullable=False),
+    Index("ability_events_source", "source"),
+)

@@ -24,8 +24,8 @@ from tests.cli.conftest import Call
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 START = AuditStart("q1", NOW, "nora", "SELECT\n  'UA'", endpoint="http", purpose="planning")
 ALL = (
-    "serve", "demo", "init", "check", "apply", "policy", "access", "keys", "probe", "audit",
-    "queries", "cancel", "user",
+    "serve", "demo", "init", "check", "certify", "apply", "policy", "access", "keys", "probe",
+    "audit", "queries", "cancel", "user",
 )
 
 

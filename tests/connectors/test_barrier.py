@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from connectors.base import (
     Connection,
@@ -22,12 +19,9 @@ from connectors.base import (
     load_abilities,
     load_connector,
 )
+from gateway.certify.barrier import ATTACK, HIDDEN, hidden_row, plain_row
 from gateway.demo.postgres import Server
 
-ATTACK: dict[str, Any] = yaml.safe_load(
-    Path(__file__).with_name("attack.yaml").read_text(encoding="utf-8")
-)
-HIDDEN: int = ATTACK["hidden"]
 COLUMNS = (
     "id integer PRIMARY KEY, tenant text, ref integer, secret text, day text, word text, "
     "pattern text, amount integer, big bigint, mark text, one integer"
@@ -65,23 +59,7 @@ class Target:
 def rows(kind: str) -> Iterator[tuple[object, ...]]:
     """Plain rows, and the one whose every value makes something fail."""
     for number in range(1, ATTACK["rows"][kind] + 1):
-        if number == HIDDEN:
-            yield (
-                number,
-                "b",
-                1,
-                "SECRET-7",
-                "no day",
-                "SECRET",
-                "(",
-                2**31 - 1,
-                -(2**63),
-                "xx",
-                1,
-            )
-        else:
-            ref = None if number % 2 else 2
-            yield (number, "a", ref, "1", "2024-01-01", "w", "w", 65, -1, "!", 1)
+        yield hidden_row() if number == HIDDEN else plain_row(number)
 
 
 def _literal(value: object) -> str:

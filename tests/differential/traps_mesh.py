@@ -122,12 +122,21 @@ class TrapsMesh:
 def open_traps(folder: Path, server: Server) -> TrapsMesh:
     """Build the sources, those flavours that the server can do, and open a gateway over them."""
     samples = dict(_samples(folder, server))
+    urls = {one: server.url(f"rows_{one}") for one in samples if one not in EMBEDDED}
+    return open_over(folder, samples, urls)
+
+
+def open_over(
+    folder: Path, samples: Mapping[str, Sample], urls: Mapping[str, str], settings: str = ""
+) -> TrapsMesh:
+    """Open a gateway over these sources, with these lines in gateway.toml."""
     conf = folder / "conf"
     _write_mesh(conf, samples)
-    for flavour in (one for one in samples if one not in EMBEDDED):
+    (conf / "gateway.toml").write_text(settings)
+    for flavour, url in urls.items():
         secret = folder / "secrets" / "traps" / f"URL_{flavour.upper()}"
         secret.parent.mkdir(parents=True, exist_ok=True)
-        secret.write_text(server.url(f"rows_{flavour}"))
+        secret.write_text(url)
     reference = {user: _permitted(user, samples) for user in VISIBLE}
     for one in samples.values():
         one.connection.close()

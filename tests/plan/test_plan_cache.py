@@ -87,6 +87,15 @@ def test_the_revision_keeps_plans_apart(snapshot: Snapshot) -> None:
     assert key(snapshot) != key(replace(snapshot, index=other))
 
 
+def test_what_sources_can_do_keeps_plans_apart(snapshot: Snapshot) -> None:
+    """A plan that was made by abilities of another edition is not found again."""
+    principal = principal_of(snapshot.mesh.users[0])
+    request = Request(sql=FLIGHT, principal=principal, now=NOW, query_id="q", parameters=(17,))
+    resolved = resolve(parse(request), directory(snapshot.index, principal, NOW), None)
+    decision = Decision({}, None, False, "r", "the same for both")
+    assert key_of(request, resolved, decision, 1) != key_of(request, resolved, decision, 2)
+
+
 def test_one_name_of_two_majors_keeps_plans_apart() -> None:
     """Both may query both, and a pin on another table makes the plain name mean the older one."""
     sql = 'select 1 from s."orders@1".t a, s."orders@2".t b, s.orders.t c'

@@ -1,4 +1,4 @@
-"""The rows of `rows.sql` in a source of each kind, and in DuckDB as the reference.
+"""The rows of `gateway/certify/rows.sql` in a source of each kind, and in DuckDB as the reference.
 
 Takes: folders and servers. Gives: a `Sample` for each kind and flavour. A flavour changes how
 PostgreSQL compares text by itself; what the gateway asks for must not notice.
@@ -6,32 +6,26 @@ PostgreSQL compares text by itself; what the gateway asks for must not notice.
 
 from __future__ import annotations
 
-import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import cache
 from pathlib import Path
 
 import duckdb
-import sqlglot
-from sqlglot import exp
 
 from connectors.base import (
     Abilities,
     Connection,
-    ConnectorError,
     Fragment,
     FragmentColumn,
     load_abilities,
     load_connector,
 )
+from gateway.certify.ask import Asker, physical
+from gateway.certify.rows import reference
 from gateway.demo.postgres import Server
 
-ROWS = Path(__file__).with_name("rows.sql")
-Row = tuple[object, ...]
 # The type of s, and how its database sorts and compares when nobody says otherwise.
 FLAVOURS: Mapping[str, tuple[str, str, str]] = {
     "bytes": ("text", "", ""),
@@ -73,29 +67,25 @@ class Sample:
         """What its kind declares."""
         return load_abilities(self.kind)
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Rows, or that the statement failed."""
-
-    rows: tuple[Row, ...] | None
-    error: str = ""
-
-
-def reference() -> duckdb.DuckDBPyConnection:
-    """A DuckDB that holds the rows."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(ROWS.read_text(encoding="utf-8"))
-    return connection
+    @property
+    def asker(self) -> Asker:
+        """Asks both for the same."""
+        relation = physical(self.table, self.abilities)
+        return Asker(
+            self.abilities, self.connection, self.reference, relation, (self.table,)
+        )
 
 
-def in_duckdb(folder: Path) -> Sample:
-    """The rows in a DuckDB file."""
+def in_duckdb(folder: Path, collation: str = "") -> Sample:
+    """The rows in a DuckDB file; `collation` is that of its column of text."""
     path, held = folder / "rows.duckdb", reference()
-    held.execute(f"ATTACH '{path}' AS other; CREATE TABLE other.probe AS FROM probe; DETACH other")
+    types = {str(row[0]): str(row[1]) for row in held.execute("DESCRIBE probe").fetchall()}
+    types["s"] += f" COLLATE {collation}" if collation else ""
+    shown = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    held.execute(f"ATTACH '{path}' AS other; CREATE TABLE other.probe ({shown})")
+    held.execute("INSERT INTO other.probe FROM probe; DETACH other")
     connection = load_connector("duckdb").connect({"path": str(path)})
-    return Sample("duckdb", "", "main.probe", connection, held)
+    return Sample("duckdb", collation, "main.probe", connection, held)
 
 
 def in_files(folder: Path) -> Sample:
@@ -181,92 +171,3 @@ def lacks(sample: Sample, flavour: str) -> str | None:
         return None
     batches = list(sample.connection.stream(Fragment(sql, (FragmentColumn("n", "BIGINT"),), ())))
     return None if batches[0].column(0)[0].as_py() else name
-
-
-def expected(sample: Sample, sql: str) -> Outcome:
-    """What DuckDB gives."""
-    try:
-        table = sample.reference.sql(sql).to_arrow_table()
-        return Outcome(tuple(zip(*(one.to_pylist() for one in table.columns), strict=True)))
-    except duckdb.Error as error:
-        return Outcome(None, str(error))
-
-
-def found(sample: Sample, sql: str) -> Outcome:
-    """What the source gives for the same statement in its own dialect."""
-    described = sample.reference.execute(f"DESCRIBE {sql}").fetchall()
-    columns = tuple(FragmentColumn(f"c{place}", row[1]) for place, row in enumerate(described))
-    fragment = Fragment(rendered(sql, sample.kind, sample.table), columns, (sample.table,))
-    rows: list[Row] = []
-    try:
-        for batch in sample.connection.stream(fragment):
-            rows += zip(*(one.to_pylist() for one in batch.columns), strict=True)
-    except ConnectorError as error:
-        return Outcome(None, str(error))
-    return Outcome(tuple(rows))
-
-
-@cache
-def rendered(sql: str, kind: str, table: str) -> str:
-    """A statement over `probe` as the planner sends it: text by bytes, names quoted."""
-    abilities = load_abilities(kind)
-
-    def place(node: exp.Expression) -> exp.Expression:
-        if isinstance(node, exp.Table) and node.name == "probe":
-            return _physical(node, table, abilities)
-        if isinstance(node, exp.Column) and node.name in ("s", "s2"):
-            return _by_bytes(node, abilities)
-        return node
-
-    return sqlglot.parse_one(sql, read="duckdb").transform(place).sql(abilities.dialect)
-
-
-def _physical(node: exp.Table, table: str, abilities: Abilities) -> exp.Table:
-    parts = table.split(".") if abilities.qualified_names else [table]
-    names = [exp.to_identifier(part, quoted=True) for part in reversed(parts)]
-    made = exp.Table(**dict(zip(("this", "db"), names, strict=False)))
-    made.set("alias", exp.TableAlias(this=exp.to_identifier(node.alias or "probe")))
-    return made
-
-
-def _by_bytes(node: exp.Column, abilities: Abilities) -> exp.Expression:
-    made: exp.Expression = node.copy()
-    if abilities.text_cast:
-        made = exp.cast(made, abilities.text_cast)
-    if abilities.text_collation:
-        collation = exp.Var(this=abilities.text_collation)
-        # In brackets: PostgreSQL's BETWEEN and POSITION take no COLLATE without.
-        made = exp.Paren(this=exp.Collate(this=made, expression=collation))
-    return made
-
-
-def same(one: Outcome, other: Outcome, approximate: bool = False, ordered: bool = False) -> bool:
-    """Whether two outcomes are one answer; two failures are."""
-    if one.rows is None or other.rows is None:
-        return one.rows is other.rows
-    if ordered and one.rows == other.rows:
-        return True
-    first, second = (_sorted(each.rows or (), ordered) for each in (one, other))
-    return len(first) == len(second) and all(
-        len(a) == len(b) and all(_equal(x, y, approximate) for x, y in zip(a, b, strict=True))
-        for a, b in zip(first, second, strict=True)
-    )
-
-
-def _sorted(rows: Sequence[Row], ordered: bool) -> list[Row]:
-    plain = [tuple(map(_plain, row)) for row in rows]
-    return plain if ordered else sorted(plain, key=repr)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return "nan" if math.isnan(value) else value + 0.0  # -0.0 is 0.0
-    if isinstance(value, Decimal):
-        return value.normalize() + 0
-    return value
-
-
-def _equal(one: object, other: object, approximate: bool) -> bool:
-    if approximate and isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9)
-    return type(one) is type(other) and one == other

@@ -1,6 +1,8 @@
 """The probes of `probes.yaml` as statements.
 
-Takes: nothing. Gives: for each ability that a connector may declare the statements that prove it.
+Takes: nothing. Gives: for each ability that a connector may declare the statements that prove it,
+over a relation `probe` that holds the rows of `rows.sql`. The conformance suite asks them of real
+tables, `certify` of the same rows written into the statement.
 """
 
 from __future__ import annotations

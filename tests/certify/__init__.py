@@ -1,0 +1,1 @@
+"""Certifying live sources, and the abilities that are in force then."""

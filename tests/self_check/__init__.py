@@ -1,0 +1,1 @@
+"""The differential self-check: what it finds, and what it must never do."""
