@@ -29,7 +29,7 @@ Admit = Callable[[PlannedFragment, Iterator[Atom]], None]
 class Run:
     """Everything that one execution needs besides its plan.
 
-    abilities: of a source by its identity, where keys may go. link_cost: rows are `cheap` or `dear`.
+    abilities: of a source by its identity, where keys may go. link_cost: `cheap` or `dear`.
     """
 
     query_id: str
