@@ -34,6 +34,14 @@ class ConnectorCancelled(ConnectorError):
     """The statement was cancelled from our side."""
 
 
+class ConnectorRefused(ConnectorError):
+    """A source that governs itself refused the caller. `code` is a wire code that tells no row."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What a kind of source can do with *identical meaning* to DuckDB over the contract's types.
@@ -325,7 +333,9 @@ class Connector(Protocol):
     """A kind of source.
 
     One that would have to guess types from rows says `takes_tables = True` and gets a setting
-    `tables`: JSON, the contracts' types of the columns of each physical name.
+    `tables`: JSON, the contracts' types of the columns of each physical name. One whose source
+    may know the caller says `takes_caller = True` and gets settings `caller` (only where the
+    source's setting `identity` is `caller`) and `purpose`; the connection is then his alone.
     """
 
     def connect(self, settings: Mapping[str, str]) -> Connection:
