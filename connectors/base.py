@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import pyarrow as pa
+from sqlglot.dialects import DIALECTS
 
 
 class ConnectorError(Exception):
@@ -69,6 +70,8 @@ class Abilities:
       {inner} and {outer} of a key, which are bound; None: the gateway computes it.
     is_reference: the source is DuckDB itself, so that every deterministic expression means the
       same there; the lists above are then not consulted.
+    is_unproven: what a source's own settings declare (`dialect`, `abilities`), and nobody proved.
+      Policies stay with the gateway, and nothing of the user's meets a row that one hides.
     """
 
     kind: str
@@ -102,9 +105,19 @@ class Abilities:
     in_place: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keyed_hash: str | None = None
     is_reference: bool = False
+    is_unproven: bool = False
 
     def under(self, settings: Mapping[str, str]) -> Abilities:
-        """The abilities of a source of this kind with its settings."""
+        """The abilities of a source of this kind with its settings.
+
+        What an unproven kind's settings declare wrongly, its connector refuses.
+        """
+        if self.is_unproven:
+            try:
+                return declared_abilities(self.kind, settings.get("dialect", self.dialect),
+                                          settings.get("abilities", ""))  # fmt: skip
+            except ConnectorError:
+                return self
         is_met = all(settings.get(name) == value for name, value in self.in_place.items())
         return self if is_met else replace(self, in_place=MappingProxyType({}))
 
@@ -362,7 +375,58 @@ def load_connector(kind: str) -> Connector:
 @functools.lru_cache
 def load_abilities(kind: str, folder: Path | None = None) -> Abilities:
     """The abilities of a kind from `<kind>.toml` beside this file (or in `folder`)."""
-    raw = _read(kind, folder)
+    return _abilities(kind, _read(kind, folder))
+
+
+# What a source's settings may declare: nothing that a policy or a secret would rest upon.
+_DECLARABLE = frozenset(
+    """
+    qualified_names schema parameter_style cast_parameters text_cast text_collation comparable
+    sortable groupable functions aggregates casts maximum_parameters maximum_list can_filter
+    can_limit can_sort can_join can_outer_join can_group can_distinct can_set_operation can_window
+    can_subquery can_cte
+    """.split()
+)
+_DIALECTS = frozenset(one.lower() for one in DIALECTS)
+
+
+@functools.lru_cache
+def declared_abilities(kind: str, dialect: str, text: str) -> Abilities:
+    """The abilities of an unproven kind with what a source's settings say, as TOML.
+
+    ConnectorError for text that is none, and for what cannot be declared.
+    """
+    try:
+        said = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConnectorError(f"abilities: {error}") from None
+    if unknown := sorted(set(said) - _DECLARABLE):
+        raise ConnectorError(f"abilities: {', '.join(unknown)} cannot be declared by a source")
+    if dialect not in _DIALECTS:
+        raise ConnectorError(f"dialect: one of {', '.join(sorted(_DIALECTS))}")
+    for name, value in said.items():
+        if not _is_shaped(value, getattr(Abilities(kind, dialect), name)):
+            raise ConnectorError(f"abilities: {name} is of another type")
+    return _abilities(kind, {**_read(kind, None), **said, "dialect": dialect})
+
+
+def _is_shaped(value: object, wanted: object) -> bool:
+    """Whether a declared value is of the type that the row wants."""
+    match wanted:
+        case Mapping():
+            return isinstance(value, dict) and all(map(_is_words, value.values()))
+        case frozenset():
+            return _is_words(value)
+        case None:
+            return isinstance(value, str)
+    return type(value) is type(wanted)
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _abilities(kind: str, raw: dict[str, Any]) -> Abilities:
     raw.pop("tables", None)
     sets = ("comparable", "sortable", "groupable", "casts", "cast_parameters")
     maps = ("functions", "aggregates")

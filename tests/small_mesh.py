@@ -1,22 +1,27 @@
 """Small meshes as files: one domain with one source and one product for each table.
 
-Takes: a folder and a `SmallMesh`. Gives: the files of a mesh that a gateway opens. Never a
+Takes: a folder and a `SmallMesh`. Gives: the files of a mesh, a gateway over them, answers. Never a
 verifier that costs what a real one does: passwords are `<name>-demo`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
+import pyarrow as pa
 import yaml
 
 from gateway.config import load_config
+from gateway.identity import principal_of
 from gateway.opening import OpenGateway, open_gateway
+from gateway.request import Limits, Principal, Request
 from gateway.scram import make_verifier
+from gateway.sessions import new_query_id
 
 Columns = Mapping[str, str]
 _LOGICAL = {
@@ -91,6 +96,25 @@ def write_mesh(folder: Path, mesh: SmallMesh) -> Path:
 def opened_mesh(folder: Path, mesh: SmallMesh) -> OpenGateway:
     """Write a mesh and open a gateway over it."""
     return open_gateway(load_config(write_mesh(folder, mesh), {}))
+
+
+def principal(opened: OpenGateway, user: str) -> Principal:
+    """A user of a gateway."""
+    users = opened.publisher.current().mesh.users
+    return principal_of(next(one for one in users if one.name == user))
+
+
+def request(opened: OpenGateway, user: str, sql: str, **fields: object) -> Request:
+    """A request of now."""
+    made = Request(sql, principal(opened, user), datetime.now(UTC), new_query_id(),
+                   limits=Limits(seconds=30))  # fmt: skip
+    return replace(made, **fields)  # type: ignore[arg-type]  # fields of Request by name
+
+
+def answer(opened: OpenGateway, user: str, sql: str, **fields: object) -> pa.Table:
+    """The whole answer of a gateway."""
+    result = opened.gateway.answer(request(opened, user, sql, **fields))
+    return pa.Table.from_batches(list(result.batches()), result.schema)
 
 
 def _product(mesh: SmallMesh, name: str) -> dict[str, Any]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from gateway.identity import principal_of
 from gateway.opening import OpenGateway
-from gateway.request import Limits, Principal, Request
 from gateway.serve.flight.server import FlightEndpoint
-from gateway.sessions import new_query_id
-from tests.small_mesh import SmallMesh, opened_mesh
+from tests.small_mesh import SmallMesh, answer, opened_mesh
 
 TYPES = {
     "id": "INTEGER", "region": "VARCHAR", "amount": "DECIMAL(12,2)", "email": "VARCHAR",
@@ -120,25 +116,6 @@ class Pair:
     def expected(self, sql: str) -> pa.Table:
         """DuckDB's answer over the rows of everybody."""
         return self.rows.sql(sql).to_arrow_table()
-
-
-def principal(opened: OpenGateway, user: str) -> Principal:
-    """A user of a gateway."""
-    users = opened.publisher.current().mesh.users
-    return principal_of(next(one for one in users if one.name == user))
-
-
-def request(opened: OpenGateway, user: str, sql: str, **fields: object) -> Request:
-    """A request of now."""
-    made = Request(sql, principal(opened, user), datetime.now(UTC), new_query_id(),
-                   limits=Limits(seconds=30))  # fmt: skip
-    return replace(made, **fields)  # type: ignore[arg-type]  # fields of Request by name
-
-
-def answer(opened: OpenGateway, user: str, sql: str, **fields: object) -> pa.Table:
-    """The whole answer of a gateway."""
-    result = opened.gateway.answer(request(opened, user, sql, **fields))
-    return pa.Table.from_batches(list(result.batches()), result.schema)
 
 
 @pytest.fixture(scope="module")

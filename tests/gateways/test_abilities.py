@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
+import duckdb
 import pytest
 
-from connectors.base import load_abilities, load_connector
+from connectors.base import Fragment, FragmentColumn, load_abilities, load_connector
 from gateway.serve.flight.server import FlightEndpoint
 from tests.connectors.conformance.samples import Sample, reference
 from tests.connectors.conformance.test_abilities import ITSELF, PROBES, difference
@@ -15,9 +16,18 @@ from tests.small_mesh import SmallMesh, opened_mesh
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    """The rows in a DuckDB file behind a gateway."""
-    folder, held = tmp_path_factory.mktemp("far"), reference()
+def held() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The rows in DuckDB."""
+    with reference() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def far(
+    tmp_path_factory: pytest.TempPathFactory, held: duckdb.DuckDBPyConnection
+) -> Iterator[str]:
+    """The address of a gateway over the rows in a DuckDB file."""
+    folder = tmp_path_factory.mktemp("far")
     (folder / "data").mkdir()
     held.execute(f"ATTACH '{folder}/data/rows.duckdb' AS file")
     held.execute("CREATE TABLE file.probe AS FROM probe; DETACH file")
@@ -32,15 +42,17 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     )
     opened = opened_mesh(folder, mesh)
     endpoint = FlightEndpoint(opened, "127.0.0.1", 0)
-    settings = {
-        "url": f"grpc://127.0.0.1:{endpoint.start()}", "user": "gate", "password": "gate-demo",
-        "identity": "service",
-    }  # fmt: skip
-    with closing(load_connector("flightsql").connect(settings)) as connection:
-        yield Sample("flightsql", "", "lab.probe", connection, held)
+    yield f"grpc://127.0.0.1:{endpoint.start()}"
     endpoint.stop()
     opened.close()
-    held.close()
+
+
+@pytest.fixture(scope="module")
+def sample(far: str, held: duckdb.DuckDBPyConnection) -> Iterator[Sample]:
+    """The rows as another gateway gives them."""
+    settings = {"url": far, "user": "gate", "password": "gate-demo", "identity": "service"}
+    with closing(load_connector("flightsql").connect(settings)) as connection:
+        yield Sample("flightsql", "", "lab.probe", connection, held)
 
 
 # Each goes through a whole gateway: every eighth in the short run.
@@ -53,6 +65,23 @@ SHARED_OUT = [
 @pytest.mark.parametrize("name", SHARED_OUT)
 def test_it_answers_as_duckdb(sample: Sample, name: str) -> None:
     assert difference(sample, PROBES[name]) is None
+
+
+def test_flight_sql_by_its_adbc_driver(far: str, sample: Sample) -> None:
+    """Any other server of the protocol is a source by the kind adbc."""
+    settings = {
+        "driver": "flightsql", "dialect": "duckdb", "uri": far.replace("grpc", "grpc+tcp"),
+        "option.username": "gate", "option.password": "gate-demo",
+    }  # fmt: skip
+    with closing(load_connector("adbc").connect(settings)) as connection:
+        made = Sample("flightsql", "", "lab.probe", connection, sample.reference)
+        for name in ("groupable.TIMESTAMP WITH TIME ZONE", "aggregates.Sum.DECIMAL", "can_cte"):
+            assert difference(made, PROBES[name]) is None
+        found = {one.name: one.type for one in connection.columns("lab.probe.probe")}
+        assert found["m"] == "decimal128(12, 2)"
+        bound = Fragment("SELECT id FROM lab.probe WHERE id = ?1 AND s = '?'",
+                         (FragmentColumn("id", "INTEGER"),), (), (1,), ("INTEGER",))  # fmt: skip
+        assert list(connection.stream(bound)) == []
 
 
 def test_the_live_columns_are_the_contracts(sample: Sample) -> None:

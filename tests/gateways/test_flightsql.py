@@ -16,7 +16,8 @@ from gateway.errors import (
     refused_by_source,
 )
 from gateway.pools import Caller
-from tests.gateways.conftest import TYPES, Pair, answer, principal, request
+from tests.gateways.conftest import TYPES, Pair
+from tests.small_mesh import answer, principal, request
 
 ALL = "SELECT id FROM hub.orders ORDER BY id"
 
