@@ -349,6 +349,7 @@ class Connector(Protocol):
     `tables`: JSON, the contracts' types of the columns of each physical name. One whose source
     may know the caller says `takes_caller = True` and gets settings `caller` (only where the
     source's setting `identity` is `caller`) and `purpose`; the connection is then his alone.
+    `secret_settings` names settings that may only come from secrets.
     """
 
     def connect(self, settings: Mapping[str, str]) -> Connection:

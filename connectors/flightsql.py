@@ -120,6 +120,7 @@ class FlightsqlConnector:
     """Opens sessions at another gateway. `takes_caller`: it is told who asks and why."""
 
     takes_caller = True
+    secret_settings = frozenset({"password", "token"})
 
     def connect(self, settings: Mapping[str, str]) -> FlightsqlConnection:
         """Sign in, for the caller where there is one."""

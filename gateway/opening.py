@@ -221,6 +221,7 @@ def settings_of(
         if key not in known:
             if len(known) >= _KEPT_TABLES:
                 known.clear()
+            _require_secrets(source)
             known[key] = _tables(source, present)
         return known[key]
 
@@ -228,12 +229,25 @@ def settings_of(
         present = mesh()
         secrets = Secrets(config.secrets, os.environ, [one.name for one in present.domains])
         try:
-            return {**secrets.settings(source, config.data), **tables(source, present)}
+            told = tables(source, present)
+            return {**secrets.settings(source, config.data), **told}
         except InvalidConfig as error:
             # To a caller a source without its secret is a source that is down.
             raise ConnectorUnavailable(f"{source.identity}: {error.message}") from None
 
     return found
+
+
+def _require_secrets(source: Source) -> None:
+    if source.identity == OWN_SOURCE:
+        return
+    connector = load_connector(source.kind)
+    secret: frozenset[str] = getattr(connector, "secret_settings", frozenset())
+    if written := sorted(secret & set(source.settings)):
+        raise InvalidConfig(
+            f"The source {source.identity} has {', '.join(written)} in its settings.",
+            hint="Write the value to a secret of the domain and name that under `secrets`.",
+        )
 
 
 def _tables(source: Source, mesh: Mesh) -> Mapping[str, str]:
