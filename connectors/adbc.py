@@ -44,7 +44,7 @@ class AdbcConnection(ProcessConnection):
 
     def __init__(self, opening: Mapping[str, object], dialect: str, marks: str) -> None:
         """`marks` is how parameters are written: `question` or `dollar`."""
-        super().__init__(opening)
+        super().__init__(opening, TABLES["probes"].get(dialect, "SELECT 1"))
         self._dialect = dialect
         self._is_positional = marks == "question"
 
@@ -74,10 +74,6 @@ class AdbcConnection(ProcessConnection):
         if pa.types.is_date(array.type) or pa.types.is_timestamp(array.type):
             _refuse_infinity(array)
         return cast_exactly(array, target.type)
-
-    def _probe(self) -> None:
-        for _ in self.ask("run", sql=TABLES["probes"].get(self._dialect, "SELECT 1")):
-            pass
 
 
 class AdbcConnector:

@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,11 @@ class ProcessConnection(StreamingConnection):
 
     errors = (OSError, subprocess.TimeoutExpired)
 
-    def __init__(self, opening: Mapping[str, object]) -> None:
-        """Nothing is started yet."""
+    def __init__(self, opening: Mapping[str, object], probing: str = "SELECT 1") -> None:
+        """Nothing is started yet; `probing` is a statement that costs nothing."""
         super().__init__()
         self._opening = opening
+        self._probing = probing
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> None:
@@ -68,28 +69,28 @@ class ProcessConnection(StreamingConnection):
         try:
             process = self._process or self._start()
             self._send(process, {"do": what, **more}, _as_stream(values))
-            yield from self._frames(process)
+            error = yield from self._frames(process)
             whole = True
         finally:
             if not whole:
                 self._interrupt()
                 self._end()
+        if error:
+            raise OSError(error)
 
-    def _frames(self, process: subprocess.Popen[bytes]) -> Iterator[pa.RecordBatch]:
+    def _frames(
+        self, process: subprocess.Popen[bytes]
+    ) -> Generator[pa.RecordBatch, None, str]:
+        """The batches of an answer, and in the end its error, '' where there is none."""
         assert process.stdout is not None
-        error: str | None = None
-        while error is None:
+        while True:
             line = process.stdout.readline()
             if not line:
                 raise ConnectionError("the driver's process ended")
             told = json.loads(line)
-            error = told.get("error")
-            if error is None:
-                yield from pa.ipc.open_stream(process.stdout.read(told["size"]))
-        if error:
-            # A driver's state after an error is not looked into: the next one is fresh.
-            self._end()
-            raise _LostError(error) if told["lost"] else OSError(error)
+            if "error" in told:
+                return str(told["error"])
+            yield from pa.ipc.open_stream(process.stdout.read(told["size"]))
 
     def _send(
         self, process: subprocess.Popen[bytes], request: Mapping[str, object], values: bytes = b""
@@ -110,16 +111,18 @@ class ProcessConnection(StreamingConnection):
         )
         timer = threading.Timer(_OPEN_SECONDS, process.kill)
         timer.start()
-        opened = False
+        error: str = "the driver did not open the source"
         try:
             self._send(process, {"do": "open", **self._opening})
-            opened = not list(self._frames(process))
-        except ConnectionError as error:
-            raise _LostError("the driver did not open the source") from error
+            error = _end_of(self._frames(process))
+        except ConnectionError as failure:
+            raise _LostError(error) from failure
         finally:
             timer.cancel()
-            if not opened:
+            if error:
                 self._end()
+        if error:
+            raise _LostError(error)
         return process
 
     def _end(self) -> None:
@@ -147,10 +150,21 @@ class ProcessConnection(StreamingConnection):
         return super()._told(error)
 
     def _probe(self) -> None:
+        """One that is gone is no reason: the next statement starts another."""
         if self._process is not None and self._process.poll() is not None:
             self._end()
-        for _ in self.ask("probe"):
-            pass
+        if self._process is not None:
+            for _ in self.ask("run", sql=self._probing):
+                pass
+
+
+def _end_of(frames: Generator[pa.RecordBatch, None, str]) -> str:
+    """What a generator gives in the end."""
+    while True:
+        try:
+            next(frames)
+        except StopIteration as end:
+            return str(end.value)
 
 
 def declared(settings: Mapping[str, str], kind: str) -> Abilities:

@@ -2,7 +2,7 @@
 
 Takes: on standard input a JSON line for each request, with `size` bytes of bound values after it.
 Gives: for each a number of frames (a JSON line with a `size`, and an Arrow stream of that many
-bytes) and a JSON line with an `error`, '' where there is none, and whether the source is `lost`.
+bytes) and a JSON line with an `error`, '' where there is none.
 Ends when it is told to cancel, once the driver knows, and when its input ends. Never writes.
 """
 
@@ -110,12 +110,12 @@ class Sqlalchemy:
             TypeError, ValueError,
         )  # fmt: skip
         engine = self._sqlalchemy.create_engine(opening["url"], poolclass=pool.StaticPool)
-        self._connection = engine.connect().execution_options(
-            stream_results=True, max_row_buffer=FETCH_ROWS
-        )
+        self._connection = engine.connect()
         for statement in opening["session"]:
             self._connection.exec_driver_sql(statement)
-        self._connection.rollback()
+        self._connection.commit()  # what is set in a transaction ends with it
+        self._connection.execution_options(stream_results=True, max_row_buffer=FETCH_ROWS)
+        self._driver = self._connection.connection.driver_connection
 
     def run(self, sql: str, values: pa.RecordBatch | None) -> Iterator[pa.RecordBatch]:
         """The rows of a statement."""
@@ -137,25 +137,25 @@ class Sqlalchemy:
         inspector = self._sqlalchemy.inspect(self._connection)
         found = inspector.get_columns(table, schema) if inspector.has_table(table, schema) else []
         self._connection.rollback()
-        rows = [
-            {
-                "name": one["name"], "type": str(one["type"]), "nullable": one["nullable"],
-                "kind": type(one["type"].as_generic()).__name__,
-                "precision": getattr(one["type"], "precision", None),
-                "scale": getattr(one["type"], "scale", None),
-            }
-            for one in found
-        ]  # fmt: skip
-        return pa.RecordBatch.from_pylist(rows) if rows else pa.record_batch({})
+        shown = ("name", "type", "nullable", "kind", "precision", "scale", "timezone")
+        columns = list(zip(*map(_described, found), strict=True)) or [()] * len(shown)
+        return pa.RecordBatch.from_arrays([pa.array(one) for one in columns], shown)
 
     def cancel(self) -> None:
         """Stop the statement at its source."""
-        driver = self._connection.connection.driver_connection
         for name in ("cancel_safe", "cancel", "interrupt"):
-            stop = getattr(driver, name, None)
+            stop = getattr(self._driver, name, None)
             if stop is not None:
                 stop()
                 return
+
+
+def _described(column: dict[str, Any]) -> tuple[object, ...]:
+    kind = column["type"]
+    more = (getattr(kind, name, None) for name in ("precision", "scale"))
+    zoned = bool(getattr(kind, "timezone", False))
+    name = kind.__visit_name__.upper()
+    return (column["name"], str(kind), column["nullable"], name, *more, zoned)
 
 
 def _array(values: tuple[Any, ...]) -> pa.Array:
@@ -206,16 +206,16 @@ def _answer_all(
 def _answer(
     request: dict[str, Any], values: bytes, opened: list[Reading], out: BinaryIO
 ) -> None:
-    error, is_lost = "", request["do"] == "open"
+    error = ""
     try:
-        if is_lost:
+        if request["do"] == "open":
             opened.append(_opened(request))
         else:
             for batch in _batches(request, values, opened[0]):
                 _write(batch, out)
     except _errors(opened) as failure:
         error = str(failure) or type(failure).__name__
-    out.write(json.dumps({"error": error, "lost": is_lost}).encode() + b"\n")
+    out.write(json.dumps({"error": error}).encode() + b"\n")
     out.flush()
 
 
