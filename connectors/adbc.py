@@ -77,7 +77,9 @@ class AdbcConnection(ProcessConnection):
 
 
 class AdbcConnector:
-    """Opens connections."""
+    """Opens connections. `secret_settings` may only come from secrets."""
+
+    secret_settings = frozenset({"option.password"})
 
     def connect(self, settings: Mapping[str, str]) -> AdbcConnection:
         """Open a connection; its process reads what the driver gives."""

@@ -73,7 +73,9 @@ class SqlalchemyConnection(ProcessConnection):
 
 
 class SqlalchemyConnector:
-    """Opens connections."""
+    """Opens connections. `secret_settings` may only come from secrets: a URL holds a password."""
+
+    secret_settings = frozenset({"url"})
 
     def connect(self, settings: Mapping[str, str]) -> SqlalchemyConnection:
         """Open a connection; its process reads what the driver gives."""

@@ -39,7 +39,7 @@ from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
 from gateway.metrics import Metrics
 from gateway.pipeline import Gateway
-from gateway.pools import Pools
+from gateway.pools import CALLER, Pools
 from gateway.prepare import Services
 from gateway.publish import Publisher
 from gateway.queries import Queries
@@ -221,7 +221,7 @@ def settings_of(
         if key not in known:
             if len(known) >= _KEPT_TABLES:
                 known.clear()
-            _require_secrets(source)
+            check_settings(source)
             known[key] = _tables(source, present)
         return known[key]
 
@@ -238,10 +238,16 @@ def settings_of(
     return found
 
 
-def _require_secrets(source: Source) -> None:
+def check_settings(source: Source) -> None:
+    """InvalidConfig where a secret stands in a domain's file, or who asks does."""
     if source.identity == OWN_SOURCE:
         return
     connector = load_connector(source.kind)
+    if CALLER in {*source.settings, *source.secrets}:
+        raise InvalidConfig(
+            f"The source {source.identity} says who asks.",
+            hint=f"Remove `{CALLER}`: the gateway tells that itself, where `identity` is `caller`.",
+        )
     secret: frozenset[str] = getattr(connector, "secret_settings", frozenset())
     if written := sorted(secret & set(source.settings)):
         raise InvalidConfig(

@@ -113,12 +113,12 @@ def some(names: list[str], step: int) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("name", some(ITSELF, 5))
+@pytest.mark.parametrize("name", some(ITSELF, 12))
 def test_duckdb_answers_as_itself(duckdb_sample: Sample, name: str) -> None:
     assert difference(duckdb_sample, PROBES[name]) is None
 
 
-@pytest.mark.parametrize("name", some(list(PROBES), 15))
+@pytest.mark.parametrize("name", some(list(PROBES), 45))
 def test_what_postgres_declares_holds_by_its_driver(postgres_sample: Sample, name: str) -> None:
     """Neither more nor less, if an owner declares what the kind of its own does."""
     check(postgres_sample, PROBES[name])
@@ -211,7 +211,7 @@ def test_sqlite_by_its_driver(tmp_path: Path) -> None:
         one.ping()
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_cancel_postgres(server: Server, postgres: Connection, place: int) -> None:
     """The driver is told first, so that nothing goes on at the server."""
     check_cancel(postgres, Fragment(LONG["postgres"][place], LARGE, ()))
@@ -238,7 +238,7 @@ def running(server: Server) -> int:
     return 1
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_cancel_duckdb(duckdb_sample: Sample, place: int) -> None:
     check_cancel(duckdb_sample.connection, Fragment(LONG["duckdb"][place], LARGE, ()))
 

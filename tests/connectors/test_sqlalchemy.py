@@ -142,7 +142,7 @@ def test_types_of_sqlite(
     arrives(sqlite, case, oracle)
 
 
-@pytest.mark.parametrize("name", some(list(PROBES), 15))
+@pytest.mark.parametrize("name", some(list(PROBES), 45))
 def test_what_postgres_declares_holds(postgres_sample: Sample, name: str) -> None:
     """Neither more nor less, if an owner declares what the kind of its own does."""
     check(postgres_sample, PROBES[name])
@@ -203,7 +203,7 @@ def test_memory_is_bounded(server: Server, postgres: SqlalchemyConnection) -> No
     assert running(server) == 0
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_cancel_postgres(server: Server, postgres: Connection, place: int) -> None:
     check_cancel(postgres, Fragment(LONG["postgres"][place], LARGE, ()))
     assert running(server) == 0
@@ -217,7 +217,7 @@ def test_close_postgres(server: Server, postgres: Connection) -> None:
     works(postgres)
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_cancel_sqlite(sqlite: Connection, place: int) -> None:
     check_cancel(sqlite, Fragment(LONG["sqlite"][place], LARGE, ()))
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from connectors.base import ConnectorRefused, Fragment, FragmentColumn
+from connectors.base import ConnectorRefused, Fragment, FragmentColumn, load_connector
 from gateway.errors import (
     AccessDenied,
     PurposeRequired,
@@ -15,7 +15,9 @@ from gateway.errors import (
     UnsupportedSql,
     refused_by_source,
 )
+from gateway.opening import settings_of
 from gateway.pools import Caller
+from gateway.source_check import check_sources
 from tests.gateways.conftest import TYPES, Pair
 from tests.small_mesh import answer, principal, request
 
@@ -225,3 +227,18 @@ def test_who_leaves_stops_the_far_gateway(pair: Pair) -> None:
     while far_queries(pair) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert far_queries(pair) == 0
+
+
+def test_contracts_are_compared_with_the_far_products(pair: Pair) -> None:
+    """As the account of the source may know them; no row is read, and for nobody."""
+    opened = pair.near
+    mesh = opened.publisher.current().mesh
+    settings = settings_of(opened.config, lambda: mesh)
+    problems = check_sources(
+        mesh, lambda source: load_connector(source.kind).connect(settings(source))
+    )
+    wrong = [one for one in problems if not one.is_warning and one.source == "hub.held"]
+    assert {one.code for one in wrong} == {"missing_table", "missing_column"}
+    assert {one.message.split(":")[0] for one in wrong} == {
+        "hub.moved.moved.gone", "hub.reasons.reasons",
+    }  # fmt: skip

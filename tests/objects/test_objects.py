@@ -226,7 +226,7 @@ def read_while_changed(store: Store, form: str, change: str, step: int) -> tuple
     return {row[1][0] for row in found}, count
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
+@pytest.mark.parametrize("form", ["parquet", pytest.param("csv", marks=pytest.mark.long)])
 @pytest.mark.parametrize("change", ["written", pytest.param("removed", marks=pytest.mark.long)])
 def test_an_object_that_changes_is_an_error(store: Store, form: str, change: str) -> None:
     """At whichever request of a statement it happens: old rows, new rows, or an error."""
