@@ -110,9 +110,10 @@ class Abilities:
     def under(self, settings: Mapping[str, str]) -> Abilities:
         """The abilities of a source of this kind with its settings.
 
-        What an unproven kind's settings declare wrongly, its connector refuses.
+        What an unproven kind's settings declare wrongly, its connector refuses. What was taken away
+        from an unproven source since does not come back.
         """
-        if self.is_unproven:
+        if self.is_unproven and self == load_abilities(self.kind):
             try:
                 return declared_abilities(self.kind, settings.get("dialect", self.dialect),
                                           settings.get("abilities", ""))  # fmt: skip

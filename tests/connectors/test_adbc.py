@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,8 @@ def test_nothing_is_declared_by_the_kind() -> None:
     made = load_abilities("adbc").under({"dialect": "snowflake", "abilities": said})
     assert made.can_filter and made.comparable == {"INTEGER"} and made.is_unproven
     assert dict(made.functions) == {"Abs": ("INTEGER",)}
+    fewer = replace(made, comparable=frozenset())
+    assert fewer.under({"dialect": "snowflake", "abilities": said}) == fewer
 
 
 WRONG = (

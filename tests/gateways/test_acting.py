@@ -71,6 +71,19 @@ def test_without_the_right(pair: Pair) -> None:
         minimum(acting_as("nobody"))
 
 
+def test_a_right_that_is_gone(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is gone with the next call, whatever the session did before."""
+    with client(pair, "gate") as acting_as:
+        assert minimum(acting_as("ben")) == FIRST["ben"]
+        mesh = pair.far.publisher.current().mesh
+        users = tuple(replace(one, may_impersonate=False) for one in mesh.users)
+        changed = replace(mesh, users=users)
+        monkeypatch.setattr(pair.far.identity, "_mesh", lambda: changed)
+        with pytest.raises(flight.FlightUnauthorizedError):
+            minimum(acting_as("ben"))
+        assert minimum(acting_as("")) == FIRST["gate"]
+
+
 def test_a_prepared_statement_is_one_callers(pair: Pair) -> None:
     """What was prepared as one is unknown to the other, bound values and all."""
     with client(pair, "gate") as acting_as:
