@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +82,19 @@ def oracle() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+def some(names: Sequence[Any], step: int) -> list[Any]:
+    """All in the long run, every so manieth in the short one."""
+    return [
+        pytest.param(name, marks=() if number % step == 0 else pytest.mark.long)
+        for number, name in enumerate(names)
+    ]
+
+
+def shown(case: dict[str, Any]) -> str:
+    """A case as the report names it."""
+    return f"{case['sql'][:30]} {case['type']}"
+
+
 # Only the kind postgres knows what to do with these: here they are errors.
 REFUSED = ("'ab'::char(5)", "NULL::char(3)", "DATE '0044-03-15 BC'")
 CASES = [
@@ -91,7 +104,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{one['sql'][:30]} {one['type']}" for one in CASES])
+@pytest.mark.parametrize("case", some(CASES, 3), ids=shown)
 def test_types_of_postgres(
     postgres: Connection, oracle: duckdb.DuckDBPyConnection, case: dict[str, Any]
 ) -> None:
@@ -99,19 +112,11 @@ def test_types_of_postgres(
     arrives(postgres, case, oracle)
 
 
-@pytest.mark.parametrize("case", MATRIX["duckdb"], ids=lambda one: one["sql"])
+@pytest.mark.parametrize("case", some(MATRIX["duckdb"], 3), ids=shown)
 def test_types_of_duckdb(
     duckdb_sample: Sample, oracle: duckdb.DuckDBPyConnection, case: dict[str, Any]
 ) -> None:
     arrives(duckdb_sample.connection, case, oracle)
-
-
-def some(names: list[str], step: int) -> list[Any]:
-    """All in the long run, every so manieth in the short one."""
-    return [
-        pytest.param(name, marks=() if number % step == 0 else pytest.mark.long)
-        for number, name in enumerate(names)
-    ]
 
 
 @pytest.mark.parametrize("name", some(ITSELF, 12))

@@ -24,7 +24,7 @@ from connectors.sqlalchemy import SqlalchemyConnection
 from gateway.demo.postgres import Server
 from tests.connectors.conformance.samples import Sample, in_postgres
 from tests.connectors.conformance.test_abilities import PROBES, check
-from tests.connectors.test_adbc import LARGE, running, some
+from tests.connectors.test_adbc import LARGE, running, shown, some
 from tests.connectors.test_cancel import LONG, check_cancel, works
 from tests.connectors.test_types import MATRIX, arrives
 from tests.small_mesh import SmallMesh, answer, opened_mesh
@@ -81,7 +81,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{one['sql'][:30]} {one['type']}" for one in CASES])
+@pytest.mark.parametrize("case", some(CASES, 3), ids=shown)
 def test_types_of_postgres(
     postgres: Connection, oracle: duckdb.DuckDBPyConnection, case: dict[str, Any]
 ) -> None:
@@ -135,7 +135,7 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlalchemyConne
         yield connection
 
 
-@pytest.mark.parametrize("case", SQLITE, ids=[f"{one['sql']} {one['type']}" for one in SQLITE])
+@pytest.mark.parametrize("case", some(SQLITE, 3), ids=shown)
 def test_types_of_sqlite(
     sqlite: Connection, oracle: duckdb.DuckDBPyConnection, case: dict[str, Any]
 ) -> None:
