@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import pyarrow as pa
+from sqlglot.dialects import DIALECTS
 
 
 class ConnectorError(Exception):
@@ -32,6 +33,14 @@ class ConnectorUnavailable(ConnectorError):
 
 class ConnectorCancelled(ConnectorError):
     """The statement was cancelled from our side."""
+
+
+class ConnectorRefused(ConnectorError):
+    """A source that governs itself refused the caller. `code` is a wire code that tells no row."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,8 @@ class Abilities:
     if_certified: abilities that hold only where a probe of the live source has proved them.
     bytewise_columns: (physical table, physical column) of text that compares by bytes as it is,
       so that no cast and no collation keeps the source from an index.
+    is_unproven: what a source's own settings declare (`dialect`, `abilities`), and nobody proved.
+      Policies stay with the gateway, and nothing of the user's meets a row that one hides.
     """
 
     kind: str
@@ -107,9 +118,20 @@ class Abilities:
     is_reference: bool = False
     if_certified: frozenset[str] = frozenset()
     bytewise_columns: frozenset[tuple[str, str]] = frozenset()
+    is_unproven: bool = False
 
     def under(self, settings: Mapping[str, str]) -> Abilities:
-        """The abilities of a source of this kind with its settings."""
+        """The abilities of a source of this kind with its settings.
+
+        What an unproven kind's settings declare wrongly, its connector refuses. What was taken away
+        from an unproven source since does not come back.
+        """
+        if self.is_unproven and self == load_abilities(self.kind):
+            try:
+                return declared_abilities(self.kind, settings.get("dialect", self.dialect),
+                                          settings.get("abilities", ""))  # fmt: skip
+            except ConnectorError:
+                return self
         is_met = all(settings.get(name) == value for name, value in self.in_place.items())
         return self if is_met else replace(self, in_place=MappingProxyType({}))
 
@@ -369,7 +391,10 @@ class Connector(Protocol):
     """A kind of source.
 
     One that would have to guess types from rows says `takes_tables = True` and gets a setting
-    `tables`: JSON, the contracts' types of the columns of each physical name.
+    `tables`: JSON, the contracts' types of the columns of each physical name. One whose source
+    may know the caller says `takes_caller = True` and gets settings `caller` (only where the
+    source's setting `identity` is `caller`) and `purpose`; the connection is then his alone.
+    `secret_settings` names settings that may only come from secrets.
     """
 
     def connect(self, settings: Mapping[str, str]) -> Connection:
@@ -396,7 +421,58 @@ def load_connector(kind: str) -> Connector:
 @functools.lru_cache
 def load_abilities(kind: str, folder: Path | None = None) -> Abilities:
     """The abilities of a kind from `<kind>.toml` beside this file (or in `folder`)."""
-    raw = _read(kind, folder)
+    return _abilities(kind, _read(kind, folder))
+
+
+# What a source's settings may declare: nothing that a policy or a secret would rest upon.
+_DECLARABLE = frozenset(
+    """
+    qualified_names schema parameter_style cast_parameters text_cast text_collation comparable
+    sortable groupable functions aggregates casts maximum_parameters maximum_list can_filter
+    can_limit can_sort can_join can_outer_join can_group can_distinct can_set_operation can_window
+    can_subquery can_cte
+    """.split()
+)
+_DIALECTS = frozenset(one.lower() for one in DIALECTS)
+
+
+@functools.lru_cache
+def declared_abilities(kind: str, dialect: str, text: str) -> Abilities:
+    """The abilities of an unproven kind with what a source's settings say, as TOML.
+
+    ConnectorError for text that is none, and for what cannot be declared.
+    """
+    try:
+        said = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConnectorError(f"abilities: {error}") from None
+    if unknown := sorted(set(said) - _DECLARABLE):
+        raise ConnectorError(f"abilities: {', '.join(unknown)} cannot be declared by a source")
+    if dialect not in _DIALECTS:
+        raise ConnectorError(f"dialect: one of {', '.join(sorted(_DIALECTS))}")
+    for name, value in said.items():
+        if not _is_shaped(value, getattr(Abilities(kind, dialect), name)):
+            raise ConnectorError(f"abilities: {name} is of another type")
+    return _abilities(kind, {**_read(kind, None), **said, "dialect": dialect})
+
+
+def _is_shaped(value: object, wanted: object) -> bool:
+    """Whether a declared value is of the type that the row wants."""
+    match wanted:
+        case Mapping():
+            return isinstance(value, dict) and all(map(_is_words, value.values()))
+        case frozenset():
+            return _is_words(value)
+        case None:
+            return isinstance(value, str)
+    return type(value) is type(wanted)
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _abilities(kind: str, raw: dict[str, Any]) -> Abilities:
     raw.pop("tables", None)
     sets = ("comparable", "sortable", "groupable", "casts", "cast_parameters", "if_certified")
     maps = ("functions", "aggregates")

@@ -17,8 +17,9 @@ _SQL = "SELECT path_in_schema, row_group_num_rows, stats_min_value, stats_max_va
 
 
 def size_of(connection: duckdb.DuckDBPyConnection, pattern: str) -> SourceSize:
-    """The size of the table that the files of a pattern, as DuckDB writes a text, hold."""
-    return _size_of(connection.execute(f"{_SQL} FROM parquet_metadata({pattern})").fetchall())
+    """The size of the table that the files of a pattern hold."""
+    found = connection.execute(f"{_SQL} FROM parquet_metadata($1)", [pattern]).fetchall()
+    return _size_of(found)
 
 
 def _size_of(chunks: Sequence[tuple[str, int, str | None, str | None]]) -> SourceSize:

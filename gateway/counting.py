@@ -135,15 +135,16 @@ def counting(
 ) -> Iterator[Counting]:
     """Gateways that count, over the connections of an open one and over the changed sources."""
     services = replace(
-        opened.gateway.services, plans=PlanCache(), usage=_Uncounted(opened.state),
-        ledgers=_Unanswered(), self_check=None,
+        # What somebody sees at a source that knows him is his: nobody counts it for him.
+        opened.gateway.services, pools=opened.pools.nobodys(), plans=PlanCache(),
+        usage=_Uncounted(opened.state), ledgers=_Unanswered(), self_check=None,
         limiter=Limiter(replace(opened.config.limits, requests_per_second=0, concurrency=0)),
     )  # fmt: skip
     changed = meshes.changed
     pools = Pools(
         settings_of(opened.config, lambda: changed.mesh),
         own={OWN_SOURCE: StateConnector(opened.state)},
-    )
+    ).nobodys()
     reader = Reader(services.engine, pools, services.abilities_of)
     after = replace(services, pools=pools, plans=PlanCache(), entitlements=Entitlements(reader))
     try:

@@ -28,6 +28,8 @@ a secret, a path of the server or the text of a source's error in `message`: suc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from sqluice.codes import Code, code_of
@@ -178,3 +180,27 @@ class InternalError(SqluiceError):
     """A defect of ours; the text is private."""
 
     code = "internal"
+
+
+_REFUSALS: Mapping[str, tuple[type[SqluiceError], str]] = MappingProxyType(
+    {
+        one.code: (one, text)
+        for one, text in (
+            (AccessDenied, "does not let you read what the query needs"),
+            (LimitExceeded, "gives you no more rows or bytes"),
+            (PurposeRequired, "wants to know a purpose, or another one"),
+            (TimedOut, "took longer than it may"),
+            (UnsupportedSql, "does not serve what the query asks of it"),
+        )
+    }
+)
+
+
+def refused_by_source(code: str, product: str, private: str) -> SqluiceError:
+    """What a caller is told where a source that governs itself refused him, in our own words."""
+    if code == RateLimited.code:
+        limited = RateLimited(f"The source of {product} gets too many requests.", retry_after=1.0)
+        limited.private = private
+        return limited
+    kind, text = _REFUSALS.get(code, (SourceFailed, "answered with an error"))
+    return kind(f"The source of {product} {text}.", private=private)

@@ -18,6 +18,7 @@ from connectors.base import (
     Connection,
     ConnectorCancelled,
     ConnectorError,
+    ConnectorRefused,
     ConnectorUnavailable,
     Fragment,
     InPlace,
@@ -25,7 +26,13 @@ from connectors.base import (
     stream_schema,
 )
 from gateway.draft import PlannedFragment
-from gateway.errors import Cancelled, SourceFailed, SourceUnavailable, SqluiceError
+from gateway.errors import (
+    Cancelled,
+    SourceFailed,
+    SourceUnavailable,
+    SqluiceError,
+    refused_by_source,
+)
 from gateway.pseudonyms import with_keys
 from gateway.run import Run
 
@@ -147,6 +154,8 @@ def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
         made = SourceUnavailable(f"The source of {product} cannot be reached.", private=str(error))
     elif isinstance(error, ConnectorCancelled):
         made = Cancelled("The query was cancelled.")
+    elif isinstance(error, ConnectorRefused):
+        made = refused_by_source(error.code, product, str(error))
     else:
         made = SourceFailed(f"The source of {product} answered with an error.", private=str(error))
     made.source = one.source

@@ -62,7 +62,8 @@ def needs_gate_filter(draft: Draft, relation: GuardedRelation) -> bool:
 
 
 def _at_source(draft: Draft, relation: GuardedRelation, expression: exp.Expression) -> bool:
-    if not draft.context.push_down or not draft.abilities_of(relation).can_filter:
+    abilities = draft.abilities_of(relation)
+    if not draft.context.push_down or not abilities.can_filter or abilities.is_unproven:
         return False
     return draft.raw_checker(relation).refusal(expression) is None
 

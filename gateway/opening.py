@@ -41,7 +41,7 @@ from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
 from gateway.metrics import Metrics
 from gateway.pipeline import Gateway
-from gateway.pools import Pools
+from gateway.pools import CALLER, Pools
 from gateway.prepare import Services
 from gateway.publish import Publisher
 from gateway.queries import Queries
@@ -283,6 +283,7 @@ def settings_of(
         if key not in known:
             if len(known) >= _KEPT_TABLES:
                 known.clear()
+            check_settings(source)
             known[key] = _tables(source, present)
         return known[key]
 
@@ -290,12 +291,31 @@ def settings_of(
         present = mesh()
         secrets = Secrets(config.secrets, os.environ, [one.name for one in present.domains])
         try:
-            return {**secrets.settings(source, config.data), **tables(source, present)}
+            told = tables(source, present)
+            return {**secrets.settings(source, config.data), **told}
         except InvalidConfig as error:
             # To a caller a source without its secret is a source that is down.
             raise ConnectorUnavailable(f"{source.identity}: {error.message}") from None
 
     return found
+
+
+def check_settings(source: Source) -> None:
+    """InvalidConfig where a secret stands in a domain's file, or who asks does."""
+    if source.identity == OWN_SOURCE:
+        return
+    connector = load_connector(source.kind)
+    if CALLER in {*source.settings, *source.secrets}:
+        raise InvalidConfig(
+            f"The source {source.identity} says who asks.",
+            hint=f"Remove `{CALLER}`: the gateway tells that itself, where `identity` is `caller`.",
+        )
+    secret: frozenset[str] = getattr(connector, "secret_settings", frozenset())
+    if written := sorted(secret & set(source.settings)):
+        raise InvalidConfig(
+            f"The source {source.identity} has {', '.join(written)} in its settings.",
+            hint="Write the value to a secret of the domain and name that under `secrets`.",
+        )
 
 
 def _tables(source: Source, mesh: Mesh) -> Mapping[str, str]:

@@ -43,6 +43,7 @@ from gateway.explain import (
 from gateway.explain_policy import explain_policy
 from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
+from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
 from gateway.queries import RunningQuery
 from gateway.recording import Finish, audit_start, log_private, tell_owners
@@ -174,7 +175,7 @@ class Gateway:
         run = Run(
             query_id=request.query_id,
             sources=snapshot.mesh.sources,
-            pools=services.pools,
+            pools=services.pools.on_behalf_of(Caller(request.principal.user, decision.purpose)),
             engine=services.engine,
             key_of=keys_in_force(snapshot, services),
             schema=prepared.schema,

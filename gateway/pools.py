@@ -1,12 +1,15 @@
 """Open connections to the sources, pooled and capped per source.
 
-Takes: sources of the mesh and a way to resolve their settings. Gives: leases of connections.
-Never keeps a connection that failed; never opens one before it is asked for.
+Takes: sources of the mesh and a way to resolve their settings. Gives: leases of connections, on
+behalf of a caller where a source is to know him. Never keeps a connection that failed; never opens
+one before it is asked for; never gives one that was opened for somebody to anybody else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,12 +33,28 @@ NO_CONNECTORS: Mapping[str, Connector] = MappingProxyType({})
 _IDLE_SECONDS = 60.0
 
 
+# The setting by which a source is asked as its caller, and what the connector is then told.
+PASSED_ON = MappingProxyType({"identity": "caller"})
+CALLER, PURPOSE = "caller", "purpose"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf, and why, a source is asked."""
+
+    user: str
+    purpose: str | None = None
+
+
+Settings = tuple[tuple[str, str], ...]
+
+
 @dataclass(slots=True)
 class _Pool:
-    """The connections of one source."""
+    """The connections of one source; idle ones with the settings that they were opened with."""
 
     slots: threading.BoundedSemaphore
-    idle: list[tuple[float, Connection]] = field(default_factory=list)
+    idle: list[tuple[float, Settings, Connection]] = field(default_factory=list)
 
 
 class Leases(Protocol):
@@ -63,9 +82,25 @@ class Pools:
         self._maximum = maximum
         self._own = own
         self._opened = opened
-        self._pools: dict[tuple[Source, tuple[tuple[str, str], ...]], _Pool] = {}
+        self._pools: dict[tuple[Source, Settings], _Pool] = {}
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
+        self._caller: Caller | None = None
+        self._is_nobodys = False
+
+    def on_behalf_of(self, caller: Caller) -> Pools:
+        """The same pools, whose leases are a caller's."""
+        if self._is_nobodys:
+            return self
+        made = copy.copy(self)
+        made._caller = caller
+        return made
+
+    def nobodys(self) -> Pools:
+        """The same pools, by which no source is ever asked as anybody."""
+        made = copy.copy(self)
+        made._caller, made._is_nobodys = None, True
+        return made
 
     @contextlib.contextmanager
     def lease(self, source: Source, wait: float = 30.0) -> Iterator[Connection]:
@@ -76,18 +111,36 @@ class Pools:
         """
         settings = self._settings_of(source)
         pool = self._pool(source, settings)
+        told = {**settings, **self._told(source, settings)}
+        key = tuple(sorted(told.items()))
         if not pool.slots.acquire(timeout=wait):
             raise ConnectorUnavailable(f"all connections to {source.identity} are busy")
         connection: Connection | None = None
         healthy = False
         try:
-            connection = self._idle(pool) or self._open(source, settings)
+            connection = self._idle(pool, key) or self._open(source, told)
             yield connection
             healthy = True
         finally:
             if connection is not None:
-                self._give_back(pool, connection, healthy)
+                self._give_back(pool, key, connection, healthy)
             pool.slots.release()
+
+    def _told(self, source: Source, settings: Mapping[str, str]) -> Mapping[str, str]:
+        """What the connector is told of the caller."""
+        if source.identity in self._own or not _takes_caller(source.kind):
+            return {}
+        if CALLER in settings:
+            raise ConnectorError(f"{CALLER} is no setting: it is who asks")
+        passes_on = settings.items() >= PASSED_ON.items()
+        if self._caller is None:
+            if passes_on:
+                raise ConnectorError(f"{source.identity} is asked as its caller, and there is none")
+            return {}
+        told = {CALLER: self._caller.user} if passes_on else {}
+        if self._caller.purpose is not None and PURPOSE not in settings:
+            told[PURPOSE] = self._caller.purpose
+        return told
 
     def _pool(self, source: Source, settings: Mapping[str, str]) -> _Pool:
         """Pools are keyed by settings too, so that changed credentials open new connections."""
@@ -107,35 +160,47 @@ class Pools:
             raise
         return connection
 
-    def _idle(self, pool: _Pool) -> Connection | None:
+    def _idle(self, pool: _Pool, key: Settings) -> Connection | None:
+        """One that was opened with exactly these settings: for this caller and nobody else."""
         while True:
             with self._lock:
-                if not pool.idle:
+                fitting = [one for one in pool.idle if one[1] == key]
+                if not fitting:
                     return None
-                since, connection = pool.idle.pop()
+                pool.idle.remove(fitting[-1])
+            since, _, connection = fitting[-1]
             if time.monotonic() - since < 1.0 or _answers(connection):
                 return connection
             _close(connection)
 
-    def _give_back(self, pool: _Pool, connection: Connection, healthy: bool) -> None:
+    def _give_back(self, pool: _Pool, key: Settings, connection: Connection, healthy: bool) -> None:
         now = time.monotonic()
         with self._lock:
-            keep = healthy and not self._closed
-            stale = [one for since, one in pool.idle if now - since > _IDLE_SECONDS]
-            pool.idle = [pair for pair in pool.idle if now - pair[0] <= _IDLE_SECONDS]
-            if keep:
-                pool.idle.append((now, connection))
-        for one in stale if keep else [*stale, connection]:
+            if keep := healthy and not self._closed.is_set():
+                pool.idle.append((now, key, connection))
+            fresh = [one for one in pool.idle if now - one[0] <= _IDLE_SECONDS]
+            # Callers share the bound: who has not asked for longest makes room.
+            kept = fresh[-self._maximum :]
+            dropped = [one for one in pool.idle if one not in kept]
+            pool.idle = kept
+        for _, _, one in dropped:
             _close(one)
+        if not keep:
+            _close(connection)
 
     def close(self) -> None:
         """Close all idle connections and keep none from now on."""
+        self._closed.set()
         with self._lock:
-            self._closed = True
-            idle = [one for pool in self._pools.values() for _, one in pool.idle]
+            idle = [one for pool in self._pools.values() for _, _, one in pool.idle]
             self._pools.clear()
         for one in idle:
             _close(one)
+
+
+@functools.cache
+def _takes_caller(kind: str) -> bool:
+    return getattr(load_connector(kind), "takes_caller", False)
 
 
 def _answers(connection: Connection) -> bool:

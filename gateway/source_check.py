@@ -16,7 +16,7 @@ from gateway.errors import SqluiceError
 
 _SHOWN_TYPES = 8
 # Files have no NOT NULL to add: a warning that nobody can heed is noise.
-_NEVER_SAY_NOT_NULL = frozenset({"files"})
+_NEVER_SAY_NOT_NULL = frozenset({"files", "objects"})
 
 OpenConnection = Callable[[Source], Connection]
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -139,6 +140,8 @@ def _options(
     address: Remote, sign_in: SignIn, settings: Settings, certificates: str | None
 ) -> dict[str, str]:
     headers = {f"x-sqluice-{name.replace('_', '-')}": text for name, text in settings.items()}
+    if settings.acting_as is not None:
+        headers["x-sqluice-as"] = quote(headers.pop("x-sqluice-acting-as"), safe="@")
     for name, text in headers.items():
         if not text.isascii() or not text.isprintable():
             raise InterfaceError(f"{name.removeprefix('x-sqluice-')} must be plain ASCII text.")

@@ -27,13 +27,17 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a session is to be set to; None leaves a setting as the gateway has it."""
+    """What a session is to be set to; None leaves a setting as the gateway has it.
+
+    `acting_as` is whom somebody stands in for who may do so; over Flight SQL only.
+    """
 
     purpose: str | None = None
     domain: str | None = None
     dialect: str | None = None
     timezone: str | None = None
     query_timeout: float | None = None
+    acting_as: str | None = None
 
     def items(self) -> tuple[tuple[str, str], ...]:
         """The settings that are set, as text."""

@@ -30,6 +30,7 @@ from gateway.cli.output import (
 )
 from gateway.config import Config, load_config
 from gateway.errors import InvalidConfig
+from gateway.opening import check_settings
 from gateway.policies.compile import compile_policies
 from gateway.publish import build_snapshot, unknown_kinds
 from gateway.secrets import Secrets
@@ -135,6 +136,7 @@ def _opener(config: Config, mesh: Mesh) -> OpenConnection:
     secrets = Secrets(config.secrets, os.environ, [one.name for one in mesh.domains])
 
     def open_source(source: Source) -> Connection:
+        check_settings(source)
         return load_connector(source.kind).connect(secrets.settings(source, config.data))
 
     return open_source

@@ -139,8 +139,11 @@ def decided_by(
 
 def _refusal(conjunct: exp.Expression, relation: GuardedRelation, draft: Draft) -> str | None:
     checker = draft.visible_checker(relation)
-    if not draft.abilities_of(relation).can_filter:
+    abilities = draft.abilities_of(relation)
+    if not abilities.can_filter:
         return "source_cannot_filter"
+    if abilities.is_unproven and not relation.clear:
+        return "barrier"
     clear = {one.name for one in relation.columns if one.clear}
     named = {column.name for column in conjunct.find_all(exp.Column)}
     if not named <= clear:

@@ -55,7 +55,7 @@ def test_abilities_can_be_read(kind: str) -> None:
 
 def test_an_unknown_kind() -> None:
     """The error names the kinds that there are."""
-    with pytest.raises(ConnectorError, match="duckdb, files, postgres, sqlite"):
+    with pytest.raises(ConnectorError, match=r"duckdb, files, .*postgres, .*sqlite"):
         load_connector("oracle")
 
 

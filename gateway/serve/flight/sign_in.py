@@ -53,22 +53,28 @@ class Sessions:
         self._identity = identity
         self._limits = limits
         self._lock = threading.Lock()
-        self._sessions: dict[str, FlightSession] = {}
+        self._sessions: dict[tuple[str, str], FlightSession] = {}
 
     def begin(self, user: str, password: str) -> str:
         """Sign in; gives the bearer token."""
         principal = self._identity.authenticate_basic(user, password, "flight")
         token = self._identity.issue(principal).value
-        self._keep(token, principal).began_here = True
+        self._keep(token, principal, "").began_here = True
         return token
 
-    def of(self, token: str) -> FlightSession:
-        """The session of a token that is still valid."""
+    def of(self, token: str, name: str = "") -> FlightSession:
+        """The session of a token that is still valid, acting as `name` where that is given.
+
+        Whoever acts as another has a session for each: nothing of one is ever in another's.
+        """
         principal = self._identity.authenticate_bearer(token, "flight")
+        if name:
+            # At each call: the right may be gone since the last one.
+            principal = self._identity.act_as(principal, name)
         with self._lock:
-            found = self._sessions.get(token)
+            found = self._sessions.get((token, name))
         if found is None:
-            return self._keep(token, principal)
+            return self._keep(token, principal, name)
         found.used = time.monotonic()
         found.session.principal = principal
         return found
@@ -76,18 +82,22 @@ class Sessions:
     def end(self, token: str) -> None:
         """Forget a session; revoke its token, unless it came from elsewhere and may be shared."""
         with self._lock:
-            found = self._sessions.pop(token, None)
-        if found is not None and found.began_here:
+            ended = [key for key in self._sessions if key[0] == token]
+            began_here = [self._sessions.pop(key).began_here for key in ended]
+        if any(began_here):
             self._identity.revoke(token)
 
-    def _keep(self, token: str, principal: Principal) -> FlightSession:
+    def _keep(self, token: str, principal: Principal, name: str) -> FlightSession:
         session = Session(principal, endpoint="flight", limits=self._limits)
         made = FlightSession(session, token)
         now = time.monotonic()
         with self._lock:
+            made.began_here = any(
+                one.began_here for key, one in self._sessions.items() if key[0] == token
+            )
             for key in [k for k, v in self._sessions.items() if now - v.used > _IDLE_SECONDS]:
                 del self._sessions[key]
-            self._sessions[token] = made
+            self._sessions[token, name] = made
         return made
 
 
@@ -126,14 +136,16 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
 
     def _start(self, headers: Mapping[str, list[str | bytes]]) -> CallMiddleware:
         scheme, _, value = _header(headers, "authorization").partition(" ")
+        # Percent-encoded: a header has no other letters than ASCII's.
+        acting_as = unquote(_header(headers, "x-sqluice-as"))
         if scheme.casefold() == "basic":
             user, password = _basic(value)
             token = self._sessions.begin(user, password)
-            session = self._sessions.of(token)
+            session = self._sessions.of(token, acting_as)
             _apply(session, headers)
             return CallMiddleware(session, token)
         if scheme.casefold() == "bearer":
-            session = self._sessions.of(value.strip())
+            session = self._sessions.of(value.strip(), acting_as)
             _apply(session, headers)
             return CallMiddleware(session, None)
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")

@@ -1,0 +1,173 @@
+"""Another sqluice gateway, over Flight SQL: a mesh of meshes.
+
+Takes: `url` (`grpc://host:port`), `user` and `password` or a `token`, `identity`: `service` (asked
+as that user) or `caller` (that user stands in for each caller, who needs his own rights there);
+optionally `purpose` (instead of the caller's; empty for none), `certificates` (a file to trust)
+and `tls = "false"`. Gives: connections of one caller and one purpose each. Never asks as anybody
+but who it was opened for, never sends a secret in clear to another machine unless told so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import pyarrow as pa
+
+from connectors.arrow import StreamingConnection
+from connectors.base import (
+    ConnectorError,
+    ConnectorRefused,
+    ConnectorUnavailable,
+    Fragment,
+    SourceColumn,
+)
+from sqluice.address import Remote, read_address
+from sqluice.errors import Error
+from sqluice.flight import FlightStatement, FlightTransport
+from sqluice.transport import Settings, SignIn
+
+_NEEDED = frozenset({"url"})
+_KNOWN = _NEEDED | {"user", "password", "token", "identity", "caller", "purpose", "certificates",
+                    "tls"}  # fmt: skip
+# What the other gateway says to a caller whom it knows may be said to him here too.
+_TOLD = frozenset({"access_denied", "limit_exceeded", "purpose_required", "rate_limited",
+                   "timeout", "unsupported_sql"})  # fmt: skip
+_UNUSABLE = frozenset({"source_unavailable", "unauthenticated", ""})
+_MISSING = frozenset({"unknown_table", "unknown_column"})
+_LARGEST = 2**63 - 1
+
+
+class FlightsqlConnection(StreamingConnection):
+    """One session at the other gateway."""
+
+    errors = (Error, OSError)
+
+    def __init__(self, transport: FlightTransport, identity: str, is_somebodys: bool) -> None:
+        """Take over an open transport."""
+        super().__init__()
+        self._transport = transport
+        self._passes_on = identity == "caller"
+        self._may_ask = is_somebodys or not self._passes_on
+        self._statement: FlightStatement | None = None
+
+    def columns(self, physical_name: str) -> Sequence[SourceColumn]:
+        """The table's columns, as far as whoever signs in may know; none where there is none."""
+        name = ".".join('"' + one.replace('"', '""') + '"' for one in physical_name.split("."))
+        try:
+            found = self._rows(f"DESCRIBE {name}")
+        except Error as error:
+            if error.code in _MISSING:
+                return ()
+            raise self._told(error) from error
+        return tuple(
+            SourceColumn(
+                row["column_name"], row["column_type"], row["null"] == "YES",
+                frozenset({row["column_type"]}),
+            )
+            for row in found
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Give everything back; idempotent."""
+        self._broken = True
+        self._transport.close()
+
+    def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
+        if not self._may_ask:
+            raise ConnectorError("nobody's rows are asked for where each caller has his own")
+        values = [_value(one) for one in fragment.parameters]
+        statement = self._statement = self._transport.statement()
+        try:
+            yield from statement.execute(fragment.sql, values).batches
+        finally:
+            # Its end stops what runs there, too.
+            self._statement = None
+            statement.close()
+
+    def _told(self, error: Exception) -> ConnectorError:
+        code = error.code if isinstance(error, Error) else ""
+        if code in _MISSING and self._passes_on:
+            return ConnectorRefused(str(error), "access_denied")
+        if code in _TOLD:
+            return ConnectorRefused(str(error), code)
+        self._broken = self._broken or code in _UNUSABLE
+        kind = ConnectorUnavailable if code in _UNUSABLE else ConnectorError
+        return kind(str(error).strip())
+
+    def _rows(self, sql: str) -> list[dict[str, str]]:
+        statement = self._transport.statement()
+        with contextlib.closing(statement):
+            batches = statement.execute(sql, ()).batches
+            return [row for batch in batches for row in batch.to_pylist()]
+
+    def _interrupt(self) -> None:
+        statement = self._statement
+        if statement is not None:
+            statement.cancel()
+
+    def probe(self) -> None:
+        """Ask for something that touches no source; raises the client's errors."""
+        self._rows("SHOW timezone")
+
+    _probe = probe
+
+
+class FlightsqlConnector:
+    """Opens sessions at another gateway. `takes_caller`: it is told who asks and why."""
+
+    takes_caller = True
+    secret_settings = frozenset({"password", "token"})
+
+    def connect(self, settings: Mapping[str, str]) -> FlightsqlConnection:
+        """Sign in, for the caller where there is one."""
+        identity = settings.get("identity", "")
+        caller = settings.get("caller")
+        if not _NEEDED <= set(settings) <= _KNOWN or identity not in ("caller", "service"):
+            raise ConnectorError(
+                "flightsql takes url, identity (caller, service), user and password or token, "
+                "purpose, certificates and tls"
+            )
+        if ("token" in settings) == ("user" in settings):
+            raise ConnectorError("flightsql signs in with a user and a password, or with a token")
+        sign_in = SignIn(settings.get("user"), settings.get("password"), settings.get("token"))
+        asked = Settings(purpose=settings.get("purpose") or None, timezone="UTC", dialect="duckdb",
+                         acting_as=caller)  # fmt: skip
+        certificates = settings.get("certificates")
+        if certificates is not None and not Path(certificates).is_file():
+            raise ConnectorError(f"there is no file {certificates}")
+        is_plain = settings.get("tls") == "false"
+        try:
+            address = read_address(settings["url"], False if is_plain else None)
+            if not isinstance(address, Remote):
+                raise ConnectorError("url is grpc://host:port")
+            transport = FlightTransport(address, sign_in, asked, certificates)
+        except Error as error:
+            raise _refused(error, caller is not None) from error
+        opened = FlightsqlConnection(transport, identity, caller is not None)
+        try:
+            opened.probe()  # whether the caller is known there is told by the first call
+        except Error as error:
+            opened.close()
+            raise _refused(error, caller is not None) from error
+        return opened
+
+
+CONNECTOR = FlightsqlConnector()
+
+
+def _refused(error: Error, is_somebodys: bool) -> ConnectorError:
+    if error.code in _TOLD and is_somebodys:
+        return ConnectorRefused(str(error), error.code)
+    return ConnectorUnavailable(str(error))
+
+
+def _value(value: object) -> object:
+    """A value that Arrow has; the other gateway reads it as Python's again."""
+    if isinstance(value, UUID):
+        return str(value)
+    is_large = isinstance(value, int) and not -_LARGEST <= value <= _LARGEST
+    return Decimal(str(value)) if is_large else value

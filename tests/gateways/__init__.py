@@ -1,0 +1,1 @@
+"""A gateway whose source is another gateway, both real."""
