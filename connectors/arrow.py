@@ -187,8 +187,13 @@ class StreamingConnection(ABC):
     def _probe(self) -> None: ...
 
 
+def no_keys(keys: pa.Array) -> str:
+    """For sources that take none."""
+    raise ConnectorError(f"{len(keys)} keys came for a source that takes none")
+
+
 def parameters_of(
-    fragment: Fragment, write_keys: Callable[[pa.Array], str]
+    fragment: Fragment, write_keys: Callable[[pa.Array], str] = no_keys
 ) -> pa.RecordBatch | None:
     """The bound values as one row, each of its declared type; None where there are none.
 

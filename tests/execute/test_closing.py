@@ -63,7 +63,7 @@ def _leased(sample: SampleMesh) -> int:
 def _pooled(sample: SampleMesh) -> int:
     """How many processes wait in the pools for the next query."""
     idle = [pair for pool in sample.opened.pools._pools.values() for pair in pool.idle]
-    held = [one for _, one in idle if isinstance(one, SqliteConnection)]
+    held = [one for *_, one in idle if isinstance(one, SqliteConnection)]
     return sum(1 for one in held if one._process is not None)
 
 
