@@ -9,8 +9,9 @@ import duckdb
 import pytest
 
 from connectors.base import Fragment, FragmentColumn, load_abilities, load_connector
+from gateway.certify.rows import reference
 from gateway.serve.flight.server import FlightEndpoint
-from tests.connectors.conformance.samples import Sample, reference
+from tests.connectors.conformance.samples import Sample
 from tests.connectors.conformance.test_abilities import ITSELF, PROBES, difference
 from tests.small_mesh import SmallMesh, opened_mesh
 
