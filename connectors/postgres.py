@@ -26,7 +26,7 @@ from connectors.base import (
     decimals,
     load_tables,
 )
-from connectors.postgres_values import marked, size_of, typed, wrapped, written_out
+from connectors.postgres_values import marked, names_of, size_of, typed, wrapped, written_out
 
 TABLES = load_tables("postgres")
 SESSION, TYPES, SQL = (TABLES[name] for name in ("session", "types", "sql"))
@@ -58,7 +58,7 @@ class PostgresConnection(StreamingConnection):
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The live table's columns; an empty sequence where there is no such table."""
         with self.asking():
-            found = self._rows(SQL["columns"], _names(physical_name))
+            found = self._rows(SQL["columns"], names_of(physical_name))
         return tuple(
             SourceColumn(name, shown, nullable, _contract_types(base, kind, modifier))
             for name, shown, nullable, base, kind, modifier in found
@@ -67,7 +67,7 @@ class PostgresConnection(StreamingConnection):
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
         """What the server's own statistics say; nothing of a table that was never analysed."""
         with self.asking():
-            found = {name: self._rows(SQL["sizes"], _names(name)) for name in tables}
+            found = {name: self._rows(SQL["sizes"], names_of(name)) for name in tables}
         return {name: size_of(rows) for name, rows in found.items() if rows}
 
     def close(self) -> None:
@@ -189,11 +189,6 @@ def _is_here(host: str | None) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _names(physical_name: str) -> pa.RecordBatch:
-    schema, _, table = physical_name.rpartition(".")
-    return pa.record_batch({"1": [schema], "2": [table]})
 
 
 def _contract_types(base: str, kind: str, modifier: int) -> frozenset[str]:

@@ -177,3 +177,9 @@ def size_of(rows: Sequence[tuple[Any, ...]]) -> SourceSize:
 def _distinct(told: float | None, rows: float) -> float | None:
     """Below zero it is a share of the rows."""
     return told if told is None or told >= 0 else -told * rows
+
+
+def names_of(physical_name: str) -> pa.RecordBatch:
+    """Schema and table of a physical name, to be bound."""
+    schema, _, table = physical_name.rpartition(".")
+    return pa.record_batch({"1": [schema], "2": [table]})

@@ -59,6 +59,9 @@ def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]
     if one.in_place is not None:
         detail = "a view: the merge reads the files" if one.in_place.is_view else "a table at once"
         rows.append((one.name, "gateway", "in place", detail, "nothing is copied from the files"))
+    for slot in one.keyed.slots if one.keyed is not None else ():
+        detail = f"{slot.target} by keys of {slot.provider}.{slot.column}"
+        rows.append((one.name, one.source, "keys", detail, "sent where they leave out enough rows"))
     for pseudonym in one.pseudonyms:
         detail = f"pseudonym of {pseudonym.source_column} (join group {pseudonym.join_group})"
         why = "computed by the gateway: raw values travel from the source to it and no further"

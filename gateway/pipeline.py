@@ -185,6 +185,7 @@ class Gateway:
             on_progress=lambda rows: services.queries.progress(request.query_id, rows),
             on_finish=self._finished(finish, request, statement, snapshot, prepared),
             admit=self._admit(request, prepared),
+            link_cost=request.link_cost,
             abilities=lambda identity: services.abilities_of(snapshot.mesh.sources[identity]),
         )
         services.queries.lives_by(request.query_id, _grants(decision))
@@ -327,6 +328,7 @@ class Gateway:
             "dialect": request.dialect,
             "timezone": request.timezone,
             "require_pushdown": str(request.require_pushdown).lower(),
+            "link_cost": request.link_cost,
             "row_limit": str(request.limits.first or ""),
             "query_timeout": f"{request.limits.seconds:g}",
         }

@@ -68,3 +68,4 @@ class Request:
     endpoint: str = "in-process"
     push_down: bool = True
     require_pushdown: bool = False
+    link_cost: str = "cheap"

@@ -43,6 +43,7 @@ class Settings:
     dialect: str = "duckdb"
     timezone: str = "UTC"
     require_pushdown: bool = False
+    link_cost: str = "cheap"
     row_limit: int | None = None
     query_timeout: float | None = None
 
@@ -96,6 +97,13 @@ def _read_switch(text: str) -> bool:
     return folded in _TRUE
 
 
+def _read_link_cost(text: str) -> str:
+    folded = text.strip().lower()
+    if folded not in ("cheap", "dear"):
+        raise ValueError("must be cheap or dear")
+    return folded
+
+
 def _read_rows(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) == 0:
         raise ValueError("must be a whole number of rows, at least 1")
@@ -121,6 +129,11 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
                 "require_pushdown",
                 "refuse a query whose filters would move a whole table",
                 _read_switch,
+            ),
+            Setting(
+                "link_cost",
+                "whether rows on their way from the sources are cheap (one network) or dear",
+                _read_link_cost,
             ),
             Setting("row_limit", "cut every answer after that many rows", _read_rows),
             Setting("query_timeout", "stop a statement after that long", _read_duration),
@@ -229,6 +242,7 @@ class Session:
             client=self.client,
             endpoint=self.endpoint,
             require_pushdown=settings.require_pushdown,
+            link_cost=settings.link_cost,
         )
 
 

@@ -7,6 +7,7 @@ merge engine's binder over empty tables.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,10 +39,19 @@ class Mesh:
         self.engine = DuckdbEngine(EngineSettings(memory="256MB", threads=1, spill=".spill"))
 
 
-def forms_of(
-    mesh: Mesh, user: str, sql: str, values: tuple[object, ...] = ()
+def forms_of(  # noqa: PLR0913 - two of them by name
+    mesh: Mesh,
+    user: str,
+    sql: str,
+    values: tuple[object, ...] = (),
+    *,
+    keys: bool = False,
+    keys_stay: frozenset[str] = frozenset(),
 ) -> Mapping[str, str]:
-    """`bound`, `guarded`, `planned` of one statement of one user."""
+    """`bound`, `guarded`, `planned` of one statement of one user; `keys`: also what could narrow.
+
+    `keys_stay` are columns whose contract says so.
+    """
     snapshot = mesh.snapshot
     principal = principal_of(next(one for one in snapshot.mesh.users if one.name == user))
     request = Request(
@@ -58,8 +68,9 @@ def forms_of(
     guarded = guard(bound, decision)
     shapes = {name: one.shape for name, one in guarded.relations.items()}
     kinds = {identity: one.kind for identity, one in snapshot.mesh.sources.items()}
+    tables = physical_tables(resolved.tables, snapshot)
     context = PlanContext(
-        tables=physical_tables(resolved.tables, snapshot),
+        tables={name: replace(one, keys_stay=keys_stay) for name, one in tables.items()},
         abilities={identity: load_abilities(kind) for identity, kind in kinds.items()},
         parameters=values,
         describe=lambda tree, given: tuple(
@@ -77,6 +88,9 @@ def forms_of(
         lines += [f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes]
         if one.gate is not None:
             lines.append(f"  gate: {one.gate}")
+        if keys and one.keyed is not None:
+            slots = one.keyed.slots
+            lines += [f"  keys {one.target} < {one.provider}.{one.column}" for one in slots]
     lines.append(f"merge: {made.merge}")
     return {
         "bound": bound.tree.sql("duckdb"),
