@@ -125,7 +125,7 @@ class _Running:
 
     def stream(self, result: Result) -> Generator[pa.RecordBatch, None, None]:
         """All batches of the answer, cast, counted, bounded; tells the outcome once."""
-        result.fetched = self.fetching.fetched
+        result.fetched, result.took = self.fetching.fetched, self.fetching.took
         deadline = DEADLINES.after(self.run.limits.seconds, self._time_out)
         failure: SqluiceError | None = None
         try:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from gateway.draft import Plan, PlannedFragment
 from gateway.metadata import VisibleTable
+from gateway.result import Result
 from gateway.why import Line
 
 HINTS = {
@@ -48,6 +49,30 @@ def plan_table(plan: Plan) -> pa.Table:
     rows += [("answer", "gateway", "masked", name, "") for name in plan.masked]
     names = ("step", "where", "what", "detail", "why")
     return _table(names, rows)
+
+
+def analyzed_table(plan: Plan, result: Result, shown: frozenset[str]) -> pa.Table:
+    """EXPLAIN ANALYZE: the plan, and what its run took.
+
+    What was fetched of a source, before the policy that the gateway applies, and how long that took
+    is for who may know it: `shown` are those sources.
+    """
+    rows: list[tuple[str, str, str, str, str]] = []
+    for one in plan.fragments:
+        took = result.took.get(one.name)
+        if took is None or one.source not in shown:
+            continue
+        told = {
+            "fetched rows": str(result.fetched.get(one.name, 0)), "fetched bytes": str(took.bytes),
+            "keys sent": str(took.keys), "milliseconds": f"{took.seconds * 1000:.1f}",
+            "expected rows": f"{one.rows:.0f}",
+        }  # fmt: skip
+        rows += [(one.name, one.source, what, detail, "") for what, detail in told.items()]
+    rows.append(("answer", "gateway", "rows", str(result.rows), ""))
+    rows.append(("answer", "gateway", "bytes", str(result.bytes), ""))
+    return pa.concat_tables(
+        [plan_table(plan), _table(("step", "where", "what", "detail", "why"), rows)]
+    )
 
 
 def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]:

@@ -34,6 +34,7 @@ from gateway.errors import (
     refused_by_source,
 )
 from gateway.pseudonyms import with_keys
+from gateway.result import Took
 from gateway.run import Run
 
 _CLOSE_TIMES, _CLOSE_SECONDS = 200, 0.01
@@ -52,6 +53,7 @@ class Fetching:
         self._active: list[Connection] = []
         self.reason: SqluiceError | None = None
         self.fetched: dict[str, int] = {}
+        self.took: dict[str, Took] = {}
 
     def stop(self, reason: SqluiceError) -> bool:
         """Stop every fragment; the first reason stays. False where one was given before."""
@@ -83,10 +85,16 @@ class Fetching:
         sent = with_keys(fragment or one.fragment, self._run.key_of)
         try:
             with self._run.pools.lease(source) as connection, self._tracked(connection):
+                began = time.perf_counter()
                 batches = connection.stream(sent)
+                took = self.took[one.name] = Took(
+                    keys=sum(len(each) for each in sent.parameters if isinstance(each, pa.Array))
+                )
                 try:
                     for batch in batches:
                         self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
+                        took.bytes += batch.nbytes
+                        took.seconds = time.perf_counter() - began
                         yield batch
                 finally:
                     closer = getattr(batches, "close", None)

@@ -33,6 +33,7 @@ from gateway.errors import (
 )
 from gateway.execute import execute
 from gateway.explain import (
+    analyzed_table,
     columns_table,
     names_table,
     plan_table,
@@ -45,7 +46,7 @@ from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
-from gateway.queries import RunningQuery
+from gateway.queries import OPERATOR, RunningQuery
 from gateway.recording import Finish, audit_start, log_private, tell_owners
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import resolve
@@ -204,7 +205,7 @@ class Gateway:
             raise
         _see_to(ticket, result, finish)
         if statement.kind == "explain_analyze":
-            return self._analyzed(request, result, prepared)
+            return self._analyzed(request, result, prepared, snapshot)
         return result
 
     def _finished(
@@ -238,18 +239,13 @@ class Gateway:
 
         return admit
 
-    def _analyzed(self, request: Request, result: Result, prepared: Prepared) -> Result:
+    def _analyzed(
+        self, request: Request, result: Result, prepared: Prepared, snapshot: Snapshot
+    ) -> Result:
         for _ in result.batches():
             pass
-        table = plan_table(prepared.plan)
-        extra = {
-            "step": ["answer", "answer"],
-            "where": ["gateway", "gateway"],
-            "what": ["rows", "bytes"],
-            "detail": [str(result.rows), str(result.bytes)],
-            "why": ["", ""],
-        }
-        return told(request, pa.concat_tables([table, pa.table(extra, schema=table.schema)]))
+        shown = _shown_sources(request.principal, snapshot)
+        return told(request, analyzed_table(prepared.plan, result, shown))
 
     def _told(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         """An answer from the gateway's own knowledge, audited like every other."""
@@ -377,6 +373,17 @@ def told(request: Request, table: pa.Table) -> Result:
     result = Result(request.query_id, table.schema, iter(table.to_batches()))
     result.rows, result.bytes = table.num_rows, table.nbytes
     return result
+
+
+def _shown_sources(principal: Principal, snapshot: Snapshot) -> frozenset[str]:
+    """The sources of which the principal may know what was fetched before any policy."""
+    is_operator = OPERATOR in principal.roles
+    return frozenset(
+        one.identity
+        for domain in snapshot.mesh.domains
+        for one in domain.sources
+        if is_operator or principal.user in domain.owners
+    )
 
 
 def _bounded(asked: Limits, allowed: Limits) -> Limits:

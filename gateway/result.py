@@ -7,6 +7,7 @@ says so. Never holds more than one batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -14,11 +15,20 @@ from gateway.errors import Cancelled, LimitExceeded, SqluiceError, TypeMismatch
 from gateway.request import Limits
 
 
+@dataclass(slots=True)
+class Took:
+    """What one fragment took: bytes, seconds to its last batch, and the keys that it was sent."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+    keys: int = 0
+
+
 class Result:
     """The answer to one request: a schema and one pass over its batches.
 
     `rows`, `bytes` and `truncated` are final once the batches have ended. `fetched` counts rows
-    per fragment, for the owners of the sources.
+    per fragment, `took` what else it cost, for the owners of the sources.
     """
 
     def __init__(
@@ -35,6 +45,7 @@ class Result:
         self.bytes = 0
         self.truncated = False
         self.fetched: dict[str, int] = {}
+        self.took: dict[str, Took] = {}
         self.columns_read: tuple[str, ...] = ()
         self.stream = batches
         self.stop: Callable[[SqluiceError], None] = lambda _: None
