@@ -72,21 +72,31 @@ class Fetching:
         self, one: PlannedFragment, fragment: Fragment | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The batches of a fragment, or of another form of it; its errors as a caller may see."""
-        source = self._run.sources[one.source]
         sent = with_keys(fragment or one.fragment, self._run.key_of)
         try:
-            with self._run.pools.lease(source) as connection, self._tracked(connection):
-                batches = connection.stream(sent)
-                try:
-                    for batch in batches:
-                        self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
-                        yield batch
-                finally:
-                    closer = getattr(batches, "close", None)
-                    if closer is not None:
-                        closer()
+            try:
+                yield from self._read(one, sent)
+            except _BrokenUnread:
+                # A pooled connection whose server went away meanwhile: a fresh one may do.
+                yield from self._read(one, sent)
         except ConnectorError as error:
             raise self.reason or source_error(error, one) from None
+
+    def _read(self, one: PlannedFragment, sent: Fragment) -> Iterator[pa.RecordBatch]:
+        """The batches as they come; _BrokenUnread where the connection breaks before the first."""
+        read = False
+        with (
+            self._run.pools.lease(self._run.sources[one.source]) as connection,
+            self._tracked(connection),
+            closing_batches(connection.stream(sent)) as batches,
+        ):
+            try:
+                for batch in batches:
+                    read = True
+                    self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
+                    yield batch
+            except ConnectorUnavailable as error:
+                raise error if read or self.reason else _BrokenUnread(str(error)) from error
 
     def in_place(self, one: PlannedFragment) -> InPlace:
         """How the merge engine may read the tables of a fragment itself."""
@@ -108,6 +118,10 @@ class Fetching:
         finally:
             with self._lock:
                 self._active.remove(connection)
+
+
+class _BrokenUnread(ConnectorUnavailable):
+    """A connection was there, and broke before it gave anything."""
 
 
 @contextlib.contextmanager

@@ -25,6 +25,8 @@ from connectors.base import (
 SettingsOf = Callable[[Source], Mapping[str, str]]
 NO_CONNECTORS: Mapping[str, Connector] = MappingProxyType({})
 _IDLE_SECONDS = 60.0
+# A connection that was well so shortly ago is not asked whether it still is.
+_TRUSTED = 1.0
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ class Pools:
                 if not pool.idle:
                     return None
                 since, connection = pool.idle.pop()
-            if time.monotonic() - since < 1.0 or _answers(connection):
+            if time.monotonic() - since < _TRUSTED or _answers(connection):
                 return connection
             _close(connection)
 
@@ -103,6 +105,9 @@ class Pools:
             pool.idle = [pair for pair in pool.idle if now - pair[0] <= _IDLE_SECONDS]
             if keep:
                 pool.idle.append((now, connection))
+            elif not healthy:
+                # What broke one may have broken all: they are asked before they serve again.
+                pool.idle = [(min(since, now - _TRUSTED), one) for since, one in pool.idle]
         for one in stale if keep else [*stale, connection]:
             _close(one)
 

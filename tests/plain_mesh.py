@@ -14,10 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from gateway.config import load_config
-from gateway.execute import Result
 from gateway.identity import principal_of
 from gateway.opening import OpenGateway, open_gateway
 from gateway.request import Limits, Request
+from gateway.result import Result
 from gateway.sessions import new_query_id
 
 USER = "reader"

@@ -43,7 +43,7 @@ def _check(sql: str, joined: Joined) -> int:
         except AssertionError as error:
             error.add_note(f"{way}: {sql}")
             raise
-    return want.num_rows
+    return int(want.num_rows)
 
 
 def test_written_ones(joined: Joined) -> None:
