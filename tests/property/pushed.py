@@ -7,6 +7,7 @@ by the kind of its arena, its seed and its number, from which it can be made aga
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections import Counter
@@ -116,6 +117,8 @@ def _row(chance: Random, shape: Shape, number: int) -> Row:
         made = (wild if chance.random() < share else tame)(chance, one)
         if one.type == "VARCHAR" and isinstance(made, str) and chance.random() < _SWAPPED:
             made = made.swapcase()
+        if shape.kind == "sqlite" and isinstance(made, float) and math.isnan(made):
+            made = None  # SQLite keeps no NaN
         values.append(number if one.name == "id" else made)
     return tuple(values)
 
