@@ -24,7 +24,7 @@ from bench.tables import DOMAINS, TABLES
 
 # The newest DuckDB for which its scanners are packaged.
 PEER = "1.5.5"
-_EXTENSIONS = ("tpch", "postgres-scanner", "sqlite-scanner")
+_EXTENSIONS = ("tpch", "tpcds", "postgres-scanner", "sqlite-scanner")
 _INSTALL_SECONDS = 600
 
 
@@ -60,7 +60,7 @@ class Attached:
 
     def __init__(self, places: Places) -> None:
         """Start the process; its environment is made once."""
-        python = _environment(places.folder.parent / f"duckdb-{PEER}")
+        python = peer_python(places.folder.parent)
         databases = [
             f"{domain}={places.server.url(places.database(domain))}"
             for domain, kind in DOMAINS.items()
@@ -106,17 +106,18 @@ class Attached:
         return told
 
 
-def _environment(folder: Path) -> Path:
-    """The Python of an environment with the peer in it."""
+def peer_python(home: Path) -> Path:
+    """The Python of an environment with the peer in it, made below a folder where it is missing."""
+    folder = home / f"duckdb-{PEER}"
     python = folder / "bin" / "python"
     ready = folder / "ready"
-    if not ready.exists():
-        sys.stderr.write(f"Installing DuckDB {PEER} with its scanners into {folder} ...\n")
+    wanted = [f"duckdb=={PEER}", *(f"duckdb-extension-{one}=={PEER}" for one in _EXTENSIONS)]
+    if not ready.exists() or ready.read_text() != " ".join(wanted):
+        sys.stderr.write(f"Installing DuckDB {PEER} with its extensions into {folder} ...\n")
         venv.create(folder, with_pip=True, clear=True)
-        wanted = [f"duckdb=={PEER}", *(f"duckdb-extension-{one}=={PEER}" for one in _EXTENSIONS)]
         subprocess.run(
             [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted],
             check=True, timeout=_INSTALL_SECONDS,
         )  # fmt: skip
-        ready.touch()
+        ready.write_text(" ".join(wanted))
     return python

@@ -34,6 +34,7 @@ BATCH_ROWS = 65_536
 _MISFITS = (pa.ArrowException, decimal.DecimalException, ConnectorError)
 INSIST_TIMES, INSIST_SECONDS = 100, 0.1
 _INT64_DIGITS = 19
+CUT_SECONDS = 2.0
 _WIDE = 76  # digits of the widest decimal that Arrow has: room to check in
 
 
@@ -59,8 +60,9 @@ class StreamingConnection(ABC):
 
     errors: ClassVar[tuple[type[Exception], ...]]
 
-    def __init__(self) -> None:
-        """No statement runs yet."""
+    def __init__(self, cut: Callable[[], None] = lambda: None) -> None:
+        """No statement runs yet. `cut` ends a connection under a driver that waits."""
+        self._cut = cut
         self._lock = threading.Lock()
         self._run: _Run | None = None
         self._broken = False
@@ -80,6 +82,7 @@ class StreamingConnection(ABC):
             run = self._run
         if run is not None:
             run.cancelled = True
+            threading.Thread(target=self._cut_late, args=(run,), daemon=True).start()
             self._stop(run)
             threading.Thread(target=self._insist, args=(run,), daemon=True).start()
 
@@ -89,6 +92,12 @@ class StreamingConnection(ABC):
             time.sleep(INSIST_SECONDS)
             if not self._stop(run):
                 return
+
+    def _cut_late(self, run: _Run) -> None:
+        """Who does not even answer that he stops is not waited for."""
+        time.sleep(CUT_SECONDS)
+        if self._run is run:
+            self._cut()
 
     def _stop(self, run: _Run) -> bool:
         # The lock is held so that the interrupt cannot hit a later statement.

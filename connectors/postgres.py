@@ -7,7 +7,8 @@ everywhere. Never writes, never sends data in clear to another machine unless to
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,6 +27,7 @@ from connectors.base import (
     decimals,
     load_tables,
 )
+from connectors.cutting import with_cut
 from connectors.postgres_values import marked, names_of, size_of, typed, wrapped, written_out
 
 TABLES = load_tables("postgres")
@@ -40,9 +42,9 @@ class PostgresConnection(StreamingConnection):
 
     errors = (adbc_driver_manager.Error, OSError)
 
-    def __init__(self, connection: dbapi.Connection) -> None:
-        """Take over an open connection in autocommit mode."""
-        super().__init__()
+    def __init__(self, connection: dbapi.Connection, cut: Callable[[], None]) -> None:
+        """Take over an open connection in autocommit mode; `cut` ends its socket."""
+        super().__init__(cut)
         self._connection = connection
 
     def prepare(self) -> None:
@@ -155,7 +157,8 @@ class PostgresConnector:
             raise ConnectorError(f"postgres takes url and tls, not {', '.join(unknown) or 'none'}")
         address = _address(settings["url"], settings.get("tls", "true") != "false")
         try:
-            opened = PostgresConnection(dbapi.connect(address, autocommit=True))
+            connect, port = partial(dbapi.connect, address, autocommit=True), urlsplit(address).port
+            opened = PostgresConnection(*with_cut(connect, port or 5432))
         except adbc_driver_manager.Error as error:
             raise ConnectorUnavailable(str(error)) from error
         try:

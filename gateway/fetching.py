@@ -81,27 +81,36 @@ class Fetching:
         self, one: PlannedFragment, fragment: Fragment | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The batches of a fragment, or of another form of it; its errors as a caller may see."""
-        source = self._run.sources[one.source]
         sent = with_keys(fragment or one.fragment, self._run.key_of)
         try:
-            with self._run.pools.lease(source) as connection, self._tracked(connection):
-                began = time.perf_counter()
-                batches = connection.stream(sent)
-                took = self.took[one.name] = Took(
-                    keys=sum(len(each) for each in sent.parameters if isinstance(each, pa.Array))
-                )
-                try:
-                    for batch in batches:
-                        self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
-                        took.bytes += batch.nbytes
-                        took.seconds = time.perf_counter() - began
-                        yield batch
-                finally:
-                    closer = getattr(batches, "close", None)
-                    if closer is not None:
-                        closer()
+            try:
+                yield from self._read(one, sent)
+            except _BrokenUnread:
+                # A pooled connection whose server went away meanwhile: a fresh one may do.
+                yield from self._read(one, sent)
         except ConnectorError as error:
-            raise self.reason or source_error(error, one) from error
+            raise self.reason or source_error(error, one) from None
+
+    def _read(self, one: PlannedFragment, sent: Fragment) -> Iterator[pa.RecordBatch]:
+        """The batches as they come; _BrokenUnread where the connection breaks before the first."""
+        read = False
+        with (
+            self._run.pools.lease(self._run.sources[one.source]) as connection,
+            self._tracked(connection),
+            closing_batches(connection.stream(sent)) as batches,
+        ):
+            began = time.perf_counter()
+            keys = (len(each) for each in sent.parameters if isinstance(each, pa.Array))
+            took = self.took[one.name] = Took(keys=sum(keys))
+            try:
+                for batch in batches:
+                    read = True
+                    self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
+                    took.bytes += batch.nbytes
+                    took.seconds = time.perf_counter() - began
+                    yield batch
+            except ConnectorUnavailable as error:
+                raise error if read or self.reason else _BrokenUnread(str(error)) from error
 
     def in_place(self, one: PlannedFragment) -> InPlace:
         """How the merge engine may read the tables of a fragment itself."""
@@ -110,7 +119,7 @@ class Fetching:
             with self._run.pools.lease(source) as connection, self._tracked(connection):
                 return cast(Opening, connection).in_place(one.fragment.tables)
         except ConnectorError as error:
-            raise self.reason or source_error(error, one) from error
+            raise self.reason or source_error(error, one) from None
 
     @contextlib.contextmanager
     def _tracked(self, connection: Connection) -> Iterator[None]:
@@ -123,6 +132,10 @@ class Fetching:
         finally:
             with self._lock:
                 self._active.remove(connection)
+
+
+class _BrokenUnread(ConnectorUnavailable):
+    """A connection was there, and broke before it gave anything."""
 
 
 @contextlib.contextmanager

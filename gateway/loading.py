@@ -163,7 +163,7 @@ class Loading:
         try:
             return session.read_in_place(one.name, sql, views, one.columns, is_view)
         except ConnectorError as error:
-            raise self._fetching.reason or source_error(error, one) from error
+            raise self._fetching.reason or source_error(error, one) from None
 
     def unreadable(self, error: ConnectorError) -> SqluiceError:
         """The error of files that the merge reads itself, as a caller may see it."""

@@ -31,6 +31,8 @@ SettingsOf = Callable[[Source], Mapping[str, str]]
 Opened = Callable[[Source, Connection], None]
 NO_CONNECTORS: Mapping[str, Connector] = MappingProxyType({})
 _IDLE_SECONDS = 60.0
+# A connection that was well so shortly ago is not asked whether it still is.
+_TRUSTED = 1.0
 
 
 # The setting by which a source is asked as its caller, and what the connector is then told.
@@ -169,7 +171,7 @@ class Pools:
                     return None
                 pool.idle.remove(fitting[-1])
             since, _, connection = fitting[-1]
-            if time.monotonic() - since < 1.0 or _answers(connection):
+            if time.monotonic() - since < _TRUSTED or _answers(connection):
                 return connection
             _close(connection)
 
@@ -178,6 +180,12 @@ class Pools:
         with self._lock:
             if keep := healthy and not self._closed.is_set():
                 pool.idle.append((now, key, connection))
+            elif not healthy:
+                # What broke one may have broken all: they are asked before they serve again.
+                pool.idle = [
+                    (min(since, now - _TRUSTED), kept_key, one)
+                    for since, kept_key, one in pool.idle
+                ]
             fresh = [one for one in pool.idle if now - one[0] <= _IDLE_SECONDS]
             # Callers share the bound: who has not asked for longest makes room.
             kept = fresh[-self._maximum :]

@@ -187,6 +187,10 @@ class _Checker:
             if isinstance(one, exp.Column):
                 self._column(one, frames, outputs)
                 continue
+            if isinstance(one, exp.Collate):
+                # Its name is one of the list that parse allows, however it is written.
+                stack.append(one.this)
+                continue
             if isinstance(one, exp.Star) and not isinstance(one.parent, exp.Count):
                 raise _fail("a star", one)
             if isinstance(one, _UNBOUND):

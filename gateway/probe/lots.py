@@ -60,6 +60,20 @@ class Attempt:
         return self.outcomes["calm"].code
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """One statement over the calm world, pushed and pulled.
+
+    wrong: how the two differ, or the pushed answer from the oracle's; empty too where either
+    failed, for which error is raised is no part of the promise. whole: one fragment is all of it.
+    """
+
+    pushed: Outcome
+    pulled: Outcome
+    wrong: str
+    whole: bool
+
+
 class Lot:
     """Planted arenas, and a gateway over each of their worlds. Used by one thread."""
 
@@ -124,6 +138,25 @@ class Lot:
         differs = difference(outcomes["calm"], outcomes["wild"])
         disagrees = "" if differs else self._disagreement(arena, who, statement, outcomes["calm"])
         return Attempt("ran", outcomes, differs, disagrees)
+
+    def both_ways(self, arena: Arena, who: int, statement: Statement) -> Ways:
+        """Run the statement pushed and pulled, and compare both with each other and the oracle."""
+        outcomes, whole = [], False
+        for push_down in (True, False):
+            request = self._request(arena, who, statement, push_down)
+            try:
+                prepared = prepare(request, parse(request), arena.snapshot, self._sealed)
+            except SqluiceError as error:
+                outcomes.append(of_error(error))
+                continue
+            whole = whole or prepared.plan.merge is None
+            pools = self._pools[WORLDS[0]]
+            outcomes.append(self._run(request, prepared, arena.snapshot, pools))
+        pushed, pulled = outcomes
+        wrong = ""
+        if pushed.error is None and pulled.error is None:
+            wrong = difference(pushed, pulled) or self._disagreement(arena, who, statement, pushed)
+        return Ways(pushed, pulled, wrong, whole)
 
     def through_pipeline(self, arena: Arena, who: int, sql: str) -> str:
         """How the worlds differ for a caller of the whole gateway; empty where they do not."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from random import Random
 
 from gateway.probe.expressions import Column, Speaker
 from gateway.probe.shapes import Field
@@ -66,10 +65,10 @@ class _Select:
 
 
 def random_statement(
-    chance: Random, relations: Sequence[Relation], target: Relation, clause: str
+    speaker: Speaker, relations: Sequence[Relation], target: Relation, clause: str
 ) -> Statement:
-    """A statement that attacks the target in the clause."""
-    maker = _Maker(Speaker(chance), relations)
+    """A statement that puts what the speaker calls risky over the target into the clause."""
+    maker = _Maker(speaker, relations)
     made = maker.wrapped(maker.core(target, clause), clause)
     return _numbered(made, maker.speaker.values, tuple(sorted(maker.used)))
 

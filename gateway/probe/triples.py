@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.probe.arenas import LARGE, Arena, Attacked
+from gateway.probe.expressions import Speaker
 from gateway.probe.lots import Attempt, Lot
 from gateway.probe.shrink import shrunk
 from gateway.probe.statements import CLAUSES, Statement, random_statement
@@ -55,7 +56,7 @@ class Triple:
         chance = Random(f"{self.arena}/{self.number}")
         relations = arena.relations(self.who)
         target = relations[self.number % len(relations)]
-        made = random_statement(chance, relations, target, self.clause)
+        made = random_statement(Speaker(chance), relations, target, self.clause)
         return made, chance.random() < 0.85
 
 

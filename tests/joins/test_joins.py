@@ -1,0 +1,72 @@
+"""Chains of joins over several sources: one answer, pushed, pulled and by plain DuckDB.
+
+Takes: written statements and generated ones. Gives: a failure with the statement where an answer
+differs in a name, a type or a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.demo.postgres import find_server
+from tests.differential.compare import assert_same, is_ordered
+from tests.joins.chains import chain
+from tests.joins.places import Joined, open_joined
+
+WRITTEN = tuple(
+    line.removesuffix(";")
+    for line in Path(__file__).with_name("written.sql").read_text(encoding="utf-8").splitlines()
+    if line.endswith(";")
+)
+QUICK, PARTS, PER_PART = 60, 5, 400
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Joined]:
+    folder = tmp_path_factory.mktemp("joins")
+    with find_server(folder / "postgres") as server:
+        with closing(open_joined(folder, server)) as made:
+            yield made
+        server.discard()
+
+
+def _check(sql: str, joined: Joined) -> int:
+    """How many rows all of them gave."""
+    pushed, pulled, want = joined.answers(sql)
+    for got, way in ((pushed, "pushed"), (pulled, "pulled")):
+        try:
+            assert_same(got, want, is_ordered(sql))
+        except AssertionError as error:
+            error.add_note(f"{way}: {sql}")
+            raise
+    return int(want.num_rows)
+
+
+def test_written_ones(joined: Joined) -> None:
+    filled = sum(_check(sql, joined) > 0 for sql in WRITTEN)
+    assert filled >= 0.8 * len(WRITTEN), filled
+
+
+def test_generated_ones(joined: Joined) -> None:
+    filled = sum(_check(chain(seed), joined) > 0 for seed in range(QUICK))
+    assert filled >= QUICK // 2, filled
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("part", range(1, PARTS + 1))
+def test_many_more(part: int, joined: Joined) -> None:
+    for number in range(PER_PART):
+        _check(chain(part * 10_000 + number), joined)
+
+
+def test_joins_go_down(joined: Joined) -> None:
+    """Two tables of one source that meet are one fragment: its own joins are compared too."""
+    sql = "select a.id x, b.id y from north.a a full join north.b b on a.k = b.k"
+    result = joined.mesh.start(sql)
+    assert sum(batch.num_rows for batch in result.batches()) > 0
+    assert len(result.fetched) == 1

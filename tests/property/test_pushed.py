@@ -1,0 +1,74 @@
+"""Pushed down or pulled up: one answer, and it is plain DuckDB's.
+
+Takes: arenas in which nothing is hidden, and those of the attack. Gives: a failure with the
+smallest statement whose answers differ. The control declares an ability that a source does not
+have, and the run finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from connectors.base import Abilities, load_abilities
+from gateway import opening
+from gateway.demo.postgres import Server
+from gateway.probe.arenas import Arena, build_arena
+from tests.property.pushed import Asked, ask_both_ways, first_wrong, open_arena
+
+OPEN, RULED = range(100, 107), range(107, 110)
+EACH, LONG_EACH = 100, 125
+PARTS, PER_PART = 10, 8
+CONTROL, CONTROL_EACH = 103, 12
+
+
+def _check(asked: Asked) -> None:
+    assert asked.wrong == [], "\n".join(asked.wrong)
+    assert asked.answered >= 0.7 * asked.asked, asked
+
+
+@pytest.mark.timeout(600)
+def test_nothing_hidden(tmp_path: Path, server: Server) -> None:
+    arenas = [open_arena(seed) for seed in OPEN]
+    asked = ask_both_ways(arenas, EACH, tmp_path / "rows", server)
+    _check(asked)
+    # What goes down whole is answered by the source's own meaning.
+    assert asked.whole >= 0.2 * asked.asked, asked
+
+
+@pytest.mark.timeout(600)
+def test_under_policies(tmp_path: Path, server: Server) -> None:
+    arenas = [build_arena(seed) for seed in RULED]
+    _check(ask_both_ways(arenas, EACH, tmp_path / "rows", server))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_many_more(part: int, tmp_path: Path, server: Server) -> None:
+    first = 2000 + part * PER_PART
+    arenas: Sequence[Arena] = [
+        build_arena(seed) if seed % 4 == 0 else open_arena(seed)
+        for seed in range(first, first + PER_PART)
+    ]
+    _check(ask_both_ways(arenas, LONG_EACH, tmp_path / "rows", server))
+
+
+def test_an_ability_that_is_none_is_found(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's LIKE looks at no case."""
+
+    def with_like(kind: str) -> Abilities:
+        found = load_abilities(kind)
+        more = MappingProxyType({**found.functions, "Like": ("VARCHAR",)})
+        return replace(found, functions=more) if kind == "sqlite" else found
+
+    arena = open_arena(CONTROL)
+    assert first_wrong(arena, "sqlite", CONTROL_EACH, tmp_path / "honest", server) == ""
+    monkeypatch.setattr(opening, "load_abilities", with_like)
+    assert first_wrong(arena, "sqlite", CONTROL_EACH, tmp_path / "declared", server) != ""
