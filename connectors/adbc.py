@@ -71,8 +71,7 @@ class AdbcConnection(ProcessConnection):
         for name, held in (source.metadata or {}).items():
             if held.decode() in TABLES["refused"].get(name.decode(), "").split():
                 raise ConnectorError(f"values of the source's type {held.decode()} are not exact")
-        if pa.types.is_date(array.type) or pa.types.is_timestamp(array.type):
-            _refuse_infinity(array)
+        _refuse_infinity(array)
         return cast_exactly(array, target.type)
 
 
@@ -127,6 +126,10 @@ def _fits(kind: pa.DataType, target: pa.DataType) -> bool:
 
 
 def _refuse_infinity(array: pa.Array) -> None:
+    if pa.types.is_list(array.type):
+        _refuse_infinity(array.flatten())
+    if not (pa.types.is_date(array.type) or pa.types.is_timestamp(array.type)):
+        return
     if array.type == pa.date64():
         array = pc.cast(array, pa.date32())
     is_day = pa.types.is_date(array.type)

@@ -97,10 +97,12 @@ def shown(case: dict[str, Any]) -> str:
 
 # Only the kind postgres knows what to do with these: here they are errors.
 REFUSED = ("'ab'::char(5)", "NULL::char(3)", "DATE '0044-03-15 BC'")
+# A text that is a number is one here; the kind postgres asks for a number's type.
+EXACT_ANYHOW = ("'1.5'::text",)
 CASES = [
     {key: one[key] for key in ("sql", "type", "gives") if key in one
      and not (key == "gives" and one["sql"] in REFUSED)}
-    for one in MATRIX["postgres"]
+    for one in MATRIX["postgres"] if one["sql"] not in EXACT_ANYHOW
 ]  # fmt: skip
 
 
@@ -112,7 +114,11 @@ def test_types_of_postgres(
     arrives(postgres, case, oracle)
 
 
-@pytest.mark.parametrize("case", some(MATRIX["duckdb"], 3), ids=shown)
+# An infinity is refused, whatever the driver, since none says which of its values is one.
+FINITE = [one for one in MATRIX["duckdb"] if "infinity" not in one["sql"]]
+
+
+@pytest.mark.parametrize("case", some(FINITE, 3), ids=shown)
 def test_types_of_duckdb(
     duckdb_sample: Sample, oracle: duckdb.DuckDBPyConnection, case: dict[str, Any]
 ) -> None:
