@@ -21,6 +21,7 @@ HINTS = {
     "masked": "reads a masked column, whose visible value the source does not have",
     "collation": "the source does not compare text by bytes",
     "constant_not_exact": "the constant has no exact form in the column's type",
+    "derived": "follows from other predicates, which are applied as well",
     "function_not_identical": "the source's function is not proved to mean the same",
     "outer_join": "stands at the side of an outer join that may be filled with NULL",
     "parameter": "a parameter outside a plain comparison is evaluated by the gateway",

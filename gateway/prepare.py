@@ -20,6 +20,7 @@ from gateway.assemble import merge_sql
 from gateway.audit import Audit
 from gateway.authorize import authorize, directory, entitlements_of, visible
 from gateway.bind import BoundQuery, Visible, bind
+from gateway.clock import readings, without_clock
 from gateway.decision import Decision
 from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext
@@ -107,13 +108,19 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request after all stages but the last."""
+    """A request after all stages but the last.
+
+    parameters: the caller's values, and after them what the clock shows where the statement reads
+    it. clock: what those are.
+    """
 
     bound: BoundQuery
     decision: Decision
     guarded: GuardedQuery
     schema: pa.Schema
     plan: Plan
+    parameters: tuple[object, ...] = ()
+    clock: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -126,27 +133,28 @@ def prepare(
 ) -> Prepared:
     """All stages between parse and execute. Nothing leaves the process."""
     assert statement.tree is not None
-    clock = _Clock()
+    watch = _Watch()
     named = directory(snapshot.index, request.principal, request.now)
     if services.decision_point is None:
         resolved = resolve(statement, named, request.domain)
         decision, bound = _decided(resolved, request, snapshot, services), None
     else:
         resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
-    clock.lap("authorize")
+    watch.lap("authorize")
     key = key_of(request, resolved, decision) if with_plan else None
     kept = _kept(request, services, key)
     if kept is not None:
-        clock.lap("plan")
-        return replace(kept, decision=decision, timings=clock.laps)
+        watch.lap("plan")
+        return replace(kept, decision=decision, timings=watch.laps)
     columns = visible(decision)
     bound = bound or bind(resolved, columns)
-    bound = replace(
-        bound, outputs=_output_names(resolved, columns, bound.outputs, request, services)
-    )
-    clock.lap("bind")
+    names = _output_names(resolved, columns, bound.outputs, request, services)
+    tree, clock = without_clock(bound.tree, len(request.parameters))
+    bound = replace(bound, tree=tree, outputs=names)
+    request = replace(request, parameters=request.parameters + readings(clock, request))
+    watch.lap("bind")
     guarded = guard(bound, decision)
-    clock.lap("guard")
+    watch.lap("guard")
     shapes = {name: one.shape for name, one in guarded.relations.items()}
 
     def schema_of(tree: exp.Expression, parameters: tuple[object, ...]) -> pa.Schema:
@@ -156,7 +164,7 @@ def prepare(
         return services.engine.describe(text, shapes, tuple(values), request.timezone)
 
     schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
-    clock.lap("describe")
+    watch.lap("describe")
     made = Plan((), None, guarded.outputs)
     if with_plan:
         context = PlanContext(
@@ -173,8 +181,9 @@ def prepare(
             pushed_groups=snapshot.index.pushed_groups,
         )
         made = plan(guarded, context)
-        clock.lap("plan")
-    prepared = Prepared(bound, decision, guarded, schema, made, clock.laps)
+        watch.lap("plan")
+    values = request.parameters
+    prepared = Prepared(bound, decision, guarded, schema, made, values, clock, watch.laps)
     if key is not None:
         services.plans.put(key, prepared)
     return prepared
@@ -232,8 +241,11 @@ def _kept(
 ) -> Prepared | None:
     """What was made of the same text for an equal decision, with this request's parameters."""
     found = services.plans.get(key) if key is not None else None
-    made = with_parameters(found.plan, request.parameters, request.timezone) if found else None
-    return replace(found, plan=made) if found is not None and made is not None else None
+    if found is None:
+        return None
+    values = request.parameters + readings(found.clock, request)
+    made = with_parameters(found.plan, values, request.timezone)
+    return None if made is None else replace(found, plan=made, parameters=values)
 
 
 def _output_names(
@@ -306,7 +318,7 @@ def _types(schema: pa.Schema) -> tuple[str, ...]:
     return tuple((field.metadata or {})[b"type"].decode() for field in schema)
 
 
-class _Clock:
+class _Watch:
     """Seconds by stage."""
 
     def __init__(self) -> None:

@@ -16,7 +16,8 @@ from datetime import datetime, time
 from sqlglot import exp
 
 from connectors.base import Abilities
-from gateway.constants import INTEGERS, TypedText, bound_parameter, family, fold, value_of
+from gateway.computed import TypedText
+from gateway.constants import INTEGERS, bound_parameter, family, fold, value_of
 
 TypeOf = Callable[[exp.Column], str | None]
 
@@ -140,7 +141,7 @@ class Checker:
             type(node).__name__ not in self.abilities.functions and not self.abilities.can_filter
         ):
             return "function_not_identical"
-        left_type, right_type = self.type_name(left), self.type_name(right)
+        left_type, right_type = self._compared_type(left), self._compared_type(right)
         if left_type is None and right_type is not None:
             left, right, left_type, right_type = right, left, right_type, left_type
         if left_type is None:
@@ -155,13 +156,20 @@ class Checker:
             return "type_mismatch"
         return self._value(left) or self._value(right)
 
+    def _compared_type(self, node: exp.Expression) -> str | None:
+        """The type of a side of a comparison; None also for sums and casts of constants."""
+        is_constant = not isinstance(node, exp.Column) and node.find(exp.Column) is None
+        if is_constant and value_of(node, self.parameters, self.timezone) is not None:
+            return None
+        return self.type_name(node)
+
     def _membership(self, node: exp.In) -> str | None:
         if node.args.get("query") or node.args.get("unnest") or node.args.get("field"):
             return "subquery"
         if len(node.expressions) > self.abilities.maximum_list:
             return "list_too_long"
         for one in node.expressions:
-            if self.type_name(one) is not None:
+            if self._compared_type(one) is not None:
                 return "type_mismatch"
             reason = self._comparison(node, node.this, one)
             if reason:

@@ -37,7 +37,7 @@ def _push_scope(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
     joins = select.args.get("joins") or []
     if any(join.method in ("ASOF", "POSITIONAL") for join in joins):
         return
-    for holder, key, aliases in _predicate_places(select, joins):
+    for holder, key, aliases in predicate_places(select, joins):
         predicate = holder.args.get(key)
         if predicate is None:
             continue
@@ -48,7 +48,7 @@ def _push_scope(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
         _put_back(holder, key, kept)
 
 
-def _predicate_places(
+def predicate_places(
     select: exp.Select, joins: list[exp.Join]
 ) -> Iterator[tuple[exp.Expression, str, set[str]]]:
     """Where predicates stand, with the aliases to whose relations they may go down."""
