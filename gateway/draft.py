@@ -84,6 +84,7 @@ class Draft:
     tree: exp.Expression
     inputs: Mapping[str, Input]
     context: PlanContext
+    notes: tuple[Note, ...] = ()
 
     def source_of(self, relation: GuardedRelation) -> str:
         """The identity of the source that holds a relation."""

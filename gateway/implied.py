@@ -230,7 +230,7 @@ def _interval(unit: str, count: int = 1) -> exp.Expression:
 def _typed(constant: exp.Expression, type_name: str) -> exp.Expression:
     """A bare text in the type that it is compared in."""
     plain = isinstance(constant, exp.Literal) and constant.is_string
-    return exp.cast(constant.copy(), type_name) if plain else constant
+    return exp.cast(constant.copy(), type_name) if plain else constant.copy()
 
 
 def _of_pattern(node: exp.Like) -> exp.Expression | None:

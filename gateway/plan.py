@@ -11,6 +11,7 @@ from gateway.assemble import assemble
 from gateway.draft import Draft, Input, Plan, PlanContext
 from gateway.errors import UnsupportedSql
 from gateway.guard import GuardedQuery
+from gateway.passes.cut_empty import cut_empty
 from gateway.passes.derive_filters import derive_filters
 from gateway.passes.drop_columns import drop_columns
 from gateway.passes.push_blocks import push_blocks
@@ -22,7 +23,7 @@ from gateway.passes.share_relations import share_relations
 
 # Filters first: what a relation takes stands inside its barrier, also within a block.
 PASSES = (
-    push_dimensions, derive_filters, push_filters, drop_columns, push_blocks, push_joins,
+    push_dimensions, derive_filters, push_filters, cut_empty, drop_columns, push_blocks, push_joins,
     push_limit, share_relations,
 )  # fmt: skip
 

@@ -77,6 +77,7 @@ def forms_of(
         lines += [f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes]
         if one.gate is not None:
             lines.append(f"  gate: {one.gate}")
+    lines += [f"{note.outcome} {note.part} {note.reason}" for note in made.notes]
     lines.append(f"merge: {made.merge}")
     return {
         "bound": bound.tree.sql("duckdb"),
