@@ -17,8 +17,13 @@ from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
 from gateway.pushable import Checker, folded, is_volatile, reads_zone
+from gateway.spelling import PART_FUNCTIONS, TRUNCATIONS
 
 _TYPE = "duckdb_type"
+_GROUPABLE = (
+    exp.Column, exp.Case, exp.Coalesce, exp.Cast, exp.Left, exp.Substring, exp.Extract,
+    *PART_FUNCTIONS, *TRUNCATIONS,
+)  # fmt: skip
 _SELECT_PARTS = {
     "with_",
     "expressions",
@@ -273,7 +278,7 @@ class _StructureCheck:
         return None
 
     def _groupable(self, node: exp.Expression) -> bool:
-        plain = isinstance(node, exp.Column | exp.Case | exp.Coalesce)
+        plain = isinstance(node, _GROUPABLE)
         kind = family(self.checker.type_name(node) or "")
         return plain and kind in self.abilities.groupable and self.checker.refusal(node) is None
 

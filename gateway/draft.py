@@ -104,6 +104,7 @@ class Draft:
             self.context.parameters,
             # What a policy says does not depend on the caller's time zone.
             "UTC",
+            is_policy=True,
         )
 
     def visible_checker(self, relation: GuardedRelation) -> Checker:

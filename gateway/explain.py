@@ -26,6 +26,7 @@ HINTS = {
     "function_not_identical": "the source's function is not proved to mean the same",
     "joined_with_nothing": "what it is joined with has no row",
     "limit_zero": "no row is asked for",
+    "may_fail": "could fail on a value that a source holds and its contract does not know",
     "outer_join": "stands at the side of an outer join that may be filled with NULL",
     "parameter": "a parameter outside a plain comparison is evaluated by the gateway",
     "policy_leaves_none": "your grants and policies leave you no row",

@@ -16,8 +16,19 @@ from datetime import datetime, time
 from sqlglot import exp
 
 from connectors.base import Abilities
-from gateway.computed import TypedText
+from gateway.computed import ZONED, TypedText, name_of_type
 from gateway.constants import INTEGERS, bound_parameter, family, fold, value_of
+from gateway.spelling import (
+    ARITHMETIC,
+    PART_FUNCTIONS,
+    TOTAL_CASTS,
+    TRUNCATIONS,
+    decimal_result,
+    form_refusal,
+    name_of,
+    part_of,
+    spelled,
+)
 
 TypeOf = Callable[[exp.Column], str | None]
 
@@ -33,9 +44,9 @@ COMPARISONS = (
 )
 _SAME_TYPE = (exp.Paren, exp.Alias, exp.Filter, exp.Abs, exp.Neg, exp.Nullif)
 _RESULTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
-    ((exp.Count, exp.Length, exp.StrPosition), "BIGINT"),
+    ((exp.Count, exp.Length, exp.StrPosition, exp.Extract, *PART_FUNCTIONS), "BIGINT"),
     ((exp.Avg,), "DOUBLE"),
-    ((exp.Left, exp.Right, exp.Replace, exp.DPipe, exp.Concat), "VARCHAR"),
+    ((exp.Left, exp.Right, exp.Substring, exp.Replace, exp.DPipe, exp.Concat), "VARCHAR"),
     (
         (
             exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.StartsWith, exp.Like,
@@ -85,14 +96,15 @@ class Checker:
     """The question "may this source evaluate that?" for one statement.
 
     type_of: the DuckDB type of a column, None where unknown. parameters, timezone: what
-    constants mean.
+    constants mean. is_policy: it must not fail on any value that a source can hold, also on one
+    that the contract's type has not: a policy that fails tells of hidden rows.
     """
 
     abilities: Abilities
     type_of: TypeOf
     parameters: tuple[object, ...]
     timezone: str
-    conditions: bool = True
+    is_policy: bool = False
 
     def refusal(self, expression: exp.Expression) -> str | None:
         """A reason code where the source cannot evaluate it with identical meaning, else None."""
@@ -195,19 +207,32 @@ class Checker:
 
     def _cast(self, node: exp.Cast) -> str | None:
         source = self.type_name(node.this)
-        target = node.to.sql("duckdb")
+        target = name_of_type(node.to)
         if source is None or f"{family(source)}>{family(target)}" not in self.abilities.casts:
             return "cast"
-        return self._value(node.this)
+        if self.is_policy and f"{family(source)}>{family(target)}" not in TOTAL_CASTS:
+            return "may_fail"
+        return self._out_of_zone(node.this) or self._value(node.this)
+
+    def _out_of_zone(self, node: exp.Expression) -> str | None:
+        """A moment with a zone is turned into something else in UTC; in other zones it stays."""
+        zoned = self.type_name(node) == ZONED
+        return "timezone" if zoned and self.timezone != "UTC" else None
 
     def _call(self, node: exp.Expression, allowed: object) -> str | None:
         table = allowed if hasattr(allowed, "get") else {}
-        types = table.get(type(node).__name__)
-        if types is None:
+        if self.is_policy and isinstance(node, ARITHMETIC):
+            return "may_fail"
+        types = table.get(name_of(node))
+        if types is None or form_refusal(node) is not None:
             return "function_not_identical"
-        if isinstance(node, exp.Like) and "\\" in node.expression.name:
-            # Not every dialect reads it as an escape.
-            return "function_not_identical"
+        if isinstance(node, (*TRUNCATIONS, *PART_FUNCTIONS, exp.Extract)):
+            if self.is_policy:
+                # Days beyond all moments, and infinity.
+                return "may_fail"
+            part = part_of(node)
+            value = part[1] if part else node.this
+            return self._out_of_zone(value) or self._argument(value, types)
         for argument in node.iter_expressions():
             if isinstance(argument, exp.Distinct):
                 inner = argument.expressions
@@ -259,14 +284,18 @@ class Checker:
             case exp.Min() | exp.Max():
                 return self._argument_type(node)
             case exp.Cast():
-                return None if isinstance(node.this, exp.Literal) else node.to.sql("duckdb")
+                return None if isinstance(node.this, exp.Literal) else name_of_type(node.to)
             case exp.Greatest() | exp.Least() | exp.Coalesce():
                 return self._common([node.this, *node.expressions])
             case exp.Case():
                 branches = [one.args["true"] for one in node.args["ifs"]]
                 return self._common([*branches, node.args.get("default")])
             case exp.Add() | exp.Sub() | exp.Mul():
-                return self._arithmetic(node)
+                found = decimal_result(node, self.type_name)
+                return found[0] if found is not None else self._arithmetic(node)
+            case exp.TimestampTrunc() | exp.DateTrunc():
+                name = self.type_name(node.this)
+                return "TIMESTAMP" if name == "DATE" else name
             case _:
                 return self.type_name(node.this) if isinstance(node, _SAME_TYPE) else None
 
@@ -372,6 +401,8 @@ def folded(expression: exp.Expression, checker: Checker) -> exp.Expression | Non
     """
     root = exp.Paren(this=expression.copy())
     _fold_constants(root, checker)
+    if not checker.abilities.is_reference:
+        spelled(root, checker.type_name)
     for node in list(root.find_all(exp.Parameter)):
         if "value" in node.meta:
             continue

@@ -198,7 +198,31 @@ def _physical(
     return expression.copy().transform(place)
 
 
+# Where a text that is written in the statement becomes a value with an order of its own.
+_MAKES_TEXT = (
+    exp.Case, exp.If, exp.Coalesce, exp.Greatest, exp.Least, exp.Nullif, exp.Left, exp.Right,
+    exp.Substring, exp.Replace, exp.DPipe, exp.Concat,
+)  # fmt: skip
+
+
+def _by_bytes(made: exp.Expression, abilities: Abilities) -> None:
+    """Texts without a column in them have the collation of the database: give them another."""
+    if not abilities.text_collation:
+        return
+    for node in list(made.find_all(exp.Literal, exp.Cast)):
+        if isinstance(node, exp.Cast):
+            held = isinstance(node.parent, exp.Collate | exp.Anonymous)
+            is_value = node.to.is_type("text") and not held
+        else:
+            is_value = node.is_string and isinstance(node.parent, _MAKES_TEXT)
+        if is_value:
+            collation = exp.Var(this=abilities.text_collation)
+            place = exp.Paren(this=exp.Collate(this=node.copy(), expression=collation))
+            node.replace(place)
+
+
 def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -> Rendered:
+    _by_bytes(real, abilities)
     by_number = abilities.parameter_style == "dollar"
     bound: list[exp.Expr] = []
     numbers: dict[tuple[object, ...], int] = {}

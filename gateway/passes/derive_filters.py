@@ -18,7 +18,7 @@ from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, Note
 from gateway.implied import Reader, all_of, any_of, bare, flat, implied
 from gateway.passes.push_filters import predicate_places, refusal_of
-from gateway.pushable import COMPARISONS, folded
+from gateway.pushable import COMPARISONS, folded, is_safe
 
 _NULL_PASSES = (exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Not)
 Name = tuple[str, str]
@@ -88,9 +88,11 @@ class _Derivation:
                     continue
                 found = implied(conjunct, reader)
                 facts += [(name, one) for one in found for name in _only_column(one)]
-                if alias in aliases and not self._goes_down(conjunct, alias):
+                if alias in aliases:
+                    whole = self._goes_down(conjunct, alias)
                     for one in found:
-                        self._add(one, alias)
+                        if not whole or _prunes(one, conjunct, reader):
+                            self._add(one, alias)
         if facts and not any(one.side in ("RIGHT", "FULL") for one in _joins(self.select)):
             self._carry(facts)
 
@@ -195,6 +197,17 @@ class _Derivation:
     def _type(self, column: exp.Column) -> str | None:
         reader = self._reader(column.table)
         return reader.checker.type_of(column) if reader is not None else None
+
+
+def _prunes(one: exp.Expression, conjunct: exp.Expression, reader: Reader) -> bool:
+    """Whether a range tells a source more than the predicate that it decides anyway.
+
+    Indexes, partitions and row groups are chosen by plain columns, mostly of time.
+    """
+    column = one.find(exp.Column)
+    kind = reader.checker.type_of(column) if column is not None else None
+    is_time = kind is not None and kind.startswith(("DATE", "TIMESTAMP"))
+    return is_time and not is_safe(conjunct, reader.reads, reader.checker)
 
 
 def _is_inner(join: exp.Join) -> bool:

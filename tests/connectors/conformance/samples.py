@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
@@ -29,6 +30,8 @@ from connectors.base import (
     load_connector,
 )
 from gateway.demo.postgres import Server
+from gateway.pushable import Checker
+from gateway.spelling import spelled
 
 ROWS = Path(__file__).with_name("rows.sql")
 Row = tuple[object, ...]
@@ -50,6 +53,11 @@ _POSTGRES = {
     "id": "integer", "b": "boolean", "n": "smallint", "i": "integer", "l": "bigint",
     "m": "numeric(12,2)", "f": "double precision", "d": "date", "t": "timestamp",
     "z": "timestamptz", "c": "time", "u": "uuid", "h": "numeric(38,0)",
+}  # fmt: skip
+TYPES = {
+    "id": "INTEGER", "b": "BOOLEAN", "n": "SMALLINT", "i": "INTEGER", "l": "BIGINT",
+    "m": "DECIMAL(12,2)", "f": "DOUBLE", "s": "VARCHAR", "d": "DATE", "t": "TIMESTAMP",
+    "z": "TIMESTAMP WITH TIME ZONE", "c": "TIME", "u": "UUID", "h": "HUGEINT",
 }  # fmt: skip
 _SQLITE = {
     "id": "INTEGER", "b": "BOOLEAN", "n": "SMALLINT", "i": "INTEGER", "l": "BIGINT", "m": "TEXT",
@@ -187,7 +195,7 @@ def expected(sample: Sample, sql: str) -> Outcome:
     """What DuckDB gives."""
     try:
         table = sample.reference.sql(sql).to_arrow_table()
-        return Outcome(tuple(zip(*(one.to_pylist() for one in table.columns), strict=True)))
+        return Outcome(tuple(zip(*map(_listed, table.columns), strict=True)))
     except duckdb.Error as error:
         return Outcome(None, str(error))
 
@@ -200,10 +208,19 @@ def found(sample: Sample, sql: str) -> Outcome:
     rows: list[Row] = []
     try:
         for batch in sample.connection.stream(fragment):
-            rows += zip(*(one.to_pylist() for one in batch.columns), strict=True)
+            rows += zip(*map(_listed, batch.columns), strict=True)
     except ConnectorError as error:
         return Outcome(None, str(error))
     return Outcome(tuple(rows))
+
+
+def _listed(column: pa.Array | pa.ChunkedArray) -> list[object]:
+    """Python's values; moments before the year 1, which it has not, as numbers."""
+    try:
+        found: list[object] = column.to_pylist()
+    except OverflowError:
+        found = column.cast(pa.int64()).to_pylist()
+    return found
 
 
 @cache
@@ -218,7 +235,12 @@ def rendered(sql: str, kind: str, table: str) -> str:
             return _by_bytes(node, abilities)
         return node
 
-    return sqlglot.parse_one(sql, read="duckdb").transform(place).sql(abilities.dialect)
+    tree = exp.Paren(this=sqlglot.parse_one(sql, read="duckdb"))
+    if not abilities.is_reference:
+        checker = Checker(abilities, lambda column: TYPES.get(column.name), (), "UTC")
+        spelled(tree, checker.type_name)
+    sent: str = tree.this.transform(place).sql(abilities.dialect)
+    return sent
 
 
 def _physical(node: exp.Table, table: str, abilities: Abilities) -> exp.Table:

@@ -182,3 +182,17 @@ def test_a_sum_beyond_double_is_an_error(server: Server) -> None:
     connection = load_connector("postgres").connect({"url": server.url("postgres")})
     with closing(connection), pytest.raises(ConnectorError, match="out of range"):
         list(connection.stream(Fragment(sql, (FragmentColumn("x", "DOUBLE"),), ())))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT CAST(EXTRACT(YEAR FROM CAST('infinity' AS TIMESTAMP)) AS BIGINT)",
+        "SELECT CAST(CAST('300000-01-01' AS DATE) AS TIMESTAMP)",
+    ],
+)
+def test_parts_of_what_is_no_moment_are_errors(sql: str, server: Server) -> None:
+    """Which is why policies that ask for them stay with the gateway."""
+    connection = load_connector("postgres").connect({"url": server.url("postgres")})
+    with closing(connection), pytest.raises(ConnectorError, match=r"out of range|infinity"):
+        list(connection.stream(Fragment(sql, (FragmentColumn("x", "VARCHAR"),), ())))
