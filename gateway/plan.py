@@ -19,12 +19,14 @@ from gateway.passes.push_dimensions import push_dimensions
 from gateway.passes.push_filters import push_filters
 from gateway.passes.push_joins import push_joins
 from gateway.passes.push_limit import push_limit
+from gateway.passes.push_top import push_top
 from gateway.passes.share_relations import share_relations
+from gateway.passes.spread_limits import spread_limits
 
 # Filters first: what a relation takes stands inside its barrier, also within a block.
 PASSES = (
-    push_dimensions, derive_filters, push_filters, cut_empty, drop_columns, push_blocks, push_joins,
-    push_limit, share_relations,
+    push_dimensions, derive_filters, push_filters, cut_empty, drop_columns, spread_limits,
+    push_blocks, push_joins, push_top, push_limit, share_relations,
 )  # fmt: skip
 
 
