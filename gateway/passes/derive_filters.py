@@ -81,27 +81,42 @@ class _Derivation:
     def run(self) -> None:
         """Weaker forms of what stays, then what equalities carry to other relations."""
         facts: list[tuple[Name, exp.Expression]] = []
-        for conjunct, aliases in self._conjuncts():
-            for alias in sorted({one.table for one in conjunct.find_all(exp.Column)}):
+        for conjunct, aliases, in_every_row in self._conjuncts():
+            named = sorted({one.table for one in conjunct.find_all(exp.Column)})
+            for alias in named:
                 reader = self._reader(alias)
                 if reader is None:
                     continue
-                found = implied(conjunct, reader)
-                facts += [(name, one) for one in found for name in _only_column(one)]
-                if alias in aliases:
-                    whole = self._goes_down(conjunct, alias)
-                    for one in found:
-                        if not whole or _prunes(one, conjunct, reader):
-                            self._add(one, alias)
+                is_plain = len(named) == 1 and is_safe(conjunct, reader.reads, reader.checker)
+                found = (conjunct,) if is_plain else implied(conjunct, reader)
+                if in_every_row or alias in aliases:
+                    facts += [(name, one) for one in found for name in _only_column(one)]
+                if found and alias in aliases and not is_plain:
+                    self._weaken(conjunct, found, alias, reader)
         if facts and not any(one.side in ("RIGHT", "FULL") for one in _joins(self.select)):
             self._carry(facts)
 
-    def _conjuncts(self) -> Iterator[tuple[exp.Expression, set[str]]]:
+    def _weaken(
+        self, conjunct: exp.Expression, found: tuple[exp.Expression, ...], alias: str,
+        reader: Reader,
+    ) -> None:
+        """Let the relation take what follows, unless it takes the predicate itself anyway."""
+        whole = self._goes_down(conjunct, alias)
+        for one in found:
+            if not whole or _prunes(one, reader):
+                self._add(one, alias)
+
+    def _conjuncts(self) -> Iterator[tuple[exp.Expression, set[str], bool]]:
+        """Conjuncts, whose relations may take them, whether they hold in each row of the result.
+
+        What stands at an outer, semi or anti join says nothing of the rows of its other side.
+        """
         for holder, key, aliases in predicate_places(self.select, _joins(self.select)):
             predicate = holder.args.get(key)
+            in_every_row = not isinstance(holder, exp.Join) or _is_inner(holder)
             for one in flat(predicate, exp.And) if predicate is not None else ():
                 if not one.find(exp.Query, exp.Window, exp.AggFunc):
-                    yield one, aliases
+                    yield one, aliases, in_every_row
 
     def _goes_down(self, conjunct: exp.Expression, alias: str) -> bool:
         """Whether the relation takes the whole of it anyway."""
@@ -146,6 +161,8 @@ class _Derivation:
     def _carry(self, facts: list[tuple[Name, exp.Expression]]) -> None:
         """A predicate on one side of an equality holds for the other."""
         everywhere, at_joins = self._equalities()
+        equal = {name for pair in (*everywhere, *at_joins) for name in pair}
+        facts = [(name, one) for name, one in facts if name in equal]
         known = {(name, _anonymous(one)) for name, one in facts}
         for name, predicate in facts:
             reached = _reached(name, everywhere)
@@ -199,15 +216,14 @@ class _Derivation:
         return reader.checker.type_of(column) if reader is not None else None
 
 
-def _prunes(one: exp.Expression, conjunct: exp.Expression, reader: Reader) -> bool:
+def _prunes(one: exp.Expression, reader: Reader) -> bool:
     """Whether a range tells a source more than the predicate that it decides anyway.
 
     Indexes, partitions and row groups are chosen by plain columns, mostly of time.
     """
     column = one.find(exp.Column)
     kind = reader.checker.type_of(column) if column is not None else None
-    is_time = kind is not None and kind.startswith(("DATE", "TIMESTAMP"))
-    return is_time and not is_safe(conjunct, reader.reads, reader.checker)
+    return kind is not None and kind.startswith(("DATE", "TIMESTAMP"))
 
 
 def _is_inner(join: exp.Join) -> bool:
