@@ -21,12 +21,13 @@ from gateway.passes.push_joins import push_joins
 from gateway.passes.push_limit import push_limit
 from gateway.passes.push_top import push_top
 from gateway.passes.share_relations import share_relations
+from gateway.passes.sink_filters import sink_filters
 from gateway.passes.spread_limits import spread_limits
 
 # Filters first: what a relation takes stands inside its barrier, also within a block.
 PASSES = (
-    push_dimensions, derive_filters, push_filters, cut_empty, drop_columns, spread_limits,
-    push_blocks, push_joins, push_top, push_limit, share_relations,
+    push_dimensions, sink_filters, derive_filters, push_filters, cut_empty, drop_columns,
+    spread_limits, push_blocks, push_joins, push_top, push_limit, share_relations,
 )  # fmt: skip
 
 
