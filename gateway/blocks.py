@@ -16,8 +16,9 @@ from gateway.constants import INTEGERS, family, value_of
 from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
-from gateway.pushable import Checker, folded, is_volatile, reads_zone
+from gateway.pushable import Checker, folded, reads_zone
 from gateway.spelling import PART_FUNCTIONS, TRUNCATIONS
+from gateway.volatile import is_volatile
 
 _TYPE = "duckdb_type"
 _GROUPABLE = (
@@ -209,7 +210,7 @@ class _StructureCheck:
         )
 
     def _expressions(self, query: exp.Select) -> str | None:
-        if query.find(exp.Window):
+        if query.find(exp.Window) and (query.args.get("group") or not self.abilities.can_window):
             return "window"
         for one in query.expressions:
             value = one.unalias()

@@ -29,6 +29,8 @@ from gateway.spelling import (
     part_of,
     spelled,
 )
+from gateway.volatile import is_volatile
+from gateway.windows import WINDOW_INTEGERS, window_refusal
 
 TypeOf = Callable[[exp.Column], str | None]
 
@@ -42,9 +44,17 @@ COMPARISONS = (
     exp.NullSafeEQ,
     exp.NullSafeNEQ,
 )
-_SAME_TYPE = (exp.Paren, exp.Alias, exp.Filter, exp.Abs, exp.Neg, exp.Nullif)
+_SAME_TYPE = (
+    exp.Paren, exp.Alias, exp.Filter, exp.Abs, exp.Neg, exp.Nullif, exp.Window, exp.Lag, exp.Lead,
+)  # fmt: skip
 _RESULTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
-    ((exp.Count, exp.Length, exp.StrPosition, exp.Extract, *PART_FUNCTIONS), "BIGINT"),
+    (
+        (
+            exp.Count, exp.Length, exp.StrPosition, exp.Extract, *PART_FUNCTIONS,
+            *WINDOW_INTEGERS,
+        ),
+        "BIGINT",
+    ),
     ((exp.Avg,), "DOUBLE"),
     ((exp.Left, exp.Right, exp.Substring, exp.Replace, exp.DPipe, exp.Concat), "VARCHAR"),
     (
@@ -54,40 +64,6 @@ _RESULTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
         ),
         "BOOLEAN",
     ),
-)
-# Not the same from row to row, call to call or server to server (trap 41).
-VOLATILE = (
-    exp.Rand,
-    exp.CurrentTimestamp,
-    exp.CurrentDate,
-    exp.CurrentTime,
-    exp.CurrentUser,
-    exp.Uuid,
-    exp.CurrentDatetime,
-    exp.Localtime,
-    exp.Localtimestamp,
-)
-_VOLATILE_NAMES = frozenset(
-    {
-        "random",
-        "setseed",
-        "uuid",
-        "gen_random_uuid",
-        "now",
-        "pseudonym",
-        "today",
-        "get_current_timestamp",
-        "transaction_timestamp",
-        "uuidv4",
-        "uuidv7",
-        "current_localtime",
-        "current_localtimestamp",
-        "age",
-        "get_current_time",
-        "version",
-        "current_schema",
-        "current_database",
-    }
 )
 
 
@@ -197,6 +173,8 @@ class Checker:
             return None
         if isinstance(node, exp.Filter):
             return self._value(node.this) or self._refusal(node.expression.this)
+        if isinstance(node, exp.Window):
+            return window_refusal(node, self.abilities, self._value, self.type_name)
         if isinstance(node, exp.AggFunc):
             return self._call(node, self.abilities.aggregates)
         if isinstance(node, (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Between)):
@@ -358,16 +336,6 @@ def same_meaning(left: str, right: str) -> bool:
     """Whether values of two types compare without a cast that could change or fail."""
     kinds = {family(left), family(right)}
     return len(kinds) == 1 or kinds <= INTEGERS
-
-
-def is_volatile(expression: exp.Expression) -> bool:
-    """Whether any part gives another value on another server or at another time."""
-    for node in expression.walk():
-        if isinstance(node, VOLATILE):
-            return True
-        if isinstance(node, exp.Anonymous) and node.name.lower() in _VOLATILE_NAMES:
-            return True
-    return False
 
 
 # What makes a timestamp with a time zone of something else, by its text.

@@ -15,8 +15,8 @@ from sqlglot import exp
 from gateway.draft import Draft
 from gateway.implied import bare, flat
 from gateway.passes.push_filters import predicate_places, put_back
-from gateway.pushable import is_volatile
 from gateway.unread import drop_unread
+from gateway.volatile import is_volatile
 
 _ENDS = ("limit", "offset", "qualify", "laterals")
 
