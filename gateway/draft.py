@@ -21,11 +21,15 @@ from gateway.resolve import Address
 
 @dataclass(frozen=True, slots=True)
 class PhysicalTable:
-    """Where a table of the mesh lies. `columns` map a contract name to (physical name, type)."""
+    """Where a table of the mesh lies. `columns` map a contract name to (physical name, type).
+
+    unique: columns of which each value stands in one row.
+    """
 
     source: str
     physical_name: str
     columns: Mapping[str, tuple[str, str]]
+    unique: frozenset[str] = frozenset()
 
 
 # Tells the DuckDB types of a query's outputs for the values of its `$1`, `$2` ..., as the merge

@@ -306,7 +306,14 @@ def physical_tables(
         for table in product.tables:
             address = Address(product.domain, product.name, table.name, product.major)
             columns = {one.name: (one.physical_name, one.type) for one in table.columns}
-            found[address] = PhysicalTable(product.source, table.physical_name, columns)
+            key = table.primary_key
+            found[address] = PhysicalTable(
+                product.source,
+                table.physical_name,
+                columns,
+                unique=frozenset(key if len(key) == 1 else ())
+                | {one.name for one in table.columns if one.unique},
+            )
     return found
 
 
