@@ -11,6 +11,7 @@ from gateway.assemble import assemble
 from gateway.draft import Draft, Input, Plan, PlanContext
 from gateway.errors import UnsupportedSql
 from gateway.guard import GuardedQuery
+from gateway.passes.aggregate_arms import aggregate_arms
 from gateway.passes.aggregate_early import aggregate_early
 from gateway.passes.cut_empty import cut_empty
 from gateway.passes.derive_filters import derive_filters
@@ -28,7 +29,8 @@ from gateway.passes.spread_limits import spread_limits
 # Filters first: what a relation takes stands inside its barrier, also within a block.
 PASSES = (
     push_dimensions, sink_filters, derive_filters, push_filters, cut_empty, drop_columns,
-    spread_limits, aggregate_early, push_blocks, push_joins, push_top, push_limit, share_relations,
+    spread_limits, aggregate_arms, aggregate_early, push_blocks, push_joins, push_top, push_limit,
+    share_relations,
 )  # fmt: skip
 
 

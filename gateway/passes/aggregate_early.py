@@ -13,13 +13,9 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from gateway.blocks import block_verdict
-from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, Note, PhysicalTable
 from gateway.implied import bare, flat
-
-_PARTS = ("expressions", "having", "order")
-_SUMMED = (exp.Sum, exp.Avg)
-_SIMPLE = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max)
+from gateway.partial import Partial, simple_aggregates
 
 
 def aggregate_early(draft: Draft) -> Draft:
@@ -94,11 +90,12 @@ class _Early:
 
     def apply(self, draft: Draft, inputs: dict[str, Input]) -> bool:
         """Whether it was done."""
-        aggregates = self._aggregates()
+        alias, shape = self.table.alias_or_name, self.one.relations[0].shape
+        aggregates = simple_aggregates(self.select, alias, shape)
         key = self._key()
         if aggregates is None or key is None:
             return False
-        partial = _Partial(self.table.alias_or_name, self.one.relations[0].shape, {})
+        partial = Partial(alias, shape, {})
         finals = [(node, partial.final(node)) for node in aggregates]
         block = self._block(key, partial)
         verdict = block_verdict(block, draft)
@@ -111,38 +108,12 @@ class _Early:
             self.one, relations=verdict.relations, block=verdict.block,
             notes=(*self.one.notes, note),
         )  # fmt: skip
-        alias = exp.TableAlias(this=exp.to_identifier(self.table.alias_or_name, quoted=True))
-        self.table.set("alias", self.table.args.get("alias") or alias)
+        made = exp.TableAlias(this=exp.to_identifier(alias, quoted=True))
+        self.table.set("alias", self.table.args.get("alias") or made)
         self.table.set("this", exp.to_identifier(name, quoted=True))
         for node, final in finals:
             node.replace(final)
         return True
-
-    def _aggregates(self) -> list[exp.AggFunc] | None:
-        """All aggregates, where each can be put together from parts; None where one cannot."""
-        found = []
-        for key in _PARTS:
-            part = self.select.args.get(key)
-            for each in part if isinstance(part, list) else [part]:
-                found += list(each.find_all(exp.AggFunc)) if each is not None else []
-        return found if found and all(self._is_simple(one) for one in found) else None
-
-    def _is_simple(self, node: exp.AggFunc) -> bool:
-        if not isinstance(node, _SIMPLE) or isinstance(node.parent, exp.Filter | exp.Window):
-            return False
-        value = node.this
-        if isinstance(value, exp.Star):
-            return isinstance(node, exp.Count)
-        if not isinstance(value, exp.Column) or node.expressions:
-            return False
-        if value.table != self.table.alias_or_name:
-            return isinstance(node, exp.Min | exp.Max)
-        kind = family(self._type(value.name) or "")
-        return not isinstance(node, _SUMMED) or kind in INTEGERS or kind == "DECIMAL"
-
-    def _type(self, name: str) -> str | None:
-        shape = self.one.relations[0].shape
-        return next((kind for column, kind in shape if column == name), None)
 
     def _key(self) -> str | None:
         """The one column that is read outside of aggregates, if groups are made by it."""
@@ -180,7 +151,7 @@ class _Early:
                     found += [(left, right), (right, left)]
         return found
 
-    def _block(self, key: str, partial: _Partial) -> exp.Select:
+    def _block(self, key: str, partial: Partial) -> exp.Select:
         alias = self.table.alias_or_name
         column = exp.column(key, table=alias, quoted=True)
         block = exp.Select().select(exp.alias_(column, key, quoted=True), copy=False)
@@ -189,52 +160,3 @@ class _Early:
         block.from_(self.table.copy(), copy=False)
         block.set("group", exp.Group(expressions=[column.copy()]))
         return block
-
-
-@dataclass(slots=True)
-class _Partial:
-    """The columns that a source has to deliver, and how aggregates are made of them."""
-
-    alias: str
-    shape: tuple[tuple[str, str], ...]
-    columns: dict[str, exp.Expr]
-
-    def final(self, node: exp.AggFunc) -> exp.Expr:
-        """What stands in an aggregate's place."""
-        value = node.this
-        if isinstance(value, exp.Star):
-            counted = self._part("count", exp.Count(this=exp.Star()))
-            # A row that an outer join has filled up stands for itself.
-            rows = exp.Coalesce(this=counted, expressions=[exp.Literal.number(1)])
-            return self._counted(exp.Sum(this=rows))
-        if value.table != self.alias:
-            return node.copy()
-        match node:
-            case exp.Count():
-                return self._counted(exp.Sum(this=self._of("count", exp.Count, value)))
-            case exp.Sum():
-                return self._summed(value)
-            case exp.Avg():
-                counted = exp.Sum(this=self._of("count", exp.Count, value))
-                total = exp.cast(exp.Sum(this=self._of("sum", exp.Sum, value)), "DOUBLE")
-                return exp.Paren(this=exp.Div(this=total, expression=counted))
-            case exp.Min():
-                return exp.Min(this=self._of("min", exp.Min, value))
-            case _:
-                return exp.Max(this=self._of("max", exp.Max, value))
-
-    def _counted(self, total: exp.Expr) -> exp.Expr:
-        none = exp.Coalesce(this=total, expressions=[exp.Literal.number(0)])
-        return exp.cast(none, "BIGINT")
-
-    def _summed(self, value: exp.Column) -> exp.Expr:
-        total = exp.Sum(this=self._of("sum", exp.Sum, value))
-        kind = next(kind for name, kind in self.shape if name == value.name)
-        return exp.cast(total, "HUGEINT") if kind in INTEGERS else total
-
-    def _of(self, word: str, kind: type[exp.AggFunc], value: exp.Column) -> exp.Expr:
-        return self._part(f"{word} {value.name}", kind(this=value.copy()))
-
-    def _part(self, name: str, made: exp.Expr) -> exp.Expr:
-        self.columns.setdefault(name, made)
-        return exp.column(name, table=self.alias, quoted=True)

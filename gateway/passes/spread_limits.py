@@ -22,7 +22,7 @@ def spread_limits(draft: Draft) -> Draft:
     if draft.context.push_down:
         for union in list(draft.tree.find_all(exp.Union)):
             rows = rows_wanted(union)
-            arms = list(_arms(union))
+            arms = list(union_arms(union))
             if rows is not None and all(isinstance(one, exp.Select) for one in arms):
                 _limit(union, [one for one in arms if isinstance(one, exp.Select)], rows, draft)
     return draft
@@ -42,13 +42,13 @@ def _is_count(node: exp.Expression) -> bool:
     return isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit()
 
 
-def _arms(union: exp.Expression) -> Iterator[exp.Expression]:
-    """The queries that are put together; one that is not UNION ALL counts as a whole."""
+def union_arms(union: exp.Expression) -> Iterator[exp.Expression]:
+    """The queries that UNION ALL puts together; one that is not UNION ALL counts as a whole."""
     for one in (union.this, union.expression):
         inner = one.this if isinstance(one, exp.Subquery) and not one.alias else one
         plain = isinstance(inner, exp.Union) and not inner.args.get("distinct")
         if plain and not any(inner.args.get(key) for key in (*_ENDS, "with_", "by_name")):
-            yield from _arms(inner)
+            yield from union_arms(inner)
         else:
             yield inner
 
