@@ -171,11 +171,22 @@ def _part(node: exp.Expression, name: str) -> exp.Expression:
     found = part_of(node)
     assert found is not None, "it is one of the functions that give a part"
     part, value = found
-    extracted = exp.Extract(this=exp.Var(this=part), expression=_as_moment(value, name))
+    if name == ZONED:
+        value = _in_utc(value)
+    elif name == "DATE" and part in ("HOUR", "MINUTE"):
+        value = exp.cast(value.copy(), "TIMESTAMP")
+    extracted = _extracted(part, value)
     if part != "YEAR":
         return exp.cast(extracted, "BIGINT")
-    # The year before 1 is 0, and not -1 as the standard has it.
+    # The year before 1 is 0, not -1 as the standard has it; infinity has no year, as no month.
+    infinite = exp.Is(this=_extracted("MONTH", value), expression=exp.null())
     before = exp.LT(this=extracted.copy(), expression=exp.Literal.number(0))
     later = exp.Add(this=extracted.copy(), expression=exp.Literal.number(1))
-    made: exp.Expression = exp.Case(ifs=[exp.If(this=before, true=later)], default=extracted)
+    branches = [exp.If(this=infinite, true=exp.null()), exp.If(this=before, true=later)]
+    made: exp.Expression = exp.Case(ifs=branches, default=extracted)
     return exp.cast(made, "BIGINT")
+
+
+def _extracted(part: str, value: exp.Expression) -> exp.Expression:
+    made: exp.Expression = exp.Extract(this=exp.Var(this=part), expression=value.copy())
+    return made

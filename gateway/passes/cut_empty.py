@@ -24,8 +24,9 @@ def cut_empty(draft: Draft) -> Draft:
     if not draft.context.push_down:
         return draft
     search = _Search(draft, {}, {})
-    scopes = traverse_scope(draft.tree)
-    for scope in scopes:
+    if not search.finds_anything():
+        return draft
+    for scope in traverse_scope(draft.tree):
         search.visit(scope)
     if not search.cut:
         return draft
@@ -60,6 +61,15 @@ class _Search:
     draft: Draft
     empty: dict[int, bool]
     cut: dict[int, tuple[exp.Table, str]]
+
+    def finds_anything(self) -> bool:
+        """Whether a relation, a predicate or a LIMIT lets nothing pass by itself."""
+        return any(self._reason(one) for one in self.draft.inputs.values()) or any(
+            _limit_is_zero(one)
+            if isinstance(one, exp.Query)
+            else self._never(one if isinstance(one, exp.Where) else one.args.get("on"))
+            for one in self.draft.tree.find_all(exp.Query, exp.Where, exp.Join)
+        )
 
     def visit(self, scope: Scope) -> None:
         """One query after those within it."""
