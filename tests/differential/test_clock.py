@@ -31,6 +31,15 @@ STATEMENTS = (
     "where time_hour < {local} group by origin having max(time_hour) < {now}",
     "select count(*) n from operations.departures where make_date(year, month, day) = {today} "
     "or time_hour > {today} + interval 1 week",
+    "select date_trunc('month', {now}) m, carrier, count(*) n from operations.departures "
+    "group by date_trunc('month', {now}), carrier",
+    "select case when time_hour < {now} then 'past' else 'future' end k, count(*) n "
+    "from weather.observations group by 1",
+    "select case when time_hour < {now} then 'past' else 'future' end k, count(*) n "
+    "from operations.departures group by all",
+    "select count(*) n, min({now} - time_hour) d from operations.departures "
+    "where {now} - time_hour < interval 3 days",
+    "select x.d, count(*) n from (select {today} - day d from operations.departures) x group by x.d",
     "select g.d::date d from generate_series({today}::timestamp - interval 2 days, "
     "{today}::timestamp, interval 1 day) as g(d)",
 )
