@@ -39,7 +39,8 @@ STATEMENTS = (
     "from operations.departures group by all",
     "select count(*) n, min({now} - time_hour) d from operations.departures "
     "where {now} - time_hour < interval 3 days",
-    "select x.d, count(*) n from (select {today} - day d from operations.departures) x group by x.d",
+    "select x.d, count(*) n from (select {today} - day d from operations.departures) x "
+    "group by x.d",
     "select g.d::date d from generate_series({today}::timestamp - interval 2 days, "
     "{today}::timestamp, interval 1 day) as g(d)",
 )
