@@ -42,6 +42,7 @@ def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
             for column in one.columns
             if column.policy and column.name != ENTITY
         ),
+        notes=draft.notes,
     )
 
 

@@ -16,10 +16,16 @@ from gateway.constants import INTEGERS, family, value_of
 from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
-from gateway.pushable import Checker, folded, is_volatile, reads_zone
+from gateway.pushable import Checker, folded, reads_zone
+from gateway.spelling import PART_FUNCTIONS, TRUNCATIONS
 from gateway.trees import DUCKDB, as_type
+from gateway.volatile import is_volatile
 
 _TYPE = "duckdb_type"
+_GROUPABLE = (
+    exp.Column, exp.Case, exp.Coalesce, exp.Cast, exp.Left, exp.Substring, exp.Extract,
+    *PART_FUNCTIONS, *TRUNCATIONS,
+)  # fmt: skip
 _SELECT_PARTS = {
     "with_",
     "expressions",
@@ -205,7 +211,7 @@ class _StructureCheck:
         )
 
     def _expressions(self, query: exp.Select) -> str | None:
-        if query.find(exp.Window):
+        if query.find(exp.Window) and (query.args.get("group") or not self.abilities.can_window):
             return "window"
         for one in query.expressions:
             value = one.unalias()
@@ -274,7 +280,7 @@ class _StructureCheck:
         return None
 
     def _groupable(self, node: exp.Expression) -> bool:
-        plain = isinstance(node, exp.Column | exp.Case | exp.Coalesce)
+        plain = isinstance(node, _GROUPABLE)
         kind = family(self.checker.type_name(node) or "")
         return plain and kind in self.abilities.groupable and self.checker.refusal(node) is None
 

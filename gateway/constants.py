@@ -1,8 +1,8 @@
 """Constants of a query folded to exactly the type of the column they meet.
 
-Takes: a constant expression (literal, typed literal, parameter) and a DuckDB type name. Gives:
-the same constant as a literal of exactly that type, or None where it cannot be had exactly
-(DESIGN 5, barrier rule 2c). Never rounds, never guesses, never evaluates an expression.
+Takes: a constant expression (literal, typed literal, parameter, sums and casts of those) and a
+DuckDB type name. Gives: the same constant as a literal of exactly that type, or None where it
+cannot be had exactly (DESIGN 5, barrier rule 2c). Never rounds, never guesses.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
-from gateway.trees import DUCKDB, as_type
+from gateway.computed import ZONED, TypedText, computed, name_of_type
+from gateway.moments import day_of, moment_of
+from gateway.trees import as_type
 
 _INTEGER_BITS = {
     "TINYINT": 8,
@@ -28,10 +29,7 @@ _INTEGER_BITS = {
 INTEGERS = frozenset(_INTEGER_BITS)
 # Whole numbers of one sign and up to so many bits have one type in the merge engine.
 _BITS = (31, 63, 64, 127, 128)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_ZONED = re.compile(r"(.*\d)(Z|[+-]\d{2}(:\d{2})?)")
 
 
 def family(type_name: str) -> str:
@@ -45,27 +43,33 @@ def decimal_shape(type_name: str) -> tuple[int, int]:
     return int(precision), int(scale)
 
 
-def value_of(expression: exp.Expression, parameters: tuple[object, ...]) -> object | None:
+def value_of(
+    expression: exp.Expression, parameters: tuple[object, ...], timezone: str = "UTC"
+) -> object | None:
     """The Python value of a constant; None for NULL and for what is no constant.
 
     A text literal inside a cast to a date or time is returned as text: folding parses it.
     """
     match expression:
         case exp.Paren():
-            return value_of(expression.this, parameters)
+            return value_of(expression.this, parameters, timezone)
         case exp.Parameter():
+            if "value" in expression.meta:
+                return None
             return parameters[int(expression.name) - 1]
         case exp.Neg():
-            inner = value_of(expression.this, parameters)
+            inner = value_of(expression.this, parameters, timezone)
             return -inner if isinstance(inner, int | Decimal) else None
         case exp.Boolean():
             return bool(expression.this)
         case exp.Literal():
             return str(expression.this) if expression.is_string else _number(expression.name)
-        case exp.Cast() if not isinstance(expression, exp.TryCast):
+        case exp.Cast() if _is_typed_literal(expression):
             return _typed_literal(expression)
         case _:
-            return None
+            return computed(
+                expression, lambda one: value_of(one, parameters, timezone), timezone
+            )
 
 
 def _number(text: str) -> object | None:
@@ -77,24 +81,17 @@ def _number(text: str) -> object | None:
         return None
 
 
-class TypedText(str):
-    """A text literal that the query casts to `type_name`, such as DATE '2013-07-01'."""
-
-    type_name: str
-
-    def __new__(cls, text: str, type_name: str) -> TypedText:
-        """A text with its type."""
-        made = super().__new__(cls, text)
-        made.type_name = type_name
-        return made
+def _is_typed_literal(cast: exp.Cast) -> bool:
+    """A text under a type that folding parses; what is a number is computed."""
+    is_text = isinstance(cast.this, exp.Literal) and cast.this.is_string
+    return is_text and not isinstance(cast, exp.TryCast) and (
+        name_of_type(cast.to) not in _INTEGER_BITS
+    )
 
 
-def _typed_literal(cast: exp.Cast) -> object | None:
-    if not (isinstance(cast.this, exp.Literal) and cast.this.is_string):
-        return None
-    name = cast.to.sql(DUCKDB)
-    names = {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE", "DATETIME": "TIMESTAMP", "TEXT": "VARCHAR"}
-    return TypedText(cast.this.name, names.get(name, name))
+def _typed_literal(cast: exp.Cast) -> TypedText:
+    name = name_of_type(cast.to)
+    return TypedText(cast.this.name, name)
 
 
 def type_of_value(value: object) -> str | None:
@@ -123,14 +120,54 @@ def fold(
 
     `timezone` is what a text without an offset means for TIMESTAMP WITH TIME ZONE.
     """
-    value = value_of(expression, parameters)
+    value = value_of(expression, parameters, timezone)
     if value is None:
         return None
     is_parameter = expression.find(exp.Parameter) is not None
+    if is_parameter and isinstance(expression.unnest(), exp.Parameter):
+        value = _of_its_own_type(value, type_name)
+    elif isinstance(value, date | TypedText):
+        value = _timed(value, family(type_name), timezone)
+    if value is None:
+        return None
     literal = _literal(value, type_name, is_parameter, timezone)
     if literal is None or not is_parameter:
         return literal
     return bound_parameter(expression, _bound_value(value, type_name), type_name)
+
+
+def _of_its_own_type(value: object, type_name: str) -> object | None:
+    """A bare parameter as it is: another value in its place need not be a day or a midnight."""
+    if not isinstance(value, date):
+        return value
+    kind = "DATE"
+    if isinstance(value, datetime):
+        kind = "TIMESTAMP" if value.tzinfo is None else ZONED
+    return value if kind == family(type_name) else None
+
+
+def _timed(value: object, kind: str, timezone: str) -> object | None:
+    """A date or a moment as what a column of dates or moments is compared with.
+
+    The merge engine compares a date with a moment as midnight, and a moment without a zone with
+    one that has it by the clocks of the time zone.
+    """
+    if kind not in ("DATE", "TIMESTAMP", ZONED):
+        return value
+    if isinstance(value, TypedText):
+        if value.type_name == kind:
+            return value
+        if value.type_name not in ("DATE", "TIMESTAMP"):
+            return None
+        value = day_of(str(value)) if value.type_name == "DATE" else moment_of(
+            str(value), False, timezone
+        )
+    if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
+        return value if kind == ZONED else None
+    moment = moment_of(value, kind == ZONED, timezone)
+    if kind != "DATE" or moment is None:
+        return moment
+    return moment.date() if moment.time() == time() else None
 
 
 def bound_parameter(expression: exp.Expression, value: object, type_name: str) -> exp.Parameter:
@@ -255,46 +292,16 @@ def _fold_time(value: object, kind: str, timezone: str) -> exp.Expression | None
 
 
 def _fold_date(value: object) -> exp.Expression | None:
-    if isinstance(value, datetime):
-        return None
-    if isinstance(value, str):
-        if not _DATE.fullmatch(value):
-            return None
-        try:
-            value = date.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, date):
-        return None
-    return as_type(exp.Literal.string(value.isoformat()), "DATE")
+    day = day_of(value)
+    return None if day is None else as_type(exp.Literal.string(day.isoformat()), "DATE")
 
 
 def _moment(value: object, kind: str, timezone: str) -> datetime | None:
-    """The moment in UTC for zoned types, as written for TIMESTAMP."""
+    """The moment in UTC for zoned types, as written for TIMESTAMP; None for another type's."""
     zoned = kind != "TIMESTAMP"
-    if isinstance(value, datetime):
-        if (value.tzinfo is not None) != zoned:
-            return None
-        return value.astimezone(UTC) if zoned else value
-    if not isinstance(value, str):
+    if isinstance(value, datetime) and (value.tzinfo is not None) != zoned:
         return None
-    # The day of a date alone looks like an offset.
-    offset = _ZONED.fullmatch(value) if zoned and not _DATE.fullmatch(value) else None
-    if not _TIMESTAMP.fullmatch(offset.group(1) if offset else value):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    if not zoned:
-        return moment
-    if moment.tzinfo is not None:
-        return moment.astimezone(UTC)
-    local = moment.replace(tzinfo=ZoneInfo(timezone))
-    folded = local.replace(fold=1)
-    if local.utcoffset() != folded.utcoffset():
-        return None
-    return local.astimezone(UTC)
+    return moment_of(value, zoned, timezone) if isinstance(value, datetime | str) else None
 
 
 def literal_text(value: object, type_name: str) -> str | None:

@@ -129,6 +129,7 @@ class Draft:
     tree: exp.Expression
     inputs: Mapping[str, Input]
     context: PlanContext
+    notes: tuple[Note, ...] = ()
 
     def source_of(self, relation: GuardedRelation) -> str:
         """The identity of the source that holds a relation."""
@@ -148,6 +149,7 @@ class Draft:
             self.context.parameters,
             # What a policy says does not depend on the caller's time zone.
             "UTC",
+            is_policy=True,
         )
 
     def visible_checker(self, relation: GuardedRelation) -> Checker:

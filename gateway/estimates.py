@@ -14,7 +14,8 @@ from decimal import Decimal
 
 from sqlglot import exp
 
-from gateway.constants import TypedText, value_of
+from gateway.computed import TypedText
+from gateway.constants import value_of
 from gateway.draft import ColumnSize, Draft, Input, KeyEdge, TableSize
 from gateway.guard import GuardedRelation
 

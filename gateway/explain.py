@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from gateway.draft import Plan, PlannedFragment
+from gateway.draft import Note, Plan, PlannedFragment
 from gateway.metadata import VisibleTable
 from gateway.result import Result
 from gateway.why import Line
@@ -22,9 +22,15 @@ HINTS = {
     "masked": "reads a masked column, whose visible value the source does not have",
     "collation": "the source does not compare text by bytes",
     "constant_not_exact": "the constant has no exact form in the column's type",
+    "contradiction": "the query's predicates let no row pass",
+    "derived": "follows from other predicates, which are applied as well",
     "function_not_identical": "the source's function is not proved to mean the same",
+    "joined_with_nothing": "what it is joined with has no row",
+    "limit_zero": "no row is asked for",
+    "may_fail": "could fail on a value that a source holds and its contract does not know",
     "outer_join": "stands at the side of an outer join that may be filled with NULL",
     "parameter": "a parameter outside a plain comparison is evaluated by the gateway",
+    "policy_leaves_none": "your grants and policies leave you no row",
     "policy_not_exact": "the source cannot evaluate the whole policy, so the gateway does",
     "several_sources": "the block reads more than one source",
     "source_cannot_filter": "the source takes no filters",
@@ -46,6 +52,7 @@ def plan_table(plan: Plan) -> pa.Table:
         rows.append(("merge", "gateway", "sql", plan.merge, ""))
     else:
         rows.append(("merge", "gateway", "none", "the fragment is the answer", ""))
+    rows += [("merge", "gateway", one.outcome, one.part, _why(one)) for one in plan.notes]
     rows += [("answer", "gateway", "masked", name, "") for name in plan.masked]
     names = ("step", "where", "what", "detail", "why")
     return _table(names, rows)
@@ -78,9 +85,7 @@ def analyzed_table(plan: Plan, result: Result, shown: frozenset[str]) -> pa.Tabl
 def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]:
     rows = [(one.name, one.source, "sql", one.shown, "")]
     for note in one.notes:
-        why = HINTS.get(note.reason, note.reason.replace("_", " "))
-        reason = f"{note.reason}: {why}" if note.reason else ""
-        rows.append((one.name, one.source, note.outcome, note.part, reason))
+        rows.append((one.name, one.source, note.outcome, note.part, _why(note)))
     if one.in_place is not None:
         detail = "a view: the merge reads the files" if one.in_place.is_view else "a table at once"
         rows.append((one.name, "gateway", "in place", detail, "nothing is copied from the files"))
@@ -100,6 +105,11 @@ def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]
     if one.gate_shown is not None:
         rows.append((one.name, "gateway", "gate", one.gate_shown, "a statement of its own"))
     return rows
+
+
+def _why(note: Note) -> str:
+    why = HINTS.get(note.reason, note.reason.replace("_", " "))
+    return f"{note.reason}: {why}" if note.reason else ""
 
 
 def policy_table(lines: Sequence[Line], revision: str) -> pa.Table:

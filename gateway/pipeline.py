@@ -181,7 +181,7 @@ class Gateway:
             key_of=keys_in_force(snapshot, services),
             schema=prepared.schema,
             limits=_within_policy(request.limits, decision, left),
-            parameters=request.parameters,
+            parameters=prepared.parameters,
             timezone=request.timezone,
             on_progress=lambda rows: services.queries.progress(request.query_id, rows),
             on_finish=self._finished(finish, request, statement, snapshot, prepared),

@@ -11,18 +11,26 @@ from gateway.assemble import assemble
 from gateway.draft import Draft, Input, Plan, PlanContext
 from gateway.errors import UnsupportedSql
 from gateway.guard import GuardedQuery
+from gateway.passes.aggregate_arms import aggregate_arms
+from gateway.passes.aggregate_early import aggregate_early
+from gateway.passes.cut_empty import cut_empty
+from gateway.passes.derive_filters import derive_filters
 from gateway.passes.drop_columns import drop_columns
 from gateway.passes.push_blocks import push_blocks
 from gateway.passes.push_dimensions import push_dimensions
 from gateway.passes.push_filters import push_filters
 from gateway.passes.push_joins import push_joins
 from gateway.passes.push_limit import push_limit
+from gateway.passes.push_top import push_top
 from gateway.passes.send_keys import send_keys
 from gateway.passes.share_relations import share_relations
+from gateway.passes.sink_filters import sink_filters
+from gateway.passes.spread_limits import spread_limits
 
 # Filters first: what a relation takes stands inside its barrier, also within a block.
 PASSES = (
-    push_dimensions, push_filters, drop_columns, push_blocks, push_joins, push_limit,
+    push_dimensions, sink_filters, derive_filters, push_filters, cut_empty, drop_columns,
+    spread_limits, aggregate_arms, aggregate_early, push_blocks, push_joins, push_top, push_limit,
     send_keys, share_relations,
 )  # fmt: skip
 

@@ -22,6 +22,7 @@ from gateway.assemble import merge_sql
 from gateway.audit import Audit
 from gateway.authorize import authorize, directory, entitlements_of, visible
 from gateway.bind import BoundQuery, Visible, bind
+from gateway.clock import readings, without_clock
 from gateway.decision import Decision
 from gateway.differencing import Ledgers
 from gateway.draft import PhysicalTable, Plan, PlanContext, TableSize
@@ -135,7 +136,11 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request after all stages but the last. `edges`: what its outputs come from."""
+    """A request after all stages but the last.
+
+    parameters: the caller's values, and after them what the clock shows where the statement reads
+    it. clock: what those are. edges: what its outputs come from.
+    """
 
     bound: BoundQuery
     decision: Decision
@@ -143,6 +148,8 @@ class Prepared:
     schema: pa.Schema
     plan: Plan
     edges: tuple[Edge, ...] = ()
+    parameters: tuple[object, ...] = ()
+    clock: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -155,14 +162,14 @@ def prepare(
 ) -> Prepared:
     """All stages between parse and execute. Nothing leaves the process."""
     assert statement.tree is not None
-    clock = _Clock()
+    watch = _Watch()
     named = directory(snapshot.index, request.principal, request.now)
     if services.decision_point is None:
         resolved = _resolved(statement, named, request, services)
         decision, bound = _decided(resolved, request, snapshot, services), None
     else:
         resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
-    clock.lap("authorize")
+    watch.lap("authorize")
     key = (
         key_of(request, resolved, decision, services.edition(), services.shaping)
         if with_plan
@@ -170,25 +177,27 @@ def prepare(
     )
     kept = _kept(request, services, key)
     if kept is not None:
-        clock.lap("plan")
-        return replace(kept, decision=decision, timings=clock.laps)
+        watch.lap("plan")
+        return replace(kept, decision=decision, timings=watch.laps)
     columns = visible(decision)
     bound = bound or bind(resolved, columns)
-    bound = replace(
-        bound, outputs=_output_names(resolved, columns, bound.outputs, request, services)
-    )
-    clock.lap("bind")
+    names = _output_names(resolved, columns, bound.outputs, request, services)
+    tree, clock = without_clock(bound.tree, len(request.parameters))
+    bound = replace(bound, tree=tree, outputs=names)
+    request = replace(request, parameters=request.parameters + readings(clock, request))
+    watch.lap("bind")
     guarded = guard(bound, decision)
-    clock.lap("guard")
+    watch.lap("guard")
     schema_of = _describer(guarded, request, services)
     schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
-    clock.lap("describe")
+    watch.lap("describe")
     made = Plan((), None, guarded.outputs)
     if with_plan:
         made = plan(guarded, plan_context(guarded, request, snapshot, services))
-        clock.lap("plan")
+        watch.lap("plan")
     edges = lineage(bound, decision) if with_plan else ()
-    prepared = Prepared(bound, decision, guarded, schema, made, edges, clock.laps)
+    values = request.parameters
+    prepared = Prepared(bound, decision, guarded, schema, made, edges, values, clock, watch.laps)
     if key is not None:
         services.plans.put(key, prepared)
     return prepared
@@ -197,7 +206,10 @@ def prepare(
 def plan_context(
     guarded: GuardedQuery, request: Request, snapshot: Snapshot, services: Services
 ) -> PlanContext:
-    """What a guarded query is planned with at this moment."""
+    """What a guarded query is planned with at this moment.
+
+    The request's parameters are those of `Prepared`, the clock's among them.
+    """
     schema_of = _describer(guarded, request, services)
     addresses = tuple(one.address for one in guarded.relations.values())
     tables = physical_tables(addresses, snapshot)
@@ -297,8 +309,11 @@ def _kept(
 ) -> Prepared | None:
     """What was made of the same text for an equal decision, with this request's parameters."""
     found = services.plans.get(key) if key is not None else None
-    made = with_parameters(found.plan, request.parameters, request.timezone) if found else None
-    return replace(found, plan=made) if found is not None and made is not None else None
+    if found is None:
+        return None
+    values = request.parameters + readings(found.clock, request)
+    made = with_parameters(found.plan, values, request.timezone)
+    return None if made is None else replace(found, plan=made, parameters=values)
 
 
 def _output_names(
@@ -390,7 +405,7 @@ def _types(schema: pa.Schema) -> tuple[str, ...]:
     return tuple((field.metadata or {})[b"type"].decode() for field in schema)
 
 
-class _Clock:
+class _Watch:
     """Seconds by stage."""
 
     def __init__(self) -> None:

@@ -16,8 +16,22 @@ from datetime import datetime, time
 from sqlglot import exp
 
 from connectors.base import Abilities
-from gateway.constants import INTEGERS, TypedText, bound_parameter, family, fold, value_of
+from gateway.computed import ZONED, TypedText, name_of_type
+from gateway.constants import INTEGERS, bound_parameter, family, fold, value_of
+from gateway.spelling import (
+    ARITHMETIC,
+    PART_FUNCTIONS,
+    TOTAL_CASTS,
+    TRUNCATIONS,
+    decimal_result,
+    form_refusal,
+    name_of,
+    part_of,
+    spelled,
+)
 from gateway.trees import DUCKDB
+from gateway.volatile import is_volatile
+from gateway.windows import WINDOW_INTEGERS, window_refusal
 
 TypeOf = Callable[[exp.Column], str | None]
 
@@ -31,11 +45,19 @@ COMPARISONS = (
     exp.NullSafeEQ,
     exp.NullSafeNEQ,
 )
-_SAME_TYPE = (exp.Paren, exp.Alias, exp.Filter, exp.Abs, exp.Neg, exp.Nullif)
+_SAME_TYPE = (
+    exp.Paren, exp.Alias, exp.Filter, exp.Abs, exp.Neg, exp.Nullif, exp.Window, exp.Lag, exp.Lead,
+)  # fmt: skip
 _RESULTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
-    ((exp.Count, exp.Length, exp.StrPosition), "BIGINT"),
+    (
+        (
+            exp.Count, exp.Length, exp.StrPosition, exp.Extract, *PART_FUNCTIONS,
+            *WINDOW_INTEGERS,
+        ),
+        "BIGINT",
+    ),
     ((exp.Avg,), "DOUBLE"),
-    ((exp.Left, exp.Right, exp.Replace, exp.DPipe, exp.Concat), "VARCHAR"),
+    ((exp.Left, exp.Right, exp.Substring, exp.Replace, exp.DPipe, exp.Concat), "VARCHAR"),
     (
         (
             exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.StartsWith, exp.Like,
@@ -44,40 +66,6 @@ _RESULTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
         "BOOLEAN",
     ),
 )
-# Not the same from row to row, call to call or server to server (trap 41).
-VOLATILE = (
-    exp.Rand,
-    exp.CurrentTimestamp,
-    exp.CurrentDate,
-    exp.CurrentTime,
-    exp.CurrentUser,
-    exp.Uuid,
-    exp.CurrentDatetime,
-    exp.Localtime,
-    exp.Localtimestamp,
-)
-_VOLATILE_NAMES = frozenset(
-    {
-        "random",
-        "setseed",
-        "uuid",
-        "gen_random_uuid",
-        "now",
-        "pseudonym",
-        "today",
-        "get_current_timestamp",
-        "transaction_timestamp",
-        "uuidv4",
-        "uuidv7",
-        "current_localtime",
-        "current_localtimestamp",
-        "age",
-        "get_current_time",
-        "version",
-        "current_schema",
-        "current_database",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +73,15 @@ class Checker:
     """The question "may this source evaluate that?" for one statement.
 
     type_of: the DuckDB type of a column, None where unknown. parameters, timezone: what
-    constants mean.
+    constants mean. is_policy: it must not fail on any value that a source can hold, also on one
+    that the contract's type has not: a policy that fails tells of hidden rows.
     """
 
     abilities: Abilities
     type_of: TypeOf
     parameters: tuple[object, ...]
     timezone: str
-    conditions: bool = True
+    is_policy: bool = False
 
     def refusal(self, expression: exp.Expression) -> str | None:
         """A reason code where the source cannot evaluate it with identical meaning, else None."""
@@ -141,7 +130,7 @@ class Checker:
             type(node).__name__ not in self.abilities.functions and not self.abilities.can_filter
         ):
             return "function_not_identical"
-        left_type, right_type = self.type_name(left), self.type_name(right)
+        left_type, right_type = self._compared_type(left), self._compared_type(right)
         if left_type is None and right_type is not None:
             left, right, left_type, right_type = right, left, right_type, left_type
         if left_type is None:
@@ -156,13 +145,20 @@ class Checker:
             return "type_mismatch"
         return self._value(left) or self._value(right)
 
+    def _compared_type(self, node: exp.Expression) -> str | None:
+        """The type of a side of a comparison; None also for sums and casts of constants."""
+        is_constant = not isinstance(node, exp.Column) and node.find(exp.Column) is None
+        if is_constant and value_of(node, self.parameters, self.timezone) is not None:
+            return None
+        return self.type_name(node)
+
     def _membership(self, node: exp.In) -> str | None:
         if node.args.get("query") or node.args.get("unnest") or node.args.get("field"):
             return "subquery"
         if len(node.expressions) > self.abilities.maximum_list:
             return "list_too_long"
         for one in node.expressions:
-            if self.type_name(one) is not None:
+            if self._compared_type(one) is not None:
                 return "type_mismatch"
             reason = self._comparison(node, node.this, one)
             if reason:
@@ -178,6 +174,8 @@ class Checker:
             return None
         if isinstance(node, exp.Filter):
             return self._value(node.this) or self._refusal(node.expression.this)
+        if isinstance(node, exp.Window):
+            return window_refusal(node, self.abilities, self._value, self.type_name)
         if isinstance(node, exp.AggFunc):
             return self._call(node, self.abilities.aggregates)
         if isinstance(node, (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Between)):
@@ -188,19 +186,32 @@ class Checker:
 
     def _cast(self, node: exp.Cast) -> str | None:
         source = self.type_name(node.this)
-        target = node.to.sql(DUCKDB)
+        target = name_of_type(node.to)
         if source is None or f"{family(source)}>{family(target)}" not in self.abilities.casts:
             return "cast"
-        return self._value(node.this)
+        if self.is_policy and f"{family(source)}>{family(target)}" not in TOTAL_CASTS:
+            return "may_fail"
+        return self._out_of_zone(node.this) or self._value(node.this)
+
+    def _out_of_zone(self, node: exp.Expression) -> str | None:
+        """A moment with a zone is turned into something else in UTC; in other zones it stays."""
+        zoned = self.type_name(node) == ZONED
+        return "timezone" if zoned and self.timezone != "UTC" else None
 
     def _call(self, node: exp.Expression, allowed: object) -> str | None:
         table = allowed if hasattr(allowed, "get") else {}
-        types = table.get(type(node).__name__)
-        if types is None:
+        if self.is_policy and isinstance(node, ARITHMETIC):
+            return "may_fail"
+        types = table.get(name_of(node))
+        if types is None or form_refusal(node) is not None:
             return "function_not_identical"
-        if isinstance(node, exp.Like) and "\\" in node.expression.name:
-            # Not every dialect reads it as an escape.
-            return "function_not_identical"
+        if isinstance(node, (*TRUNCATIONS, *PART_FUNCTIONS, exp.Extract)):
+            if self.is_policy:
+                # Days beyond all moments, and infinity.
+                return "may_fail"
+            part = part_of(node)
+            value = part[1] if part else node.this
+            return self._out_of_zone(value) or self._argument(value, types)
         for argument in node.iter_expressions():
             if isinstance(argument, exp.Distinct):
                 inner = argument.expressions
@@ -252,14 +263,18 @@ class Checker:
             case exp.Min() | exp.Max():
                 return self._argument_type(node)
             case exp.Cast():
-                return None if isinstance(node.this, exp.Literal) else node.to.sql(DUCKDB)
+                return None if isinstance(node.this, exp.Literal) else name_of_type(node.to)
             case exp.Greatest() | exp.Least() | exp.Coalesce():
                 return self._common([node.this, *node.expressions])
             case exp.Case():
                 branches = [one.args["true"] for one in node.args["ifs"]]
                 return self._common([*branches, node.args.get("default")])
             case exp.Add() | exp.Sub() | exp.Mul():
-                return self._arithmetic(node)
+                found = decimal_result(node, self.type_name)
+                return found[0] if found is not None else self._arithmetic(node)
+            case exp.TimestampTrunc() | exp.DateTrunc():
+                name = self.type_name(node.this)
+                return "TIMESTAMP" if name == "DATE" else name
             case _:
                 return self.type_name(node.this) if isinstance(node, _SAME_TYPE) else None
 
@@ -324,16 +339,6 @@ def same_meaning(left: str, right: str) -> bool:
     return len(kinds) == 1 or kinds <= INTEGERS
 
 
-def is_volatile(expression: exp.Expression) -> bool:
-    """Whether any part gives another value on another server or at another time."""
-    for node in expression.walk():
-        if isinstance(node, VOLATILE):
-            return True
-        if isinstance(node, exp.Anonymous) and node.name.lower() in _VOLATILE_NAMES:
-            return True
-    return False
-
-
 # What makes a timestamp with a time zone of something else, by its text.
 _ZONED = re.compile(
     "timestamptz|timetz|time zone|strptime|to_timestamp|timezone|uuid_extract_timestamp|from_json|"
@@ -365,6 +370,8 @@ def folded(expression: exp.Expression, checker: Checker) -> exp.Expression | Non
     """
     root = exp.Paren(this=expression.copy())
     _fold_constants(root, checker)
+    if not checker.abilities.is_reference:
+        spelled(root, checker.type_name)
     for node in list(root.find_all(exp.Parameter)):
         if "value" in node.meta:
             continue

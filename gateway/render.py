@@ -260,6 +260,29 @@ def _physical(
     return place(expression) if isinstance(expression, exp.Column) else expression.transform(place)
 
 
+# Where a text that is written in the statement becomes a value with an order of its own.
+_MAKES_TEXT = (
+    exp.Case, exp.If, exp.Coalesce, exp.Greatest, exp.Least, exp.Nullif, exp.Left, exp.Right,
+    exp.Substring, exp.Replace, exp.DPipe, exp.Concat,
+)  # fmt: skip
+
+
+def _by_bytes(made: exp.Expression, abilities: Abilities) -> None:
+    """Texts without a column in them have the collation of the database: give them another."""
+    if not abilities.text_collation:
+        return
+    for node in list(made.find_all(exp.Literal, exp.Cast)):
+        if isinstance(node, exp.Cast):
+            held = isinstance(node.parent, exp.Collate | exp.Anonymous)
+            is_value = node.to.is_type("text") and not held
+        else:
+            is_value = node.is_string and isinstance(node.parent, _MAKES_TEXT)
+        if is_value:
+            collation = exp.Var(this=abilities.text_collation)
+            place = exp.Paren(this=exp.Collate(this=node.copy(), expression=collation))
+            node.replace(place)
+
+
 def _finish(
     real: exp.Expression,
     shown: exp.Expression | None,
@@ -267,6 +290,7 @@ def _finish(
     slots: tuple[KeySlot, ...],
 ) -> Rendered:
     """The texts of both, which are changed; what is shown may be the same tree."""
+    _by_bytes(real, abilities)
     parameters = list(real.find_all(exp.Parameter))
     if shown is None and parameters:
         shown = _without_slots(real.copy())

@@ -13,17 +13,23 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import duckdb
+import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
 from connectors.base import Abilities, Connection, ConnectorError, Fragment, FragmentColumn
-from gateway.certify.probes import Probe
+from gateway.certify.probes import COLUMNS, FULL_TYPES, Probe
+from gateway.pushable import Checker
+from gateway.spelling import spelled
 
 Row = tuple[object, ...]
 # What stands in the place of a reference to `probe`.
 Relation = Callable[[exp.Table], exp.Expression]
 _TEXTS = ("s", "s2")
 _ROWS = range(1, 37)
+_TYPES = {"id": "INTEGER"} | {
+    one["column"]: FULL_TYPES.get(name, name) for name, one in COLUMNS.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Asker:
         """What DuckDB gives."""
         try:
             table = self.reference.sql(sql).to_arrow_table()
-            return Outcome(tuple(zip(*(one.to_pylist() for one in table.columns), strict=True)))
+            return Outcome(tuple(zip(*map(_listed, table.columns), strict=True)))
         except duckdb.Error as error:
             return Outcome(None, str(error))
 
@@ -87,10 +93,19 @@ def outcome(
     rows: list[Row] = []
     try:
         for batch in connection.stream(Fragment(sql, columns, tables)):
-            rows += zip(*(one.to_pylist() for one in batch.columns), strict=True)
+            rows += zip(*map(_listed, batch.columns), strict=True)
     except (ConnectorError, OverflowError) as error:
         return Outcome(None, str(error))
     return Outcome(tuple(rows))
+
+
+def _listed(column: pa.Array | pa.ChunkedArray) -> list[object]:
+    """Python's values; moments before the year 1, which it has not, as numbers."""
+    try:
+        found: list[object] = column.to_pylist()
+    except OverflowError:
+        found = column.cast(pa.int64()).to_pylist()
+    return found
 
 
 def rendered(sql: str, asker: Asker) -> str:
@@ -106,7 +121,12 @@ def rendered(sql: str, asker: Asker) -> str:
             return exp.Alias(this=made, alias=name) if is_output else made
         return node
 
-    return sqlglot.parse_one(sql, read="duckdb").transform(place).sql(asker.abilities.dialect)
+    tree = exp.Paren(this=sqlglot.parse_one(sql, read="duckdb"))
+    if not asker.abilities.is_reference:
+        checker = Checker(asker.abilities, lambda column: _TYPES.get(column.name), (), "UTC")
+        spelled(tree, checker.type_name)
+    sent: str = tree.this.transform(place).sql(asker.abilities.dialect)
+    return sent
 
 
 def physical(table: str, abilities: Abilities) -> Relation:

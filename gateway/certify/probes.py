@@ -22,7 +22,7 @@ PROBES: Mapping[str, Any] = yaml.safe_load(
 )
 COLUMNS: Mapping[str, Mapping[str, str]] = PROBES["columns"]
 OPERATORS = tuple(f"can_{name}" for name in PROBES["can"])
-_FULL_TYPES = {"DECIMAL": "DECIMAL(12,2)"}
+FULL_TYPES = {"DECIMAL": "DECIMAL(12,2)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def all_probes() -> Iterator[Probe]:
     for pair in PROBES["casts"]:
         source, _, target = pair.partition(">")
         column = COLUMNS[source]["column"]
-        sql = f"SELECT id, CAST({column} AS {_FULL_TYPES.get(target, target)}) FROM probe"
+        sql = f"SELECT id, CAST({column} AS {FULL_TYPES.get(target, target)}) FROM probe"
         yield Probe("casts", pair, (sql,))
     for key, statements in PROBES["can"].items():
         yield Probe(f"can_{key}", "", tuple(statements), ordered=key == "sort")
@@ -145,4 +145,4 @@ def _typed(text: str, name: str) -> str:
     if name in ("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "VARCHAR"):
         return text
     plain = text if name in ("DECIMAL", "DOUBLE") else f"'{text}'"
-    return f"CAST({plain} AS {_FULL_TYPES.get(name, name)})"
+    return f"CAST({plain} AS {FULL_TYPES.get(name, name)})"

@@ -45,7 +45,7 @@ def _push_scope(scope: Scope, draft: Draft, inputs: dict[str, Input]) -> None:
         for conjunct in list(conjuncts(predicate)):
             if not _move(conjunct, aliases, scope, draft, inputs):
                 kept.append(conjunct)
-        _put_back(holder, key, kept)
+        put_back(holder, key, kept)
 
 
 def predicate_places(
@@ -159,7 +159,8 @@ def _unqualified(predicate: exp.Expression) -> exp.Expression:
     return predicate
 
 
-def _put_back(holder: exp.Expression, key: str, kept: list[exp.Expression]) -> None:
+def put_back(holder: exp.Expression, key: str, kept: list[exp.Expression]) -> None:
+    """What is left of a predicate stays where it stood."""
     if kept:
         holder.set(key, exp.and_(*kept, copy=False))
     elif isinstance(holder, exp.Where):

@@ -14,6 +14,7 @@ from sqlglot.optimizer.scope import traverse_scope
 
 from gateway.draft import Draft, Note
 from gateway.gate import needs_gate_filter
+from gateway.passes.spread_limits import rows_wanted
 
 _BETWEEN = ("joins", "where", "group", "having", "qualify", "distinct", "order", "laterals")
 
@@ -48,17 +49,7 @@ def _rows(select: exp.Select) -> int | None:
     """LIMIT plus OFFSET where both are plain numbers and nothing stands between."""
     if any(select.args.get(key) for key in _BETWEEN) or _has_unnest(select):
         return None
-    limit = select.args.get("limit")
-    offset = select.args.get("offset")
-    if not isinstance(limit, exp.Limit) or not _is_count(limit.expression):
-        return None
-    if offset is not None and not _is_count(offset.expression):
-        return None
-    return int(limit.expression.name) + (int(offset.expression.name) if offset else 0)
-
-
-def _is_count(node: exp.Expression) -> bool:
-    return isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit()
+    return rows_wanted(select)
 
 
 def _has_unnest(select: exp.Select) -> bool:

@@ -200,7 +200,7 @@ class Lot:
             key_of=lambda _: KEY,
             schema=prepared.schema,
             limits=request.limits,
-            parameters=request.parameters,
+            parameters=prepared.parameters,
         )
         try:
             result = execute(prepared.plan, run)

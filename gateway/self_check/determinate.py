@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from gateway.pushable import is_volatile
+from gateway.volatile import is_volatile
 
 # Which of several rows they take depends on the order in which rows come.
 _BY_ORDER = (

@@ -50,14 +50,15 @@ class Replay:
         announce: Callable[[Result | None], None],
     ) -> None:
         """The time begins to run."""
-        self.request = request
+        # What the clock showed when it was answered stands in the place of the clock.
+        self.request = replace(request, parameters=prepared.parameters)
         self.prepared = prepared
         self._snapshot = snapshot
         self._services = services
         self._bounds = bounds
         self._announce = announce
         self._until = time.monotonic() + bounds.seconds
-        context = plan_context(prepared.guarded, request, snapshot, services)
+        context = plan_context(prepared.guarded, self.request, snapshot, services)
         # Whether to refuse was decided for the caller.
         self._context = replace(context, require_pushdown=False)
         self.tried = 0

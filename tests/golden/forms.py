@@ -91,6 +91,7 @@ def forms_of(  # noqa: PLR0913 - two of them by name
         if keys and one.keyed is not None:
             slots = one.keyed.slots
             lines += [f"  keys {one.target} < {one.provider}.{one.column}" for one in slots]
+    lines += [f"{note.outcome} {note.part} {note.reason}" for note in made.notes]
     lines.append(f"merge: {made.merge}")
     return {
         "bound": bound.tree.sql("duckdb"),

@@ -6,6 +6,7 @@ row and read clear columns only), and why a source may not evaluate them. Nothin
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -59,3 +60,17 @@ def test_a_source_compares_one_type_with_itself(kind: str) -> None:
     made = {one: checker(kind).refusal(parsed(one)) for one in ("id = name", "born < name")}
     assert set(made.values()) == {"type_mismatch"}
     assert checker(kind).refusal(parsed("id = big")) is None
+
+
+MAY_FAIL = (
+    "year(born) = 2000", "date_trunc('year', born) < DATE '2000-01-01'", "id + 1 > 5",
+    "CAST(big AS INTEGER) = 5", "CAST(extract(month FROM born) AS INTEGER) = 5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MAY_FAIL)
+def test_a_policy_at_a_source_fails_on_no_value(text: str) -> None:
+    """Also on one that the contract's type has not; what a caller writes may fail loudly."""
+    plain = checker("postgres")
+    assert plain.refusal(parsed(text)) is None
+    assert replace(plain, is_policy=True).refusal(parsed(text)) == "may_fail"

@@ -125,7 +125,7 @@ def test_the_command_shows_the_evidence(opened: TrapsMesh) -> None:
 
 def test_the_evidence_holds_no_value(opened: TrapsMesh) -> None:
     """Neither of rows, nor of the caller's text, nor of a policy."""
-    secret = "select s, id from traps.sqlite.probe where s like 'aB%' and id <> 77123"
+    secret = "select s, id from traps.sqlite.probe where s like '%aB' and id <> 77123"
     ask(opened, secret, "narrow")
     ((_, found),) = evidence(opened)
     text = json.dumps(found, ensure_ascii=False)
@@ -152,6 +152,7 @@ RIGHT = (
     "select p.id, q.s from traps.sqlite.probe p join traps.sqlite.probe q on p.i = q.id",
     "select id, f from traps.sqlite.probe where f > 1",
     "select id, s, n, d from traps.sqlite.probe where id < 30",
+    "select id, now() as t from traps.sqlite.probe where z < now() and d < current_date",
 )
 
 
@@ -162,6 +163,8 @@ def test_a_source_that_is_right_files_nothing(opened: TrapsMesh) -> None:
             ask(opened, sql, user)
     # The third has no total order for nobody but `distinct`; all of them were checked.
     assert check_of(opened).checked == 3 * len(RIGHT)
+    checks = [one.outcome for one in history(opened.opened.state) if one.endpoint == ACTOR]
+    assert checks == ["ok"] * len(checks) and len(checks) == 3 * len(RIGHT)
     assert evidence(opened) == []
 
 
@@ -188,7 +191,6 @@ def test_the_whole_corpus_files_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 UNCHECKED = (
     "select id from traps.sqlite.probe limit 3",
-    "select id, now() as t from traps.sqlite.probe",
     "select any_value(s) from traps.sqlite.probe",
     "select string_agg(s, ',') from traps.sqlite.probe",
     "select id, row_number() over (order by b) from traps.sqlite.probe",

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
+import sqlglot
 import yaml
+from sqlglot import exp
 
 from connectors.base import (
     ConnectorError,
@@ -19,6 +22,8 @@ from connectors.base import (
 from gateway.certify.ask import same
 from gateway.certify.probes import Probe, all_probes
 from gateway.demo.postgres import Server
+from gateway.pushable import Checker
+from gateway.spelling import spelled
 from tests.connectors.conformance.samples import (
     FLAVOURS,
     Sample,
@@ -195,3 +200,39 @@ def test_a_sum_beyond_double_is_an_error(server: Server) -> None:
     connection = load_connector("postgres").connect({"url": server.url("postgres")})
     with closing(connection), pytest.raises(ConnectorError, match="out of range"):
         list(connection.stream(Fragment(sql, (FragmentColumn("x", "DOUBLE"),), ())))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT CAST(EXTRACT(YEAR FROM CAST('infinity' AS TIMESTAMP)) AS BIGINT)",
+        "SELECT CAST(CAST('300000-01-01' AS DATE) AS TIMESTAMP)",
+    ],
+)
+def test_moments_that_are_none_are_errors(sql: str, server: Server) -> None:
+    """Which is why policies that ask for them stay with the gateway."""
+    connection = load_connector("postgres").connect({"url": server.url("postgres")})
+    with closing(connection), pytest.raises(ConnectorError, match=r"out of range|infinity"):
+        list(connection.stream(Fragment(sql, (FragmentColumn("x", "VARCHAR"),), ())))
+
+
+@pytest.mark.parametrize("text", ["infinity", "-infinity", "300000-01-01", "0044-03-15 (BC)"])
+def test_days_without_end_have_parts_as_in_duckdb(text: str, server: Server) -> None:
+    """Open ends are often written as infinity: to ask for their year must not fail."""
+    days = (text.replace("(BC)", "BC"), text)
+    parts = ", ".join(f"CAST({part}(d) AS VARCHAR) AS {part}" for part in
+                      ("year", "quarter", "month", "day"))  # fmt: skip
+    wanted = duckdb.execute(f"SELECT {parts} FROM (SELECT DATE '{days[1]}' AS d)").fetchall()
+    tree = exp.Paren(this=sqlglot.parse_one(f"SELECT {parts} FROM x", read="duckdb"))
+    checker = Checker(load_abilities("postgres"), lambda _: "DATE", (), "UTC")
+    spelled(tree, checker.type_name)
+    sql = tree.this.sql("postgres").replace(
+        "FROM x", f"FROM (SELECT CAST('{days[0]}' AS DATE) AS d) AS x"
+    )
+    columns = tuple(FragmentColumn(one, "VARCHAR") for one in ("y", "q", "m", "d"))
+    connection = load_connector("postgres").connect({"url": server.url("postgres")})
+    with closing(connection):
+        (batch,) = connection.stream(Fragment(sql, columns, ()))
+    assert [tuple(one.as_py() for one in column) for column in batch.columns] == [
+        (one,) for one in wanted[0]
+    ]

@@ -1,0 +1,192 @@
+"""How a source has to be told what would else mean something else there.
+
+Takes: an expression that a source may evaluate, the DuckDB types of its parts. Gives: the types of
+sums and products of decimals as the merge engine has them, and the expression with casts and zones
+written out. Never decides whether a source may evaluate it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from sqlglot import exp
+
+from gateway.computed import ZONED
+
+TypeName = Callable[[exp.Expression], str | None]
+# Parts of a date or a moment that are whole numbers and the same everywhere, and their functions.
+PARTS = frozenset({"YEAR", "QUARTER", "MONTH", "DAY", "HOUR", "MINUTE"})
+UNITS = frozenset({"YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND"})
+PART_FUNCTIONS = (exp.Year, exp.Quarter, exp.Month, exp.Day, exp.Hour, exp.Minute)
+TRUNCATIONS = (exp.TimestampTrunc, exp.DateTrunc)
+ARITHMETIC = (exp.Add, exp.Sub, exp.Mul)
+# Casts that no value fails.
+TOTAL_CASTS = frozenset(
+    f"{source}>{target}"
+    for source, targets in {
+        "BOOLEAN": ("INTEGER", "VARCHAR"),
+        "SMALLINT": ("INTEGER", "BIGINT", "DOUBLE", "VARCHAR"),
+        "INTEGER": ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR"),
+        "BIGINT": ("DOUBLE", "VARCHAR"),
+        "DECIMAL": ("DOUBLE",),
+        "UUID": ("VARCHAR",),
+    }.items()
+    for target in targets
+)
+_DIGITS = {"SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}
+_DECIMAL = re.compile(r"(0|[1-9]\d*)\.\d+")
+_SMALL, _LARGE = 18, 38
+
+
+def name_of(node: exp.Expression) -> str:
+    """The name under which abilities list a node."""
+    if isinstance(node, PART_FUNCTIONS):
+        return "Extract"
+    return "TimestampTrunc" if isinstance(node, TRUNCATIONS) else type(node).__name__
+
+
+def part_of(node: exp.Expression) -> tuple[str, exp.Expression] | None:
+    """What part of what, for EXTRACT and for functions such as year()."""
+    if isinstance(node, exp.Extract):
+        return node.this.name.upper(), node.expression
+    if isinstance(node, PART_FUNCTIONS):
+        return type(node).__name__.upper(), node.this
+    return None
+
+
+def form_refusal(node: exp.Expression) -> str | None:
+    """Why this form of a function is not the one that was proved; None where it is."""
+    part = part_of(node)
+    proved = True
+    if part is not None:
+        proved = part[0] in PARTS
+    elif isinstance(node, TRUNCATIONS):
+        proved = node.args["unit"].name.upper() in UNITS
+    elif isinstance(node, exp.Substring):
+        start, length = node.args.get("start"), node.args.get("length")
+        proved = _is_count(start, 1) and (length is None or _is_count(length, 0))
+    elif isinstance(node, exp.Like):
+        # Not every dialect reads a backslash as itself.
+        proved = "\\" not in node.expression.name
+    return None if proved else "function_not_identical"
+
+
+def _is_count(node: exp.Expression | None, least: int) -> bool:
+    whole = isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit()
+    return whole and node is not None and int(node.name) >= least
+
+
+def decimal_result(node: exp.Expression, type_name: TypeName) -> tuple[str, bool] | None:
+    """The type of a sum, difference or product of decimals, and whether it is bounded.
+
+    A bounded one is narrower than what its operands could give: the engine fails beyond it.
+    """
+    shapes = [_shape(one, type_name) for one in (node.this, node.expression)]
+    one, other = shapes
+    if one is None or other is None or not (one[2] or other[2]):
+        return None
+    if isinstance(node, exp.Mul):
+        width, scale = one[0] + other[0], one[1] + other[1]
+        if scale >= _SMALL:
+            return None
+        if width > _SMALL and max(one[0], other[0]) <= _SMALL:
+            return f"DECIMAL({_SMALL},{scale})", True
+    else:
+        scale = max(one[1], other[1])
+        width = max(one[0] - one[1], other[0] - other[1]) + scale + 1
+    return f"DECIMAL({min(width, _LARGE)},{scale})", width > _LARGE
+
+
+def _shape(node: exp.Expression, type_name: TypeName) -> tuple[int, int, bool] | None:
+    """Digits, digits after the point, and whether it is a decimal of its own."""
+    inner = node
+    while isinstance(inner, exp.Paren | exp.Neg):
+        inner = inner.this
+    if isinstance(inner, exp.Literal) and not inner.is_string:
+        if inner.name.isdigit():
+            return (10 if int(inner.name) < 2**31 else 19, 0, False)
+        if not _DECIMAL.fullmatch(inner.name):
+            return None
+        whole, _, after = inner.name.partition(".")
+        return len(whole) + len(after), len(after), True
+    name = type_name(node) or ""
+    if name in _DIGITS:
+        return _DIGITS[name], 0, False
+    if not name.startswith("DECIMAL("):
+        return None
+    width, scale = name[8:-1].split(",")
+    return int(width), int(scale), True
+
+
+def spelled(root: exp.Expression, type_name: TypeName) -> None:
+    """Write out, in place, what the source would else read in its own way; `root` stays."""
+    found = []
+    for node in root.walk():
+        told = _told(node, type_name) if node is not root else None
+        if told is not None:
+            found.append((node, told))
+    # Inner ones first, so that outer ones hold what became of them.
+    for node, name in reversed(found):
+        if isinstance(node, ARITHMETIC):
+            node.replace(exp.cast(node.copy(), name))
+        elif isinstance(node, TRUNCATIONS):
+            node.replace(_truncation(node, name))
+        elif isinstance(node, exp.Cast):
+            node.replace(exp.cast(_in_utc(node.this), node.to.copy()))
+        elif isinstance(node, exp.Expression):
+            node.replace(_part(node, name))
+
+
+def _told(node: exp.Expr, type_name: TypeName) -> str | None:
+    """The type that has to be written out; None where the node may stay as it is."""
+    if isinstance(node, ARITHMETIC):
+        result = decimal_result(node, type_name)
+        return result[0] if result is not None and result[1] else None
+    if isinstance(node, TRUNCATIONS):
+        name = type_name(node.this)
+        return name if name in ("DATE", ZONED) else None
+    if isinstance(node, exp.Cast):
+        return ZONED if type_name(node.this) == ZONED else None
+    part = part_of(node) if isinstance(node, exp.Expression) else None
+    return type_name(part[1]) if part is not None else None
+
+
+def _in_utc(node: exp.Expression) -> exp.Expression:
+    held = node.copy() if isinstance(node, exp.Column) else exp.Paren(this=node.copy())
+    return exp.Paren(this=exp.AtTimeZone(this=held, zone=exp.Literal.string("UTC")))
+
+
+def _as_moment(node: exp.Expression, name: str | None) -> exp.Expression:
+    return _in_utc(node) if name == ZONED else exp.cast(node.copy(), "TIMESTAMP")
+
+
+def _truncation(node: exp.Expression, name: str) -> exp.Expression:
+    unit = exp.Var(this=node.args["unit"].name.upper())
+    made = exp.TimestampTrunc(this=_as_moment(node.this, name), unit=unit)
+    return made if name == "DATE" else _in_utc(made)
+
+
+def _part(node: exp.Expression, name: str) -> exp.Expression:
+    found = part_of(node)
+    assert found is not None, "it is one of the functions that give a part"
+    part, value = found
+    if name == ZONED:
+        value = _in_utc(value)
+    elif name == "DATE" and part in ("HOUR", "MINUTE"):
+        value = exp.cast(value.copy(), "TIMESTAMP")
+    extracted = _extracted(part, value)
+    if part != "YEAR":
+        return exp.cast(extracted, "BIGINT")
+    # The year before 1 is 0, not -1 as the standard has it; infinity has no year, as no month.
+    infinite = exp.Is(this=_extracted("MONTH", value), expression=exp.null())
+    before = exp.LT(this=extracted.copy(), expression=exp.Literal.number(0))
+    later = exp.Add(this=extracted.copy(), expression=exp.Literal.number(1))
+    branches = [exp.If(this=infinite, true=exp.null()), exp.If(this=before, true=later)]
+    made: exp.Expression = exp.Case(ifs=branches, default=extracted)
+    return exp.cast(made, "BIGINT")
+
+
+def _extracted(part: str, value: exp.Expression) -> exp.Expression:
+    made: exp.Expression = exp.Extract(this=exp.Var(this=part), expression=value.copy())
+    return made
