@@ -115,7 +115,9 @@ def test_types_of_postgres(
 
 
 # An infinity is refused, whatever the driver, since none says which of its values is one.
-FINITE = [one for one in MATRIX["duckdb"] if "infinity" not in one["sql"] and "BC" not in one["sql"]]
+FINITE = [
+    one for one in MATRIX["duckdb"] if not any(text in one["sql"] for text in ("infinity", "BC"))
+]
 
 
 @pytest.mark.parametrize("case", some(FINITE, 3), ids=shown)
