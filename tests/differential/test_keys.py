@@ -18,6 +18,7 @@ from gateway.draft import KeySlot, PlannedFragment
 from gateway.engines.duckdb import DuckdbSession
 from tests.differential.compare import assert_same, is_ordered
 from tests.differential.corpus import CASES, PURPOSES, Case
+from tests.differential.passes.pairs import PAIRS, Pair
 from tests.differential.test_differential import Reference
 from tests.sample import SampleMesh
 
@@ -73,6 +74,17 @@ def test_keys_change_no_answer(
     case: Case, sample: SampleMesh, reference: Reference, sent: Counter[str]
 ) -> None:
     _compare(case, sample, reference)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda one: f"{one.name}-{one.number}")
+def test_keys_change_no_answer_of_what_passes_made(
+    pair: Pair, sample: SampleMesh, reference: Reference, sent: Counter[str]
+) -> None:
+    """Also where blocks that are grouped or limited give keys, or could take them."""
+    values = pair.values
+    want = reference[pair.user].sql(pair.sql, params=list(values) or None).to_arrow_table()
+    got = sample.ask(pair.user, pair.sql, purpose=PURPOSES.get(pair.user), parameters=values)
+    assert_same(got, want, ordered=is_ordered(pair.sql))
 
 
 @pytest.mark.long
