@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -28,6 +27,7 @@ from connectors.base import (
     load_tables,
 )
 from connectors.cutting import with_cut
+from connectors.postgres_address import address_of
 from connectors.postgres_values import marked, names_of, size_of, typed, wrapped, written_out
 
 TABLES = load_tables("postgres")
@@ -155,7 +155,7 @@ class PostgresConnector:
         unknown = sorted(set(settings) - {"url", "tls"})
         if unknown or "url" not in settings:
             raise ConnectorError(f"postgres takes url and tls, not {', '.join(unknown) or 'none'}")
-        address = _address(settings["url"], settings.get("tls", "true") != "false")
+        address = address_of(settings["url"], settings.get("tls", "true") != "false")
         try:
             connect, port = partial(dbapi.connect, address, autocommit=True), urlsplit(address).port
             opened = PostgresConnection(*with_cut(connect, port or 5432))
@@ -170,28 +170,6 @@ class PostgresConnector:
 
 
 CONNECTOR = PostgresConnector()
-
-
-def _address(url: str, tls: bool) -> str:
-    """The URL with a time to give up, and TLS to any machine but this one."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
-        raise ConnectorError("url is no postgresql://user:password@host/database")
-    given = parse_qs(parts.query)
-    extra = [] if "connect_timeout" in given else ["connect_timeout=5"]
-    if tls and not _is_here(parts.hostname) and "sslmode" not in given:
-        extra.append("sslmode=require")
-    query = "&".join([*filter(None, [parts.query]), *extra])
-    return parts._replace(query=query).geturl()
-
-
-def _is_here(host: str | None) -> bool:
-    if not host or host == "localhost" or host.startswith(("/", "%2F", "%2f")):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _contract_types(base: str, kind: str, modifier: int) -> frozenset[str]:

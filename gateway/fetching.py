@@ -110,7 +110,9 @@ class Fetching:
                     took.seconds = time.perf_counter() - began
                     yield batch
             except ConnectorUnavailable as error:
-                raise error if read or self.reason else _BrokenUnread(str(error)) from error
+                if read or self.reason is not None:
+                    raise
+                raise _BrokenUnread(str(error)) from error
 
     def in_place(self, one: PlannedFragment) -> InPlace:
         """How the merge engine may read the tables of a fragment itself."""
