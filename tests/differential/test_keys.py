@@ -30,7 +30,7 @@ JOINED = (
 )
 
 
-def _always(
+def always(
     one: PlannedFragment,
     fragments: Mapping[str, PlannedFragment],
     counted: Mapping[str, int],
@@ -63,7 +63,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         told["in place"] += bool(slots)
         return place(one, slots)
 
-    monkeypatch.setattr(loading, "choose", _always)
+    monkeypatch.setattr(loading, "choose", always)
     monkeypatch.setattr(loading, "with_keys_of", counting)
     monkeypatch.setattr(loading, "in_place_sql", counting_in_place)
     yield told

@@ -1,19 +1,24 @@
 """Chains of joins over several sources: one answer, pushed, pulled and by plain DuckDB.
 
 Takes: written statements and generated ones. Gives: a failure with the statement where an answer
-differs in a name, a type or a row.
+differs in a name, a type or a row; as the planner chooses, and with keys sent wherever they may be.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from gateway import loading
 from gateway.demo.postgres import find_server
+from gateway.draft import KeySlot, PlannedFragment
+from gateway.engines.duckdb import DuckdbSession
 from tests.differential.compare import assert_same, is_ordered
+from tests.differential.test_keys import always
 from tests.joins.chains import chain
 from tests.joins.places import Joined, open_joined
 
@@ -51,6 +56,30 @@ def test_written_ones(joined: Joined) -> None:
     assert filled >= 0.8 * len(WRITTEN), filled
 
 
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Keys are sent wherever they may be; how often, by what they narrow."""
+    told: Counter[str] = Counter()
+    real = loading.with_keys_of
+
+    def counting(
+        one: PlannedFragment, slots: tuple[KeySlot, ...], session: DuckdbSession, most: int
+    ) -> object:
+        made = real(one, slots, session, most)
+        told[one.source] += made is not None
+        return made
+
+    monkeypatch.setattr(loading, "choose", always)
+    monkeypatch.setattr(loading, "with_keys_of", counting)
+    yield told
+
+
+def test_written_ones_with_keys(joined: Joined, keyed: Counter[str]) -> None:
+    for sql in WRITTEN:
+        _check(sql, joined)
+    assert min(keyed[one] for one in ("north.rows", "south.rows", "east.rows")) > 0, keyed
+
+
 def test_generated_ones(joined: Joined) -> None:
     filled = sum(_check(chain(seed), joined) > 0 for seed in range(QUICK))
     assert filled >= QUICK // 2, filled
@@ -62,6 +91,14 @@ def test_generated_ones(joined: Joined) -> None:
 def test_many_more(part: int, joined: Joined) -> None:
     for number in range(PER_PART):
         _check(chain(part * 10_000 + number), joined)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_many_more_with_keys(joined: Joined, keyed: Counter[str]) -> None:
+    for number in range(PER_PART):
+        _check(chain(90_000 + number), joined)
+    assert keyed.total() > PER_PART // 4, keyed
 
 
 def test_joins_go_down(joined: Joined) -> None:
