@@ -83,6 +83,7 @@ class Abilities:
     can_sort: bool = False
     can_join: bool = False
     can_outer_join: bool = False
+    can_full_join: bool = False
     can_group: bool = False
     can_distinct: bool = False
     can_set_operation: bool = False

@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from connectors.base import Abilities
 from gateway.decision import Condition
+from gateway.dialects import written
 from gateway.draft import Draft, Input, KeyBlock, PseudonymColumn
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
@@ -217,8 +218,8 @@ def _finish(real: exp.Expression, shown: exp.Expression, abilities: Abilities) -
     for number, node in enumerate(list(shown.find_all(exp.Parameter)), start=1):
         node.replace(exp.Var(this=f"${number}"))
     return Rendered(
-        real.sql(abilities.dialect),
-        without_quotes(shown.sql(abilities.dialect)),
+        written(real, abilities.dialect),
+        without_quotes(written(shown, abilities.dialect)),
         tuple(node.meta["value"] for node in bound),
         tuple(node.meta["type"] for node in bound),
         tuple(node.meta.get("constant") for node in bound),
@@ -231,7 +232,7 @@ def _cut(real: exp.Expression, abilities: Abilities) -> tuple[str | int, ...]:
     places = [one for one in real.find_all(exp.Var) if "number" in one.meta]
     for one in places:
         one.set("this", f"{_MARK}{one.meta['number']}{_MARK}")
-    parts = real.sql(abilities.dialect).split(_MARK)
+    parts = written(real, abilities.dialect).split(_MARK)
     if len(parts) != 2 * len(places) + 1:
         # A text of the statement holds the mark.
         return ()

@@ -28,7 +28,9 @@ from connectors.base import (
     load_abilities,
     load_connector,
 )
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
+from gateway.dialects import written
 
 ROWS = Path(__file__).with_name("rows.sql")
 Row = tuple[object, ...]
@@ -56,6 +58,21 @@ _SQLITE = {
     "f": "DOUBLE", "s": "TEXT", "d": "DATE", "t": "TIMESTAMP", "z": "TIMESTAMP", "c": "TIME",
     "u": "UUID", "h": "BIGINT",
 }  # fmt: skip
+_MYSQL = {
+    "id": "int", "b": "tinyint(1)", "n": "smallint", "i": "int", "l": "bigint",
+    "m": "decimal(12,2)", "f": "double", "d": "date", "t": "datetime(6)",
+    "z": "timestamp(6) NULL", "c": "time(6)",
+    "u": "uuid", "h": "decimal(38,0)",
+}  # fmt: skip
+# The type of s in MariaDB; each compares texts in another way when nobody says otherwise.
+MYSQL_FLAVOURS: Mapping[str, str] = {
+    "no_case": "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+    "padded": "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    "linguistic": "text CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_nopad_ci",
+    "char": "char(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_swedish_ci",
+    "latin": "varchar(20) CHARACTER SET latin1 COLLATE latin1_german2_ci",
+    "enum": "enum",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +174,49 @@ def in_postgres(server: Server, flavour: str) -> Sample:
     return Sample("postgres", flavour, "public.probe", connection, held)
 
 
+def in_mysql(server: mysql.Server, flavour: str) -> Sample:
+    """The rows in a database of one flavour; no NaN, no moment beyond 2038 with a zone."""
+    held = reference()
+    held.execute("UPDATE probe SET f = NULL WHERE isnan(f) OR isinf(f)")
+    first, last = ("TIMESTAMPTZ '1970-01-01 00:00:00+00'", "TIMESTAMPTZ '2038-01-01 00:00:00+00'")
+    held.execute(f"UPDATE probe SET z = NULL WHERE z <= {first} OR z > {last}")
+    kind = MYSQL_FLAVOURS[flavour]
+    if flavour == "char":
+        held.execute("UPDATE probe SET s = rtrim(s, ' ')")
+    if flavour == "latin":
+        held.execute("UPDATE probe SET s = NULL WHERE regexp_matches(s, '[^\\x01-\\xff]')")
+    if kind == "enum":  # a label loses the blanks at its end
+        held.execute("UPDATE probe SET s = NULL WHERE s <> rtrim(s, ' ')")
+        found = held.execute("SELECT DISTINCT s FROM probe WHERE s IS NOT NULL ORDER BY md5(s)")
+        texts = [row[0].replace("\\", "\\\\").replace("'", "''") for row in found.fetchall()]
+        labels = ", ".join(f"'{one}'" for one in texts)
+        kind = f"enum({labels}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    types = _MYSQL | {"s": kind}
+    names = [row[0] for row in held.execute("DESCRIBE probe").fetchall()]
+    shown = ", ".join(f"{name} {types[name]}" for name in names)
+    picked = ["(z AT TIME ZONE 'UTC')::VARCHAR" if n == "z" else f"{n}::VARCHAR" for n in names]
+    rows = held.execute(f"SELECT {', '.join(picked)} FROM probe").fetchall()
+    values = ", ".join(f"({', '.join(map(_mysql_literal, row, names))})" for row in rows)
+    database = f"rows_{flavour}"
+    server.run(
+        f"DROP DATABASE IF EXISTS {database}",
+        f"CREATE DATABASE {database}",
+        "SET time_zone = '+00:00'",
+        f"CREATE TABLE {database}.probe ({shown})",
+        f"INSERT INTO {database}.probe VALUES {values}",
+    )
+    connection = load_connector("mysql").connect({"url": server.url(database)})
+    return Sample("mysql", flavour, f"{database}.probe", connection, held)
+
+
+def _mysql_literal(value: str | None, name: str) -> str:
+    if value is None:
+        return "NULL"
+    if name == "s":
+        return f"_utf8mb4 x'{value.encode().hex()}'"
+    return {"true": "1", "false": "0"}.get(value, f"'{value}'")
+
+
 def _enum(held: duckdb.DuckDBPyConnection) -> tuple[str, str, str]:
     """Text as an enum whose order is no order of texts."""
     found = held.execute("SELECT DISTINCT s FROM probe WHERE s IS NOT NULL ORDER BY md5(s)")
@@ -196,7 +256,8 @@ def found(sample: Sample, sql: str) -> Outcome:
     """What the source gives for the same statement in its own dialect."""
     described = sample.reference.execute(f"DESCRIBE {sql}").fetchall()
     columns = tuple(FragmentColumn(f"c{place}", row[1]) for place, row in enumerate(described))
-    fragment = Fragment(rendered(sql, sample.kind, sample.table), columns, (sample.table,))
+    text, values, types = rendered(sql, sample.kind, sample.table)
+    fragment = Fragment(text, columns, (sample.table,), values, types)
     rows: list[Row] = []
     try:
         for batch in sample.connection.stream(fragment):
@@ -207,18 +268,49 @@ def found(sample: Sample, sql: str) -> Outcome:
 
 
 @cache
-def rendered(sql: str, kind: str, table: str) -> str:
-    """A statement over `probe` as the planner sends it: text by bytes, names quoted."""
-    abilities = load_abilities(kind)
+def rendered(
+    sql: str, kind: str, table: str
+) -> tuple[str, tuple[object, ...], tuple[str, ...]]:
+    """A statement over `probe` as the planner sends it: text by bytes, names quoted.
 
-    def place(node: exp.Expression) -> exp.Expression:
+    Where a constant's spelling differs between dialects it is bound, as the planner binds it.
+    """
+    abilities = load_abilities(kind)
+    values: list[object] = []
+    types: list[str] = []
+
+    def place(node: exp.Expression) -> exp.Expr:
         if isinstance(node, exp.Table) and node.name == "probe":
             return _physical(node, table, abilities)
         if isinstance(node, exp.Column) and node.name in ("s", "s2"):
-            return _by_bytes(node, abilities)
+            made: exp.Expression = _by_bytes(node, abilities)
+            is_output = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
+            if is_output and made is not node:
+                return exp.alias_(made, node.name)
+            return made
+        if kind == "mysql" and isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
+            type_name = node.to.sql("duckdb")
+            values.append(_constant(node.this.name, type_name))
+            types.append(type_name)
+            return exp.Var(this=f"?{len(values)}")
         return node
 
-    return sqlglot.parse_one(sql, read="duckdb").transform(place).sql(abilities.dialect)
+    whole = sqlglot.parse_one(sql, read="duckdb").transform(place)
+    assert isinstance(whole, exp.Expression)
+    return written(whole, abilities.dialect), tuple(values), tuple(types)
+
+
+@cache
+def _constants() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _constant(text: str, type_name: str) -> object:
+    found = _constants().execute(f"SELECT CAST('{text}' AS {type_name})").fetchone()
+    value = found[0] if found else None
+    return str(value) if type_name == "UUID" else value
 
 
 def _physical(node: exp.Table, table: str, abilities: Abilities) -> exp.Table:
