@@ -82,10 +82,11 @@ class Rows:
             for add in adds:
                 size = data[at]
                 at += 1
-                if size == _NULL:
-                    add(None)
-                    continue
-                if size > _SHORT:  # two, three or eight bytes that say how long the value is
+                if size > _SHORT:
+                    if size == _NULL:
+                        add(None)
+                        continue
+                    # Two, three or eight bytes say how long the value is.
                     wide = at + (2, 3, 8)[size - 252]
                     size, at = int.from_bytes(data[at:wide], "little"), wide
                 add(data[at : at + size])
@@ -159,6 +160,8 @@ def read_texts(array: pa.Array, kind: str, target: pa.DataType) -> pa.Array:
     if kind == "bit":
         numbers = [one if one is None else int.from_bytes(one) for one in array.to_pylist()]
         array = pa.array([one if one is None else str(one) for one in numbers], pa.string())
+    if kind == family == "integer":
+        return pc.cast(array.cast(pa.string()), target)
     return _typed(array.cast(pa.string()), family, target)
 
 
