@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +30,7 @@ from connectors.mysql_wire import Rows, bound
 from gateway.demo.mysql import Server
 from tests.connectors.test_cancel import check_cancel, check_close, works
 from tests.connectors.test_connections import MORE, VALUES, one
+from tests.mysql import running_mysql
 
 CASES: dict[str, Any] = yaml.safe_load(
     Path(__file__).with_name("mysql.yaml").read_text(encoding="utf-8")
@@ -283,6 +287,40 @@ def test_a_server_without_tls_gets_no_password(
     monkeypatch.setattr("connectors.mysql._is_here", lambda host: False)
     with pytest.raises(ConnectorUnavailable, match=r"(?i)ssl|tls"):
         load_connector("mysql").connect({"url": mysql_server.url()})
+
+
+def _certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate of this machine and its key, which the server's user may read."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("no openssl to make a certificate")
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    subprocess.run(
+        [program, *"req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=localhost".split(),
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    key.chmod(0o644)
+    return certificate, key
+
+
+@pytest.mark.long
+def test_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To another machine encrypted; with an authority's file its certificate is checked."""
+    monkeypatch.setattr("connectors.mysql._is_here", lambda host: False)
+    cipher = "SELECT VARIABLE_VALUE FROM information_schema.session_status "
+    cipher += "WHERE VARIABLE_NAME = 'Ssl_cipher'"
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        certificate, key = _certificate(Path(place), "server")
+        other, _ = _certificate(Path(place), "other")
+        with running_mysql(f"--ssl-cert={certificate}", f"--ssl-key={key}") as secure:
+            for query in ("", f"?ssl_ca={certificate}"):
+                settings = {"url": secure.url() + query}
+                with closing(load_connector("mysql").connect(settings)) as connection:
+                    assert one(connection, cipher, "VARCHAR")
+            with pytest.raises(ConnectorUnavailable, match=r"(?i)certificate"):
+                load_connector("mysql").connect({"url": f"{secure.url()}?ssl_ca={other}"})
 
 
 def test_batches_are_bounded(mysql: Connection) -> None:
