@@ -20,11 +20,11 @@ import duckdb
 import pyarrow as pa
 
 from bench.places import Places
-from bench.tables import DOMAINS, TABLES
+from bench.tables import TABLES
 
 # The newest DuckDB for which its scanners are packaged.
 PEER = "1.5.5"
-_EXTENSIONS = ("tpch", "postgres-scanner", "sqlite-scanner")
+_EXTENSIONS = ("tpch", "mysql-scanner", "postgres-scanner", "sqlite-scanner")
 _INSTALL_SECONDS = 600
 
 
@@ -62,9 +62,9 @@ class Attached:
         """Start the process; its environment is made once."""
         python = _environment(places.folder.parent / f"duckdb-{PEER}")
         databases = [
-            f"{domain}={places.server.url(places.database(domain))}"
-            for domain, kind in DOMAINS.items()
-            if kind == "postgres"
+            f"{domain}={places.url(domain)}"
+            for domain, kind in places.kinds.items()
+            if kind in ("mysql", "postgres")
         ]
         self._process = subprocess.Popen(
             [python, Path(__file__).with_name("attached.py"), places.files, places.sqlite,
@@ -109,7 +109,7 @@ class Attached:
 def _environment(folder: Path) -> Path:
     """The Python of an environment with the peer in it."""
     python = folder / "bin" / "python"
-    ready = folder / "ready"
+    ready = folder / f"ready-{len(_EXTENSIONS)}"
     if not ready.exists():
         sys.stderr.write(f"Installing DuckDB {PEER} with its scanners into {folder} ...\n")
         venv.create(folder, with_pip=True, clear=True)

@@ -18,11 +18,14 @@ from sqlglot import exp
 
 from connectors.base import Abilities, Connection, ConnectorError, Fragment, FragmentColumn
 from gateway.certify.probes import Probe
+from gateway.dialects import written
 
 Row = tuple[object, ...]
 # What stands in the place of a reference to `probe`.
 Relation = Callable[[exp.Table], exp.Expression]
 _TEXTS = ("s", "s2")
+# Dialects that spell a constant of a date, a time or a decimal otherwise.
+_BINDS = ("mysql",)
 _ROWS = range(1, 37)
 
 
@@ -59,7 +62,9 @@ class Asker:
         """What the source gives for the same statement in its own dialect."""
         described = self.reference.execute(f"DESCRIBE {sql}").fetchall()
         types = [str(row[1]) for row in described]
-        return outcome(self.connection, rendered(sql, self), types, self.tables)
+        text, values, value_types = rendered(sql, self)
+        fragment = Fragment(text, _columns(types), self.tables, values, value_types)
+        return _outcome(self.connection, fragment)
 
     def difference(self, probe: Probe) -> tuple[str, Outcome, Outcome] | None:
         """The first statement whose answers differ, with DuckDB's and the source's; else None."""
@@ -83,18 +88,31 @@ def outcome(
     connection: Connection, sql: str, types: Sequence[str], tables: tuple[str, ...] = ()
 ) -> Outcome:
     """What a source gives for a statement of its own dialect whose columns have these types."""
-    columns = tuple(FragmentColumn(f"c{place}", kind) for place, kind in enumerate(types))
+    return _outcome(connection, Fragment(sql, _columns(types), tables))
+
+
+def _columns(types: Sequence[str]) -> tuple[FragmentColumn, ...]:
+    return tuple(FragmentColumn(f"c{place}", kind) for place, kind in enumerate(types))
+
+
+def _outcome(connection: Connection, fragment: Fragment) -> Outcome:
     rows: list[Row] = []
     try:
-        for batch in connection.stream(Fragment(sql, columns, tables)):
+        for batch in connection.stream(fragment):
             rows += zip(*(one.to_pylist() for one in batch.columns), strict=True)
     except (ConnectorError, OverflowError) as error:
         return Outcome(None, str(error))
     return Outcome(tuple(rows))
 
 
-def rendered(sql: str, asker: Asker) -> str:
-    """A statement over `probe` as the planner sends it."""
+def rendered(sql: str, asker: Asker) -> tuple[str, tuple[object, ...], tuple[str, ...]]:
+    """A statement over `probe` as the planner sends it, its bound values and their types.
+
+    Where a constant's spelling differs between dialects it is bound, as the planner binds it.
+    """
+    dialect = asker.abilities.dialect
+    values: list[object] = []
+    types: list[str] = []
 
     def place(node: exp.Expression) -> exp.Expression:
         if isinstance(node, exp.Table) and node.name == "probe":
@@ -104,9 +122,21 @@ def rendered(sql: str, asker: Asker) -> str:
             is_output = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
             name = exp.to_identifier(node.name)
             return exp.Alias(this=made, alias=name) if is_output else made
+        if dialect in _BINDS and isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
+            types.append(node.to.sql("duckdb"))
+            values.append(_constant(asker.reference, node.this.name, types[-1]))
+            return exp.Var(this=f"?{len(values)}")
         return node
 
-    return sqlglot.parse_one(sql, read="duckdb").transform(place).sql(asker.abilities.dialect)
+    whole = sqlglot.parse_one(sql, read="duckdb").transform(place)
+    assert isinstance(whole, exp.Expression)
+    return written(whole, dialect), tuple(values), tuple(types)
+
+
+def _constant(held: duckdb.DuckDBPyConnection, text: str, type_name: str) -> object:
+    # To the end: an answer that is not read to its end keeps the connection.
+    ((value,),) = held.execute(f"SELECT CAST(? AS {type_name})", [text]).fetchall()
+    return str(value) if type_name == "UUID" else value
 
 
 def physical(table: str, abilities: Abilities) -> Relation:

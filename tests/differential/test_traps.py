@@ -6,6 +6,7 @@ everything, whoever a filter narrows and whoever meets masks, pushed and pulled.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from gateway.demo.mysql import NoMysql, find_server
 from tests.differential.compare import assert_same, is_ordered
 from tests.differential.traps_mesh import EMBEDDED, TrapsMesh, open_traps
+from tests.mysql import no_mysql
 from tests.sample import SampleMesh
 
 TRAPS: list[dict[str, Any]] = yaml.safe_load(
@@ -29,10 +32,10 @@ Way = tuple[str, bool]
 # Who asks, and whether push-down is on; what of it the quick tests ask whom.
 WAYS: tuple[Way, ...] = (("open", True), ("open", False), ("narrow", True), ("masked", True))
 QUICK: Mapping[Way, tuple[str, ...]] = {
-    ("open", True): ("sqlite", "duckdb", "bytes", "linguistic"),
+    ("open", True): ("sqlite", "duckdb", "bytes", "linguistic", "mariadb_no_case"),
     ("open", False): ("sqlite",),
     ("narrow", True): ("sqlite", "bytes"),
-    ("masked", True): ("bytes",),
+    ("masked", True): ("bytes", "mariadb_padded"),
 }
 CASES = [(one, sql) for one in TRAPS for sql in one.get("sql", ())]
 
@@ -40,9 +43,23 @@ CASES = [(one, sql) for one in TRAPS for sql in one.get("sql", ())]
 @pytest.fixture(scope="session")
 def traps(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrapsMesh]:
     """The mesh, on the server that the sample mesh has started."""
-    made = open_traps(tmp_path_factory.mktemp("traps"), sample.server)
-    yield made
-    made.close()
+    try:
+        mariadb = find_server()
+    except NoMysql:
+        mariadb = None  # said by the test below
+    with mariadb or contextlib.nullcontext():
+        made = open_traps(tmp_path_factory.mktemp("traps"), sample.server, mariadb)
+        yield made
+        made.close()
+    if mariadb is not None:
+        mariadb.discard()
+
+
+def test_mariadb_is_among_them(traps: TrapsMesh) -> None:
+    """Else the traps are not asked of it: said aloud, and a failure where it must be there."""
+    if "mariadb_no_case" not in traps.products:
+        no_mysql()
+    assert "mariadb_no_case" in traps.products
 
 
 def test_every_trap_has_its_place() -> None:
@@ -52,7 +69,7 @@ def test_every_trap_has_its_place() -> None:
 
 
 def _products(case: dict[str, Any], traps: TrapsMesh) -> list[str]:
-    over = case.get("over", [*EMBEDDED, "bytes"])
+    over = case.get("over", [*EMBEDDED, "bytes", "mariadb_no_case"])
     return [one for one in traps.products if over == "text" or one in over]
 
 

@@ -1,0 +1,1 @@
+"""What sources do to those who read them."""
