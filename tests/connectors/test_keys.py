@@ -119,6 +119,18 @@ def test_many_keys(kind: str, held: dict[str, Connection]) -> None:
     assert sorted(map(str, _found(held[kind], kind, "BIGINT", keys))) == ["0", "42"]
 
 
+@pytest.mark.parametrize("form", [None, "{column} = ANY(CAST({keys} AS {type}[]))"])
+def test_postgres_reads_keys_once(form: str | None, server: Server) -> None:
+    """They go down as a text; a filter that casts it would do so for each row. So does ANY."""
+    abilities = load_abilities("postgres")
+    text = "'{" + ",".join(map(str, range(5_000))) + "}'::text"
+    where = (form or abilities.keys).format(column="g", keys=text, type="bigint")
+    with psycopg.connect(server.url("postgres")) as connection:
+        sql = f"EXPLAIN SELECT g FROM generate_series(1::bigint, 9) AS g WHERE {where}"
+        shown = "".join(row[0] for row in connection.execute(sql).fetchall())
+    assert ("Filter:" in shown) is (form is not None), shown
+
+
 def test_numbers_beyond_a_columns_type_match_nothing(held: dict[str, Connection]) -> None:
     for kind in KINDS:
         assert _found(held[kind], kind, "INTEGER", _keys("INTEGER", [2**40, 42])) == [42]
