@@ -43,10 +43,20 @@ def of_batches(
     """The outcome of an answer; columns by position, since names may repeat."""
     rows: list[tuple[object, ...]] = []
     for batch in batches:
-        columns = [column.to_pylist() for column in batch.columns]
+        columns = [_values(column) for column in batch.columns]
         rows += zip(*columns, strict=True)
     shape = ", ".join(f"{field.name} {field.type}" for field in schema)
     return Outcome(None, shape, tuple(sorted(rows, key=_key)), masked)
+
+
+def _values(column: pa.Array) -> list[object]:
+    """Python's values; days and moments beyond its calendar as the numbers that they are."""
+    try:
+        found: list[object] = column.to_pylist()
+    except (OverflowError, ValueError):
+        width = pa.int32() if pa.types.is_date(column.type) else pa.int64()
+        found = column.cast(width).to_pylist()
+    return found
 
 
 def difference(one: Outcome, other: Outcome) -> str:
