@@ -139,23 +139,30 @@ def test_a_password_that_is_wrong(plant: Plant, opened: OpenGateway) -> None:
 )
 def test_a_source_that_dies_in_mid_stream(plant: Plant, opened: OpenGateway, sql: str) -> None:
     """Never a clean end: an error, before or after the first batch."""
-    started = threading.Event()
+    # How large the tables are is asked once, and not in the middle of this.
+    answer(opened, "select id from plant.records.many limit 1")
+    started, ended = threading.Event(), threading.Event()
     killed: list[int] = []
 
     def kill() -> None:
+        # Again and again: what breaks before its first row is read once more.
         started.wait(10)
-        if within(10, lambda: plant.running() > 0):
-            killed.append(plant.terminate())
+        while not ended.wait(0.02):
+            if plant.running() > 0:
+                killed.append(plant.terminate())
 
     killer = threading.Thread(target=kill)
     killer.start()
     rows = 0
-    with pytest.raises(SqluiceError) as caught:
-        started.set()
-        result = start(opened, sql)
-        for batch in result.batches():
-            killer.join(15)
-            rows += batch.num_rows
+    try:
+        with pytest.raises(SqluiceError) as caught:
+            started.set()
+            result = start(opened, sql)
+            for batch in result.batches():
+                within(10, lambda: bool(killed))
+                rows += batch.num_rows
+    finally:
+        ended.set()
     killer.join(15)
     assert killed
     assert killed[0] >= 1

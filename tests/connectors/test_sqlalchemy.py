@@ -74,7 +74,7 @@ REFUSED = (
 )  # fmt: skip
 # What it gives otherwise, without saying so: named in docs/sources.md.
 OTHERWISE = ("::char(", "::money", "0.1::float", "::timetz", "'2024-02-29'",
-             "::json", "INTERVAL", "'1.5'::text")
+             "::json", "INTERVAL", "\\", "'1.5'::text")
 CASES = [
     {key: one[key] for key in ("sql", "type", "gives") if key in one
      and not (key == "gives" and one["sql"] in REFUSED)}

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from gateway import guard
 from gateway.errors import SqluiceError
 from gateway.probe.lots import Lot
 from gateway.probe.triples import PER_ARENA, Tally, Triple, try_triple
@@ -57,6 +58,8 @@ class Battery:
     def _forget(self) -> None:
         self._mesh.snapshot.index.decisions.clear()
         self._lot.forget()
+        guard._mask.cache_clear()
+        guard._clear_column.cache_clear()
 
     def _policy_cases(self) -> None:
         for case in test_sample.CASES:

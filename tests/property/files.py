@@ -84,7 +84,7 @@ def _domain() -> Mapping[str, object]:
         },
     }  # fmt: skip
     return {
-        "kind": "Domain", "name": DOMAIN, "description": "Attacked.", "owners": ["ada"],
+        "kind": "Domain", "name": DOMAIN, "description": "Attacked.", "owners": ["olga"],
         "sources": {kind: settings[kind] for kind in KINDS},
     }  # fmt: skip
 
