@@ -14,7 +14,11 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("tests/packaging/test_wheels.py",)
+TOGETHER = (
+    "tests/packaging/test_wheels.py",
+    "tests/faults/test_files.py",
+    "tests/faults/test_postgres.py",
+)
 # Minutes each; all that follow take seconds.
 FIRST = ("tests/property/test_long.py", *TOGETHER, "tests/differential/test_traps.py")
 
