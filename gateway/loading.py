@@ -19,6 +19,7 @@ from gateway.constants import literal_text
 from gateway.differencing import Atom
 from gateway.draft import KeySlot, Plan, PlannedFragment
 from gateway.engines.base import MergeSession
+from gateway.engines.describing import quoted
 from gateway.errors import InternalError, SqluiceError
 from gateway.fetching import Fetching, closing_batches, raw_schema, source_error
 from gateway.groups import GroupStatements
@@ -42,12 +43,12 @@ class Loading:
         self._fragments = {one.name: one for one in plan.fragments}
         self._prices = {
             one.name: prices_of(
-                self._abilities_prices(one.source), one.in_place is not None, run.link_cost
+                self._declared_prices(one.source), one.in_place is not None, run.link_cost
             )
             for one in plan.fragments
         }
 
-    def _abilities_prices(self, source: str) -> Mapping[str, float]:
+    def _declared_prices(self, source: str) -> Mapping[str, float]:
         abilities = self._run.abilities(source)
         return abilities.prices if abilities is not None else {}
 
@@ -211,8 +212,8 @@ def in_place_sql(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str |
 
 
 def _among(slot: KeySlot) -> str:
-    provider, column = _quoted(slot.provider), _quoted(slot.column)
-    return f"{_quoted(slot.physical)} IN (SELECT {column} FROM {provider})"
+    provider, column = quoted(slot.provider), quoted(slot.column)
+    return f"{quoted(slot.physical)} IN (SELECT {column} FROM {provider})"
 
 
 def with_keys_of(
@@ -264,7 +265,3 @@ def _schema_of(columns: Sequence[tuple[str, str]]) -> pa.Schema:
 def _atoms(batches: Iterator[pa.RecordBatch]) -> Iterator[Atom]:
     for batch in batches:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

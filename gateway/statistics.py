@@ -112,7 +112,8 @@ class Statistics:
                 if hasattr(connection, "sizes"):
                     sizes = cast(Sizing, connection).sizes(names)
         except ConnectorError as error:
-            log.info("the sizes of tables are not known", extra={"error": repr(error)})
+            # A source's own text may quote a value.
+            log.info("the sizes of tables are not known: %s", type(error).__name__)
         finally:
             until = time.monotonic() + _KEPT_SECONDS
             with self._lock:
