@@ -29,6 +29,10 @@ import adbc_driver_sqlite  # noqa: E402
 import pyarrow as pa  # noqa: E402
 
 BATCH_ROWS = 65_536
+# The header's byte that says which versions may read the file: 2 is a write-ahead log.
+_LOGGED_AT, _LOGGED = 19, b"\x02"
+# Which file it is, when it was written, how large it is.
+State = tuple[tuple[int, int], int, int]
 _FAILURES = (adbc_driver_manager.Error, pa.ArrowException, OSError)
 
 
@@ -57,7 +61,7 @@ def _answer_all(path: str, requests: SimpleQueue[tuple[list[dict[str, Any]], byt
         writing = ThreadPoolExecutor(1)
         while True:
             statements, values = requests.get()
-            _Answer(connection, values, sys.stdout.buffer, writing).give(statements)
+            _Answer(connection, values, sys.stdout.buffer, writing, path).give(statements)
             connection.rollback()
 
 
@@ -70,22 +74,28 @@ class _Answer:
         values: bytes,
         out: BinaryIO,
         writing: ThreadPoolExecutor,
+        path: str,
     ) -> None:
         self._connection = connection
         self._values = values
         self._out = out
         self._writing = writing
+        self._path = path
         self._count = 0
         self._writer: pa.RecordBatchStreamWriter | None = None
 
     def give(self, statements: Sequence[dict[str, Any]]) -> None:
         """What the first statement says; where it fails, the next one goes on."""
+        before: State | None = None
         for place, one in enumerate(statements):
             self._writer, error = None, ""
             try:
+                before = before if place else self._locked()
                 if self._count:
                     self._see_to_order(statements[place - 1]["sql"], one["sql"])
                 self._write(one["sql"], one["types"])
+                if _is_written(before, _state(self._path)):
+                    raise OSError("the file was written over while it was read")
             except _FAILURES as failure:
                 error = str(failure) or type(failure).__name__
             (self._writer or pa.ipc.new_stream(self._out, pa.schema([]))).close()
@@ -94,6 +104,12 @@ class _Answer:
             self._out.flush()
             if not goes_on:
                 return
+
+    def _locked(self) -> State | None:
+        """The file's state under the lock of a reader, where whoever respects it cannot write."""
+        with self._reading("SELECT count(*) FROM sqlite_schema", b"") as reader:
+            reader.read_all()
+        return _state(self._path)
 
     def _write(self, sql: str, types: list[str] | None) -> None:
         """Write each batch while SQLite makes the next one."""
@@ -119,12 +135,15 @@ class _Answer:
                     written.result()
 
     @contextmanager
-    def _reading(self, sql: str) -> Iterator[pa.RecordBatchReader]:
+    def _reading(
+        self, sql: str, values: bytes | None = None
+    ) -> Iterator[pa.RecordBatchReader]:
+        bound = self._values if values is None else values
         with adbc_driver_manager.AdbcStatement(self._connection) as statement:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
             statement.set_sql_query(sql)
-            if self._values:
-                statement.bind_stream(pa.ipc.open_stream(self._values))
+            if bound:
+                statement.bind_stream(pa.ipc.open_stream(bound))
             handle, _ = statement.execute_query()
             with pa.RecordBatchReader.from_stream(handle) as reader:
                 yield reader
@@ -137,6 +156,28 @@ class _Answer:
     def _plan(self, sql: str) -> list[str]:
         with self._reading(f"EXPLAIN QUERY PLAN {sql}") as reader:
             return [row["detail"] for row in reader.read_all().to_pylist()]
+
+
+def _state(path: str) -> State | None:
+    """What tells whether a file was written; None for one with a write-ahead log, and for none.
+
+    With such a log those who respect the locks write the file while others read.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = os.fstat(file.fileno())
+            file.seek(_LOGGED_AT)
+            is_logged = file.read(1) == _LOGGED
+    except FileNotFoundError:
+        return None
+    return None if is_logged else ((found.st_dev, found.st_ino), found.st_mtime_ns, found.st_size)
+
+
+def _is_written(before: State | None, after: State | None) -> bool:
+    """Whether it is the same file in another state; one that took its place is another file."""
+    if before is None or after is None:
+        return False
+    return before[0] == after[0] and before != after
 
 
 if __name__ == "__main__":
