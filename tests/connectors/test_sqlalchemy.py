@@ -143,7 +143,11 @@ def test_types_of_sqlite(
     arrives(sqlite, case, oracle)
 
 
-@pytest.mark.parametrize("name", some(list(PROBES), 45))
+# Moments before the year 1 are errors here, and `date_trunc` is asked for some.
+SINCE_YEAR_1 = [one for one in PROBES if not one.startswith("functions.TimestampTrunc")]
+
+
+@pytest.mark.parametrize("name", some(SINCE_YEAR_1, 45))
 def test_what_postgres_declares_holds(postgres_sample: Sample, name: str) -> None:
     """Neither more nor less, if an owner declares what the kind of its own does."""
     check(postgres_sample, PROBES[name])
