@@ -10,6 +10,7 @@ import json
 import os
 import re
 import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -121,8 +122,12 @@ def test_all_endpoints_are_one_process(gateway: Served) -> None:
 
 def _sockets_of(pid: int) -> set[str]:
     folder = f"/proc/{pid}/fd"
-    links = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
-    return {found[1] for found in (re.match(r"socket:\[(\d+)\]", one) for one in links) if found}
+    found = set()
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            if match := re.match(r"socket:\[(\d+)\]", os.readlink(f"{folder}/{name}")):
+                found.add(match[1])
+    return found
 
 
 def _listening_on(port: int) -> set[str]:
