@@ -7,12 +7,13 @@ barrier rule 5).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
 from gateway.draft import Note, Plan, PlannedFragment
 from gateway.metadata import VisibleTable
+from gateway.resolve import Address
 from gateway.result import Result
 from gateway.why import Line
 
@@ -41,6 +42,10 @@ HINTS = {
     "volatile": "gives another value at each call",
     "window": "window functions are evaluated by the gateway",
 }
+_ALL_COLUMNS = (
+    "domain", "product", "table", "table_description", "column", "position", "type", "null", "key",
+    "references", "reference", "masked", "description",
+)  # fmt: skip
 
 
 def plan_table(plan: Plan) -> pa.Table:
@@ -152,6 +157,68 @@ def columns_table(table: VisibleTable) -> pa.Table:
         for one in table.columns
     ]
     return _table(("column_name", "column_type", "null", "key", "masked", "description"), rows)
+
+
+def all_columns_table(tables: Sequence[VisibleTable], path: str | None) -> pa.Table:
+    """SHOW COLUMNS: everything that tools ask of tables, of all that lie below `path`."""
+    wanted = [one.casefold() for one in path.split(".")] if path else []
+    shown = {str(one.address): one for one in tables}
+    majors = {(one.address.domain, one.address.product): set[int]() for one in tables}
+    for one in tables:
+        majors[one.address.domain, one.address.product].add(one.address.major)
+    rows = [
+        (*place, *row)
+        for one in tables
+        for place in [_place(one.address, majors)]
+        if [part.casefold() for part in place[: len(wanted)]] == wanted
+        for row in _column_rows(one, shown)
+    ]
+    return _table(_ALL_COLUMNS, rows)
+
+
+def _place(
+    address: Address, majors: Mapping[tuple[str, str], set[int]]
+) -> tuple[str, str, str]:
+    """The parts of an address that means this table alone, whatever majors there are."""
+    several = len(majors[address.domain, address.product]) > 1
+    product = f"{address.product}@{address.major}" if several else address.product
+    return address.domain, product, address.table
+
+
+def _column_rows(
+    table: VisibleTable, shown: Mapping[str, VisibleTable]
+) -> Iterator[tuple[str, ...]]:
+    key = table.primary_key
+    references = _references(table, shown)
+    about = table.table.description or table.product.description
+    for place, one in enumerate(table.columns, 1):
+        yield (
+            about,
+            one.name,
+            str(place),
+            one.type,
+            "NO" if one.required else "YES",
+            str(key.index(one.name) + 1) if one.name in key else "",
+            *references.get(one.name, ("", "")),
+            one.masked,
+            one.description,
+        )
+
+
+def _references(
+    table: VisibleTable, shown: Mapping[str, VisibleTable]
+) -> Mapping[str, tuple[str, str]]:
+    """What a column refers to and by which key, where the caller knows all of both ends."""
+    own = {one.name for one in table.columns}
+    found: dict[str, tuple[str, str]] = {}
+    for one in table.table.relationships:
+        target = shown.get(one.target)
+        known = {column.name for column in target.columns} if target is not None else set()
+        if set(one.columns) <= own and set(one.target_columns) <= known:
+            pairs = zip(one.columns, one.target_columns, strict=False)
+            name = f"{table.address.table}_{one.columns[0]}_fkey"
+            found |= {column: (f"{one.target}.{other}", name) for column, other in pairs}
+    return found
 
 
 def schema_table(schema: pa.Schema) -> pa.Table:

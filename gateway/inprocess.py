@@ -15,8 +15,10 @@ import pyarrow as pa
 from gateway.config import load_config
 from gateway.errors import Unauthenticated
 from gateway.identity import principal_of
+from gateway.labels import labelled
 from gateway.opening import OpenGateway, open_gateway
 from gateway.parse import parse
+from gateway.queries import is_query_key, keyed_query_id
 from gateway.sessions import Session, new_query_id
 
 
@@ -27,22 +29,22 @@ class LocalGateway:
         self._opened = opened
         self._session = session
 
-    def new_query_id(self) -> str:
-        """An id to give to `execute`, so that `cancel` can name it meanwhile."""
-        return new_query_id()
+    def new_query_id(self, key: str = "") -> str:
+        """An id to give to `execute`, so that `cancel` can name it meanwhile; that of a key."""
+        user = self._session.principal.user
+        return keyed_query_id(user, key) if is_query_key(key) else new_query_id()
 
     def execute(
         self, sql: str, parameters: tuple[object, ...] = (), query_id: str | None = None
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch], Mapping[str, object]]:
-        """Schema, batches, and what else is known: query_id and the masked columns."""
+        """Schema with its labels, batches, and what else is known: the query's id."""
         request = self._session.request(sql, datetime.now(UTC), parameters, query_id)
         statement = parse(request)
         if statement.kind == "set":
             self._session.apply(statement)
-            return pa.schema([]), iter(()), {"query_id": request.query_id, "masked": ()}
+            return pa.schema([]), iter(()), {"query_id": request.query_id}
         result = self._opened.gateway.answer(request)
-        info = {"query_id": result.query_id, "masked": result.masked}
-        return result.schema, result.batches(), info
+        return labelled(result), result.batches(), {"query_id": result.query_id}
 
     def set(self, name: str, value: str | None) -> None:
         """Change a setting of the session."""

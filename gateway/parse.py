@@ -72,12 +72,13 @@ class ParsedStatement:
     """One statement that passed the allow-list.
 
     kind: `query` (SELECT, WITH, VALUES, set operations), `explain`, `explain_analyze`,
-      `explain_policy`, `describe`, `show`, `set`.
+      `explain_policy`, `describe`, `show`, `set`, `kill`.
     tree: the query, in DuckDB's dialect, for the first four; for `describe` an exp.Table (or a
-      query); None for `show` and `set`.
-    argument: for `show` what to show (`tables`, `schemas`, `catalogs`, `purposes`, or a setting's
-      name); for `set` the setting's name.
-    value: for `set` the new value as text; None resets.
+      query); None for `show`, `set` and `kill`.
+    argument: for `show` what to show (`tables`, `columns`, `schemas`, `catalogs`, `purposes`, or a
+      setting's name); for `set` the setting's name; for `kill` the query's id.
+    value: for `set` the new value as text; None resets. For `show` of columns the domain, product
+      or table whose columns are meant, its parts joined by dots; None: all.
     parameters: how many parameters the query has.
     """
 
@@ -128,6 +129,8 @@ def _parsed(sql: str, dialect: str) -> ParsedStatement:
     match text.word(0):
         case "SHOW":
             return _show(text)
+        case "KILL":
+            return _kill(text)
         case "SET" | "RESET":
             return _set(text)
         case "EXPLAIN":
@@ -367,17 +370,34 @@ def _describe(text: _Text) -> ParsedStatement:
 
 def _show(text: _Text) -> ParsedStatement:
     words = [token.text for token in text.tokens[1:]]
+    hint = "SHOW TABLES, COLUMNS, SCHEMAS, CATALOGS, PURPOSES"
     if not words:
-        raise ParseError("SHOW of nothing.", hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES.")
+        raise ParseError("SHOW of nothing.", hint=f"{hint}.")
     name = words[0].casefold()
+    if name == "columns" and (len(words) == 1 or words[1].upper() in ("FROM", "IN")):
+        path = words[2:]
+        if len(words) == 1 or (len(path) % 2 and all(one == "." for one in path[1::2])):
+            return ParsedStatement("show", argument=name, value="".join(path) or None)
     if len(words) > 1 and (name, words[1].casefold()) not in (("time", "zone"), ("all", "tables")):
         raise UnsupportedSql(
             f"SHOW {' '.join(words)[:100]} is not served.",
             line=text.tokens[0].line,
             column=column_of(text.tokens[0]),
-            hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES or a setting.",
+            hint=f"{hint} or a setting.",
         )
     return ParsedStatement("show", argument=_SHOWN.get(name, name))
+
+
+def _kill(text: _Text) -> ParsedStatement:
+    last = text.tokens[-1]
+    if len(text.tokens) != 3 or text.word(1) != "QUERY" or last.token_type != TokenType.STRING:
+        raise ParseError(
+            "KILL takes the id of one query.",
+            line=text.tokens[0].line,
+            column=column_of(text.tokens[0]),
+            hint="Write KILL QUERY 'q_...'.",
+        )
+    return ParsedStatement("kill", argument=last.text)
 
 
 def _set(text: _Text) -> ParsedStatement:

@@ -33,6 +33,7 @@ from gateway.errors import (
 )
 from gateway.execute import execute
 from gateway.explain import (
+    all_columns_table,
     analyzed_table,
     columns_table,
     names_table,
@@ -46,7 +47,8 @@ from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
-from gateway.queries import OPERATOR, RunningQuery
+from gateway.provenance import masks_of, products_of
+from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
 from gateway.recording import Finish, audit_start, log_private, tell_owners
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import resolve
@@ -56,6 +58,7 @@ from gateway.snapshot import Snapshot
 from gateway.usage import Left
 
 log = logging.getLogger("gateway.pipeline")
+_KILLED = pa.schema([("query_id", pa.string()), ("outcome", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ class Gateway:
         snapshot = self._current()
         try:
             statement = parse(request)
+            if statement.kind == "kill":
+                return Described(_KILLED, 0, statement.kind)
             if statement.kind != "query":
                 table = self._tell(request, statement, snapshot)
                 return Described(table.schema, 0, statement.kind)
@@ -158,8 +163,12 @@ class Gateway:
         if statement.tree is not None and statement.parameters:
             check_patterns(statement.tree, request.parameters)
         services.limiter.enter(request.principal)
-        # From here on it can be cancelled.
-        services.queries.started(request)
+        try:
+            # From here on it can be cancelled.
+            services.queries.started(request)
+        except SqluiceError:
+            services.limiter.leave(request.principal)
+            raise
         try:
             prepared = prepare(request, statement, snapshot, services)
             decision = prepared.decision
@@ -204,6 +213,9 @@ class Gateway:
             error.is_audited = True
             raise
         _see_to(ticket, result, finish)
+        result.products = products_of(decision, snapshot.mesh)
+        result.masks = masks_of(prepared.edges, decision)
+        result.row_limit = request.limits.first
         if statement.kind == "explain_analyze":
             return self._analyzed(request, result, prepared, snapshot)
         return result
@@ -272,6 +284,8 @@ class Gateway:
                 return self._describe(request, statement, snapshot)
             case "show":
                 return self._show(request, statement, snapshot)
+            case "kill":
+                return self._kill(request, statement.argument or "")
             case _:
                 raise UnsupportedSql(
                     f"{statement.kind.upper()} is served by sessions only.",
@@ -313,11 +327,18 @@ class Gateway:
             return tables
         return point.shown(tables, principal, purpose, with_columns)
 
+    def _kill(self, request: Request, name: str) -> pa.Table:
+        query_id = keyed_query_id(request.principal.user, name) if is_query_key(name) else name
+        done = self.cancel(query_id, request.principal)
+        outcome = "cancelling" if done else "not running"
+        return pa.table({"query_id": [query_id], "outcome": [outcome]}, schema=_KILLED)
+
     def _show(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
         tables: tuple[VisibleTable, ...] = ()
-        if statement.argument in ("tables", "catalogs", "domains", "schemas", "products"):
+        if statement.argument in ("tables", "catalogs", "schemas", "columns"):
             tables = visible_tables(snapshot, request.principal, request.now, request.purpose)
-            tables = self._known(tables, request.principal, request.purpose, False)
+            with_columns = statement.argument == "columns"
+            tables = self._known(tables, request.principal, request.purpose, with_columns)
         settings = {
             "purpose": request.purpose or "",
             "domain": request.domain or "",
@@ -332,10 +353,12 @@ class Gateway:
         match what:
             case "tables":
                 return tables_table(tables)
-            case "catalogs" | "domains":
+            case "columns":
+                return all_columns_table(tables, statement.value)
+            case "catalogs":
                 names = dict.fromkeys(one.address.domain for one in tables)
                 return names_table("domain", list(names))
-            case "schemas" | "products":
+            case "schemas":
                 rows = dict.fromkeys((one.address.domain, one.address.product) for one in tables)
                 return pa.table(
                     {
@@ -351,7 +374,7 @@ class Gateway:
             case _:
                 raise UnsupportedSql(
                     f"There is nothing to show under {what!r}.",
-                    hint="SHOW TABLES, SCHEMAS, CATALOGS, PURPOSES or one of: "
+                    hint="SHOW TABLES, COLUMNS, SCHEMAS, CATALOGS, PURPOSES or one of: "
                     + ", ".join(sorted(settings))
                     + ".",
                 )

@@ -7,6 +7,8 @@ a foreign query as for one that does not exist.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,11 +17,12 @@ from datetime import datetime
 from itertools import chain
 from threading import Lock
 
-from gateway.errors import AccessDenied, SqluiceError
+from gateway.errors import AccessDenied, Conflict, SqluiceError
 from gateway.normalise import normalise
 from gateway.request import Principal, Request
 
 OPERATOR = "operator"
+_KEY = re.compile(r"k_[0-9a-f]{24,64}")
 _FINISHED_KEPT = 1_000
 
 
@@ -65,7 +68,7 @@ class Queries:
         request: Request,
         cancel: Callable[[SqluiceError | None], None] | None = None,
     ) -> RunningQuery:
-        """Register a query that starts."""
+        """Register a query that starts; Conflict where one of its id runs already."""
         query = RunningQuery(
             query_id=request.query_id,
             user=request.principal.user,
@@ -77,6 +80,10 @@ class Queries:
         normalised = normalise(request.sql, request.dialect)
         entry = _Entry(query, normalised, self._clock(), cancel)
         with self._lock:
+            if query.query_id in self._running:
+                raise Conflict(
+                    "A query with this key runs already.", hint="Choose a new key for each query."
+                )
             self._running[query.query_id] = entry
         return query
 
@@ -183,6 +190,16 @@ class Queries:
         if query.user != principal.user:
             query = replace(query, statement=entry.normalised)
         return query
+
+
+def is_query_key(text: str) -> bool:
+    """Whether a text is a key that a client chose for a query to come."""
+    return _KEY.fullmatch(text) is not None
+
+
+def keyed_query_id(user: str, key: str) -> str:
+    """The id of the query that a user runs under a key: nobody else's key makes the same one."""
+    return f"q_{hashlib.sha256(f'{user} {key}'.encode()).hexdigest()[:24]}"
 
 
 def _may_see(principal: Principal, query: RunningQuery) -> bool:

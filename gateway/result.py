@@ -6,7 +6,7 @@ says so. Never holds more than one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -24,11 +24,22 @@ class Took:
     keys: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ProductUse:
+    """A product that a query reads. `freshness` is what its contract promises, by property."""
+
+    product: str
+    version: str
+    contract: str
+    freshness: Mapping[str, str]
+
+
 class Result:
     """The answer to one request: a schema and one pass over its batches.
 
     `rows`, `bytes` and `truncated` are final once the batches have ended. `fetched` counts rows
-    per fragment, `took` what else it cost, for the owners of the sources.
+    per fragment, `took` what else it cost, for the owners of the sources. `masks` are the kinds of
+    masks behind each output, `row_limit` is where the answer is cut if it is longer.
     """
 
     def __init__(
@@ -47,6 +58,9 @@ class Result:
         self.fetched: dict[str, int] = {}
         self.took: dict[str, Took] = {}
         self.columns_read: tuple[str, ...] = ()
+        self.products: tuple[ProductUse, ...] = ()
+        self.masks: Mapping[str, str] = {}
+        self.row_limit: int | None = None
         self.stream = batches
         self.stop: Callable[[SqluiceError], None] = lambda _: None
 

@@ -27,6 +27,7 @@ from gateway.errors import (
 from gateway.opening import OpenGateway
 from gateway.parse import parse
 from gateway.pipeline import Described
+from gateway.queries import is_query_key, keyed_query_id
 from gateway.request import Request
 from gateway.result import Result
 from gateway.serve.flight import tables
@@ -44,7 +45,7 @@ from gateway.serve.flight.sign_in import (
     peer_address,
 )
 from gateway.serve.flight.streams import Streams, Watcher, stream_of
-from gateway.serve.labels import labelled
+from gateway.labels import labelled
 
 _MIDDLEWARE = "sqluice"
 _MAXIMUM_PREPARED = 1_000
@@ -102,7 +103,8 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             session = self._session(context)
             name, message = unpack(descriptor.command or b"")
             if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
-                result = self._start(context, session, self._request(session, name, message))
+                request = self._keyed(context, self._request(session, name, message))
+                result = self._start(context, session, request)
                 handle = self._streams.put(session.session.principal.user, result)
                 ticket = pack(make("TicketStatementQuery", statement_handle=handle))
                 return _info(labelled(result), descriptor, ticket)
@@ -206,6 +208,14 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             else _prepared(session, message.prepared_statement_handle)
         )
         return _asked(session, asked)
+
+    def _keyed(self, context: flight.ServerCallContext, request: Request) -> Request:
+        """The request under the id of the key that the client chose for it, if he did."""
+        middleware = context.get_middleware(_MIDDLEWARE)
+        key = middleware.query_key
+        if not is_query_key(key):
+            return request
+        return replace(request, query_id=keyed_query_id(request.principal.user, key))
 
     def _start(
         self, context: flight.ServerCallContext, session: FlightSession, request: Request

@@ -102,10 +102,14 @@ class Sessions:
 
 
 class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
-    """What one call carries: its session, and the token for the answer to a handshake."""
+    """What one call carries: its session, and the token for the answer to a handshake.
+
+    `query_key` is what the client calls the query that the call starts; '' where it says nothing.
+    """
 
     def __init__(self, session: FlightSession | None, token: str | None) -> None:
         self.session = session
+        self.query_key = ""
         self._token = token
 
     def sending_headers(self) -> Mapping[str, str]:
@@ -130,7 +134,9 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
                     "GetSchema is not served.",
                     hint="Prepare the statement: the answer to that holds its schema.",
                 )
-            return self._start(headers)
+            made = self._start(headers)
+            made.query_key = _header(headers, "x-sqluice-query-key")
+            return made
         except SqluiceError as error:
             raise flight_error(error) from None
 

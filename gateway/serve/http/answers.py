@@ -24,7 +24,7 @@ from gateway.errors import InternalError, SqluiceError
 from gateway.result import Result
 from gateway.serve.http.faults import error_body
 from gateway.serve.http.plain import plain_values
-from gateway.serve.labels import labelled
+from gateway.labels import labelled
 
 log = logging.getLogger("gateway.http")
 
