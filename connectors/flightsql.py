@@ -28,7 +28,7 @@ from connectors.base import (
 from sqluice.address import Remote, read_address
 from sqluice.errors import Error
 from sqluice.flight import FlightStatement, FlightTransport
-from sqluice.transport import Settings, SignIn
+from sqluice.transport import Encryption, Settings, SignIn
 
 _NEEDED = frozenset({"url"})
 _KNOWN = _NEEDED | {"user", "password", "token", "identity", "caller", "purpose", "certificates",
@@ -133,7 +133,6 @@ class FlightsqlConnector:
             )
         if ("token" in settings) == ("user" in settings):
             raise ConnectorError("flightsql signs in with a user and a password, or with a token")
-        sign_in = SignIn(settings.get("user"), settings.get("password"), settings.get("token"))
         asked = Settings(purpose=settings.get("purpose") or None, timezone="UTC", dialect="duckdb",
                          acting_as=caller)  # fmt: skip
         certificates = settings.get("certificates")
@@ -141,10 +140,11 @@ class FlightsqlConnector:
             raise ConnectorError(f"there is no file {certificates}")
         is_plain = settings.get("tls") == "false"
         try:
+            sign_in = SignIn(settings.get("user"), settings.get("password"), settings.get("token"))
             address = read_address(settings["url"], False if is_plain else None)
             if not isinstance(address, Remote):
                 raise ConnectorError("url is grpc://host:port")
-            transport = FlightTransport(address, sign_in, asked, certificates)
+            transport = FlightTransport(address, sign_in, asked, Encryption(certificates))
         except Error as error:
             raise _refused(error, caller is not None) from error
         opened = FlightsqlConnection(transport, identity, caller is not None)

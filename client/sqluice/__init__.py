@@ -23,6 +23,7 @@ from sqluice.errors import (
     ProgrammingError,
     Warning,
 )
+from sqluice.transport import ClientCredentials
 from sqluice.types import (
     BINARY,
     DATETIME,
@@ -39,6 +40,8 @@ from sqluice.types import (
 )
 
 apilevel = "2.0"
+# Threads may share the module. ADBC promises nothing of a connection that two of them use at once,
+# except that a statement can be cancelled from any.
 threadsafety = 1
 paramstyle = "qmark"
 __version__ = "0.1.0"
@@ -50,6 +53,7 @@ __all__ = [
     "ROWID",
     "STRING",
     "Binary",
+    "ClientCredentials",
     "Connection",
     "Cursor",
     "DataError",

@@ -233,7 +233,7 @@ def _statement(sql: str) -> str:
 def _opened(asking: Asking) -> Connection:
     settings = {
         "domain": asking.domain, "purpose": asking.purpose, "dialect": asking.dialect,
-        "timeout": asking.timeout,
+        "query_timeout": asking.timeout,
     }  # fmt: skip
     if asking.conf is not None:
         if asking.as_name is None:

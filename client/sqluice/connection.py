@@ -11,9 +11,16 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from sqluice import errors
-from sqluice.address import read_address
+from sqluice.address import Folder, read_address
 from sqluice.cursor import Cursor
-from sqluice.transport import Settings, SignIn, Transport, open_transport
+from sqluice.transport import (
+    ClientCredentials,
+    Encryption,
+    Settings,
+    SignIn,
+    Transport,
+    open_transport,
+)
 
 
 class Connection:
@@ -87,23 +94,30 @@ def connect(  # noqa: PLR0913  # PEP 249: what a connection needs are arguments 
     purpose: str | None = None,
     dialect: str | None = None,
     timezone: str | None = None,
+    query_timeout: float | None = None,
+    acting_as: str | None = None,
+    oauth: ClientCredentials | None = None,
     tls: bool | str | None = None,
-    timeout: float | None = None,
+    certificate: str | None = None,
+    key: str | None = None,
 ) -> Connection:
     """Connect to a gateway, or open a mesh folder in this process.
 
     `target` is `grpc://host:port`, `host:port` (TLS) or a folder. Sign in with `user` and
-    `password`, or with a `token`; a folder needs `user` alone. `tls` is True, False (plaintext
-    off this machine) or a file with the certificates to trust. `timeout` bounds each statement,
-    in seconds, at the gateway.
+    `password`, with a `token`, or with `oauth`, the credentials of a client; a folder needs `user`
+    alone. `tls` is True, False (plaintext off this machine) or a file with the authorities to
+    trust; `certificate` and `key` are the client's own. `query_timeout` bounds each statement, in
+    seconds, at the gateway. `acting_as` is for whom you stand in.
     """
-    address = read_address(target, True if isinstance(tls, str) else tls)
-    if token is not None and user is not None:
-        raise errors.InterfaceError("Sign in with a token or with a user, not with both.")
+    sign_in = SignIn(user, password, token, oauth)
+    encryption = Encryption(tls if isinstance(tls, str) else None, certificate, key)
+    if certificate is not None and tls is False:
+        raise errors.InterfaceError("A client's certificate and tls=False exclude each other.")
+    address = read_address(target, True if isinstance(tls, str) or certificate is not None else tls)
     settings = Settings(
         purpose=purpose, domain=domain, dialect=dialect, timezone=timezone,
-        query_timeout=None if timeout is None else float(timeout),
-    )
-    sign_in = SignIn(user, password, token)
-    certificates = tls if isinstance(tls, str) else None
-    return Connection(open_transport(address, sign_in, settings, certificates))
+        query_timeout=None if query_timeout is None else float(query_timeout), acting_as=acting_as,
+    )  # fmt: skip
+    if acting_as is not None and isinstance(address, Folder):
+        raise errors.InterfaceError("In process nobody stands in for another: say user=.")
+    return Connection(open_transport(address, sign_in, settings, encryption))

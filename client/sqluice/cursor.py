@@ -6,15 +6,17 @@ answer unless it is asked for one.
 
 from __future__ import annotations
 
+import secrets
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sqluice.errors import InterfaceError, NotSupportedError
+from sqluice.errors import Error, InterfaceError, NotSupportedError
+from sqluice.known import Known, Progress, known_of, warnings_of
 from sqluice.transport import Answer, Statement
 from sqluice.types import Described, describe
 
@@ -40,6 +42,9 @@ class Cursor:
         self._statement = statement
         self._finalizer = weakref.finalize(self, statement.close)
         self._answer: Answer | None = None
+        self._known = Known()
+        self._progress = Progress()
+        self._key = ""
         self._rows: deque[Row] = deque()
         self._slices: Iterator[list[Row]] = iter(())
 
@@ -56,12 +61,42 @@ class Cursor:
     @property
     def query_id(self) -> str | None:
         """The id under which the gateway audits the statement."""
-        return None if self._answer is None else self._answer.query_id
+        return self._known.query_id
+
+    @property
+    def query_key(self) -> str:
+        """By which anybody who signs in as this user can stop the next statement, from anywhere.
+
+            other.execute(f"KILL QUERY '{cursor.query_key}'")
+        """
+        if not self._key:
+            self._key = f"k_{secrets.token_hex(16)}"
+        return self._key
 
     @property
     def masked(self) -> tuple[str, ...]:
         """Columns whose values a policy changed for this caller."""
-        return () if self._answer is None else self._answer.masked
+        return self._known.masked
+
+    @property
+    def masks(self) -> Mapping[str, str]:
+        """The kind of mask behind the values of each output that has one."""
+        return self._known.masks
+
+    @property
+    def products(self) -> tuple[Mapping[str, object], ...]:
+        """The products that were asked: name, version, contract, promised freshness."""
+        return self._known.products
+
+    @property
+    def stats(self) -> Mapping[str, object]:
+        """Query id, rows and bytes that have come so far, seconds, and whether that was all."""
+        return {"query_id": self.query_id, **self._progress.as_dict()}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the answer should know: masks, and an answer that was cut."""
+        return warnings_of(self._known, self._progress.rows)
 
     def execute(self, operation: str, parameters: Sequence[object] | None = None) -> Cursor:
         """Run a statement; `?` stands for the parameters in their order. Returns the cursor."""
@@ -69,7 +104,15 @@ class Cursor:
         if isinstance(parameters, str | bytes):
             raise InterfaceError("The parameters are a sequence of values, not one text.")
         self._forget()
-        self._answer = statement.execute(operation, tuple(parameters or ()))
+        key, self._key = self._key, ""
+        self._progress = Progress()
+        try:
+            answer = statement.execute(operation, tuple(parameters or ()), key)
+        except Error as error:
+            self._known = Known(query_id=error.query_id)
+            raise
+        self._known = known_of(answer.schema)
+        self._answer = Answer(answer.schema, self._progress.counted(answer.batches))
         self._slices = _slices(self._answer.batches)
         self.rownumber = 0
         return self
@@ -181,6 +224,7 @@ class Cursor:
 
     def _forget(self) -> None:
         self._answer = None
+        self._known = Known()
         self.rownumber = None
         self._rows.clear()
         self._slices = iter(())

@@ -7,15 +7,14 @@ whose batches stream as they come. Never retries, and never shows the driver's o
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import adbc_driver_manager
 import pyarrow as pa
-from adbc_driver_flightsql import DatabaseOptions, dbapi
+from adbc_driver_flightsql import DatabaseOptions, OAuthFlowType, StatementOptions, dbapi
 
 # Private names of the driver manager, kept apart by tests: the public reader of a stream loses
 # the code of an error that comes after the first batch, and cannot be stopped by Ctrl-C.
@@ -25,9 +24,10 @@ from adbc_driver_manager._reader import AdbcRecordBatchReader
 from sqluice.address import Remote
 from sqluice.details import facts_of
 from sqluice.errors import DatabaseError, InterfaceError, rebuilt
-from sqluice.transport import Answer, Settings, SignIn
+from sqluice.transport import Answer, Encryption, Settings, SignIn
 
 _GRACE_SECONDS = 2.0
+_KEY_HEADER = f"{StatementOptions.RPC_CALL_HEADER_PREFIX.value}x-sqluice-query-key"
 _NOISE = re.compile(r"^(?:[A-Z_]+: )?\[FlightSQL\] |(?: \([A-Za-z]+; [A-Za-z]+.*\))(?:\. .*)?$")
 _CODES = {
     adbc_driver_manager.AdbcStatusCode.UNAUTHENTICATED: "unauthenticated",
@@ -48,10 +48,12 @@ class FlightTransport:
     """An open connection to a gateway."""
 
     def __init__(
-        self, address: Remote, sign_in: SignIn, settings: Settings, certificates: str | None
+        self, address: Remote, sign_in: SignIn, settings: Settings, encryption: Encryption
     ) -> None:
         """Connect and sign in."""
-        options = _options(address, sign_in, settings, certificates)
+        options = _options(settings) | _signing_in(sign_in)
+        if address.is_encrypted:
+            options |= _encrypting(encryption)
         self._statements: set[FlightStatement] = set()
         self._connection: dbapi.Connection | None = None
         with _translated(address):
@@ -86,23 +88,24 @@ class FlightStatement:
         self._forget = forget
         self._cursor: dbapi.Cursor | None = None
         self._reader: AdbcRecordBatchReader | None = None
+        self._key = ""
 
-    def execute(self, sql: str, parameters: Sequence[object]) -> Answer:
+    def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
         """Run a statement."""
         self._end_stream()
         if self._cursor is None:
             self._cursor = self._connection.cursor()
         cursor = self._cursor
         with _translated():
+            if key or self._key:
+                cursor.adbc_statement.set_options(**{_KEY_HEADER: key})
+                self._key = key
             cursor.execute(sql, tuple(parameters) or None)
             # The handle releases the stream when it goes, so it must outlive the import.
             handle = cursor.fetch_arrow()
             self._reader = AdbcRecordBatchReader._import_from_c(handle.address)
             schema = self._reader.schema
-        known = schema.metadata or {}
-        return Answer(
-            schema, _stream(self._reader, cursor), _query_id(known), _masked(schema, known)
-        )
+        return Answer(schema, _stream(self._reader, cursor))
 
     def cancel(self) -> None:
         """Stop it; that nothing runs is no error."""
@@ -136,9 +139,7 @@ def _stream(reader: AdbcRecordBatchReader, cursor: dbapi.Cursor) -> Iterator[pa.
                 return
 
 
-def _options(
-    address: Remote, sign_in: SignIn, settings: Settings, certificates: str | None
-) -> dict[str, str]:
+def _options(settings: Settings) -> dict[str, str]:
     headers = {f"x-sqluice-{name.replace('_', '-')}": text for name, text in settings.items()}
     if settings.acting_as is not None:
         headers["x-sqluice-as"] = quote(headers.pop("x-sqluice-acting-as"), safe="@")
@@ -147,14 +148,6 @@ def _options(
             raise InterfaceError(f"{name.removeprefix('x-sqluice-')} must be plain ASCII text.")
     prefix = DatabaseOptions.RPC_CALL_HEADER_PREFIX.value
     options = {f"{prefix}{name}": text for name, text in headers.items()}
-    if sign_in.token is not None:
-        options[DatabaseOptions.AUTHORIZATION_HEADER.value] = f"Bearer {sign_in.token}"
-    elif sign_in.user is not None:
-        options["username"] = sign_in.user
-        options["password"] = sign_in.password or ""
-    if address.is_encrypted and certificates is not None:
-        pem = Path(certificates).read_text(encoding="ascii")
-        options[DatabaseOptions.TLS_ROOT_CERTS.value] = pem
     if settings.query_timeout is not None:
         # The gateway keeps the time; this is for one that no longer answers.
         patience = settings.query_timeout + _GRACE_SECONDS
@@ -162,16 +155,37 @@ def _options(
     return options
 
 
-def _query_id(known: Mapping[bytes, bytes]) -> str | None:
-    found = known.get(b"sqluice.query_id")
-    return None if found is None else found.decode()
+def _signing_in(sign_in: SignIn) -> dict[str, str]:
+    if sign_in.oauth is not None:
+        named = {
+            DatabaseOptions.OAUTH_FLOW: OAuthFlowType.CLIENT_CREDENTIALS.value,
+            DatabaseOptions.OAUTH_TOKEN_URI: sign_in.oauth.token_url,
+            DatabaseOptions.OAUTH_CLIENT_ID: sign_in.oauth.client_id,
+            DatabaseOptions.OAUTH_CLIENT_SECRET: sign_in.oauth.client_secret,
+            DatabaseOptions.OAUTH_SCOPE: sign_in.oauth.scope,
+        }
+        return {option.value: text for option, text in named.items() if text}
+    if sign_in.token is not None:
+        return {DatabaseOptions.AUTHORIZATION_HEADER.value: f"Bearer {sign_in.token}"}
+    if sign_in.user is not None:
+        return {"username": sign_in.user, "password": sign_in.password or ""}
+    return {}
 
 
-def _masked(schema: pa.Schema, known: Mapping[bytes, bytes]) -> tuple[str, ...]:
-    named = known.get(b"sqluice.masked")
-    if named is not None:
-        return tuple(str(one) for one in json.loads(named))
-    return tuple(one.name for one in schema if b"sqluice.mask" in (one.metadata or {}))
+def _encrypting(encryption: Encryption) -> dict[str, str]:
+    files = {
+        DatabaseOptions.TLS_ROOT_CERTS: encryption.authorities,
+        DatabaseOptions.MTLS_CERT_CHAIN: encryption.certificate,
+        DatabaseOptions.MTLS_PRIVATE_KEY: encryption.key,
+    }
+    return {option.value: _read(path) for option, path in files.items() if path is not None}
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        raise InterfaceError(f"{path} is no file in PEM that can be read.") from None
 
 
 @contextlib.contextmanager

@@ -25,8 +25,8 @@ _FACTS = ("code", "message", "remedy", "query_id", "line", "column", "retry_afte
 class Gateway(Protocol):
     """What the entry point opens."""
 
-    def new_query_id(self) -> str:
-        """An id for a statement to come."""
+    def new_query_id(self, key: str = "") -> str:
+        """An id for a statement to come; that of a key where there is one."""
 
     def execute(
         self, sql: str, parameters: tuple[object, ...], query_id: str
@@ -78,20 +78,16 @@ class LocalStatement:
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._query_id = ""
 
-    def execute(self, sql: str, parameters: Sequence[object]) -> Answer:
+    def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
         """Run a statement."""
         self._end_stream()
         with _translated():
-            self._query_id = self._gateway.new_query_id()
-            schema, batches, known = self._gateway.execute(
+            self._query_id = self._gateway.new_query_id(key)
+            schema, batches, _ = self._gateway.execute(
                 sql, tuple(parameters), self._query_id
             )
         self._batches = batches
-        masked = cast("Sequence[str]", known.get("masked") or ())
-        query_id = known.get("query_id")
-        return Answer(
-            schema, _stream(batches), str(query_id) if query_id else None, tuple(masked)
-        )
+        return Answer(schema, _stream(batches))
 
     def cancel(self) -> None:
         """Stop it."""

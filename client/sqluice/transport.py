@@ -17,12 +17,45 @@ from sqluice.errors import InterfaceError
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """A client of an OAuth 2 server, which gives it a token for the gateway."""
+
+    token_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SignIn:
-    """Who asks: a user with a password, or a token. What is secret is not shown."""
+    """Who asks: a user with a password, a token, or a client. What is secret is not shown."""
 
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    oauth: ClientCredentials | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two ways at once, or a part of one."""
+        ways = (self.token is not None, self.user is not None, self.oauth is not None)
+        if sum(ways) > 1:
+            raise InterfaceError("Sign in with a user, a token or oauth; not with both.")
+        if self.password is not None and self.user is None:
+            raise InterfaceError("A password needs its user: say user= too.")
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """Files in PEM: the authorities to trust, and the client's own certificate with its key."""
+
+    authorities: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        """A certificate and its key go together."""
+        if (self.certificate is None) != (self.key is None):
+            raise InterfaceError("A client's certificate needs its key, and a key its certificate.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +88,13 @@ class Answer:
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
-    query_id: str | None = None
-    masked: tuple[str, ...] = ()
 
 
 class Statement(Protocol):
     """What a cursor needs: one statement after the other, each stopped by the next."""
 
-    def execute(self, sql: str, parameters: Sequence[object]) -> Answer:
-        """Run a statement."""
+    def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
+        """Run a statement; by a key that the caller chose it can be stopped from elsewhere."""
 
     def cancel(self) -> None:
         """Stop it, from any thread."""
@@ -83,7 +114,7 @@ class Transport(Protocol):
 
 
 def open_transport(
-    address: Remote | Folder, sign_in: SignIn, settings: Settings, certificates: str | None
+    address: Remote | Folder, sign_in: SignIn, settings: Settings, encryption: Encryption
 ) -> Transport:
     """Open the transport that fits an address."""
     # Late on purpose: who works in process pays for no driver, and the other way round.
@@ -95,4 +126,4 @@ def open_transport(
         return LocalTransport(address.path, sign_in.user, settings)
     from sqluice.flight import FlightTransport  # noqa: PLC0415  # see above
 
-    return FlightTransport(address, sign_in, settings, certificates)
+    return FlightTransport(address, sign_in, settings, encryption)

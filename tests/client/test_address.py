@@ -11,7 +11,7 @@ import yaml
 
 import sqluice
 from sqluice.address import Folder, Remote, read_address
-from sqluice.transport import SignIn
+from sqluice.transport import ClientCredentials, SignIn
 
 CASES = yaml.safe_load(Path(__file__).with_name("addresses.yaml").read_text(encoding="utf-8"))
 
@@ -37,7 +37,11 @@ def test_an_error_does_not_repeat_a_password() -> None:
 
 
 def test_a_sign_in_does_not_show_its_secrets() -> None:
-    assert "hidden" not in repr(SignIn("nora", "hidden", "hidden"))
+    for one in (
+        SignIn("nora", "hidden"), SignIn(token="hidden"),
+        SignIn(oauth=ClientCredentials("https://idp.example/token", "client", "hidden")),
+    ):  # fmt: skip
+        assert "hidden" not in repr(one)
 
 
 def test_one_way_to_sign_in() -> None:

@@ -148,7 +148,7 @@ def test_masked_columns_are_named(opened: Connect) -> None:
 
 
 def test_cancel_from_another_thread(opened: Connect) -> None:
-    cursor = opened(timeout=5).cursor()
+    cursor = opened(query_timeout=5).cursor()
     timer = threading.Timer(0.5, cursor.cancel)
     began = time.monotonic()
     timer.start()
@@ -162,7 +162,7 @@ def test_cancel_from_another_thread(opened: Connect) -> None:
 def test_the_gateway_keeps_the_time(opened: Connect) -> None:
     began = time.monotonic()
     with pytest.raises(sqluice.OperationalError) as caught:
-        opened(timeout=0.5).execute(ENDLESS).fetchall()
+        opened(query_timeout=0.5).execute(ENDLESS).fetchall()
     assert caught.value.code == "timeout"
     assert time.monotonic() - began < 10
 
