@@ -277,9 +277,7 @@ def _demands(entry: TableEntry, applying: int) -> tuple[bool, int]:
     return approval, days
 
 
-def _purpose(
-    met: list[_Met], asking: Asking, index: PolicyIndex
-) -> tuple[str | None, bool]:
+def _purpose(met: list[_Met], asking: Asking, index: PolicyIndex) -> tuple[str | None, bool]:
     """The statement's purpose and whether it is the only one possible (rule 9)."""
     purpose = asking.purpose
     possible: set[str] | None = None
@@ -325,9 +323,7 @@ def _allowed(one: _Met, index: PolicyIndex) -> set[str] | None:
     return set(index.purposes) if required else None
 
 
-def purposes_of(
-    index: PolicyIndex, address: Address, asking: Asking
-) -> frozenset[str] | None:
+def purposes_of(index: PolicyIndex, address: Address, asking: Asking) -> frozenset[str] | None:
     """The purposes for which somebody may read a table that he may know; None: any or none."""
     allowed = _allowed(_meet(index, address, asking), index)
     return None if allowed is None else frozenset(allowed)
@@ -452,10 +448,12 @@ def _limits(met: _Met, asking: Asking, gathered: _Gathered) -> None:
         hours = settings.get("hours")
         if isinstance(hours, Hours) and not is_open(hours, asking.now):
             opening = next_opening(hours, asking.now) or asking.now + _LONGEST
-            raise RateLimited(
+            closed = RateLimited(
                 f"{address} may be queried {shown(hours)}.",
                 retry_after=(opening - asking.now).total_seconds(),
             )
+            closed.policy, closed.product = policy.id, f"{address.domain}.{address.product}"
+            raise closed
         amounts = {
             name: value
             for name in ("rows", "bytes", "requests")

@@ -58,6 +58,9 @@ class SqluiceError(Exception):
         self.query_id: str | None = None
         self.is_audited = False
         self.source = ""
+        # What the caller may be told of: the rule that says no, the product that it is about.
+        self.policy = ""
+        self.product = ""
 
     @property
     def entry(self) -> Code:

@@ -7,13 +7,13 @@ barrier rule 5).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
 from gateway.draft import Note, Plan, PlannedFragment
 from gateway.metadata import VisibleTable
-from gateway.resolve import Address
 from gateway.result import Result
 from gateway.why import Line
 
@@ -43,8 +43,8 @@ HINTS = {
     "window": "window functions are evaluated by the gateway",
 }
 _ALL_COLUMNS = (
-    "domain", "product", "table", "table_description", "column", "position", "type", "null", "key",
-    "references", "reference", "masked", "description",
+    "domain", "product", "table", "is_default", "table_description", "column", "position", "type",
+    "null", "key", "references", "reference", "masked", "description",
 )  # fmt: skip
 
 
@@ -163,26 +163,31 @@ def all_columns_table(tables: Sequence[VisibleTable], path: str | None) -> pa.Ta
     """SHOW COLUMNS: everything that tools ask of tables, of all that lie below `path`."""
     wanted = [one.casefold() for one in path.split(".")] if path else []
     shown = {str(one.address): one for one in tables}
-    majors = {(one.address.domain, one.address.product): set[int]() for one in tables}
-    for one in tables:
-        majors[one.address.domain, one.address.product].add(one.address.major)
     rows = [
         (*place, *row)
-        for one in tables
-        for place in [_place(one.address, majors)]
+        for place, one in _placed(tables)
         if [part.casefold() for part in place[: len(wanted)]] == wanted
         for row in _column_rows(one, shown)
     ]
     return _table(_ALL_COLUMNS, rows)
 
 
-def _place(
-    address: Address, majors: Mapping[tuple[str, str], set[int]]
-) -> tuple[str, str, str]:
-    """The parts of an address that means this table alone, whatever majors there are."""
-    several = len(majors[address.domain, address.product]) > 1
-    product = f"{address.product}@{address.major}" if several else address.product
-    return address.domain, product, address.table
+def schemas_table(tables: Sequence[VisibleTable]) -> pa.Table:
+    """SHOW SCHEMAS."""
+    return _table(("domain", "product"), list(dict.fromkeys(one[:2] for one, _ in _placed(tables))))
+
+
+def _placed(
+    tables: Sequence[VisibleTable],
+) -> Iterator[tuple[tuple[str, str, str], VisibleTable]]:
+    """Each table with the parts of an address that means it alone, whatever majors there are."""
+    majors = {(one.address.domain, one.address.product, one.address.major) for one in tables}
+    several = Counter((domain, product) for domain, product, _ in majors)
+    for one in tables:
+        address = one.address
+        is_one = several[address.domain, address.product] == 1
+        product = address.product if is_one else f"{address.product}@{address.major}"
+        yield (address.domain, product, address.table), one
 
 
 def _column_rows(
@@ -193,6 +198,7 @@ def _column_rows(
     about = table.table.description or table.product.description
     for place, one in enumerate(table.columns, 1):
         yield (
+            "YES" if table.is_default else "NO",
             about,
             one.name,
             str(place),

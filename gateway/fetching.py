@@ -181,7 +181,7 @@ def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
         made = refused_by_source(error.code, product, str(error))
     else:
         made = SourceFailed(f"The source of {product} answered with an error.", private=str(error))
-    made.source = one.source
+    made.source, made.product = one.source, product
     return made
 
 

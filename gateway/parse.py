@@ -391,7 +391,7 @@ def _show(text: _Text) -> ParsedStatement:
 def _kill(text: _Text) -> ParsedStatement:
     last = text.tokens[-1]
     if len(text.tokens) != 3 or text.word(1) != "QUERY" or last.token_type != TokenType.STRING:
-        raise ParseError(
+        raise UnsupportedSql(
             "KILL takes the id of one query.",
             line=text.tokens[0].line,
             column=column_of(text.tokens[0]),

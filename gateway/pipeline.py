@@ -40,6 +40,7 @@ from gateway.explain import (
     plan_table,
     policy_table,
     schema_table,
+    schemas_table,
     tables_table,
 )
 from gateway.explain_policy import explain_policy
@@ -47,7 +48,7 @@ from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
-from gateway.provenance import masks_of, products_of
+from gateway.provenance import tell_provenance
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
 from gateway.recording import Finish, audit_start, log_private, tell_owners
 from gateway.request import Limits, Principal, Request
@@ -162,13 +163,7 @@ class Gateway:
             )
         if statement.tree is not None and statement.parameters:
             check_patterns(statement.tree, request.parameters)
-        services.limiter.enter(request.principal)
-        try:
-            # From here on it can be cancelled.
-            services.queries.started(request)
-        except SqluiceError:
-            services.limiter.leave(request.principal)
-            raise
+        self._enter(request)
         try:
             prepared = prepare(request, statement, snapshot, services)
             decision = prepared.decision
@@ -213,12 +208,21 @@ class Gateway:
             error.is_audited = True
             raise
         _see_to(ticket, result, finish)
-        result.products = products_of(decision, snapshot.mesh)
-        result.masks = masks_of(prepared.edges, decision)
+        tell_provenance(result, decision, prepared.edges, snapshot.mesh)
         result.row_limit = request.limits.first
         if statement.kind == "explain_analyze":
             return self._analyzed(request, result, prepared, snapshot)
         return result
+
+    def _enter(self, request: Request) -> None:
+        services = self._services
+        services.limiter.enter(request.principal)
+        try:
+            # From here on it can be cancelled.
+            services.queries.started(request)
+        except SqluiceError:
+            services.limiter.leave(request.principal)
+            raise
 
     def _finished(
         self,
@@ -306,9 +310,7 @@ class Gateway:
             named = self._services.decision_point.directory(request, named)
         query = ParsedStatement("query", exp.select("*").from_(tree.copy()))
         address = resolve(query, named, request.domain).tables[0]
-        table = visible_table(
-            snapshot, address, request.principal, request.now, request.purpose
-        )
+        table = visible_table(snapshot, address, request.principal, request.now, request.purpose)
         known = self._known((table,), request.principal, request.purpose, True) if table else ()
         if not known:
             raise unknown_table(address)
@@ -359,13 +361,7 @@ class Gateway:
                 names = dict.fromkeys(one.address.domain for one in tables)
                 return names_table("domain", list(names))
             case "schemas":
-                rows = dict.fromkeys((one.address.domain, one.address.product) for one in tables)
-                return pa.table(
-                    {
-                        "domain": pa.array([one for one, _ in rows], pa.string()),
-                        "product": pa.array([one for _, one in rows], pa.string()),
-                    }
-                )
+                return schemas_table(tables)
             case "purposes":
                 own = purposes(snapshot.index, request.principal, request.now)
                 return names_table("purpose", own)

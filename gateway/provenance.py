@@ -11,10 +11,18 @@ from collections.abc import Iterable, Mapping
 from catalog.model import Mesh, Product
 from gateway.decision import Decision
 from gateway.lineage import DIRECT, Edge
-from gateway.result import ProductUse
+from gateway.result import ProductUse, Result
 
 # The promises of a contract that say how old its rows may be.
 _FRESHNESS = frozenset({"freshness", "frequency", "latency"})
+
+
+def tell_provenance(
+    result: Result, decision: Decision, edges: Iterable[Edge], mesh: Mesh
+) -> None:
+    """Write both into a result."""
+    result.products = products_of(decision, mesh)
+    result.masks = masks_of(edges, decision)
 
 
 def products_of(decision: Decision, mesh: Mesh) -> tuple[ProductUse, ...]:

@@ -111,10 +111,12 @@ def _wait(quota: Quota, now: datetime) -> float:
 
 
 def _over(quota: Quota, what: str, most: int, now: datetime) -> RateLimited:
-    return RateLimited(
+    made = RateLimited(
         f"You have taken the {most} {what} that you may take in {_worded(quota.per)}.",
         retry_after=_wait(quota, now),
     )
+    made.policy = quota.policy
+    return made
 
 
 def _worded(per: str) -> str:

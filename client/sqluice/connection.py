@@ -56,6 +56,17 @@ class Connection:
         """Run a statement on a fresh cursor."""
         return self.cursor().execute(operation, parameters)
 
+    def ping(self) -> None:
+        """Raise where the gateway does not answer any more; runs no statement."""
+        self._check()
+        self._transport.ping()
+
+    @property
+    def server_version(self) -> str:
+        """The version of the gateway."""
+        self._check()
+        return self._transport.server_version()
+
     def commit(self) -> None:
         """Nothing: the gateway is read-only."""
         self._check()

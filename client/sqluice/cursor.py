@@ -67,7 +67,7 @@ class Cursor:
     def query_key(self) -> str:
         """By which anybody who signs in as this user can stop the next statement, from anywhere.
 
-            other.execute(f"KILL QUERY '{cursor.query_key}'")
+        other.execute(f"KILL QUERY '{cursor.query_key}'")
         """
         if not self._key:
             self._key = f"k_{secrets.token_hex(16)}"

@@ -1,8 +1,8 @@
 """What a gateway says of an error beside its text.
 
 Takes: the details that the Flight SQL driver attaches to an exception. Gives: facts by name:
-code, message, remedy, query_id, sqlstate, class, retryable, line, column, retry_after. Never
-fails: details that it does not understand are left out.
+code, message, remedy, query_id, sqlstate, class, retryable, line, column, retry_after, policy,
+product. Never fails: details that it does not understand are left out.
 
 The gateway sends a `google.rpc.ErrorInfo` (reason: the code, domain: sqluice, metadata: the rest)
 in the status of the call; two messages with text fields only, so they are read by hand here.

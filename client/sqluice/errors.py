@@ -1,7 +1,8 @@
 """The errors of the client: PEP 249's classes, each knowing its code.
 
     Warning
-    Error                       code, message, remedy, query_id, sqlstate, is_retryable
+    Error                       code, message, remedy, query_id, sqlstate, is_retryable, policy,
+                                product
     ├── InterfaceError          the client was used wrongly, or cannot reach what it was told
     └── DatabaseError           the gateway answered with an error
         ├── DataError           type_error
@@ -36,6 +37,8 @@ class Failure:
     line: int | None = None
     column: int | None = None
     retry_after: float | None = None
+    policy: str = ""
+    product: str = ""
 
 
 class Warning(Exception):
@@ -86,6 +89,16 @@ class Error(Exception):
     def is_retryable(self) -> bool:
         """Whether the same request may succeed later."""
         return self.failure.is_retryable
+
+    @property
+    def policy(self) -> str:
+        """The id of the rule that said no, '' where none did or it is not told."""
+        return self.failure.policy
+
+    @property
+    def product(self) -> str:
+        """The product that it is about, '' where it is about none."""
+        return self.failure.product
 
 
 class InterfaceError(Error):
@@ -149,6 +162,8 @@ def rebuilt(facts: Mapping[str, object]) -> DatabaseError:
         line=_number(facts.get("line")),
         column=_number(facts.get("column")),
         retry_after=_seconds(facts.get("retry_after")),
+        policy=str(facts.get("policy") or ""),
+        product=str(facts.get("product") or ""),
     )
     return _CLASSES.get(kind, DatabaseError)(failure)
 

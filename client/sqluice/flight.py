@@ -61,11 +61,24 @@ class FlightTransport:
 
     def statement(self) -> FlightStatement:
         """A fresh statement."""
-        if self._connection is None:
-            raise InterfaceError("The connection is closed.")
-        made = FlightStatement(self._connection, self._statements.discard)
+        made = FlightStatement(self._driver(), self._statements.discard)
         self._statements.add(made)
         return made
+
+    def ping(self) -> None:
+        """One call that names kinds of tables: it runs no statement and is not audited."""
+        with _translated():
+            self._driver().adbc_get_table_types()
+
+    def server_version(self) -> str:
+        """What the gateway calls itself."""
+        with _translated():
+            return str(self._driver().adbc_get_info().get("vendor_version", ""))
+
+    def _driver(self) -> dbapi.Connection:
+        if self._connection is None:
+            raise InterfaceError("The connection is closed.")
+        return self._connection
 
     def close(self) -> None:
         """Close every statement first: the driver refuses it the other way round."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from typing import Protocol, cast
 
 import pyarrow as pa
@@ -19,7 +19,9 @@ from sqluice.errors import InterfaceError, rebuilt
 from sqluice.transport import Answer, Settings
 
 GROUP, NAME = "sqluice.transports", "in-process"
-_FACTS = ("code", "message", "remedy", "query_id", "line", "column", "retry_after")
+_FACTS = (
+    "code", "message", "remedy", "query_id", "line", "column", "retry_after", "policy", "product",
+)  # fmt: skip
 
 
 class Gateway(Protocol):
@@ -59,6 +61,15 @@ class LocalTransport:
         self._statements.add(made)
         return made
 
+    def ping(self) -> None:
+        """A gateway in this process answers as long as it is open."""
+        if self._gateway is None:
+            raise InterfaceError("The connection is closed.")
+
+    def server_version(self) -> str:
+        """That of what is installed here."""
+        return version("sqluice-gateway")
+
     def close(self) -> None:
         """Close every statement, then the gateway."""
         for one in tuple(self._statements):
@@ -83,9 +94,7 @@ class LocalStatement:
         self._end_stream()
         with _translated():
             self._query_id = self._gateway.new_query_id(key)
-            schema, batches, _ = self._gateway.execute(
-                sql, tuple(parameters), self._query_id
-            )
+            schema, batches, _ = self._gateway.execute(sql, tuple(parameters), self._query_id)
         self._batches = batches
         return Answer(schema, _stream(batches))
 

@@ -109,6 +109,12 @@ class Transport(Protocol):
     def statement(self) -> Statement:
         """A fresh statement."""
 
+    def ping(self) -> None:
+        """Raise where the gateway does not answer or does not know the caller any more."""
+
+    def server_version(self) -> str:
+        """The version of the gateway."""
+
     def close(self) -> None:
         """Close every statement and the way to the gateway; idempotent."""
 

@@ -46,8 +46,10 @@ class TypeGroup:
         """Compare with a type code or with another group."""
         if isinstance(other, TypeGroup):
             return self.names == other.names
-        return isinstance(other, str) and not other.endswith("]") and (
-            other.split("(", 1)[0] in self.names
+        return (
+            isinstance(other, str)
+            and not other.endswith("]")
+            and (other.split("(", 1)[0] in self.names)
         )
 
     def __hash__(self) -> int:
@@ -82,6 +84,7 @@ _PLAIN: dict[pa.DataType, str] = {
     pa.date64(): "DATE",
     pa.month_day_nano_interval(): "INTERVAL",
 }
+_SAID = frozenset({b"UUID", b"JSON"})
 _EXTENSIONS = {"arrow.uuid": "UUID", "arrow.json": "JSON", "arrow.bool8": "BOOLEAN"}
 
 
@@ -98,6 +101,12 @@ def type_code(arrow: pa.DataType) -> str:
     return _parameterised(arrow) or _nested(arrow) or _texts(arrow)
 
 
+def field_code(field: pa.Field) -> str:
+    """The SQL name of a field's type; the gateway says it where Arrow has text alone."""
+    said: bytes = (field.metadata or {}).get(b"type", b"")
+    return said.decode() if said in _SAID else type_code(field.type)
+
+
 def describe(schema: pa.Schema) -> tuple[Described, ...] | None:
     """The `description` of a result; None where there are no columns."""
     return tuple(_described(field) for field in schema) or None
@@ -107,7 +116,7 @@ def _described(field: pa.Field) -> Described:
     precision = scale = None
     if pa.types.is_decimal(field.type):
         precision, scale = field.type.precision, field.type.scale
-    return field.name, type_code(field.type), None, None, precision, scale, field.nullable
+    return field.name, field_code(field), None, None, precision, scale, field.nullable
 
 
 def _parameterised(arrow: pa.DataType) -> str:

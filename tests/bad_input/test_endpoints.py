@@ -36,6 +36,8 @@ KEYS = {
     "sqlstate",
     "class",
     "retryable",
+    "policy",
+    "product",
 }
 PRIVATE = re.compile(r"Traceback|(?<!\w)/(?!v1/)\w+/|\.py\b|localhost|127\.0\.0\.1|postgresql://")
 QUERIES = (

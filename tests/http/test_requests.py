@@ -12,6 +12,7 @@ from tests.served import MANY, SLOW, Answer, Served, basic, within
 
 SHAPE = {
     "code", "message", "remedy", "query_id", "line", "column", "sqlstate", "class", "retryable",
+    "policy", "product",
 }  # fmt: skip
 PRIVATE = re.compile(r"Traceback|(?<!\w)/(?!v1/)\w+/|\.py\b|localhost|127\.0\.0\.1|postgresql://")
 MEMBERS = "select count(*) from loyalty.members"

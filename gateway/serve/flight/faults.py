@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 from pyarrow import flight
 
-from gateway.errors import Cancelled, InternalError, SqluiceError
+from gateway.errors import Cancelled, InternalError, RateLimited, SqluiceError
 from gateway.serve.flight.messages import make
 
 log = logging.getLogger("gateway.flight")
@@ -49,6 +49,9 @@ def flight_error(error: SqluiceError) -> flight.FlightError:
         "remedy": error.remedy,
         "line": str(error.line or ""),
         "column": str(error.column or ""),
+        "policy": error.policy,
+        "product": error.product,
+        "retry_after": f"{error.retry_after:g}" if isinstance(error, RateLimited) else "",
     }
     info = make(
         "ErrorInfo",

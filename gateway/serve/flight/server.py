@@ -24,6 +24,7 @@ from gateway.errors import (
     UnknownTable,
     UnsupportedSql,
 )
+from gateway.labels import labelled
 from gateway.opening import OpenGateway
 from gateway.parse import parse
 from gateway.pipeline import Described
@@ -45,7 +46,6 @@ from gateway.serve.flight.sign_in import (
     peer_address,
 )
 from gateway.serve.flight.streams import Streams, Watcher, stream_of
-from gateway.labels import labelled
 
 _MIDDLEWARE = "sqluice"
 _MAXIMUM_PREPARED = 1_000

@@ -21,10 +21,10 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
 from gateway.errors import InternalError, SqluiceError
+from gateway.labels import labelled
 from gateway.result import Result
 from gateway.serve.http.faults import error_body
 from gateway.serve.http.plain import plain_values
-from gateway.labels import labelled
 
 log = logging.getLogger("gateway.http")
 

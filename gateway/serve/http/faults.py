@@ -37,6 +37,8 @@ def error_body(error: SqluiceError) -> dict[str, object]:
             "query_id": error.query_id,
             "line": error.line,
             "column": error.column,
+            "policy": error.policy or None,
+            "product": error.product or None,
             "sqlstate": entry.sqlstate,
             "class": entry.pep249,
             "retryable": entry.retryable,
@@ -76,6 +78,8 @@ def register_faults(application: Flask) -> None:
                 "sqlstate": None,
                 "class": None,
                 "retryable": False,
+                "policy": None,
+                "product": None,
             }
         }
         response = jsonify(body)

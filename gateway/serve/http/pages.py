@@ -48,6 +48,12 @@ _QUERY = {
 }
 
 
+_ERROR_FIELDS = (
+    "code", "message", "remedy", "query_id", "line", "column", "sqlstate", "class",
+    "retryable", "policy", "product",
+)  # fmt: skip
+
+
 def openapi() -> dict[str, object]:
     """The interface as OpenAPI 3.1."""
     paths: dict[str, dict[str, object]] = {}
@@ -91,17 +97,7 @@ def openapi() -> dict[str, object]:
                             "type": "object",
                             "properties": {
                                 name: {}
-                                for name in (
-                                    "code",
-                                    "message",
-                                    "remedy",
-                                    "query_id",
-                                    "line",
-                                    "column",
-                                    "sqlstate",
-                                    "class",
-                                    "retryable",
-                                )
+                                for name in _ERROR_FIELDS
                             },
                         }
                     },
