@@ -18,9 +18,12 @@ from gateway.serve.flight.messages import make, pack, parse, unpack
 class RawClient:
     """One signed-in client."""
 
-    def __init__(self, address: str, user: str, password: str | None = None) -> None:
-        """Sign in by the handshake."""
-        self.client = flight.FlightClient(address)
+    def __init__(
+        self, address: str, user: str, password: str | None = None, agent: str = "raw"
+    ) -> None:
+        """Sign in by the handshake; `agent` is what the client calls itself."""
+        called = [("grpc.primary_user_agent", agent)]
+        self.client = flight.FlightClient(address, generic_options=called)
         known = f"{user}-demo" if password is None else password
         self.token = self.client.authenticate_basic_token(user, known)
         self.options = flight.FlightCallOptions(headers=[self.token], timeout=30)

@@ -1,15 +1,44 @@
-"""The values that a client binds to a prepared statement.
+"""The values that a client binds to a prepared statement, and the types he is asked for.
 
-Takes: the record batches of a DoPut. Gives: one row as Python values. Never reads on after a
-second row, and never rounds a value.
+Takes: what a statement tells of its parameters; the record batches of a DoPut. Gives: a schema;
+one row as Python values. Never reads on after a second row, and never rounds a value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 from pyarrow import flight
 
+from connectors.base import ConnectorError, arrow_type
 from gateway.errors import TypeMismatch, UnsupportedSql
+from gateway.serve.flight.widening import is_java, widened
+
+
+def parameter_schema(types: Sequence[str], agent: str) -> pa.Schema:
+    """A field for each parameter, of DuckDB's type; '' is one of which nothing is known.
+
+    Most clients send what they have. Arrow's JDBC driver writes into a column of the type told:
+    nothing into one of type null, and milliseconds into times of whatever unit.
+    """
+    if not is_java(agent):
+        return pa.schema([(str(n), _type(one, pa.null())) for n, one in enumerate(types, 1)])
+    known = [(str(n), _type(one, pa.string())) for n, one in enumerate(types, 1)]
+    return widened(pa.schema([(name, _in_milliseconds(kind)) for name, kind in known]), agent)
+
+
+def _in_milliseconds(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("ms", kind.tz)
+    return pa.time32("ms") if pa.types.is_time(kind) else kind
+
+
+def _type(name: str, unknown: pa.DataType) -> pa.DataType:
+    try:
+        return arrow_type(name) if name else unknown
+    except ConnectorError:
+        return unknown
 
 
 def read_parameters(reader: flight.MetadataRecordBatchReader) -> tuple[object, ...] | None:

@@ -24,19 +24,15 @@ from gateway.errors import (
     UnknownTable,
     UnsupportedSql,
 )
-from gateway.labels import labelled
 from gateway.opening import OpenGateway
-from gateway.parse import parse
-from gateway.pipeline import Described
 from gateway.queries import is_query_key, keyed_query_id
 from gateway.request import Request
-from gateway.result import Result
 from gateway.serve.flight import tables
 from gateway.serve.flight.faults import clean_errors, translated
 from gateway.serve.flight.messages import make, pack, unpack, unpack_as
 from gateway.serve.flight.messages import parse as parse_message
 from gateway.serve.flight.options import get_options, set_options
-from gateway.serve.flight.parameters import read_parameters
+from gateway.serve.flight.parameters import parameter_schema, read_parameters
 from gateway.serve.flight.sign_in import (
     CallMiddleware,
     CallMiddlewareFactory,
@@ -45,7 +41,10 @@ from gateway.serve.flight.sign_in import (
     Sessions,
     peer_address,
 )
-from gateway.serve.flight.streams import Streams, Watcher, stream_of
+from gateway.serve.flight.sql_info import sql_info, xdbc_types
+from gateway.serve.flight.starting import Starting, shape
+from gateway.serve.flight.streams import Begun, Streams, Watcher, stream_of
+from gateway.serve.flight.widening import widened
 
 _MIDDLEWARE = "sqluice"
 _MAXIMUM_PREPARED = 1_000
@@ -61,7 +60,6 @@ _ACTIONS = {
     "GetSessionOptions": "The session's settings.",
     "SetSessionOptions": "Change the session's settings.",
 }
-_SET_ANSWER = pa.schema([("setting", pa.string()), ("value", pa.string())])
 
 
 @dataclass(slots=True)
@@ -79,6 +77,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         self._opened = opened
         self._sessions = Sessions(opened.identity, opened.limits)
         self._streams = Streams()
+        self._starting = Starting(opened)
         self._watcher = Watcher(self._streams.sweep)
         self._draining = False
         super().__init__(
@@ -91,6 +90,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
     def drain(self) -> None:
         """Refuse new calls and stop what runs."""
         self._draining = True
+        self._starting.close()
         self._streams.sweep(everything=True)
         self._opened.queries.cancel_all()
         self._watcher.close()
@@ -104,10 +104,10 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             name, message = unpack(descriptor.command or b"")
             if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
                 request = self._keyed(context, self._request(session, name, message))
-                result = self._start(context, session, request)
-                handle = self._streams.put(session.session.principal.user, result)
+                begun = self._start(context, session, request)
+                handle = self._streams.put(session.session.principal.user, begun)
                 ticket = pack(make("TicketStatementQuery", statement_handle=handle))
-                return _info(labelled(result), descriptor, ticket)
+                return _info(begun.schema, descriptor, ticket)
             table = self._metadata(session, name, message)
             return _info(table.schema, descriptor, descriptor.command)
 
@@ -122,8 +122,8 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
                 return flight.RecordBatchStream(self._metadata(session, name, message))
             user = session.session.principal.user
             handle = message.statement_handle
-            result = self._streams.take(user, handle)
-            return flight.GeneratorStream(labelled(result), self._watched(context, handle, result))
+            begun = self._streams.take(user, handle)
+            return flight.GeneratorStream(begun.schema, self._watched(context, handle, begun))
 
     def do_put(
         self,
@@ -199,7 +199,9 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         middleware = context.get_middleware(_MIDDLEWARE)
         assert isinstance(middleware, CallMiddleware) and middleware.session is not None
         # One session may be used from several addresses at once.
-        return replace(middleware.session, address=peer_address(context.peer()))
+        return replace(
+            middleware.session, address=peer_address(context.peer()), agent=middleware.agent
+        )
 
     def _request(self, session: FlightSession, name: str, message: Any) -> Request:  # noqa: ANN401
         asked = (
@@ -219,37 +221,24 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
 
     def _start(
         self, context: flight.ServerCallContext, session: FlightSession, request: Request
-    ) -> Result:
-        statement = parse(request)
-        if statement.kind == "set":
-            session.session.apply(statement)
-            row = {"setting": [statement.argument], "value": [statement.value]}
-            table = pa.table(row, schema=_SET_ANSWER)
-            return Result(request.query_id, table.schema, iter(table.to_batches()))
-
+    ) -> Begun:
         def cancel() -> None:
             self._opened.gateway.cancel(request.query_id, request.principal)
 
         with self._watcher.watch(context, cancel):
-            return self._opened.gateway.answer(request)
+            return self._starting.begin(session.session, request, session.agent)
 
     def _watched(
-        self, context: flight.ServerCallContext, handle: bytes, result: Result
+        self, context: flight.ServerCallContext, handle: bytes, begun: Begun
     ) -> Iterator[pa.Table]:
-        with self._watcher.watch(context, result.cancel):
-            yield from stream_of(result, lambda: self._streams.done(handle), translated)
-
-    def _shape(self, request: Request) -> Described:
-        """What is known of a statement before it runs; `SET` is the session's own affair."""
-        if parse(request).kind == "set":
-            return Described(_SET_ANSWER, 0, "set")
-        return self._opened.gateway.describe(request)
+        with self._watcher.watch(context, begun.cancel):
+            yield from stream_of(begun, lambda: self._streams.done(handle), translated)
 
     def _prepare(self, session: FlightSession, body: bytes) -> bytes:
         """Bind only; the schema tells clients that it is a query."""
         message = unpack_as("ActionCreatePreparedStatementRequest", body)
         request = _asked(session, PreparedStatement(message.query))
-        shape = self._shape(request)
+        known = shape(self._opened, request)
         if len(session.prepared) >= _MAXIMUM_PREPARED:
             raise LimitExceeded(
                 f"The session holds {_MAXIMUM_PREPARED} prepared statements.",
@@ -257,12 +246,13 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             )
         handle = secrets.token_bytes(24)
         session.prepared[handle] = PreparedStatement(message.query)
-        parameters = pa.schema([pa.field(str(n + 1), pa.null()) for n in range(shape.parameters)])
+        types = known.parameter_types or ("",) * known.parameters
+        parameters = parameter_schema(types, session.agent)
         return pack(
             make(
                 "ActionCreatePreparedStatementResult",
                 prepared_statement_handle=handle,
-                dataset_schema=shape.schema.serialize().to_pybytes(),
+                dataset_schema=widened(known.schema, session.agent).serialize().to_pybytes(),
                 parameter_schema=parameters.serialize().to_pybytes(),
             )
         )
@@ -305,9 +295,9 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         """The table of a metadata command."""
         match name:
             case "CommandGetSqlInfo":
-                return tables.sql_info(list(message.info))
+                return sql_info(list(message.info))
             case "CommandGetXdbcTypeInfo":
-                return tables.xdbc_types(_optional(message, "data_type"))
+                return xdbc_types(_optional(message, "data_type"))
             case "CommandGetTableTypes":
                 return tables.table_types()
         purpose = session.session.settings.purpose

@@ -29,7 +29,7 @@ _IDLE_SECONDS = 8 * 3600.0
 class FlightSession:
     """One client's session with its prepared statements, by handle.
 
-    `address` is where this call comes from.
+    `address` is where this call comes from, `agent` what its client calls itself.
     """
 
     session: Session
@@ -39,6 +39,7 @@ class FlightSession:
     used: float = field(default_factory=time.monotonic)
     headers: dict[str, str] = field(default_factory=dict)
     address: str = ""
+    agent: str = ""
 
     @property
     def asker(self) -> Principal:
@@ -104,12 +105,14 @@ class Sessions:
 class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
     """What one call carries: its session, and the token for the answer to a handshake.
 
-    `query_key` is what the client calls the query that the call starts; '' where it says nothing.
+    `query_key` is what the client calls the query that the call starts, `agent` what it calls
+    itself; '' where it says nothing.
     """
 
     def __init__(self, session: FlightSession | None, token: str | None) -> None:
         self.session = session
         self.query_key = ""
+        self.agent = ""
         self._token = token
 
     def sending_headers(self) -> Mapping[str, str]:
@@ -136,6 +139,7 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
                 )
             made = self._start(headers)
             made.query_key = _header(headers, "x-sqluice-query-key")
+            made.agent = _header(headers, "user-agent")
             return made
         except SqluiceError as error:
             raise flight_error(error) from None

@@ -1,7 +1,8 @@
 """Results that wait to be fetched, and calls whose client may leave.
 
-Takes: results of the pipeline. Gives: one-use handles bound to a principal, and a watcher that
-stops what nobody waits for. Never gives a stream to another principal, nor twice.
+Takes: results of the pipeline, those too that are still to come. Gives: one-use handles bound to
+a principal, and a watcher that stops what nobody waits for. Never gives a stream to another
+principal, nor twice.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,18 +20,28 @@ from pyarrow import flight
 
 from gateway.errors import RateLimited, UnknownTable
 from gateway.result import Result
+from gateway.serve.flight.widening import fitted
 
 MAXIMUM_BYTES = 8 * 1024 * 1024
 WAITING_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A statement that runs: the schema of its answer, the answer once it is there, its end."""
+
+    schema: pa.Schema
+    result: Future[Result]
+    cancel: Callable[[], None]
+
+
 @dataclass(slots=True)
 class Started:
-    """A started result, whose it is, and whether somebody fetches it."""
+    """A begun statement, whose it is, and whether somebody fetches its answer."""
 
     user: str
-    result: Result
+    begun: Begun
     since: float = field(default_factory=time.monotonic)
     is_taken: bool = False
 
@@ -42,20 +54,20 @@ class Streams:
         self._lock = threading.Lock()
         self._started: dict[bytes, Started] = {}
 
-    def put(self, user: str, result: Result) -> bytes:
-        """Keep a result; gives its handle. Raises RateLimited over the cap."""
+    def put(self, user: str, begun: Begun) -> bytes:
+        """Keep what was begun; gives its handle. Raises RateLimited over the cap."""
         self.sweep()
         with self._lock:
             held = sum(one.user == user for one in self._started.values())
             if held < self._per_user:
                 handle = secrets.token_bytes(24)
-                self._started[handle] = Started(user, result)
+                self._started[handle] = Started(user, begun)
                 return handle
-        result.close()
+        _end(begun)
         raise RateLimited(f"You have {self._per_user} open streams already.", retry_after=1.0)
 
-    def take(self, user: str, handle: bytes) -> Result:
-        """The result of a handle, once."""
+    def take(self, user: str, handle: bytes) -> Begun:
+        """What a handle stands for, once."""
         with self._lock:
             found = self._started.get(handle)
             if found is None or found.user != user or found.is_taken:
@@ -64,7 +76,7 @@ class Streams:
                     hint="Run the statement again.",
                 )
             found.is_taken = True
-            return found.result
+            return found.begun
 
     def done(self, handle: bytes) -> None:
         """A stream has ended."""
@@ -95,10 +107,22 @@ class Streams:
     def _stop(self, handle: bytes, one: Started) -> None:
         """What streams meets the reason and ends by itself; what waits has nobody to end it."""
         if one.is_taken:
-            one.result.cancel()
+            one.begun.cancel()
             return
-        one.result.close()
+        _end(one.begun)
         self.done(handle)
+
+
+def _end(begun: Begun) -> None:
+    """Close the result, at once or when it comes; until then its statement is told to stop."""
+    if not begun.result.done():
+        begun.cancel()
+    begun.result.add_done_callback(_close)
+
+
+def _close(result: Future[Result]) -> None:
+    if not result.cancelled() and result.exception() is None:
+        result.result().close()
 
 
 class Watcher:
@@ -158,14 +182,14 @@ def pieces(batch: pa.RecordBatch) -> Iterator[pa.Table]:
 
 
 def stream_of(
-    result: Result, on_end: Callable[[], None], fail: Callable[[BaseException], flight.FlightError]
+    begun: Begun, on_end: Callable[[], None], fail: Callable[[BaseException], flight.FlightError]
 ) -> Iterator[pa.Table]:
-    """The result's batches for the wire; a client that leaves stops the query."""
+    """The answer's batches for the wire; a client that leaves stops the query."""
     try:
-        for batch in result.batches():
-            yield from pieces(batch)
+        for batch in begun.result.result().batches():
+            yield from pieces(fitted(batch, begun.schema))
     except Exception as error:  # noqa: BLE001 - what is no Flight error leaves with a traceback
         raise fail(error) from None
     finally:
-        result.close()
+        _end(begun)
         on_end()

@@ -1,0 +1,79 @@
+"""Statements that begin when GetFlightInfo is asked.
+
+Takes: an open gateway and requests. Gives: what was begun, with the schema of its answer. Never
+lets a client wait in a call that he can neither cancel nor bound.
+
+Clients over gRPC for Java (Arrow's JDBC driver) can stop a stream but not GetFlightInfo: their
+`cancel` and `setQueryTimeout` only reach a statement once that call has answered. For them it
+answers soon, and the statement goes on by itself.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+import pyarrow as pa
+
+from gateway.labels import labelled
+from gateway.opening import OpenGateway
+from gateway.parse import parse
+from gateway.pipeline import Described
+from gateway.request import Request
+from gateway.result import Result
+from gateway.serve.flight.streams import Begun
+from gateway.serve.flight.widening import is_java, widened
+from gateway.sessions import Session
+
+SOON_SECONDS = 0.3
+_AT_ONCE = 64
+_SET_ANSWER = pa.schema([("setting", pa.string()), ("value", pa.string())])
+
+
+def shape(opened: OpenGateway, request: Request) -> Described:
+    """What is known of a statement before it runs; `SET` is the session's own affair."""
+    if parse(request).kind == "set":
+        return Described(_SET_ANSWER, 0, "set")
+    return opened.gateway.describe(request)
+
+
+class Starting:
+    """Begins statements, and lets those go on by themselves whose clients cannot wait."""
+
+    def __init__(self, opened: OpenGateway) -> None:
+        self._opened = opened
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="flight-start")
+
+    def begin(self, session: Session, request: Request, agent: str) -> Begun:
+        """Start a statement; raises what it raises, as far as that is known soon enough."""
+        statement = parse(request)
+        if statement.kind == "set":
+            session.apply(statement)
+            row = {"setting": [statement.argument], "value": [statement.value]}
+            table = pa.table(row, schema=_SET_ANSWER)
+            return _begun(Result(request.query_id, table.schema, iter(table.to_batches())), agent)
+        if not is_java(agent):
+            return _begun(self._opened.gateway.answer(request), agent)
+        return self._soon(request, agent)
+
+    def _soon(self, request: Request, agent: str) -> Begun:
+        answer = self._threads.submit(self._opened.gateway.answer, request)
+        if wait([answer], SOON_SECONDS).done:
+            return _begun(answer.result(), agent)
+
+        def cancel() -> None:
+            if not answer.cancel():
+                self._opened.gateway.cancel(request.query_id, request.principal)
+
+        schema = shape(self._opened, request).schema
+        named = schema.with_metadata({"sqluice.query_id": request.query_id})
+        return Begun(widened(named, agent), answer, cancel)
+
+    def close(self) -> None:
+        """Begin nothing more; what runs is stopped by whoever drains."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _begun(result: Result, agent: str) -> Begun:
+    done: Future[Result] = Future()
+    done.set_result(result)
+    return Begun(widened(labelled(result), agent), done, result.cancel)

@@ -1,0 +1,1 @@
+"""Clients that others wrote, and what each sees of the gateway."""

@@ -1,0 +1,86 @@
+"""The JDBC program Ask.java, and the drivers that it asks through.
+
+Takes: steps as lists of texts. Gives: what each printed, rows of texts or an error. Never takes
+another driver than the one whose hash stands here, and never waits longer than its deadline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = Path(__file__).with_name("Ask.java")
+_JARS = Path(__file__).parents[3] / ".state" / "jars"
+_ROW, _VALUE = "\x1e", "\x1f"
+_SECONDS = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A driver of Maven Central: its coordinates there and the SHA-256 of the file."""
+
+    group: str
+    name: str
+    version: str
+    sha256: str
+
+    def jar(self) -> Path:
+        """The file, fetched once by Maven."""
+        kept = _JARS / f"{self.name}-{self.version}.jar"
+        if not kept.exists():
+            artifact = f"{self.group}:{self.name}:{self.version}"
+            subprocess.run(
+                ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}",
+                 f"-DoutputDirectory={_JARS}"],
+                check=True, timeout=_SECONDS, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        assert hashlib.sha256(kept.read_bytes()).hexdigest() == self.sha256, kept
+        return kept
+
+
+FLIGHT_SQL = Driver(
+    "org.apache.arrow",
+    "flight-sql-jdbc-driver",
+    "18.3.0",
+    "3f418b46c880e263558c5de669bdbede2c5d4375527ced116fb29f795b03704c",
+)
+
+
+def needs_java() -> None:
+    """Skip where somebody said that he has no Java; fail where nobody said so and there is none."""
+    if os.environ.get("SQLUICE_WITHOUT_JAVA") == "1":
+        pytest.skip("SQLUICE_WITHOUT_JAVA=1: no JDBC driver was tried")
+    for command in ("javac", "mvn"):
+        assert shutil.which(command), f"{command} is missing; SQLUICE_WITHOUT_JAVA=1 goes without."
+
+
+def ask(driver: Driver, url: str, user: str, steps: Sequence[Sequence[str]]) -> list[str]:
+    """What each step printed."""
+    command = [
+        "java", "--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", str(driver.jar()),
+        str(_PROGRAM), url, user, f"{user}-demo",
+    ]  # fmt: skip
+    lines = "".join("\t".join(step) + "\n" for step in steps)
+    done = subprocess.run(
+        command, input=lines, capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    answers = [
+        line.removeprefix("answer\t")
+        for line in done.stdout.split("\n")
+        if line.startswith("answer\t")
+    ]
+    assert len(answers) == len(steps), done.stderr[-2_000:]
+    return answers
+
+
+def rows(answer: str) -> list[tuple[str, ...]]:
+    """The rows of an answer that is no error."""
+    assert not answer.startswith("!"), answer
+    return [tuple(row.split(_VALUE)) for row in answer.split(_ROW)] if answer else []
