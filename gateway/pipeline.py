@@ -21,7 +21,7 @@ from sqlglot import exp
 
 from gateway.allowed import check_patterns
 from gateway.audit import AuditFinish, Starting
-from gateway.authorize import directory, purposes, unknown_table
+from gateway.authorize import directory, purposes, unknown_table, visible
 from gateway.decision import Decision, Standing
 from gateway.differencing import Asked, Atom
 from gateway.draft import PlannedFragment
@@ -42,6 +42,7 @@ from gateway.explain import (
     tables_table,
 )
 from gateway.explain_policy import explain_policy
+from gateway.inferring import infer_parameters
 from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
@@ -60,11 +61,15 @@ log = logging.getLogger("gateway.pipeline")
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What is known of a statement before it runs. `schema` is that of its answer."""
+    """What is known of a statement before it runs. `schema` is that of its answer.
+
+    parameter_types: DuckDB's, as far as the statement tells; '' where it does not.
+    """
 
     schema: pa.Schema
     parameters: int
     kind: str
+    parameter_types: tuple[str, ...] = ()
 
 
 class Gateway:
@@ -113,7 +118,9 @@ class Gateway:
             values = request.parameters or (None,) * statement.parameters
             filled = replace(request, parameters=values)
             made = prepare(filled, statement, snapshot, self._services, with_plan=False)
-            return Described(made.schema, statement.parameters, statement.kind)
+            count = statement.parameters
+            types = infer_parameters(made.bound.tree, visible(made.decision), count)
+            return Described(made.schema, count, statement.kind, types)
         except SqluiceError as error:
             error.query_id = request.query_id
             raise
