@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.errors import UnsupportedSql
-from gateway.serve.pgwire.copying import CopyOut, read_copy
+from gateway.serve.pgwire.copying import CopyOut, is_copy_in, read_copy
 from gateway.serve.pgwire.cursors import (
     CloseCursor,
     Declare,
@@ -168,7 +168,7 @@ def writes(sql: str) -> bool:
     """Whether a statement that was refused would have written or locked."""
     for words in statements(sql):
         first = words[0]
-        if first.kind == "word" and (first.value in _WRITES or first.value == "copy"):
+        if first.kind == "word" and (first.value in _WRITES or is_copy_in(words)):
             return True
         for place in range(1, len(words)):
             before, word = words[place - 1], words[place]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.serve.pgwire.commands import TRIVIAL, Query
+from gateway.serve.pgwire.commands import Command, Query
 from gateway.serve.pgwire.faults import Broken, Left, WireError, fault_of, violation
 from gateway.serve.pgwire.link import Link
 from gateway.serve.pgwire.messages import (
@@ -44,6 +44,7 @@ class Connection:
         # A description of a portal waits for the next message: an Execute tells it on its way.
         self._undescribed: str | None = None
         self._sql = ""
+        self._has_places = False
         self._handlers: dict[int, Callable[[Body], Awaitable[None]]] = {
             ord("Q"): self._query, ord("P"): self._parse, ord("B"): self._bind,
             ord("D"): self._describe, ord("E"): self._execute, ord("C"): self._close,
@@ -114,7 +115,9 @@ class Connection:
 
     async def _failed(self, kind: int, error: Exception) -> None:
         self._undescribed = None
-        self._link.send(message(b"E", fault_of(error, self._sql).body()))
+        self._link.send(
+            message(b"E", fault_of(error, self._sql, has_places=self._has_places).body())
+        )
         if self._state.status == "T":
             self._state.status = "E"
         if kind in _EXTENDED:
@@ -123,6 +126,10 @@ class Connection:
         else:
             self._is_skipping = False
             await self._ready()
+
+    def _note(self, sql: str, command: Command | None = None) -> None:
+        """The text that an error would be about, and whether its places are that text's."""
+        self._sql, self._has_places = sql, isinstance(command, Query)
 
     async def _ready(self) -> None:
         self._state.end_of_cycle()
@@ -134,6 +141,7 @@ class Connection:
     async def _query(self, body: Body) -> None:
         sql = self._sql = body.text()
         body.end()
+        self._has_places = False
         self._state.drop_portal("")
         self._state.statements.pop("", None)
         commands = await self._runner.route(sql)
@@ -141,9 +149,7 @@ class Connection:
             self._link.send(EMPTY_QUERY)
         for command in commands:
             self._state.require_open(command)
-            self._sql = command.sql if isinstance(command, Query) else ""
-            if not isinstance(command, TRIVIAL):
-                self._sql = self._sql or sql
+            self._has_places = isinstance(command, Query) and command.sql == sql
             await self._runner.execute(Portal(Statement(sql, command)), 0, True)
         await self._ready()
 
@@ -151,7 +157,7 @@ class Connection:
         name, sql = body.text(), body.text()
         oids = tuple(body.int32() & 0xFFFF_FFFF for _ in range(body.count()))
         body.end()
-        self._sql = sql
+        self._note(sql)
         commands = await self._runner.route(sql)
         if len(commands) > 1:
             raise WireError(
@@ -165,7 +171,7 @@ class Connection:
     async def _bind(self, body: Body) -> None:
         name, source = body.text(), body.text()
         statement = self._state.statement(source)
-        self._sql = statement.sql
+        self._note(statement.sql, statement.command)
         self._state.require_open(statement.command)
         forms = tuple(body.int16() for _ in range(body.count()))
         values = [_value(body) for _ in range(body.count())]
@@ -210,7 +216,7 @@ class Connection:
         if kind != b"S":
             raise violation("What is to be described is neither a statement nor a portal.")
         statement = self._state.statement(name)
-        self._sql = statement.sql
+        self._note(statement.sql, statement.command)
         self._state.require_open(statement.command)
         columns = await self._runner.describe_statement(statement)
         self._link.send(parameter_description(statement.types or ()))
@@ -219,7 +225,7 @@ class Connection:
     async def _describe_now(self) -> None:
         name, self._undescribed = self._undescribed, None
         portal = self._state.portal(name or "")
-        self._sql = portal.statement.sql
+        self._note(portal.statement.sql, portal.statement.command)
         self._tell_columns(await self._runner.describe_portal(portal))
 
     def _tell_columns(self, columns: tuple[Column, ...] | None) -> None:
@@ -233,7 +239,7 @@ class Connection:
             await self._describe_now()
         self._undescribed = None
         portal = self._state.portal(name)
-        self._sql = portal.statement.sql
+        self._note(portal.statement.sql, portal.statement.command)
         self._state.require_open(portal.statement.command)
         await self._runner.execute(portal, max(most, 0), tells)
 

@@ -42,6 +42,12 @@ def read_copy(words: Sequence[Word], whole: str) -> CopyOut | None:
     return _checked(_query(words[1:place], whole), options, tuple(forced))
 
 
+def is_copy_in(words: Sequence[Word]) -> bool:
+    """Whether a statement copies from the client."""
+    place = _behind_source(words)
+    return words[0].is_word("copy") and place < len(words) and words[place].is_word("from")
+
+
 def _behind_source(words: Sequence[Word]) -> int:
     """The place behind the query or the table."""
     depth = 0

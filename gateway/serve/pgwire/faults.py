@@ -11,7 +11,7 @@ import logging
 import re
 from dataclasses import dataclass
 
-from gateway.errors import InternalError, SqluiceError, UnsupportedSql
+from gateway.errors import InternalError, ParseError, SqluiceError, UnsupportedSql
 from gateway.serve.pgwire.commands import writes
 
 log = logging.getLogger("gateway.pgwire")
@@ -67,8 +67,10 @@ class Fault:
         return made + b"\0"
 
 
-def fault_of(error: BaseException, sql: str = "", severity: str = "ERROR") -> Fault:
-    """Any error as a fault."""
+def fault_of(
+    error: BaseException, sql: str = "", severity: str = "ERROR", has_places: bool = True
+) -> Fault:
+    """Any error as a fault; `has_places`: places in the error are those of the text."""
     if isinstance(error, WireError):
         severity = "FATAL" if isinstance(error, Broken) else severity
         return Fault(severity, error.sqlstate, error.message, error.hint)
@@ -76,10 +78,10 @@ def fault_of(error: BaseException, sql: str = "", severity: str = "ERROR") -> Fa
         log.error("pgwire connection failed", exc_info=error)
         error = InternalError("The gateway failed on this request.")
     sqlstate = error.entry.sqlstate
-    if isinstance(error, UnsupportedSql) and sql and writes(sql):
+    if isinstance(error, UnsupportedSql | ParseError) and sql and writes(sql):
         sqlstate = READ_ONLY
     detail = f"{error.code}, query {error.query_id}" if error.query_id else error.code
-    place = _position(sql, error.line, error.column)
+    place = _position(sql, error.line, error.column) if has_places else 0
     return Fault(severity, sqlstate, error.message, error.remedy, detail, place)
 
 

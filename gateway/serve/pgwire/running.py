@@ -24,13 +24,10 @@ from gateway.serve.pgwire.commands import Catalog, Command, Query, Show, route
 from gateway.serve.pgwire.copying import CopyOut
 from gateway.serve.pgwire.cursors import Declare, Fetch
 from gateway.serve.pgwire.encoding.rows import (
-    COPY_END,
-    COPY_HEAD,
+    CopyBinary,
     CsvForm,
     TextForm,
-    copy_binary,
     copy_csv,
-    copy_data,
     copy_text,
     csv_header,
     data_rows,
@@ -82,7 +79,7 @@ class _Output:
 
     encode: Callable[[pa.Schema], Encode]
     head: Callable[[pa.Schema], bytes]
-    tail: bytes = b""
+    tail: Callable[[], bytes] = lambda: b""
 
 
 class Runner:
@@ -223,7 +220,7 @@ class Runner:
             self._state.notices.append(_cut(rows))
         if answer.ended:
             portal.is_done = not portal.is_cursor
-            self._link.send(output.tail)
+            self._link.send(output.tail())
         return rows, answer.ended
 
     async def _send(self, piece: Piece) -> int:
@@ -246,10 +243,10 @@ class Runner:
                 "25P01", "A cursor lives in a transaction.", "Send BEGIN first, or WITH HOLD."
             )
         inner = await self.route(command.sql)
-        if len(inner) != 1 or not isinstance(inner[0], Query):
+        if len(inner) != 1 or not isinstance(inner[0], Query | Probe):
             raise UnsupportedSql("A cursor is for one query.", hint="DECLARE c CURSOR FOR SELECT")
         portal = Portal(
-            Statement(command.sql, inner[0]), parameters, size=len(command.sql),
+            Statement(command.sql, Query(command.sql)), parameters, size=len(command.sql),
             is_binary=command.is_binary, is_cursor=True, with_hold=command.with_hold,
         )  # fmt: skip
         self._state.keep_portal(command.name, portal)
@@ -394,11 +391,8 @@ def _copied(command: CopyOut) -> _Output:
     """The form of COPY."""
     options = dict(command.options)
     if command.format == "binary":
-        return _Output(
-            copy_binary,
-            lambda schema: copy_out(1, len(schema)) + copy_data(COPY_HEAD),
-            copy_data(COPY_END),
-        )
+        written = CopyBinary()
+        return _Output(written.encoder, lambda schema: copy_out(1, len(schema)), written.end)
     if command.format == "text":
         lines = TextForm(**options)
         return _Output(

@@ -190,7 +190,10 @@ class PgwireServer:
         # Clients send the user's name where no database was given.
         if start.database != start.user:
             given.setdefault("domain", start.database)
-        settings = ClientSettings(session, start.user, start.database, given)
+        try:
+            settings = ClientSettings(session, start.user, start.database, given)
+        except SqluiceError as error:
+            raise Broken("22023", error.message, error.remedy) from None
         return State(settings, signed.renew, pid)
 
     def _new_pid(self) -> int:

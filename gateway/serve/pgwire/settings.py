@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway import __version__
-from gateway.errors import SqluiceError, TypeMismatch
+from gateway.errors import TypeMismatch
 from gateway.serve.pgwire.faults import WireError
 from gateway.sessions import SETTINGS, Session, Settings
 
@@ -106,7 +106,7 @@ class ClientSettings:
             self.session.set(known, value)
         elif known in _SINGLE:
             _, accepted, served = _SINGLE[known]
-            if value is not None and not accepted.fullmatch(value.strip()):
+            if value is not None and not accepted.fullmatch(value.strip(" '\"")):
                 raise TypeMismatch(
                     f"{known} is always {served} here.", hint=f"SET {known} = '{served}'"
                 )
@@ -204,11 +204,3 @@ class ClientSettings:
     def _timeout(self) -> str:
         seconds = self.session.settings.query_timeout
         return "0" if seconds is None else f"{int(seconds * 1000)}ms"
-
-
-def set_or_tell(settings: ClientSettings, name: str, value: str) -> None:
-    """A start-up parameter; one that is wrong ends the connection."""
-    try:
-        settings.set(name, value)
-    except SqluiceError as error:
-        raise WireError("22023", error.message, error.remedy) from None

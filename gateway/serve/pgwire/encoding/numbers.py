@@ -5,6 +5,8 @@ Takes: Arrow columns. Gives: columns of bytes. Never walks over rows in Python, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,9 +15,11 @@ from gateway.serve.pgwire.encoding.matrices import integers, of_fixed, of_matrix
 
 _ZERO = ord("0")
 _WIDEST = 38
-# PostgreSQL writes an exponent where it is below -4 or at least this, by the digits of the type.
-_DOUBLE_DIGITS, _FLOAT_DIGITS = 15, 6
-_ARROW_DIGITS = 15
+# From which power of ten on an exponent is written: by PostgreSQL, for either type, and by Arrow.
+_DOUBLE_EXPONENT, _REAL_EXPONENT, _ARROW_EXPONENT = 15, 6, 10
+
+
+Rules = tuple[tuple[str, str], ...]
 
 
 def boolean_text(column: pa.Array) -> pa.Array:
@@ -57,15 +61,15 @@ def float_binary(column: pa.Array) -> pa.Array:
 
 def double_text(column: pa.Array) -> pa.Array:
     """The shortest text that reads back as the same value, in PostgreSQL's form."""
-    return _float_text(column, _DOUBLE_DIGITS)
+    return _float_text(column, _PLAIN)
 
 
 def real_text(column: pa.Array) -> pa.Array:
     """The same for 32 bits."""
-    return _float_text(column, _FLOAT_DIGITS)
+    return _float_text(column, _EXPONENTS)
 
 
-def _float_text(column: pa.Array, digits: int) -> pa.Array:
+def _float_text(column: pa.Array, larger: Mapping[int, Rules]) -> pa.Array:
     texts = column.cast(pa.string())
     sizes = np.abs(_floats(column))
     special = ~np.isfinite(sizes)
@@ -84,32 +88,34 @@ def _float_text(column: pa.Array, digits: int) -> pa.Array:
                 (r"e-(\d)$", r"e-0\1"),
             ),
         )
-    large = np.isfinite(sizes) & (sizes >= 10.0 ** (min(digits, _ARROW_DIGITS) - 1))
-    if large.any():
-        texts = _replaced(texts, large, _LARGE[digits])
+    for power, rules in larger.items():
+        chosen = (sizes >= 10.0**power) & (sizes < 10.0 ** (power + 1))
+        if chosen.any():
+            texts = _replaced(texts, chosen, rules)
     return texts.cast(pa.binary())
 
 
-def _exponent_forms(low: int, high: int) -> tuple[tuple[str, str], ...]:
-    """From plain digits to `d.ddde+NN`, for the exponents that PostgreSQL writes."""
-    made: list[tuple[str, str]] = []
-    for places in range(low, high):
-        made += [
-            (rf"^(-?\d)(\d{{{places}}})$", rf"\1.\2e+{places:02d}"),
-            (rf"^(-?\d)(\d{{{places}}})\.(\d+)$", rf"\1.\2\3e+{places:02d}"),
-        ]
-    return (*made, (r"0+e", "e"), (r"\.e", "e"), (r"e\+(\d)$", r"e+0\1"))
-
-
-_LARGE = {
-    _DOUBLE_DIGITS: (
-        (r"^(-?)(\d)e\+14$", r"\1\2.e+14"),
-        (r"^(-?\d)\.(\d*)e\+14$", rf"\1\2{'0' * 14}#"),
-        (r"^(-?\d{15})(\d*?)0*#$", r"\1.\2"),
+def _plain_form(power: int) -> Rules:
+    """From `d.ddde+NN` to plain digits."""
+    return (
+        (rf"^(-?\d)e\+{power}$", rf"\1.e+{power}"),
+        (rf"^(-?\d)\.(\d*)e\+{power}$", rf"\1\2{'0' * power}#"),
+        (rf"^(-?\d{{{power + 1}}})(\d*?)0*#$", r"\1.\2"),
         (r"\.$", ""),
-    ),
-    _FLOAT_DIGITS: _exponent_forms(_FLOAT_DIGITS, _ARROW_DIGITS),
-}
+    )
+
+
+def _exponent_form(power: int) -> Rules:
+    """From plain digits to `d.ddde+NN`."""
+    return (
+        (rf"^(-?\d)(\d{{{power}}})(?:\.(\d+))?$", rf"\1.\2\3e+0{power}"),
+        (r"0+e", "e"),
+        (r"\.e", "e"),
+    )
+
+
+_PLAIN = {power: _plain_form(power) for power in range(_ARROW_EXPONENT, _DOUBLE_EXPONENT)}
+_EXPONENTS = {power: _exponent_form(power) for power in range(_REAL_EXPONENT, _ARROW_EXPONENT)}
 
 
 def _floats(column: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -120,7 +126,7 @@ def _floats(column: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 def _replaced(
     texts: pa.Array,
     chosen: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    rules: tuple[tuple[str, str], ...],
+    rules: Rules,
 ) -> pa.Array:
     """The texts, those chosen with each pattern replaced in turn."""
     mask = pa.array(chosen)

@@ -68,19 +68,34 @@ def data_rows(schema: pa.Schema, formats: Sequence[int]) -> Encode:
     return encode
 
 
-def copy_binary(schema: pa.Schema) -> Encode:
-    """Batches as the tuples of COPY's binary format, each in a CopyData of its own."""
-    encoders = [wire_type(field).binary for field in schema]
-    count = struct.pack(">h", len(encoders))
+class CopyBinary:
+    """Batches in COPY's binary format; readers want its head in one message with the first row."""
 
-    def encode(batch: pa.RecordBatch) -> pa.Buffer:
-        pieces = [
-            with_lengths(write(column))
-            for write, column in zip(encoders, batch.columns, strict=True)
-        ]
-        return _messages([_same(count, batch.num_rows), *pieces], batch.num_rows)
+    def __init__(self) -> None:
+        self._head = COPY_HEAD
 
-    return encode
+    def encoder(self, schema: pa.Schema) -> Encode:
+        """Each row is a CopyData of its own."""
+        encoders = [wire_type(field).binary for field in schema]
+        count = struct.pack(">h", len(encoders))
+
+        def encode(batch: pa.RecordBatch) -> pa.Buffer:
+            pieces = [
+                with_lengths(write(column))
+                for write, column in zip(encoders, batch.columns, strict=True)
+            ]
+            lead = _same(count, batch.num_rows)
+            if self._head and batch.num_rows:
+                first = pa.array([self._head + count], pa.binary())
+                lead = pa.concat_arrays([first, lead.slice(1)])
+                self._head = b""
+            return _messages([lead, *pieces], batch.num_rows)
+
+        return encode
+
+    def end(self) -> bytes:
+        """What stands behind the last row."""
+        return copy_data(self._head + COPY_END)
 
 
 def copy_text(schema: pa.Schema, form: TextForm) -> Encode:
@@ -187,7 +202,11 @@ def _whole(heads: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> pa.Array:
 def _big_endian(
     numbers: np.ndarray[tuple[int], np.dtype[np.int64]], kind: str
 ) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    return np.ascontiguousarray(numbers.astype(kind)).view(np.uint8).reshape(len(numbers), -1)
+    return (
+        np.ascontiguousarray(numbers.astype(kind))
+        .view(np.uint8)
+        .reshape(len(numbers), int(kind[-1]))
+    )
 
 
 def _joined(pieces: Sequence[pa.Array]) -> pa.Buffer:
