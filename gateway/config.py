@@ -36,6 +36,19 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class PgwireEndpoint(Endpoint):
+    """The PostgreSQL wire. `plaintext` lets rows travel in clear off the machine.
+
+    `connections`: how many at once. `idle_seconds`: how long one may be silent; 0: as long as it
+    likes.
+    """
+
+    plaintext: bool = False
+    connections: int = 100
+    idle_seconds: float = 28_800.0
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """Folders: `data` below the mesh folder, the rest below `data`, unless absolute."""
 
@@ -163,7 +176,7 @@ class Config:
     state_settings: StateSettings = StateSettings()
     http: Endpoint = Endpoint(port=7080)
     flight: Endpoint = Endpoint(port=7051)
-    pgwire: Endpoint = Endpoint(port=7032, enabled=False)
+    pgwire: PgwireEndpoint = PgwireEndpoint(port=7032)
     tls: Tls = Tls()
     limits: LimitSettings = LimitSettings()
     sign_in: SignIn = SignIn()
@@ -212,7 +225,7 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "state": ("state_settings", StateSettings),
     "http": ("http", Endpoint),
     "flight": ("flight", Endpoint),
-    "pgwire": ("pgwire", Endpoint),
+    "pgwire": ("pgwire", PgwireEndpoint),
     "tls": ("tls", Tls),
     "limits": ("limits", LimitSettings),
     "sign_in": ("sign_in", SignIn),

@@ -68,6 +68,8 @@ class Identity:
     or whose verifier changed, is out at once, his tokens too.
     """
 
+    token_prefix = _PREFIX
+
     def __init__(
         self,
         mesh: Callable[[], Mesh],
@@ -96,6 +98,22 @@ class Identity:
             found = directory.users.get(user)
             verifier = directory.verifiers.get(user, directory.nobody)
             is_right = self._is_right(user, password, verifier) and user in directory.verifiers
+            attempt.succeeded = is_right
+        if found is None or not is_right:
+            self.sign_in_failed(user, endpoint)
+            raise Unauthenticated(_WRONG)
+        return principal_of(found)
+
+    def authenticate_proof(
+        self, user: str, proves: Callable[[Verifier], bool], endpoint: str = ""
+    ) -> Principal:
+        """The principal of a user who proved to know his password; an endpoint that speaks SCRAM
+        itself says whether the proof fits a verifier. Slowed and recorded like a password.
+        """
+        with self._slowing.attempt(user) as attempt:
+            directory = self._present()
+            found = directory.users.get(user)
+            is_right = proves(self.verifier(user)) and user in directory.verifiers
             attempt.succeeded = is_right
         if found is None or not is_right:
             self.sign_in_failed(user, endpoint)
@@ -154,6 +172,16 @@ class Identity:
             )
         acting = principal_of(found)
         return Principal(acting.user, acting.groups, acting.roles, acting.attributes, False)
+
+    def still(self, name: str, verifier: Verifier) -> Principal:
+        """A user as he is now, whose connection was signed in by that verifier.
+
+        Raises Unauthenticated where he has left or has another password.
+        """
+        directory = self._present()
+        if name not in directory.users or directory.verifiers.get(name) != verifier:
+            raise Unauthenticated("Your sign-in is no longer valid.", hint="Connect again.")
+        return principal_of(directory.users[name])
 
     def trusted(self, name: str) -> Principal:
         """A user by name alone: for in-process use, where whoever reads the files is trusted."""

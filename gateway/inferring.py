@@ -7,6 +7,8 @@ type before they send a value are told by it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
@@ -37,7 +39,7 @@ def infer_parameters(tree: exp.Expression, visible: Visible, count: int) -> tupl
 
 
 def _annotated(tree: exp.Expression, visible: Visible) -> exp.Expression:
-    schema: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
+    schema: dict[str, Any] = {}
     copied = tree.copy()
     for table in copied.find_all(exp.Table):
         address = table.meta.get("address")

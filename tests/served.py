@@ -27,7 +27,7 @@ from adbc_driver_flightsql import dbapi
 
 from tests.sample import CONF, SampleMesh
 
-_READY = re.compile(r"ready http=(\S+) flight=(\S+) pid=(\d+)")
+_READY = re.compile(r"ready http=(\S+) flight=(\S+) pgwire=(\S+) pid=(\d+)")
 _START = "from sqluice.command import main; main()"
 # Every pair of departures: some 390 million rows, which PostgreSQL sends by itself.
 MANY = (
@@ -62,6 +62,7 @@ class Served:
 
     http: str
     flight: str
+    pgwire: str
     pid: int
     source: str
 
@@ -166,18 +167,18 @@ def at_rest(count: Callable[[], int]) -> int:
 def serving(sample: SampleMesh) -> Iterator[Served]:
     """A gateway over the sample mesh until the end of the block."""
     with started(CONF, sample.data, sample.environment) as found:
-        yield Served(found[1], found[2], int(found[3]), sample.server.url("operations"))
+        yield Served(found[1], found[2], found[3], int(found[4]), sample.server.url("operations"))
 
 
 @contextmanager
 def started(
     conf: Path, data: Path, environment: Mapping[str, str]
 ) -> Iterator[re.Match[str]]:
-    """A gateway on free ports until the end of the block: HTTP, Flight SQL, process id."""
+    """A gateway on free ports until the end: HTTP, Flight SQL, PostgreSQL, process id."""
     command = [sys.executable, "-c", _START, "serve", "--conf", str(conf)]
     with (data / "served.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [*command, "--http-port", "0", "--flight-port", "0"],
+            [*command, "--http-port", "0", "--flight-port", "0", "--pgwire-port", "0"],
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=log,

@@ -7,6 +7,7 @@ a file of the mesh.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,10 +24,9 @@ _PORT = click.IntRange(0, 65_535)
 @click.option("--host", help="Address to listen on; loopback unless told otherwise.")
 @click.option("--http-port", type=_PORT, help="Port of HTTP; 0 takes a free one.")
 @click.option("--flight-port", type=_PORT, help="Port of Flight SQL; 0 takes a free one.")
+@click.option("--pgwire-port", type=_PORT, help="Port of the PostgreSQL wire; 0 takes a free one.")
 @shows_errors
-def serve(
-    conf: str | None, watch: bool, host: str | None, http_port: int | None, flight_port: int | None
-) -> None:
-    """Serve a mesh over HTTP and Flight SQL."""
+def serve(conf: str | None, **chosen: Any) -> None:  # noqa: ANN401 - options by their names
+    """Serve a mesh over HTTP, Flight SQL and the PostgreSQL wire."""
     config = load_config(Path(conf) if conf else None)
-    run(config, ServeOptions(watch, host, http_port, flight_port))
+    run(config, ServeOptions(**chosen))

@@ -22,7 +22,7 @@ from typing import IO
 from gateway.errors import SourceUnavailable
 
 _START = "from sqluice.command import main; main(prog_name='sqluice')"
-_READY = re.compile(r"ready http=(\S+) flight=(\S+)")
+_READY = re.compile(r"ready http=(\S+) flight=(\S+) pgwire=(\S+)")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 
@@ -34,6 +34,7 @@ class Gateway:
     process: subprocess.Popen[str]
     http: str
     flight: str
+    pgwire: str
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     lines.put("")
 
 
-def _addresses(lines: queue.Queue[str]) -> tuple[str, str]:
+def _addresses(lines: queue.Queue[str]) -> tuple[str, str, str]:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -80,7 +81,7 @@ def _addresses(lines: queue.Queue[str]) -> tuple[str, str]:
         except queue.Empty:
             continue
         if found := _READY.search(line):
-            return found.group(1), found.group(2)
+            return found[1], found[2], found[3]
         if not line:
             break
     raise SourceUnavailable(

@@ -22,6 +22,7 @@ from gateway.demo.display import Display
 from gateway.demo.fallback import prepare
 from gateway.demo.questions import FIVE_SOURCES, PERSONAL, over_flight, over_http, plan
 
+_FREE_PORTS = ("--http-port", "0", "--flight-port", "0", "--pgwire-port", "0")
 _PLAN = """
   Each database gets its own part and nothing else; the gateway merges. Where a policy's literal
   would stand, the caller reads the policy's name."""
@@ -34,6 +35,7 @@ _UP = """
 The gateway of the sample mesh is up:
   Flight SQL  {flight}
   HTTP        {http}
+  PostgreSQL  {pgwire}
 In another terminal, with the password nora-demo:
   [bold]{command} query --user nora "SHOW TABLES"[/]
 Ctrl-C stops it, and its databases.
@@ -52,7 +54,7 @@ def run(data: Path, as_json: bool = False) -> int:
         display.sources(kinds)
         with (
             (data / "gateway.log").open("w", encoding="utf-8") as log,
-            running(folder, data, "--http-port", "0", "--flight-port", "0", log=log) as gateway,
+            running(folder, data, *_FREE_PORTS, log=log) as gateway,
         ):
             started = time.monotonic()
             title = "One question, five sources, three people; over ADBC Flight SQL"
@@ -80,7 +82,10 @@ def serve(data: Path) -> int:
         prepare(data, embedded_folder(), display.progress) as folder,
         running(folder, data, "--watch") as gateway,
     ):
-        told = {"http": gateway.http, "flight": gateway.flight, "command": _command()}
+        told = {
+            "http": gateway.http, "flight": gateway.flight, "pgwire": gateway.pgwire,
+            "command": _command(),
+        }  # fmt: skip
         display.console.print(_UP.format(**told))
         try:
             return until_ended(gateway.process)

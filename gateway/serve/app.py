@@ -1,7 +1,8 @@
 """All endpoints of one gateway in one process.
 
-Takes: settings. Gives: a granian server with one worker, in which the Flask application and the
-Flight SQL server live side by side. Never starts on a broken mesh, never leaves a thread behind.
+Takes: settings. Gives: a granian server with one worker, in which the Flask application, the
+Flight SQL server and the PostgreSQL wire live side by side. Never starts on a broken mesh, never
+leaves a thread behind.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from gateway.publish import build_snapshot
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
 from gateway.serve.http.leaving import behind_asgi
+from gateway.serve.pgwire.server import PgwireEndpoint, tls_of
 
 _PLACE = "SQLUICE_SERVE"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -42,11 +44,15 @@ def run(config: Config, options: ServeOptions) -> int:
     build_snapshot(config.folder)
     http = _chosen(config.http, options.host, options.http_port)
     flight = _chosen(config.flight, options.host, options.flight_port)
+    pgwire = _chosen(
+        config.pgwire, options.host, options.pgwire_port, tls_of(config) is not None
+    )
     place = {
         "conf": str(config.folder),
         "watch": options.watch,
         "http": [http.host, http.port],
         "flight": [flight.host, flight.port] if flight.enabled else None,
+        "pgwire": [pgwire.host, pgwire.port] if pgwire.enabled else None,
     }
     os.environ[_PLACE] = json.dumps(place)
     os.environ["SQLUICE_DATA"] = str(config.data)
@@ -77,7 +83,7 @@ def create_application() -> Callable[..., Any]:
 
 
 def _application() -> Callable[..., Any]:
-    """Open the gateway, start Flight, give the application."""
+    """Open the gateway, start the other endpoints, give the application."""
     place = json.loads(os.environ[_PLACE])
     config = load_config(Path(place["conf"]))
     configure_logs(config.log.level)
@@ -89,6 +95,12 @@ def _application() -> Callable[..., Any]:
         endpoint = FlightEndpoint(opened, host, port)
         flight_url = f"grpc://{host}:{endpoint.start()}"
         closers.append(endpoint.stop)
+    pgwire_url = "off"
+    if place["pgwire"] is not None:
+        host, port = place["pgwire"]
+        wire = PgwireEndpoint(opened, host, port)
+        pgwire_url = f"postgresql://{host}:{wire.start()}"
+        closers.append(wire.stop)
 
     def close() -> None:
         while closers:
@@ -98,14 +110,14 @@ def _application() -> Callable[..., Any]:
     Finalize(None, close, exitpriority=100)
     host, port = place["http"]
     threading.Thread(
-        target=_tell_ready, args=(f"http://{host}:{port}", flight_url), daemon=True
+        target=_tell_ready, args=(f"http://{host}:{port}", flight_url, pgwire_url), daemon=True
     ).start()
     application = make_application(opened)
     settle()
     return behind_asgi(application, _THREADS)
 
 
-def _tell_ready(http: str, flight: str) -> None:
+def _tell_ready(http: str, flight: str, pgwire: str) -> None:
     """One line for whoever waits, once HTTP answers."""
     for _ in range(200):
         try:
@@ -114,15 +126,19 @@ def _tell_ready(http: str, flight: str) -> None:
             break
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
-    sys.stdout.write(f"ready http={http} flight={flight} pid={os.getpid()}\n")
+    sys.stdout.write(f"ready http={http} flight={flight} pgwire={pgwire} pid={os.getpid()}\n")
     sys.stdout.flush()
 
 
-def _chosen(endpoint: Endpoint, host: str | None, port: int | None) -> Endpoint:
+def _chosen(
+    endpoint: Endpoint, host: str | None, port: int | None, has_tls: bool = False
+) -> Endpoint:
     """The address to listen on; port 0 becomes a free one; a taken one is an error."""
     address = host or endpoint.host
     wanted = endpoint.port if port is None else port
-    if address not in _LOOPBACK:
+    if not endpoint.enabled:
+        return endpoint
+    if address not in _LOOPBACK and not has_tls:
         raise InvalidConfig(
             f"{address} is not loopback, and the gateway has no certificate to speak TLS there.",
             hint="Put a TLS proxy on this machine in front of it, and listen on 127.0.0.1.",
@@ -134,6 +150,6 @@ def _chosen(endpoint: Endpoint, host: str | None, port: int | None) -> Endpoint:
         except OSError:
             raise InvalidConfig(
                 f"Port {wanted} of {address} is taken.",
-                hint="Stop what uses it, or give --http-port and --flight-port.",
+                hint="Stop what uses it, or give --http-port, --flight-port and --pgwire-port.",
             ) from None
         return Endpoint(address, probe.getsockname()[1], endpoint.enabled)

@@ -41,7 +41,8 @@ for _ in sys.stdin:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         print("forked", os.getpid(), flush=True)
-        app.run(load_config(Path(sys.argv[1])), ServeOptions(http_port=0, flight_port=0))
+        options = ServeOptions(http_port=0, flight_port=0, pgwire_port=0)
+        app.run(load_config(Path(sys.argv[1])), options)
         os._exit(0)
 '''
 STATEMENTS = (

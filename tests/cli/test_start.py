@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Call
 
-FREE = ("--http-port", "0", "--flight-port", "0")
+FREE = ("--http-port", "0", "--flight-port", "0", "--pgwire-port", "0")
 START = "from sqluice.command import main; main(prog_name='sqluice')"
 
 
@@ -53,7 +53,7 @@ def test_a_start_that_fails_is_told(name: str, value: str, code: str, call: Call
     assert first.startswith(f"{code}: ") and remedy
 
 
-@pytest.mark.parametrize("option", ["--http-port", "--flight-port"])
+@pytest.mark.parametrize("option", ["--http-port", "--flight-port", "--pgwire-port"])
 @pytest.mark.parametrize("port", ["-1", "65536", "x"])
 def test_a_port_that_is_none(option: str, port: str, call: Call) -> None:
     assert call("serve", option, port).exit_code == 2

@@ -29,7 +29,7 @@ def terminal(
     shutil.copytree(CONF, folder / "conf")
     (folder / ".state").mkdir()
     (folder / ".state" / "demo").symlink_to(sample.data)
-    free = ("--http-port", "0", "--flight-port", "0")
+    free = ("--http-port", "0", "--flight-port", "0", "--pgwire-port", "0")
     log = (folder / "gateway.log").open("w", encoding="utf-8")
     with log, running(folder / "conf", sample.data, *free, log=log) as gateway:
         yield Terminal(folder.resolve(), gateway)

@@ -1,8 +1,8 @@
 """What a caller gets over each endpoint of a gateway that `sqluice serve` started.
 
 Takes: a mesh folder and a data folder for each world. Gives: gateways in processes of their own,
-and all that comes back of a statement over HTTP (JSON, CSV, Arrow) and over Flight SQL, down to
-the text of errors. Only what names the request itself is left out.
+and all that comes back of a statement over HTTP (JSON, CSV, Arrow), Flight SQL and the PostgreSQL
+wire, down to the text of errors. Only what names the request itself is left out.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import adbc_driver_manager
+import psycopg
 import pyarrow as pa
 from adbc_driver_flightsql import dbapi
 
@@ -31,6 +33,7 @@ FORMS = {
     "csv": "text/csv",
     "arrow": "application/vnd.apache.arrow.stream",
 }
+Wire: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 _KEPT = ("content-type", "x-sqluice-truncated", "x-sqluice-masked")
 
 
@@ -40,6 +43,7 @@ class Gateway:
 
     http: str
     flight: str
+    pgwire: str
 
     def over_http(self, user: str, form: str, sql: str, values: Sequence[object]) -> object:
         """Status, headers and body, its rows in order."""
@@ -66,6 +70,33 @@ class Gateway:
         options = {"username": user, "password": PASSWORD}
         with dbapi.connect(self.flight, db_kwargs=options, autocommit=True) as made:
             yield made
+
+    @contextmanager
+    def pgwire_of(self, user: str) -> Iterator[Wire]:
+        """A connection of one insider over the PostgreSQL wire."""
+        with psycopg.connect(
+            self.pgwire, user=user, password=PASSWORD, autocommit=True,
+            cursor_factory=psycopg.RawCursor,
+        ) as made:  # fmt: skip
+            yield made
+
+
+def over_pgwire(connection: Wire, sql: str, values: Sequence[object], binary: bool) -> object:
+    """Columns with their types and the bytes of the rows, in order; or all fields of the error."""
+    try:
+        cursor = connection.cursor(binary=binary)
+        cursor.execute(sql.encode(), list(values) or None)
+    except psycopg.Error as error:
+        told = [error.diag.severity, error.sqlstate, error.diag.message_primary,
+                error.diag.message_detail, error.diag.message_hint,
+                error.diag.statement_position]  # fmt: skip
+        return tuple(_QUERY_ID.sub("-", str(one)) for one in told)
+    result = cursor.pgresult
+    assert result is not None
+    columns = range(result.nfields)
+    shape = [(result.fname(one), result.ftype(one), result.fmod(one)) for one in columns]
+    rows = [[result.get_value(row, one) for one in columns] for row in range(result.ntuples)]
+    return shape, sorted(map(repr, rows))
 
 
 def over_flight(connection: dbapi.Connection, sql: str, values: Sequence[object]) -> object:
@@ -107,4 +138,4 @@ def _rows(table: pa.Table) -> list[str]:
 def serving(conf: Path, data: Path) -> Iterator[Gateway]:
     """A gateway on free ports until the end of the block."""
     with started(conf, data, {"SQLUICE_DATA": str(data)}) as found:
-        yield Gateway(found[1], found[2])
+        yield Gateway(found[1], found[2], found[3])

@@ -18,7 +18,7 @@ from gateway.demo.postgres import Server
 from gateway.probe.arenas import WORLDS, Arena, build_arena
 from gateway.probe.plant import plant
 from gateway.probe.triples import PER_ARENA, Triple
-from tests.property.endpoints import FORMS, Gateway, over_flight, serving
+from tests.property.endpoints import FORMS, Gateway, Wire, over_flight, over_pgwire, serving
 from tests.property.files import write_mesh, write_secrets
 from tests.property.runs import ground_of
 
@@ -82,6 +82,32 @@ def test_over_flight(arena: Arena, worlds: list[Gateway]) -> None:
             assert told[0] == told[1], (triple, statement)
             assert isinstance(told[0], tuple)
             answered += len(told[0]) == 2
+    assert answered >= len(SAMPLE) // 2
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
+def test_over_the_postgresql_wire(arena: Arena, worlds: list[Gateway], binary: bool) -> None:
+    answered = 0
+    with ExitStack() as stack:
+        signed: list[list[Wire]] = [
+            [stack.enter_context(one.pgwire_of(who.user)) for one in worlds]
+            for who in arena.principals
+        ]
+        for triple in SAMPLE:
+            statement, _ = triple.statement(arena)
+            told = [
+                over_pgwire(one, statement.sql, statement.parameters, binary)
+                for one in signed[triple.who]
+            ]
+            assert told[0] == told[1], (triple, statement)
+            assert isinstance(told[0], tuple)
+            answered += len(told[0]) == 2
+        for who in range(len(arena.principals)):
+            for relation in arena.relations(who):
+                for form in TOLD:
+                    sql = form.format(table=relation.name)
+                    told = [over_pgwire(one, sql, (), binary) for one in signed[who]]
+                    assert told[0] == told[1], sql
     assert answered >= len(SAMPLE) // 2
 
 

@@ -1,0 +1,1 @@
+"""Room `gateway.serve.pgwire`; see docs/architecture.md."""

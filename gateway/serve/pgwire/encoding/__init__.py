@@ -1,0 +1,1 @@
+"""Room `gateway.serve.pgwire.encoding`; see docs/architecture.md."""

@@ -1,0 +1,216 @@
+"""Batches as the rows of the protocol and of COPY: whole batches at once.
+
+Takes: record batches, formats. Gives: bytes that go to the socket as they are. Never walks over
+rows in Python, never changes a value.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gateway.serve.pgwire.encoding.arrays import with_lengths
+from gateway.serve.pgwire.encoding.matrices import of_matrix
+from gateway.serve.pgwire.encoding.types import wire_type
+
+TEXT, BINARY = 0, 1
+_COPY_ESCAPES = (
+    ("\\", "\\\\"), ("\b", "\\b"), ("\f", "\\f"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"),
+    ("\v", "\\v"),
+)  # fmt: skip
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+COPY_END = struct.pack(">h", -1)
+Encode = Callable[[pa.RecordBatch], pa.Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvForm:
+    """How COPY writes CSV. `forced` are the columns that are always quoted, by their place."""
+
+    delimiter: str = ","
+    null: str = ""
+    quote: str = '"'
+    escape: str = '"'
+    forced: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How COPY writes text."""
+
+    delimiter: str = "\t"
+    null: str = "\\N"
+
+
+def data_rows(schema: pa.Schema, formats: Sequence[int]) -> Encode:
+    """Batches as DataRow messages; a format for each column."""
+    encoders = [wire_type(field).encode(form) for field, form in zip(schema, formats, strict=True)]
+
+    def encode(batch: pa.RecordBatch) -> pa.Buffer:
+        pieces = [
+            with_lengths(write(column))
+            for write, column in zip(encoders, batch.columns, strict=True)
+        ]
+        sizes = np.full(batch.num_rows, 6, np.int64)
+        for piece in pieces:
+            sizes += pc.binary_length(piece).to_numpy(zero_copy_only=False)
+        heads = np.empty((batch.num_rows, 7), np.uint8)
+        heads[:, 0] = ord("D")
+        heads[:, 1:5] = _big_endian(sizes, ">i4")
+        heads[:, 5:7] = np.frombuffer(struct.pack(">H", len(pieces)), np.uint8)
+        return _joined([_whole(heads), *pieces])
+
+    return encode
+
+
+class CopyBinary:
+    """Batches in COPY's binary format; readers want its head in one message with the first row."""
+
+    def __init__(self) -> None:
+        self._head = COPY_HEAD
+
+    def encoder(self, schema: pa.Schema) -> Encode:
+        """Each row is a CopyData of its own."""
+        encoders = [wire_type(field).binary for field in schema]
+        count = struct.pack(">h", len(encoders))
+
+        def encode(batch: pa.RecordBatch) -> pa.Buffer:
+            pieces = [
+                with_lengths(write(column))
+                for write, column in zip(encoders, batch.columns, strict=True)
+            ]
+            lead = _same(count, batch.num_rows)
+            if self._head and batch.num_rows:
+                first = pa.array([self._head + count], pa.binary())
+                lead = pa.concat_arrays([first, lead.slice(1)])
+                self._head = b""
+            return _messages([lead, *pieces], batch.num_rows)
+
+        return encode
+
+    def end(self) -> bytes:
+        """What stands behind the last row."""
+        return copy_data(self._head + COPY_END)
+
+
+def copy_text(schema: pa.Schema, form: TextForm) -> Encode:
+    """Batches as lines of COPY's text format, each in a CopyData of its own."""
+    encoders = [wire_type(field).text for field in schema]
+    escapes = (
+        *_COPY_ESCAPES,
+        *(() if form.delimiter == "\t" else ((form.delimiter, f"\\{form.delimiter}"),)),
+    )
+
+    def cell(write: Encode, column: pa.Array) -> pa.Array:
+        texts = write(column).cast(pa.string())
+        for found, escape in escapes:
+            texts = pc.replace_substring(texts, found, escape)
+        return texts.fill_null(form.null)
+
+    def encode(batch: pa.RecordBatch) -> pa.Buffer:
+        cells = [cell(write, one) for write, one in zip(encoders, batch.columns, strict=True)]
+        return _lines(cells, form.delimiter, batch.num_rows)
+
+    return encode
+
+
+def copy_csv(schema: pa.Schema, form: CsvForm) -> Encode:
+    """Batches as lines of CSV, each in a CopyData of its own."""
+    encoders = [wire_type(field).text for field in schema]
+    special = "[" + "".join(f"\\{one}" for one in (form.delimiter, form.quote)) + "\n\r]"
+    alone = len(schema) == 1
+
+    def cell(place: int, write: Encode, column: pa.Array) -> pa.Array:
+        texts = write(column).cast(pa.string())
+        escaped = texts
+        for one in dict.fromkeys((form.escape, form.quote)):
+            escaped = pc.replace_substring(escaped, one, form.escape + one)
+        quoted = pc.binary_join_element_wise(form.quote, escaped, form.quote, "")
+        if place in form.forced:
+            return quoted.fill_null(form.null)
+        needs = pc.or_(pc.match_substring_regex(texts, special), pc.equal(texts, form.null))
+        if alone:
+            needs = pc.or_(needs, pc.equal(texts, "\\."))
+        return pc.if_else(needs, quoted, texts).fill_null(form.null)
+
+    def encode(batch: pa.RecordBatch) -> pa.Buffer:
+        cells = [
+            cell(place, write, one)
+            for place, (write, one) in enumerate(zip(encoders, batch.columns, strict=True))
+        ]
+        return _lines(cells, form.delimiter, batch.num_rows)
+
+    return encode
+
+
+def csv_header(names: Sequence[str], form: CsvForm) -> bytes:
+    """The first line, as a CopyData."""
+    cells = []
+    for name in names:
+        special = any(one in name for one in (form.delimiter, form.quote, "\n", "\r"))
+        escaped = name.replace(form.quote, form.escape + form.quote)
+        cells.append(f"{form.quote}{escaped}{form.quote}" if special else name)
+    return copy_data((form.delimiter.join(cells) + "\n").encode())
+
+
+def text_header(names: Sequence[str], form: TextForm) -> bytes:
+    """The first line, as a CopyData."""
+    made = []
+    for one in names:
+        text = one
+        for found, escape in _COPY_ESCAPES:
+            text = text.replace(found, escape)
+        made.append(text)
+    return copy_data((form.delimiter.join(made) + "\n").encode())
+
+
+def copy_data(content: bytes) -> bytes:
+    """One CopyData message."""
+    return b"d" + struct.pack(">i", len(content) + 4) + content
+
+
+def _lines(cells: Sequence[pa.Array], delimiter: str, rows: int) -> pa.Buffer:
+    if not cells:
+        return _messages([_same(b"\n", rows)], rows)
+    lines = pc.binary_join_element_wise(*cells, delimiter).cast(pa.binary())
+    return _messages([lines, _same(b"\n", rows)], rows)
+
+
+def _messages(pieces: Sequence[pa.Array], rows: int) -> pa.Buffer:
+    sizes = np.full(rows, 4, np.int64)
+    for piece in pieces:
+        sizes += pc.binary_length(piece).to_numpy(zero_copy_only=False)
+    heads = np.empty((rows, 5), np.uint8)
+    heads[:, 0] = ord("d")
+    heads[:, 1:5] = _big_endian(sizes, ">i4")
+    return _joined([_whole(heads), *pieces])
+
+
+def _same(content: bytes, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(content), rows)
+
+
+def _whole(heads: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> pa.Array:
+    return of_matrix(heads, pa.array(heads[:, 0]))
+
+
+def _big_endian(
+    numbers: np.ndarray[tuple[int], np.dtype[np.int64]], kind: str
+) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    return (
+        np.ascontiguousarray(numbers.astype(kind))
+        .view(np.uint8)
+        .reshape(len(numbers), int(kind[-1]))
+    )
+
+
+def _joined(pieces: Sequence[pa.Array]) -> pa.Buffer:
+    """The bytes of all rows, one behind the other."""
+    rows = pc.binary_join_element_wise(*pieces, b"")
+    offsets = np.frombuffer(rows.buffers()[1], np.int32)
+    return rows.buffers()[2].slice(0, int(offsets[len(rows)]))

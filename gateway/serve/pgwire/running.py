@@ -1,0 +1,437 @@
+"""Runs the commands of one connection: what needs the pipeline does so in another thread.
+
+Takes: portals. Gives: their rows on the link, as they come. Never runs a query on the thread of the
+protocol, never holds more of an answer than a piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import pyarrow as pa
+
+from gateway.errors import SqluiceError, TypeMismatch, UnsupportedSql
+from gateway.opening import OpenGateway
+from gateway.parse import parse
+from gateway.serve.pgwire.answers import Answer, Encode, Piece, of_table
+from gateway.serve.pgwire.commands import Catalog, Command, Query, Show, route
+from gateway.serve.pgwire.copying import CopyOut
+from gateway.serve.pgwire.cursors import Declare, Fetch
+from gateway.serve.pgwire.encoding.rows import (
+    CopyBinary,
+    CsvForm,
+    TextForm,
+    copy_csv,
+    copy_text,
+    csv_header,
+    data_rows,
+    text_header,
+)
+from gateway.serve.pgwire.encoding.types import wire_type
+from gateway.serve.pgwire.faults import Fault, WireError
+from gateway.serve.pgwire.link import Link
+from gateway.serve.pgwire.messages import (
+    COPY_DONE,
+    EMPTY_QUERY,
+    SUSPENDED,
+    Column,
+    command_complete,
+    copy_out,
+    message,
+    parameter_status,
+    row_description,
+)
+from gateway.serve.pgwire.parameters import oid_of, sample
+from gateway.serve.pgwire.probes import Probe
+from gateway.serve.pgwire.state import Portal, State, Statement, with_forms
+from gateway.sessions import new_query_id
+
+log = logging.getLogger("gateway.pgwire")
+_AGAIN_SECONDS = 0.05
+_TEXT = 25
+Made = TypeVar("Made")
+
+
+@dataclass(slots=True)
+class _Running:
+    """A statement that can be cancelled."""
+
+    query_id: str
+    is_cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    answer: Answer
+    encode: Encode
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """How rows are written: what stands before them, how each batch is written."""
+
+    encode: Callable[[pa.Schema], Encode]
+    head: Callable[[pa.Schema], bytes]
+    tail: Callable[[], bytes] = lambda: b""
+
+
+class Runner:
+    """The commands of one connection, one at a time."""
+
+    def __init__(self, opened: OpenGateway, pool: Executor, link: Link, state: State) -> None:
+        self._gateway = opened.gateway
+        self._pool = pool
+        self._link = link
+        self._state = state
+        self._running: _Running | None = None
+        self._cancelling: asyncio.Task[None] | None = None
+
+    async def work(self, call: Callable[[], Made]) -> Made:
+        """A call in another thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def route(self, sql: str) -> tuple[Command, ...]:
+        """The commands of a text; a long one is read in another thread."""
+        return route(sql) if len(sql) <= 10_000 else await self.work(lambda: route(sql))
+
+    def cancel(self) -> None:
+        """Stop what runs now, if anything does."""
+        running = self._running
+        if running is not None and not running.is_cancelled:
+            running.is_cancelled = True
+            self._cancelling = asyncio.get_running_loop().create_task(self._until_over(running))
+
+    async def _until_over(self, running: _Running) -> None:
+        """Once is not enough: what it is to stop may begin a moment later."""
+        asker = self._state.settings.session.asker
+        while self._running is running:
+            await self.work(lambda: self._gateway.cancel(running.query_id, asker))
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    @contextmanager
+    def _statement(self, query_id: str) -> Iterator[None]:
+        self._running = _Running(query_id)
+        try:
+            yield
+        finally:
+            self._running = None
+
+    async def execute(self, portal: Portal, most: int, is_described: bool) -> None:
+        """Run a portal, at most so many rows of it (0: all); `is_described`: tell columns first."""
+        command = portal.statement.command
+        match command:
+            case None:
+                self._link.send(EMPTY_QUERY)
+            case Query() | Show() | Probe():
+                await self._rows(portal, command, most, is_described)
+            case Catalog():
+                raise _no_catalog()
+            case CopyOut():
+                await self._copy(command)
+            case Declare():
+                await self._declare(command, portal.parameters)
+            case Fetch():
+                await self._fetch(command, portal.forms, is_described)
+            case _:
+                tag = self._state.run(command)
+                self._link.send(command_complete(tag))
+        self.tell()
+
+    def tell(self) -> None:
+        """Notices, and settings that have changed."""
+        notices, self._state.notices = self._state.notices, []
+        for one in notices:
+            self._link.send(message(b"N", one.body()))
+        for name, value in self._state.settings.changed():
+            self._link.send(parameter_status(name, value))
+
+    async def close_dropped(self) -> None:
+        """Close the answers of portals that are gone."""
+        dropped, self._state.closing = self._state.closing, []
+        if dropped:
+            await self.work(lambda: _close_all(dropped))
+
+    async def _rows(
+        self, portal: Portal, command: Query | Show | Probe, most: int, is_described: bool
+    ) -> None:
+        tag = command.tag if isinstance(command, Query) else "SHOW"
+        if isinstance(command, Probe):
+            tag = "SELECT"
+        if portal.is_done:
+            self._link.send(command_complete(f"{tag} 0" if tag == "SELECT" else tag))
+            return
+        open_it = self._opener(portal, command)
+        rows, ended = await self._stream(portal, open_it, most, _rows_of(portal, is_described))
+        if not ended:
+            self._link.send(SUSPENDED)
+            return
+        self._link.send(command_complete(f"{tag} {rows}" if tag == "SELECT" else tag))
+
+    def _opener(self, portal: Portal, command: Query | Show | Probe) -> Callable[[str], Answer]:
+        if not isinstance(command, Query):
+            table = self._state.table(command)
+            return lambda _: of_table(table)
+        shape = portal.shape if portal.shape is not None else portal.statement.shape
+        return lambda query_id: self._open(command.sql, portal.parameters, query_id, shape)
+
+    def _open(
+        self, sql: str, parameters: tuple[object, ...], query_id: str, shape: pa.Schema | None
+    ) -> Answer:
+        request = replace(self._state.request(sql, parameters), query_id=query_id)
+        result = self._gateway.answer(request)
+        try:
+            return Answer(result, shape)
+        except WireError:
+            result.close()
+            raise
+
+    async def _stream(
+        self, portal: Portal, open_it: Callable[[str], Answer], most: int, output: _Output
+    ) -> tuple[int, bool]:
+        """Send the rows of a portal; gives how many, and whether those were all."""
+        bound = most or None
+        query_id = portal.answer.query_id if portal.answer is not None else new_query_id()
+        with self._statement(query_id):
+            try:
+                started = await self.work(
+                    lambda: _start(portal.answer or open_it(query_id), output, bound)
+                )
+                answer, piece = started.answer, started.piece
+                portal.answer = answer
+                self._link.send(output.head(answer.schema))
+                rows = await self._send(piece)
+                while not piece.ended and (bound is None or rows < bound):
+                    left = None if bound is None else bound - rows
+                    piece = await self.work(lambda: answer.read(started.encode, left))  # noqa: B023
+                    rows += await self._send(piece)
+            except BaseException:
+                portal.is_done = True
+                if portal.answer is not None:
+                    self._state.closing.append(portal.answer)
+                raise
+        if answer.truncated:
+            self._state.notices.append(_cut(rows))
+        if answer.ended:
+            portal.is_done = not portal.is_cursor
+            self._link.send(output.tail())
+        return rows, answer.ended
+
+    async def _send(self, piece: Piece) -> int:
+        for one in piece.buffers:
+            self._link.send(memoryview(one))
+        if self._link.is_full:
+            await self._link.flush()
+        return piece.rows
+
+    async def _copy(self, command: CopyOut) -> None:
+        portal = Portal(Statement(command.sql, Query(command.sql)))
+        output = _copied(command)
+        rows, _ = await self._stream(portal, self._opener(portal, Query(command.sql)), 0, output)
+        self._link.send(COPY_DONE)
+        self._link.send(command_complete(f"COPY {rows}"))
+
+    async def _declare(self, command: Declare, parameters: tuple[object, ...]) -> None:
+        if self._state.status == "I" and not command.with_hold:
+            raise WireError(
+                "25P01", "A cursor lives in a transaction.", "Send BEGIN first, or WITH HOLD."
+            )
+        inner = await self.route(command.sql)
+        if len(inner) != 1 or not isinstance(inner[0], Query | Probe):
+            raise UnsupportedSql("A cursor is for one query.", hint="DECLARE c CURSOR FOR SELECT")
+        portal = Portal(
+            Statement(command.sql, Query(command.sql)), parameters, size=len(command.sql),
+            is_binary=command.is_binary, is_cursor=True, with_hold=command.with_hold,
+        )  # fmt: skip
+        self._state.keep_portal(command.name, portal)
+        query_id = new_query_id()
+        try:
+            with self._statement(query_id):
+                portal.answer = await self.work(
+                    lambda: self._open(command.sql, parameters, query_id, None)
+                )
+        except BaseException:
+            self._state.drop_portal(command.name)
+            raise
+        self._link.send(command_complete("DECLARE CURSOR"))
+
+    async def _fetch(self, command: Fetch, forms: tuple[int, ...], is_described: bool) -> None:
+        cursor = self._state.portal(command.name)
+        answer = cursor.answer
+        if answer is None:
+            raise WireError("55000", "The portal is no cursor.", "DECLARE one.")
+        view = replace(cursor, forms=(1,) if cursor.is_binary and not forms else forms)
+        output = _rows_of(view, is_described and not command.moves)
+        if command.moves:
+            output = _Output(lambda _: lambda _: pa.py_buffer(b""), lambda _: b"")
+        try:
+            rows, _ = await self._stream(view, lambda _: answer, command.count or 0, output)
+        except BaseException:
+            self._state.drop_portal(command.name)
+            raise
+        self._link.send(command_complete(f"{'MOVE' if command.moves else 'FETCH'} {rows}"))
+
+    async def describe_portal(self, portal: Portal) -> tuple[Column, ...] | None:
+        """The columns of a portal that does not run yet; None where it gives no rows."""
+        command = portal.statement.command
+        if isinstance(command, Catalog):
+            raise _no_catalog()
+        if portal.answer is not None:
+            return with_forms(columns_of(portal.answer.schema), portal.forms)
+        if isinstance(command, Query):
+            portal.shape = await self.work(
+                lambda: (
+                    self._gateway.describe(
+                        self._state.request(command.sql, portal.parameters)
+                    ).schema
+                )
+            )
+            return with_forms(columns_of(portal.shape), portal.forms)
+        schema = self._local_schema(command)
+        return None if schema is None else with_forms(columns_of(schema), portal.forms)
+
+    async def describe_statement(self, statement: Statement) -> tuple[Column, ...] | None:
+        """The columns of a statement, whose parameters get their types."""
+        command = statement.command
+        if isinstance(command, Catalog):
+            raise _no_catalog()
+        if isinstance(command, Query | Declare):
+            await self.work(lambda: self._describe(statement, command.sql))
+            if isinstance(command, Query) and statement.shape is not None:
+                return columns_of(statement.shape)
+            return None
+        statement.types = statement.oids
+        schema = self._local_schema(command)
+        return None if schema is None else columns_of(schema)
+
+    def _local_schema(self, command: Command | None) -> pa.Schema | None:
+        if isinstance(command, Show | Probe):
+            return self._state.table(command).schema
+        if isinstance(command, Fetch) and not command.moves:
+            answer = self._state.portal(command.name).answer
+            return None if answer is None else answer.schema
+        return None
+
+    async def types_of(self, statement: Statement, count: int) -> tuple[int, ...]:
+        """The types of so many values: what the client said, else what the statement tells."""
+        given = (statement.oids + (0,) * count)[:count]
+        command = statement.command
+        if all(given) or not isinstance(command, Query | Declare):
+            return given
+        if statement.types is None:
+            try:
+                await self.work(lambda: self._describe(statement, command.sql))
+            except SqluiceError:
+                # Whatever is wrong with it is told, and recorded, when it runs.
+                return tuple(one or _TEXT for one in given)
+        told = ((statement.types or ()) + (_TEXT,) * count)[:count]
+        return tuple(one or other for one, other in zip(given, told, strict=True))
+
+    def _describe(self, statement: Statement, sql: str) -> None:
+        """Types first, with nothing but NULL; then the answer, with a value of each type."""
+        request = self._state.request(sql)
+        count = parse(request).parameters
+        given = (statement.oids + (0,) * count)[: max(count, len(statement.oids))]
+        samples = tuple(sample(one) if one else None for one in given)[:count]
+        inferred: tuple[str, ...] = ()
+        found = None
+        try:
+            found = self._gateway.describe(replace(request, parameters=samples))
+            inferred = found.parameter_types
+        except TypeMismatch:
+            if all(given):
+                raise
+        types = tuple(
+            one or oid_of(inferred[at] if at < len(inferred) else "")
+            for at, one in enumerate(given)
+        )
+        if found is None or not all(given):
+            values = tuple(sample(one) for one in types)[:count]
+            found = self._gateway.describe(replace(request, parameters=values))
+        statement.types, statement.shape = types, found.schema
+
+
+def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
+    """The columns of an answer, as text."""
+    return tuple(Column(field.name, wire_type(field)) for field in schema)
+
+
+def _close_all(answers: list[Answer]) -> None:
+    for one in answers:
+        one.close()
+
+
+def _start(answer: Answer, output: _Output, most: int | None) -> _Started:
+    """An answer with its first rows."""
+    try:
+        encode = output.encode(answer.schema)
+        return _Started(answer, encode, answer.read(encode, most))
+    except BaseException:
+        answer.close()
+        raise
+
+
+def _rows_of(portal: Portal, is_described: bool) -> _Output:
+    def columns(schema: pa.Schema) -> tuple[Column, ...]:
+        return with_forms(columns_of(schema), portal.forms)
+
+    return _Output(
+        lambda schema: data_rows(schema, [one.form for one in columns(schema)]),
+        lambda schema: row_description(columns(schema)) if is_described else b"",
+    )
+
+
+def _copied(command: CopyOut) -> _Output:
+    """The form of COPY."""
+    options = dict(command.options)
+    if command.format == "binary":
+        written = CopyBinary()
+        return _Output(written.encoder, lambda schema: copy_out(1, len(schema)), written.end)
+    if command.format == "text":
+        lines = TextForm(**options)
+        return _Output(
+            lambda schema: copy_text(schema, lines),
+            lambda schema: (
+                copy_out(0, len(schema))
+                + (text_header(schema.names, lines) if command.header else b"")
+            ),
+        )
+    quote = options.get("quote", '"')
+    form = CsvForm(
+        options.get("delimiter", ","), options.get("null", ""), quote, options.get("escape", quote)
+    )
+
+    def encode(schema: pa.Schema) -> Encode:
+        every = "*" in command.forced
+        forced = frozenset(
+            at for at, name in enumerate(schema.names) if every or name in command.forced
+        )
+        return copy_csv(schema, replace(form, forced=forced))
+
+    return _Output(
+        encode,
+        lambda schema: (
+            copy_out(0, len(schema)) + (csv_header(schema.names, form) if command.header else b"")
+        ),
+    )
+
+
+def _cut(rows: int) -> Fault:
+    return Fault(
+        "WARNING", "01004", f"The answer was cut after {rows} rows.",
+        "RESET row_limit, or set it higher.",
+    )  # fmt: skip
+
+
+def _no_catalog() -> UnsupportedSql:
+    log.info("a question to pg_catalog or information_schema was refused")
+    return UnsupportedSql(
+        "The catalog of PostgreSQL is not served.",
+        hint="SHOW TABLES lists what you may query, DESCRIBE its columns.",
+    )

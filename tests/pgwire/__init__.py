@@ -1,0 +1,1 @@
+"""Room `tests.pgwire`: the PostgreSQL wire on real sockets."""
