@@ -31,7 +31,7 @@ def told(gateway: Served, *steps: tuple[str, ...], user: str = "nora") -> list[s
 
 def test_whatever_the_metadata_ask_is_answered(gateway: Served) -> None:
     (answer,) = told(gateway, ("metadata",))
-    found = {name: value for name, value in rows(answer)}
+    found = {row[0]: row[1] for row in rows(answer)}
     assert not {name: value for name, value in found.items() if value.startswith("!")}
     assert len(found) > 120
     assert {name: found[name] for name in CASES["metadata"]} == CASES["metadata"]
