@@ -19,7 +19,9 @@ from datetime import datetime
 import pyarrow as pa
 from sqlglot import exp
 
+from connectors.base import Abilities
 from gateway.allowed import check_patterns
+from gateway.alternatives import Priced, weigh
 from gateway.audit import AuditFinish, Starting
 from gateway.authorize import directory, purposes, unknown_table
 from gateway.decision import Decision, Standing
@@ -33,8 +35,8 @@ from gateway.errors import (
 )
 from gateway.execute import execute
 from gateway.explain import (
-    analyzed_table,
     columns_table,
+    explain_settings,
     names_table,
     plan_table,
     policy_table,
@@ -42,6 +44,7 @@ from gateway.explain import (
     tables_table,
 )
 from gateway.explain_policy import explain_policy
+from gateway.explanation import Viewer, explanation
 from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
@@ -205,7 +208,7 @@ class Gateway:
             raise
         _see_to(ticket, result, finish)
         if statement.kind == "explain_analyze":
-            return self._analyzed(request, result, prepared, snapshot)
+            return self._analyzed(request, statement, result, prepared, snapshot)
         return result
 
     def _finished(
@@ -240,12 +243,40 @@ class Gateway:
         return admit
 
     def _analyzed(
-        self, request: Request, result: Result, prepared: Prepared, snapshot: Snapshot
+        self,
+        request: Request,
+        statement: ParsedStatement,
+        result: Result,
+        prepared: Prepared,
+        snapshot: Snapshot,
     ) -> Result:
         for _ in result.batches():
             pass
-        shown = _shown_sources(request.principal, snapshot)
-        return told(request, analyzed_table(prepared.plan, result, shown))
+        return told(request, self._explained(request, statement, prepared, snapshot, result))
+
+    def _explained(
+        self,
+        request: Request,
+        statement: ParsedStatement,
+        prepared: Prepared,
+        snapshot: Snapshot,
+        result: Result | None = None,
+    ) -> pa.Table:
+        """A plan, and what its run took, as the caller may see it."""
+        sources = snapshot.mesh.sources
+
+        def abilities(identity: str) -> Abilities:
+            return self._services.abilities_of(sources[identity])
+
+        priced = Priced(
+            lambda identity: abilities(identity).prices,
+            lambda identity: abilities(identity).maximum_keys,
+            lambda identity: bool(abilities(identity).in_place),
+            request.link_cost,
+        )
+        viewer = Viewer(_shown_sources(request.principal, snapshot), explain_settings(request))
+        weighed = weigh(prepared.plan, priced)
+        return plan_table(explanation(prepared.plan, weighed, viewer, result), statement.form)
 
     def _told(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         """An answer from the gateway's own knowledge, audited like every other."""
@@ -261,13 +292,13 @@ class Gateway:
         match statement.kind:
             case "explain_policy":
                 lines = explain_policy(request, statement, snapshot, self._services)
-                return policy_table(lines, snapshot.mesh.revision)
+                return policy_table(lines, snapshot.mesh.revision, statement.form)
             case "explain" | "explain_analyze":
                 values = request.parameters or (None,) * statement.parameters
                 made = prepare(
                     replace(request, parameters=values), statement, snapshot, self._services
                 )
-                return plan_table(made.plan)
+                return self._explained(request, statement, made, snapshot)
             case "describe":
                 return self._describe(request, statement, snapshot)
             case "show":

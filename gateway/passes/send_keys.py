@@ -98,7 +98,8 @@ def _note(
         return
     if keys_stay(source, draft, inputs):
         relation = _relation(source, inputs)
-        note = Note(f"keys of {relation.address}.{source.relation_column}", "stayed", "keys_stay")
+        part = f"keys of {relation.address}.{source.relation_column}"
+        note = Note(part, "stayed", "keys_stay", "keys")
         if note not in one.notes:
             inputs[target.input] = replace(one, notes=(*one.notes, note))
         return
