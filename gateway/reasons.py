@@ -91,7 +91,10 @@ _REASONS = {
     ),
     "type_not_comparable": ("the source does not compare this type exactly", _CERTIFY),
     "type_not_identical": ("the source's type is not proved to be the same", _TYPES),
-    "type_unknown": ("the type of an expression is not certain", _TYPES),
+    "type_unknown": (
+        "the type of an expression is not certain",
+        "publish what it computes as a column of its own, with its type in the contract",
+    ),
     "untyped_null": ("a NULL without a type takes its type from outside the block", ""),
     "volatile": ("gives another value at each call", ""),
     "window": ("window functions are evaluated by the gateway", ""),
