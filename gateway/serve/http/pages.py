@@ -54,6 +54,7 @@ _EXPLAIN = {
         "format": {"enum": ["text", "json", "mermaid"], "default": "text"},
     },
 }
+_BODIES = {"/v1/query": _QUERY, "/v1/explain": _EXPLAIN}
 
 
 def openapi() -> dict[str, object]:
@@ -80,8 +81,7 @@ def openapi() -> dict[str, object]:
                 for name in names
             ]
         if method == "post":
-            schema = _EXPLAIN if path == "/v1/explain" else _QUERY
-            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+            operation["requestBody"] = {"content": {"application/json": {"schema": _BODIES[path]}}}
         paths.setdefault(path, {})[method] = operation
     return {
         "openapi": "3.1.0",
