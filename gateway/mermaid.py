@@ -36,7 +36,7 @@ def _lines(one: Explanation) -> Iterator[str]:
     for each in one.fragments:
         for number, step in enumerate(each.steps):
             yield f"    {names[each.name]}g{number}[{_label([step.what, step.detail])}]"
-    stayed = [f"stayed {part.part}" for part in one.merge.parts if part.outcome == "stayed"]
+    stayed = [f"stayed: {part.part}" for part in one.merge.parts if part.outcome == "stayed"]
     merged = ["merge", one.merge.sql or "the fragment is the answer", *stayed]
     yield f"    merge[{_label(merged)}]"
     yield "  end"
@@ -52,13 +52,13 @@ def _lines(one: Explanation) -> Iterator[str]:
 
 def _of_fragment(one: Fragment) -> list[str]:
     lines = [one.name, ", ".join(one.tables), one.sql]
-    lines += [f"{part.outcome} {part.part}" for part in one.parts]
+    lines += [f"{part.outcome}: {part.part}" for part in one.parts]
     if one.in_place:
         lines.append(f"read in place as a {one.in_place}")
     if one.estimate is not None:
         lines.append(f"{one.estimate.rows} rows expected")
     for question in one.decided:
-        lines += [f"{question.about} {each.what}" for each in question.options if each.chosen]
+        lines += [f"{question.about}: {each.what}" for each in question.options if each.chosen]
     if one.ran is not None and one.ran.rows is not None:
         lines.append(f"{one.ran.rows} rows, {one.ran.bytes} bytes, {one.ran.milliseconds:.1f} ms")
     return lines
@@ -67,7 +67,7 @@ def _of_fragment(one: Fragment) -> list[str]:
 def _of_answer(one: Explanation) -> list[str]:
     lines = ["answer", ", ".join(one.answer.columns)]
     if one.answer.masked:
-        lines.append(f"masked {', '.join(one.answer.masked)}")
+        lines.append(f"masked: {', '.join(one.answer.masked)}")
     if one.answer.rows is not None:
         lines.append(f"{one.answer.rows} rows, {one.answer.bytes} bytes")
     return lines

@@ -156,7 +156,7 @@ def test_figures_are_for_the_owner(sample: SampleMesh, held: list[Explanation]) 
     shown = {
         "text": ("fetched rows", "expected rows", "chosen", "hint"),
         "json": ('"milliseconds"', '"basis"', '"what": "whole"', "an index on"),
-        "mermaid": ("rows expected", "bytes, ", "keys whole"),
+        "mermaid": ("rows expected", "bytes, ", "keys#58; whole"),
     }
     for who in PEOPLE:
         for form, signs in shown.items():
