@@ -269,11 +269,11 @@ class Mask:
 class Policy:
     """Something that restricts. Exactly one effect is set.
 
-    `effect` is deny, filter, mask, hide, aggregate, limit or require; `filter` holds the SQL of a
-    filter, `mask` that of a mask, `settings` the rest. `domain` None: written by the governance
-    group, else by that domain. `unless` exempts subjects; no `subjects`: everybody. Several
-    subjects: any of them. It holds from `valid_from` until `until` (exclusive). `exception_days`
-    is the longest exception that it allows; 0: none.
+    `effect` is deny, filter, mask, hide, keysStay, aggregate, limit or require; `filter` holds the
+    SQL of a filter, `mask` that of a mask, `settings` the rest. `domain` None: written by the
+    governance group, else by that domain. `unless` exempts subjects; no `subjects`: everybody.
+    Several subjects: any of them. It holds from `valid_from` until `until` (exclusive).
+    `exception_days` is the longest exception that it allows; 0: none.
     """
 
     id: str

@@ -109,7 +109,7 @@ _EFFECT = {
         }, least=1),
         "require": _closed({
             "purpose": {"const": True}, "approval": {"const": True}, "expiry": _DAYS,
-        }, least=1),
+        }, least=1), "keysStay": {"const": True},
     }),
     "minProperties": 1, "maxProperties": 1,
 }

@@ -221,6 +221,10 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         in_place=_in_place(draft, one, rendered),
         keyed=_keyed(draft, one, rendered),
         rows=rows_of(draft, one),
+        apart=tuple(
+            (each.address, rows_of(draft, Input((each,), pushed=one.pushed)))
+            for each in one.relations
+        ),
         notes=one.notes,
     )
 

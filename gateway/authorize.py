@@ -17,6 +17,7 @@ from gateway.decision import (
     AggregateRule,
     Alert,
     ColumnDecision,
+    ColumnEntry,
     CompiledGrant,
     Decision,
     Outcome,
@@ -404,8 +405,9 @@ def _columns(
         if covered is not None and column.column.name not in covered:
             continue
         bits = column.bits & applying
+        stays = _keys_stay(met, column, gathered) if column.stays & applying else ()
         if not bits:
-            columns.append(column.clear)
+            columns.append(replace(column.clear, keys_stay=stays) if stays else column.clear)
             marks.append(column.column.name)
             continue
         outcome = column.outcomes[(bits & -bits).bit_length() - 1]
@@ -420,8 +422,17 @@ def _columns(
             made = replace(made, expression=filled)
             marks.append(filled.sql)
         if made is not None:
-            columns.append(made)
+            columns.append(replace(made, keys_stay=stays) if stays else made)
     return tuple(columns)
+
+
+def _keys_stay(met: _Met, column: ColumnEntry, gathered: _Gathered) -> tuple[str, ...]:
+    """The policies that keep a column's keys from other sources."""
+    entry, name = met.entry, column.column.name
+    names = tuple(entry.policies[each].policy.id for each in bits_of(column.stays & met.applying))
+    gathered.reasons += [Reason(f"{entry.address}.{name}", "keys stay", one) for one in names]
+    gathered.marks += [f"keys stay {one}" for one in names]
+    return names
 
 
 def _conflict(

@@ -7,7 +7,7 @@ again whenever a fragment has ended, with what was counted (DESIGN 6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.draft import KeySlot, PlannedFragment
@@ -34,6 +34,16 @@ class Prices:
     def of(self, rows: float, keys: float = 0.0) -> float:
         """Milliseconds of a fragment."""
         return self.statement + (rows * self.row + keys * self.key) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One slot by itself: how many keys, how many rows they would keep, milliseconds expected."""
+
+    slot: KeySlot
+    keys: float
+    rows: float
+    keyed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,19 @@ def choose(
             waits = best.waits if is_known else best.waits | {slot.provider}
             best = Choice(waits, (*best.slots, slot), rows, plain, keyed)
     return best
+
+
+def offers(
+    one: PlannedFragment, fragments: Mapping[str, PlannedFragment], prices: Mapping[str, Prices]
+) -> Iterator[Offer]:
+    """What each slot of a fragment would give by itself, before anything has run."""
+    for slot in one.keyed.slots if one.keyed is not None else ():
+        if slot.provider == one.name:
+            continue
+        keys = _keys(slot, fragments, {})
+        rows = one.rows * min(1.0, keys * slot.share)
+        waited = prices[slot.provider].of(fragments[slot.provider].rows)
+        yield Offer(slot, keys, rows, prices[one.name].of(rows, keys) + _WAITING * waited)
 
 
 def next_ones(

@@ -50,7 +50,8 @@ class ColumnDecision:
 
     kind: clear, null, constant, pseudonym, expression, partial, bucket. `arguments` are the
     mask's, as text (value; join_group; form, keep_first, keep_last, fill; unit; size).
-    `raw_type` is the contract's. `expression` is that of a mask of that kind.
+    `raw_type` is the contract's. `expression` is that of a mask of that kind. `keys_stay` are the
+    policies that keep its keys from other sources.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ColumnDecision:
     policy: str = ""
     arguments: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     expression: Condition | None = None
+    keys_stay: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ColumnEntry:
-    """A column and what policies may make of it. `bits` are those policies, strictest lowest."""
+    """A column and what policies may make of it. `bits` are those policies, strictest lowest.
+
+    `stays` are the bits of those that keep its keys from other sources, whatever masks it.
+    """
 
     column: Column
     clear: ColumnDecision
@@ -239,6 +244,7 @@ class ColumnEntry:
     outcomes: Mapping[int, Outcome] = field(
         default_factory=lambda: MappingProxyType({}), hash=False
     )
+    stays: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,11 +80,15 @@ class PlanContext:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line of EXPLAIN: what was pushed or stayed, and why. `reason` is a stable code."""
+    """One line of EXPLAIN: what was pushed or stayed, and why. `reason` is a stable code.
+
+    kind: filter, block, join, aggregate, limit, keys or cut.
+    """
 
     part: str
     outcome: str
     reason: str = ""
+    kind: str = "filter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +245,7 @@ class PlannedFragment:
       their whole policy. groups: what makes groups of the rows that fragment and gate deliver.
       columns: what the merge sees. in_place: how the merge engine may read the rows itself, where
       the source lets it. keyed: how keys of others may narrow it. rows: how many are expected.
+    apart: of a block, how many rows each of its relations would deliver by itself.
     """
 
     name: str
@@ -257,6 +262,7 @@ class PlannedFragment:
     in_place: InPlaceForm | None = None
     keyed: KeyedForm | None = None
     rows: float = 0.0
+    apart: tuple[tuple[Address, float], ...] = ()
     notes: tuple[Note, ...] = ()
 
 

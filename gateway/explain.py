@@ -1,131 +1,136 @@
-"""A plan, an explanation or a shape as rows that a caller may read.
+"""An explanation or a shape as rows that a caller may read.
 
-Takes: a plan, the lines of an explanation, visible tables. Gives: Arrow tables. Never shows a
-policy's literal, a key, a hidden name, a host, or a count from before the policy (DESIGN 5,
-barrier rule 5).
+Takes: explanations, lines of reasons, visible tables. Gives: Arrow tables. Never adds anything to
+what an `Explanation` holds, which was cut down to what the caller may know.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from gateway.draft import Note, Plan, PlannedFragment
+from gateway.explanation import Choice, Explanation, Fragment, document
+from gateway.mermaid import picture
 from gateway.metadata import VisibleTable
-from gateway.result import Result
+from gateway.request import Request
 from gateway.why import Line
+from sqluice import explained
 
-HINTS = {
-    "groups_only": "the table shows groups only, which the gateway makes",
-    "barrier": "may fail or read more than one row's clear values, so it stays behind the policy",
-    "masked": "reads a masked column, whose visible value the source does not have",
-    "collation": "the source does not compare text by bytes",
-    "constant_not_exact": "the constant has no exact form in the column's type",
-    "contradiction": "the query's predicates let no row pass",
-    "derived": "follows from other predicates, which are applied as well",
-    "function_not_identical": "the source's function is not proved to mean the same",
-    "joined_with_nothing": "what it is joined with has no row",
-    "limit_zero": "no row is asked for",
-    "may_fail": "could fail on a value that a source holds and its contract does not know",
-    "outer_join": "stands at the side of an outer join that may be filled with NULL",
-    "parameter": "a parameter outside a plain comparison is evaluated by the gateway",
-    "policy_leaves_none": "your grants and policies leave you no row",
-    "policy_not_exact": "the source cannot evaluate the whole policy, so the gateway does",
-    "several_sources": "the block reads more than one source",
-    "source_cannot_filter": "the source takes no filters",
-    "timezone": "depends on the session's time zone, and sources keep to UTC",
-    "untyped_null": "a NULL without a type takes its type from outside the block",
-    "type_unknown": "the type of an expression is not certain",
-    "type_mismatch": "the two sides differ in type",
-    "volatile": "gives another value at each call",
-    "window": "window functions are evaluated by the gateway",
-}
 _ALL_COLUMNS = (
     "domain", "product", "table", "is_default", "table_description", "column", "position", "type",
     "null", "key", "references", "reference", "masked", "description",
 )  # fmt: skip
+COLUMNS = ("step", "where", "what", "detail", "why")
+_Row = tuple[str, str, str, str, str]
+# What a session has unless it is told otherwise, which needs no line.
+_UNSET = {"link_cost": "cheap", "require_pushdown": "false", "timezone": "UTC"}
+_CHOSEN = {True: "chosen", False: "not chosen", None: "possible"}
+_IN_PLACE = {"view": "a view: the merge reads the files", "table": "a table at once"}
 
 
-def plan_table(plan: Plan) -> pa.Table:
-    """EXPLAIN: one row a line: step, fragment, source, what, detail, why."""
-    rows: list[tuple[str, str, str, str, str]] = []
-    for one in plan.fragments:
-        rows += _fragment_rows(one)
-    if plan.merge is not None:
-        rows.append(("merge", "gateway", "sql", plan.merge, ""))
+def plan_table(one: Explanation, form: str = "text") -> pa.Table:
+    """EXPLAIN in one of its forms; as text one row a line: step, where, what, detail, why."""
+    if form == "json":
+        return names_table("plan", [json.dumps(document(one), ensure_ascii=False, indent=2)])
+    if form == "mermaid":
+        return names_table("plan", [picture(one)])
+    return _table(COLUMNS, list(_lines(one)))
+
+
+def _lines(one: Explanation) -> Iterator[_Row]:
+    for name, value in one.settings.items():
+        if value != _UNSET[name]:
+            yield "plan", "gateway", "setting", f"{name} = {value}", ""
+    for each in one.fragments:
+        yield from _fragment_lines(each)
+        yield from _owner_lines(each)
+    if one.merge.sql is not None:
+        yield "merge", "gateway", "sql", one.merge.sql, ""
     else:
-        rows.append(("merge", "gateway", "none", "the fragment is the answer", ""))
-    rows += [("merge", "gateway", one.outcome, one.part, _why(one)) for one in plan.notes]
-    rows += [("answer", "gateway", "masked", name, "") for name in plan.masked]
-    names = ("step", "where", "what", "detail", "why")
-    return _table(names, rows)
+        yield "merge", "gateway", "none", "the fragment is the answer", ""
+    for part in one.merge.parts:
+        yield "merge", "gateway", part.outcome, part.part, part.why
+    for name in one.answer.masked:
+        yield "answer", "gateway", "masked", name, ""
+    if one.answer.rows is not None:
+        yield "answer", "gateway", "rows", str(one.answer.rows), ""
+        yield "answer", "gateway", "bytes", str(one.answer.bytes), ""
 
 
-def analyzed_table(plan: Plan, result: Result, shown: frozenset[str]) -> pa.Table:
-    """EXPLAIN ANALYZE: the plan, and what its run took.
-
-    What was fetched of a source, before the policy that the gateway applies, and how long that took
-    is for who may know it: `shown` are those sources.
-    """
-    rows: list[tuple[str, str, str, str, str]] = []
-    for one in plan.fragments:
-        took = result.took.get(one.name)
-        if took is None or one.source not in shown:
-            continue
-        told = {
-            "fetched rows": str(result.fetched.get(one.name, 0)), "fetched bytes": str(took.bytes),
-            "keys sent": str(took.keys), "milliseconds": f"{took.seconds * 1000:.1f}",
-            "expected rows": f"{one.rows:.0f}",
-        }  # fmt: skip
-        rows += [(one.name, one.source, what, detail, "") for what, detail in told.items()]
-    rows.append(("answer", "gateway", "rows", str(result.rows), ""))
-    rows.append(("answer", "gateway", "bytes", str(result.bytes), ""))
-    return pa.concat_tables(
-        [plan_table(plan), _table(("step", "where", "what", "detail", "why"), rows)]
-    )
+def _fragment_lines(one: Fragment) -> Iterator[_Row]:
+    yield one.name, one.source, "sql", one.sql, ""
+    for part in one.parts:
+        yield one.name, one.source, part.outcome, part.part, part.why
+        if part.hint:
+            yield one.name, one.source, "hint", part.hint, "for the owner of the source"
+    if one.in_place:
+        detail = _IN_PLACE[one.in_place]
+        yield one.name, "gateway", "in place", detail, "nothing is copied from the files"
+    for edge in one.keys:
+        detail = f"{edge.column} by keys of {edge.of}.{edge.of_column}"
+        yield one.name, one.source, "keys", detail, "sent where they leave out enough rows"
+        if edge.hint:
+            yield one.name, one.source, "hint", edge.hint, "for the owner of the source"
+    for step in one.steps:
+        yield one.name, "gateway", step.what, step.detail, step.why
 
 
-def _fragment_rows(one: PlannedFragment) -> list[tuple[str, str, str, str, str]]:
-    rows = [(one.name, one.source, "sql", one.shown, "")]
-    for note in one.notes:
-        rows.append((one.name, one.source, note.outcome, note.part, _why(note)))
-    if one.in_place is not None:
-        detail = "a view: the merge reads the files" if one.in_place.is_view else "a table at once"
-        rows.append((one.name, "gateway", "in place", detail, "nothing is copied from the files"))
-    for slot in one.keyed.slots if one.keyed is not None else ():
-        detail = f"{slot.target} by keys of {slot.provider}.{slot.column}"
-        rows.append((one.name, one.source, "keys", detail, "sent where they leave out enough rows"))
-    for pseudonym in one.pseudonyms:
-        detail = f"pseudonym of {pseudonym.source_column} (join group {pseudonym.join_group})"
-        why = "computed by the gateway: raw values travel from the source to it and no further"
-        if pseudonym.is_hashed:
-            why = "hashed at the source under a bound key, as every domain agreed: raw values stay"
-        rows.append((one.name, "gateway", "pseudonym", detail, why))
-    if one.groups is not None:
-        detail = f"keys: {', '.join(sorted(one.groups.keys)) or 'none'}"
-        why = f"<{one.groups.rule.policy}>: shows groups only, and none that is about few"
-        rows.append((one.name, "gateway", "groups", detail, why))
-    if one.gate_shown is not None:
-        rows.append((one.name, "gateway", "gate", one.gate_shown, "a statement of its own"))
-    return rows
+def _owner_lines(one: Fragment) -> Iterator[_Row]:
+    """What is for the owner of the source alone."""
+    for hint in one.hints:
+        yield one.name, one.source, "hint", hint, "for the owner of the source"
+    for question in one.decided:
+        for option in question.options:
+            what = _CHOSEN[option.chosen]
+            detail = f"{question.about}: {option.what}{_costs(option)}"
+            yield one.name, one.source, what, detail, option.why
+    if one.estimate is not None:
+        basis = "from sizes" if one.estimate.basis == "sizes" else "a guess"
+        yield one.name, one.source, "expected rows", str(one.estimate.rows), basis
+        yield one.name, one.source, "expected ms", f"{one.estimate.milliseconds:g}", ""
+    if one.ran is not None:
+        if not one.ran.in_place:
+            yield one.name, one.source, "fetched rows", str(one.ran.rows), ""
+            yield one.name, one.source, "fetched bytes", str(one.ran.bytes), ""
+        yield one.name, one.source, "keys sent", str(one.ran.keys), ", ".join(one.ran.keys_of)
+        yield one.name, one.source, "milliseconds", f"{one.ran.milliseconds:.1f}", ""
 
 
-def _why(note: Note) -> str:
-    why = HINTS.get(note.reason, note.reason.replace("_", " "))
-    return f"{note.reason}: {why}" if note.reason else ""
+def _costs(option: Choice) -> str:
+    told = [
+        f"{value:g} {name}"
+        for name, value in (
+            ("keys", option.keys), ("rows", option.rows), ("ms", option.milliseconds)
+        )
+        if value is not None
+    ]  # fmt: skip
+    return f" ({', '.join(told)})" if told else ""
 
 
-def policy_table(lines: Sequence[Line], revision: str) -> pa.Table:
-    """EXPLAIN POLICY: one row a line, the verdict first."""
+def explain_settings(request: Request) -> Mapping[str, str]:
+    """The settings of the caller that had a say in the plan."""
+    return {
+        "link_cost": request.link_cost,
+        "require_pushdown": str(request.require_pushdown).lower(),
+        "timezone": request.timezone,
+    }
+
+
+def policy_table(lines: Sequence[Line], revision: str, form: str = "text") -> pa.Table:
+    """EXPLAIN POLICY: one row a line, the verdict first; or one document."""
     rows = [
         (one.what, one.object, one.outcome, one.policy, one.file, revision[:12] if one.file else "",
          one.detail, one.request)
         for one in lines
     ]  # fmt: skip
-    names = ("what", "object", "outcome", "policy", "file", "revision", "detail", "request")
-    return _table(names, rows)
+    if form == "json":
+        told = [dict(zip(explained.COLUMNS, row, strict=True)) for row in rows]
+        text = json.dumps(explained.document(told), ensure_ascii=False, indent=2)
+        return names_table("plan", [text])
+    return _table(explained.COLUMNS, rows)
 
 
 def tables_table(tables: Sequence[VisibleTable]) -> pa.Table:

@@ -10,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import pyarrow as pa
@@ -39,6 +40,14 @@ from gateway.run import Run
 
 _CLOSE_TIMES, _CLOSE_SECONDS = 200, 0.01
 _INSIST_TIMES, _INSIST_SECONDS = 20, 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A fragment that takes keys, and the fragments that they come from."""
+
+    fragment: Fragment
+    keys_of: tuple[str, ...]
 
 
 class Fetching:
@@ -78,20 +87,24 @@ class Fetching:
             _cancel_all(active)
 
     def batches(
-        self, one: PlannedFragment, fragment: Fragment | None = None
+        self, one: PlannedFragment, narrowed: Narrowed | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """The batches of a fragment, or of another form of it; its errors as a caller may see."""
-        sent = with_keys(fragment or one.fragment, self._run.key_of)
+        """The batches of a fragment, narrowed or not; its errors as a caller may see."""
+        fragment = narrowed.fragment if narrowed is not None else one.fragment
+        sent = with_keys(fragment, self._run.key_of)
+        keys_of = narrowed.keys_of if narrowed is not None else ()
         try:
             try:
-                yield from self._read(one, sent)
+                yield from self._read(one, sent, keys_of)
             except _BrokenUnread:
                 # A pooled connection whose server went away meanwhile: a fresh one may do.
-                yield from self._read(one, sent)
+                yield from self._read(one, sent, keys_of)
         except ConnectorError as error:
             raise self.reason or source_error(error, one) from None
 
-    def _read(self, one: PlannedFragment, sent: Fragment) -> Iterator[pa.RecordBatch]:
+    def _read(
+        self, one: PlannedFragment, sent: Fragment, keys_of: tuple[str, ...]
+    ) -> Iterator[pa.RecordBatch]:
         """The batches as they come; _BrokenUnread where the connection breaks before the first."""
         read = False
         with (
@@ -101,7 +114,7 @@ class Fetching:
         ):
             began = time.perf_counter()
             keys = (len(each) for each in sent.parameters if isinstance(each, pa.Array))
-            took = self.took[one.name] = Took(keys=sum(keys))
+            took = self.took[one.name] = Took(keys=sum(keys), keys_of=keys_of)
             try:
                 for batch in batches:
                     read = True

@@ -37,6 +37,7 @@ class GuardedColumn:
     policy: which policy masks it, else ''.
     is_cellwise: the value is a CASE of one condition, since some grants cover it in their own
       rows only.
+    keys_stay: the policies that keep its keys from other sources.
     """
 
     name: str
@@ -46,6 +47,7 @@ class GuardedColumn:
     clear: bool
     policy: str = ""
     is_cellwise: bool = False
+    keys_stay: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +260,7 @@ def _row_scope(scopes: tuple[Scope, ...]) -> tuple[Condition, ...]:
 
 def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedColumn:
     if one.kind == "clear" and all(scope.columns is None for scope in scopes):
-        return _clear_column(one.name, one.type, one.policy)
+        return _clear_column(one.name, one.type, one.policy, one.keys_stay)
     # Shared: whoever changes it copies it first.
     value = _mask(one)
     covering = [s for s in scopes if s.columns is None or one.name in s.columns]
@@ -277,13 +279,17 @@ def _guarded_column(one: ColumnDecision, scopes: tuple[Scope, ...]) -> GuardedCo
         clear=one.kind == "clear" and not cellwise,
         policy=policy,
         is_cellwise=cellwise,
+        keys_stay=one.keys_stay,
     )
 
 
 @lru_cache(maxsize=4096)
-def _clear_column(name: str, kind: str, policy: str) -> GuardedColumn:
+def _clear_column(
+    name: str, kind: str, policy: str, keys_stay: tuple[str, ...]
+) -> GuardedColumn:
     return GuardedColumn(
-        name, kind, exp.column(name, quoted=True), ((name, ""),), clear=True, policy=policy
+        name, kind, exp.column(name, quoted=True), ((name, ""),), clear=True, policy=policy,
+        keys_stay=keys_stay,
     )
 
 

@@ -7,13 +7,14 @@ Never lets the merge read files of a table that is restricted for the caller.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pyarrow as pa
 
-from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
+from connectors.base import ConnectorError, FragmentColumn, InPlace, arrow_schema
 from gateway.choosing import Choice, choose, next_ones, prices_of
 from gateway.constants import literal_text
 from gateway.differencing import Atom
@@ -21,9 +22,10 @@ from gateway.draft import KeySlot, Plan, PlannedFragment
 from gateway.engines.base import MergeSession
 from gateway.engines.describing import quoted
 from gateway.errors import InternalError, SqluiceError
-from gateway.fetching import Fetching, closing_batches, raw_schema, source_error
+from gateway.fetching import Fetching, Narrowed, closing_batches, raw_schema, source_error
 from gateway.groups import GroupStatements
 from gateway.pseudonyms import with_pseudonyms
+from gateway.result import Took
 from gateway.run import Run
 
 # Rows of files that are worth a table of their own when others take keys of them.
@@ -161,10 +163,17 @@ class Loading:
             return False
         views = self._in_place[one.name].views
         is_view = one.in_place.is_view and not (slots or self._gives_keys(one))
+        began = time.perf_counter()
         try:
-            return session.read_in_place(one.name, sql, views, one.columns, is_view)
+            could = session.read_in_place(one.name, sql, views, one.columns, is_view)
         except ConnectorError as error:
             raise self._fetching.reason or source_error(error, one) from None
+        if could:
+            keys_of = tuple(dict.fromkeys(slot.provider for slot in slots))
+            spent = time.perf_counter() - began
+            took = Took(seconds=spent, keys_of=keys_of, is_in_place=True)
+            self._fetching.took[one.name] = took
+        return could
 
     def unreadable(self, error: ConnectorError) -> SqluiceError:
         """The error of files that the merge reads itself, as a caller may see it."""
@@ -218,7 +227,7 @@ def _among(slot: KeySlot) -> str:
 
 def with_keys_of(
     one: PlannedFragment, slots: tuple[KeySlot, ...], session: MergeSession, most: int
-) -> Fragment | None:
+) -> Narrowed | None:
     """The fragment narrowed by the keys of tables of the session; None where none narrow it."""
     if one.keyed is None or not slots:
         return None
@@ -233,10 +242,11 @@ def with_keys_of(
     if not filled:
         return None
     texts = [_piece(piece, one.keyed.mark, filled) for piece in one.keyed.pieces]
-    return replace(
+    fragment = replace(
         one.fragment, sql="".join(texts), parameters=tuple(values), parameter_types=tuple(kinds),
         expected_rows=None,
     )
+    return Narrowed(fragment, tuple(dict.fromkeys(slot.provider for slot in filled)))
 
 
 def _piece(piece: str | int | KeySlot, mark: str, filled: Mapping[KeySlot, int]) -> str:

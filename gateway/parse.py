@@ -10,7 +10,7 @@ import functools
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -41,6 +41,12 @@ _EXPLAINED = {
     "ANALYSE": "explain_analyze",
     "POLICY": "explain_policy",
 }
+# What clients of other databases say that they do not want.
+_NOT_HERE = frozenset(
+    "VERBOSE COSTS SETTINGS GENERIC_PLAN BUFFERS SERIALIZE WAL TIMING SUMMARY MEMORY".split()
+)
+_ON, _OFF = ("", "TRUE", "ON", "1"), ("FALSE", "OFF", "0")
+FORMATS = ("text", "json", "mermaid")
 _SHOWN = {
     "databases": "catalogs",
     "domains": "catalogs",
@@ -80,6 +86,7 @@ class ParsedStatement:
     value: for `set` the new value as text; None resets. For `show` of columns the domain, product
       or table whose columns are meant, its parts joined by dots; None: all.
     parameters: how many parameters the query has.
+    form: for the statements that explain: `text`, `json` or `mermaid`.
     """
 
     kind: str
@@ -87,6 +94,7 @@ class ParsedStatement:
     argument: str | None = None
     value: str | None = None
     parameters: int = 0
+    form: str = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,19 +340,61 @@ def _balanced(kind: type[exp.And | exp.Or], operands: Sequence[exp.Expr]) -> exp
 def _explain(text: _Text) -> ParsedStatement:
     # The tokenizer takes all behind EXPLAIN for one text, so that is read anew.
     rest = text.without(1)
-    kind = _EXPLAINED.get(rest.word(0), "explain")
+    kind, form = _EXPLAINED.get(rest.word(0), "explain"), "text"
     if kind != "explain":
         rest = rest.without(1)
+    if rest.word(0) == "(" and rest.word(1) not in _QUERY_WORDS:
+        kinds, form, count = _explain_options(rest)
+        kinds |= {kind} - {"explain"}
+        if len(kinds) > 1:
+            raise _no_option(rest.tokens[0], "ANALYZE beside POLICY")
+        kind, rest = next(iter(kinds), "explain"), rest.without(count)
     if not rest.tokens:
         raise ParseError("EXPLAIN of nothing.", hint="Write EXPLAIN SELECT ...")
-    if rest.word(0) == "(" and rest.word(1) not in _QUERY_WORDS:
-        raise UnsupportedSql(
-            "EXPLAIN with options is not served.",
-            line=rest.tokens[0].line,
-            column=column_of(rest.tokens[0]),
-            hint="Write EXPLAIN, EXPLAIN ANALYZE or EXPLAIN POLICY before the query.",
-        )
-    return _query(kind, rest)
+    if kind == "explain_policy" and form == "mermaid":
+        raise _no_option(text.tokens[0], "POLICY as a picture")
+    return replace(_query(kind, rest), form=form)
+
+
+def _explain_options(text: _Text) -> tuple[set[str], str, int]:
+    """What `(ANALYZE, FORMAT json)` asks for, as kinds and a form, and how many words it has."""
+    kinds: set[str] = set()
+    form, place = "text", 1
+    while True:
+        words: list[Token] = []
+        while place < len(text.tokens) and text.word(place) not in (",", ")"):
+            words.append(text.tokens[place])
+            place += 1
+        if place == len(text.tokens) or not words:
+            raise ParseError("The options of EXPLAIN break off.", hint="EXPLAIN (FORMAT json) ...")
+        name, value = words[0].text.upper(), _value_of_option(words)
+        if name == "FORMAT" and value.casefold() in FORMATS:
+            form = value.casefold()
+        elif name in _EXPLAINED and value in _ON + _OFF:
+            kinds |= {_EXPLAINED[name]} if value in _ON else set()
+        elif name not in _NOT_HERE or value not in _OFF:
+            raise _no_option(words[0], " ".join(one.text for one in words))
+        place += 1
+        if text.word(place - 1) == ")":
+            return kinds, form, place
+
+
+def _value_of_option(words: list[Token]) -> str:
+    """What stands behind a name, with = or without; several words are no value."""
+    values = [one.text.upper() for one in words[1:]]
+    if values[:1] == ["="]:
+        values = values[1:]
+    return values[0] if len(values) == 1 else " ".join(values)
+
+
+def _no_option(token: Token, option: str) -> UnsupportedSql:
+    return UnsupportedSql(
+        f"EXPLAIN has no option {option[:100]}.",
+        line=token.line,
+        column=column_of(token),
+        hint="EXPLAIN (ANALYZE, FORMAT text | json | mermaid) query, or EXPLAIN (POLICY, FORMAT "
+        "text | json) query.",
+    )
 
 
 def _describe(text: _Text) -> ParsedStatement:

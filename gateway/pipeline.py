@@ -19,7 +19,9 @@ from datetime import datetime
 import pyarrow as pa
 from sqlglot import exp
 
+from connectors.base import Abilities
 from gateway.allowed import check_patterns
+from gateway.alternatives import Priced, weigh
 from gateway.audit import AuditFinish, Starting
 from gateway.authorize import directory, purposes, unknown_table, visible
 from gateway.decision import Decision, Standing
@@ -34,8 +36,8 @@ from gateway.errors import (
 from gateway.execute import execute
 from gateway.explain import (
     all_columns_table,
-    analyzed_table,
     columns_table,
+    explain_settings,
     names_table,
     plan_table,
     policy_table,
@@ -44,6 +46,7 @@ from gateway.explain import (
     tables_table,
 )
 from gateway.explain_policy import explain_policy
+from gateway.explanation import Viewer, explanation
 from gateway.inferring import infer_parameters
 from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.parse import ParsedStatement, parse
@@ -218,7 +221,7 @@ class Gateway:
         tell_provenance(result, decision, prepared.edges, snapshot.mesh)
         result.row_limit = request.limits.first
         if statement.kind == "explain_analyze":
-            return self._analyzed(request, result, prepared, snapshot)
+            return self._analyzed(request, statement, result, prepared, snapshot)
         return result
 
     def _enter(self, request: Request) -> None:
@@ -263,12 +266,40 @@ class Gateway:
         return admit
 
     def _analyzed(
-        self, request: Request, result: Result, prepared: Prepared, snapshot: Snapshot
+        self,
+        request: Request,
+        statement: ParsedStatement,
+        result: Result,
+        prepared: Prepared,
+        snapshot: Snapshot,
     ) -> Result:
         for _ in result.batches():
             pass
-        shown = _shown_sources(request.principal, snapshot)
-        return told(request, analyzed_table(prepared.plan, result, shown))
+        return told(request, self._explained(request, statement, prepared, snapshot, result))
+
+    def _explained(
+        self,
+        request: Request,
+        statement: ParsedStatement,
+        prepared: Prepared,
+        snapshot: Snapshot,
+        result: Result | None = None,
+    ) -> pa.Table:
+        """A plan, and what its run took, as the caller may see it."""
+        sources = snapshot.mesh.sources
+
+        def abilities(identity: str) -> Abilities:
+            return self._services.abilities_of(sources[identity])
+
+        priced = Priced(
+            lambda identity: abilities(identity).prices,
+            lambda identity: abilities(identity).maximum_keys,
+            lambda identity: bool(abilities(identity).in_place),
+            request.link_cost,
+        )
+        viewer = Viewer(_shown_sources(request.principal, snapshot), explain_settings(request))
+        weighed = weigh(prepared.plan, priced)
+        return plan_table(explanation(prepared.plan, weighed, viewer, result), statement.form)
 
     def _told(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         """An answer from the gateway's own knowledge, audited like every other."""
@@ -284,13 +315,13 @@ class Gateway:
         match statement.kind:
             case "explain_policy":
                 lines = explain_policy(request, statement, snapshot, self._services)
-                return policy_table(lines, snapshot.mesh.revision)
+                return policy_table(lines, snapshot.mesh.revision, statement.form)
             case "explain" | "explain_analyze":
                 values = request.parameters or (None,) * statement.parameters
                 made = prepare(
                     replace(request, parameters=values), statement, snapshot, self._services
                 )
-                return plan_table(made.plan)
+                return self._explained(request, statement, made, snapshot)
             case "describe":
                 return self._describe(request, statement, snapshot)
             case "show":

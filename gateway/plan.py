@@ -26,6 +26,7 @@ from gateway.passes.send_keys import send_keys
 from gateway.passes.share_relations import share_relations
 from gateway.passes.sink_filters import sink_filters
 from gateway.passes.spread_limits import spread_limits
+from gateway.reasons import told
 
 # Filters first: what a relation takes stands inside its barrier, also within a block.
 PASSES = (
@@ -59,10 +60,11 @@ def plan(guarded: GuardedQuery, context: PlanContext) -> Plan:
 def _refuse_whole_tables(draft: Draft) -> None:
     for one in draft.inputs.values():
         whole = one.block is None and not one.pushed and one.limit is None
-        if whole and any(note.outcome == "stayed" for note in one.notes):
-            stayed = "; ".join(f"{n.part} ({n.reason})" for n in one.notes if n.outcome == "stayed")
+        stayed = [n for n in one.notes if n.outcome == "stayed" and n.kind == "filter"]
+        if whole and stayed:
+            parts = "; ".join(f"{note.part} ({told(note.reason)})" for note in stayed)
             raise UnsupportedSql(
-                f"require_pushdown is set and {one.relations[0].address} would move whole: "
-                f"{stayed}",
-                hint="Filter by a comparison with constants, or SET require_pushdown = false.",
+                f"require_pushdown is set and {one.relations[0].address} would move whole: {parts}",
+                hint="Add a filter that compares a clear column with constants, or SET "
+                "require_pushdown = false.",
             )

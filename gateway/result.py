@@ -17,11 +17,17 @@ from gateway.request import Limits
 
 @dataclass(slots=True)
 class Took:
-    """What one fragment took: bytes, seconds to its last batch, and the keys that it was sent."""
+    """What one fragment took: bytes, seconds to its last batch, and the keys that it was sent.
+
+    keys_of: the fragments that they came from. is_in_place: the merge read the rows where they lie,
+    so that nobody counted them.
+    """
 
     bytes: int = 0
     seconds: float = 0.0
     keys: int = 0
+    keys_of: tuple[str, ...] = ()
+    is_in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,14 @@ class Why:
                 yield self._masked(entry, column, made, bits)
             else:
                 yield self._clear(entry, table, column)
+            yield from self._stays(entry, made, applying)
+
+    def _stays(self, entry: TableEntry, made: ColumnEntry, applying: int) -> Iterator[Line]:
+        """The policies that keep a column's keys from other sources."""
+        for number in bits_of(made.stays & applying):
+            name = f"{entry.address}.{made.column.name}"
+            policy = entry.policies[number].policy
+            yield restricting(Line("column", name, "keys stay"), policy, self.asker)
 
     def _clear(self, entry: TableEntry, table: TableDecision, column: ColumnDecision) -> Line:
         """A column that no policy touches: grants gave it."""

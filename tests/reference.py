@@ -17,6 +17,7 @@ import click
 
 from connectors.base import Abilities, load_abilities
 from gateway.cli import Deferred
+from gateway.reasons import REASONS, hint_for, told
 from gateway.sessions import SETTINGS
 from sqluice.codes import CODES
 from sqluice.command import main
@@ -37,6 +38,9 @@ def page() -> str:
         "property.\n",
         *_table(("setting", "meaning"), ((f"`{one.name}`", one.description)
                                          for one in SETTINGS.values())),
+        "\n## Reasons\n\nWhy a part of a query stayed with the gateway, as `EXPLAIN` tells it, and "
+        "what the owner of the source could do ([sql](sql.md#explain)).\n",
+        *_table(("reason", "why", "for the owner"), _reasons()),
         "\n## Abilities of sources\n\nWhat a kind of source does with a meaning identical to "
         "DuckDB's; whatever is not declared stays with the gateway. The lists stand in the files "
         "beside the connectors, what each means in `connectors/base.py`. A reference source is "
@@ -65,6 +69,11 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 def kinds() -> tuple[str, ...]:
     """Every kind of source that is registered."""
     return tuple(sorted(one.name for one in entry_points(group="sqluice.connectors")))
+
+
+def _reasons() -> Iterator[tuple[str, ...]]:
+    for name in sorted(REASONS):
+        yield f"`{name}`", told(name).partition(": ")[2], hint_for(name, "stayed")
 
 
 def _errors() -> Iterator[str]:

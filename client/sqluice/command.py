@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from importlib.metadata import entry_points
 from itertools import chain, islice
-from json import dumps
+from json import dumps, loads
 from typing import Any, NoReturn, cast
 
 import click
@@ -155,6 +155,11 @@ def query(sql: str, asking: Asking, printing: Printing) -> None:
 @main.command(epilog=f'Example: sqluice explain --user nora "SELECT ...". {EXIT_CODES}')
 @click.argument("sql", required=False)
 @click.option("--policy", is_flag=True, help="Show what policy decided instead of the plan.")
+@click.option("--analyze", is_flag=True, help="Run it, and tell what that took.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "mermaid"]), default="text",
+    help="How to print the plan: for people, for programs, or as a flowchart.",
+)
 @click.option("--requests", is_flag=True, help="With --policy: only what would change a denial.")
 @click.option("--at", metavar="TIME", help="With --conf: what policy decided then (UTC).")
 @click.option(
@@ -163,11 +168,11 @@ def query(sql: str, asking: Asking, printing: Printing) -> None:
 @click.option("--client", metavar="TEXT", help="With --at: what his application called itself.")
 @click.option("--address", metavar="IP", help="With --at: where his connection came from.")
 @_with_options
-def explain(
-    sql: str | None, *, policy: bool, requests: bool, asking: Asking, printing: Printing,
-    **then: str | None,
+def explain(  # noqa: PLR0913 - options of a command
+    sql: str | None, *, policy: bool, analyze: bool, form: str, requests: bool, asking: Asking,
+    printing: Printing, **then: str | None,
 ) -> None:
-    """Show who would do what for a statement, and why, without running it."""
+    """Show who would do what for a statement, and why; only --analyze runs it."""
     if then["at"] is not None or then["query_id"] is not None:
         _explain_past(sql, asking, printing, then)
         return
@@ -177,16 +182,40 @@ def explain(
         raise click.UsageError("--client and --address go with --at.")
     if sql is None:
         raise click.UsageError("There is no statement.")
-    what = "EXPLAIN POLICY" if policy else "EXPLAIN"
+    if policy and (analyze or form == "mermaid"):
+        raise click.UsageError("--policy decides and runs nothing: without --analyze or a picture.")
+    if form != "text" and (printing.as_csv or (printing.as_json and form != "json")):
+        raise click.UsageError(f"--format {form} is a form of its own.")
+    as_json = printing.as_json or form == "json"
+    printing = replace(printing, as_json=as_json)
+    what = "EXPLAIN POLICY" if policy else _options(analyze, "json" if as_json else form)
     with _opened(asking) as connection:
         cursor = connection.execute(f"{what} {_statement(sql)}")
         names = tuple(one[0] for one in cursor.description or ())
         if names == explained.COLUMNS and not printing.as_csv:
             _print_reasons(cursor, printing, requests)
-        elif names == PLAN_COLUMNS and not (printing.as_json or printing.as_csv):
+        elif names == ("plan",) and not printing.as_csv:
+            _print_document(cursor, as_json)
+        elif names == PLAN_COLUMNS and not printing.as_csv:
             click.echo("\n".join(plan(cursor)))
         else:
             _print(cursor, printing)
+
+
+def _options(analyze: bool, form: str) -> str:
+    """EXPLAIN with its options, where there are any: an older gateway knows none."""
+    words = ["ANALYZE"] if analyze else []
+    if form == "text":
+        return " ".join(["EXPLAIN", *words])
+    return f"EXPLAIN ({', '.join((*words, f'FORMAT {form}'))})"
+
+
+def _print_document(cursor: Cursor, as_json: bool) -> None:
+    """A plan that came as one text: JSON with the query's id beside it, or a flowchart."""
+    text = "".join(str(row[0]) for row in cursor)
+    if as_json:
+        text = dumps({"query_id": cursor.query_id, **loads(text)}, ensure_ascii=False, indent=2)
+    click.echo(text.rstrip())
 
 
 def _explain_past(

@@ -19,6 +19,8 @@ from sqluice.types import DATETIME, NUMBER, Described
 NULL = "∅"
 MASKED = "*"
 _LONGEST_CELL = 80
+# The longest word of a plan is `milliseconds` or `expected rows`.
+_WHAT = 14
 _LONG_INTEGERS = frozenset({"BIGINT", "UBIGINT", "HUGEINT"})
 
 
@@ -44,9 +46,9 @@ def plan(rows: Iterable[Row]) -> Iterator[str]:
         if step != before:
             yield f"{step} at {where}"
             before = step
-        yield f"  {what:<10}{clean(str(detail))}"
+        yield f"  {what:<{_WHAT}}{clean(str(detail))}"
         if why:
-            yield f"  {'':<10}{clean(str(why))}"
+            yield f"  {'':<{_WHAT}}{clean(str(why))}"
 
 
 def json_document(cursor: Cursor, rows: Iterable[Row], is_truncated: bool) -> str:

@@ -30,8 +30,11 @@ def aggregate_early(draft: Draft) -> Draft:
             one = inputs.get(table.name)
             if one is not None and _may_shrink(select, table, one, draft, inputs):
                 found = _Early(select, table, one, draft.context.tables[one.relations[0].address])
-                if found.apply(replace(draft, inputs=inputs), inputs):
+                reason = found.apply(replace(draft, inputs=inputs), inputs)
+                if reason is None:
                     break
+                note = Note(f"aggregates of {table.alias_or_name}", "stayed", reason, "aggregate")
+                inputs[table.name] = replace(one, notes=(*one.notes, note))
     return replace(draft, inputs=inputs)
 
 
@@ -88,22 +91,22 @@ class _Early:
     one: Input
     physical: PhysicalTable
 
-    def apply(self, draft: Draft, inputs: dict[str, Input]) -> bool:
-        """Whether it was done."""
+    def apply(self, draft: Draft, inputs: dict[str, Input]) -> str | None:
+        """None where it was done, else the reason why not."""
         alias, shape = self.table.alias_or_name, self.one.relations[0].shape
         aggregates = simple_aggregates(self.select, alias, shape)
         key = self._key()
         if aggregates is None or key is None:
-            return False
+            return "not_combinable" if aggregates is None else "not_one_key"
         partial = Partial(alias, shape, {})
         finals = [(node, partial.final(node)) for node in aggregates]
         block = self._block(key, partial)
         verdict = block_verdict(block, draft)
         if verdict.block is None:
-            return False
+            return verdict.reason
         name = f"block_{self.table.name}"
         del inputs[self.table.name]
-        note = Note(f"aggregates by {key}", "pushed")
+        note = Note(f"aggregates by {key}", "pushed", "", "aggregate")
         inputs[name] = replace(
             self.one, relations=verdict.relations, block=verdict.block,
             notes=(*self.one.notes, note),
@@ -113,7 +116,7 @@ class _Early:
         self.table.set("this", exp.to_identifier(name, quoted=True))
         for node, final in finals:
             node.replace(final)
-        return True
+        return None
 
     def _key(self) -> str | None:
         """The one column that is read outside of aggregates, if groups are made by it."""

@@ -34,7 +34,7 @@ def cut_empty(draft: Draft) -> Draft:
     notes = []
     for table, reason in search.cut.values():
         one = inputs.pop(table.name)
-        notes.append(Note(str(one.relations[0].address), "cut", reason))
+        notes.append(Note(str(one.relations[0].address), "cut", reason, "cut"))
         table.replace(_nothing(table, one))
     return replace(draft, inputs=inputs, notes=(*draft.notes, *dict.fromkeys(notes)))
 

@@ -39,7 +39,7 @@ def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> Non
         return
     if verdict.relations and len({draft.source_of(one) for one in verdict.relations}) == 1:
         name = verdict.relations[0].name
-        note = Note("query block", "stayed", reason)
+        note = Note("query block", "stayed", reason, "block")
         inputs[name] = replace(inputs[name], notes=(*inputs[name].notes, note))
     for child in _children(query):
         _visit(child, draft, inputs)
@@ -65,7 +65,8 @@ def _replace(
 ) -> None:
     name = f"block_{verdict.relations[0].name}"
     taken = [inputs.pop(one.name) for one in verdict.relations]
-    notes = (*(note for one in taken for note in one.notes), Note("query block", "pushed"))
+    done = Note("query block", "pushed", "", "block")
+    notes = (*(note for one in taken for note in one.notes), done)
     pushed = {key: value for one in taken for key, value in one.pushed.items()}
     inputs[name] = Input(verdict.relations, block=verdict.block, pushed=pushed, notes=notes)
     chosen = exp.Select()

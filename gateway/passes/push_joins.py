@@ -88,7 +88,7 @@ def _make_block(
         return
     name = f"block_{members[0].name}"
     taken = [inputs.pop(one.name) for one in members]
-    notes = (*(note for one in taken for note in one.notes), Note("join", "pushed"))
+    notes = (*(note for one in taken for note in one.notes), Note("join", "pushed", "", "join"))
     pushed = {key: value for one in taken for key, value in one.pushed.items()}
     inputs[name] = Input(verdict.relations, block=verdict.block, pushed=pushed, notes=notes)
     for column in outer:

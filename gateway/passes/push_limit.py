@@ -40,7 +40,7 @@ def push_limit(draft: Draft) -> Draft:
         if relation.block is not None:
             continue
         if draft.abilities_of(relation).can_limit and not needs_gate_filter(draft, relation):
-            note = Note(f"LIMIT {rows}", "pushed")
+            note = Note(f"LIMIT {rows}", "pushed", "", "limit")
             inputs[name] = replace(one, limit=rows, notes=(*one.notes, note))
     return replace(draft, inputs=inputs)
 

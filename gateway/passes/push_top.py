@@ -100,7 +100,8 @@ def _replace(
         return
     name = f"block_{table.name}"
     del inputs[table.name]
-    note = Note(f"ORDER BY, LIMIT {block.args['limit'].expression.name}", "pushed")
+    rows = block.args["limit"].expression.name
+    note = Note(f"ORDER BY, LIMIT {rows}", "pushed", "", "limit")
     inputs[name] = replace(
         one, relations=verdict.relations, block=verdict.block, notes=(*one.notes, note)
     )

@@ -3,20 +3,20 @@
 Takes: a draft after all passes that move predicates. Gives: a draft whose inputs know by which
 columns of other inputs they could be narrowed: an equality, or IN, of two plain columns, standing
 where a filter could go down to the one side (trap 38 and DESIGN 6). Whether keys are sent is
-decided as it runs. Never sends a masked column, one whose contract says that its keys stay, nor
-anything to a masked column.
+decided as it runs. Never sends a masked column, one whose contract or policies say that its keys
+stay, what a block compared with such a column, nor anything to a masked column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import permutations
 
 from sqlglot import exp
 
 from gateway.constants import INTEGERS, family
-from gateway.draft import Draft, Input, KeyEdge
+from gateway.draft import Draft, Input, KeyEdge, Note
 from gateway.guard import GuardedRelation
 from gateway.passes.columns_down import Origin, delivered_by, origin_of
 from gateway.passes.push_filters import conjuncts, predicate_places
@@ -92,10 +92,18 @@ def _note(
     edge = KeyEdge(source.input, source.column, target.relation, target.relation_column)
     if edge in one.edges or len(one.edges) == _MOST:
         return
-    if _may_take(target, draft, inputs) and _may_give(source, draft, inputs):
-        if _type_of(target, inputs) != _type_of(source, inputs):
-            return
-        inputs[target.input] = replace(one, edges=(*one.edges, edge))
+    if not (_may_take(target, draft, inputs) and _may_give(source, inputs)):
+        return
+    if _type_of(target, inputs) != _type_of(source, inputs):
+        return
+    if keys_stay(source, draft, inputs):
+        relation = _relation(source, inputs)
+        part = f"keys of {relation.address}.{source.relation_column}"
+        note = Note(part, "stayed", "keys_stay", "keys")
+        if note not in one.notes:
+            inputs[target.input] = replace(one, notes=(*one.notes, note))
+        return
+    inputs[target.input] = replace(one, edges=(*one.edges, edge))
 
 
 def _relation(origin: Origin, inputs: dict[str, Input]) -> GuardedRelation:
@@ -121,14 +129,50 @@ def _may_take(origin: Origin, draft: Draft, inputs: dict[str, Input]) -> bool:
     )
 
 
-def _may_give(origin: Origin, draft: Draft, inputs: dict[str, Input]) -> bool:
+def _may_give(origin: Origin, inputs: dict[str, Input]) -> bool:
     relation = _relation(origin, inputs)
-    stays = draft.context.tables[relation.address].keys_stay
-    return (
-        relation.block is None
-        and _is_clear(origin, relation)
-        and origin.relation_column not in stays
-    )
+    return relation.block is None and _is_clear(origin, relation)
+
+
+def keys_stay(origin: Origin, draft: Draft, inputs: Mapping[str, Input]) -> bool:
+    """Whether a column's values must not go to another source.
+
+    Its own contract or policies say so, or its block compared columns with one that stays: what
+    comes through such a join are values of the other column, under another name.
+    """
+    one = inputs[origin.input]
+    staying = {each.name: _staying(each, draft) for each in one.relations}
+    if origin.relation_column in staying[origin.relation]:
+        return True
+    if one.block is None or not any(staying.values()):
+        return False
+    return any(_compares(node, one, staying) for node in _conditions(one.block))
+
+
+def _staying(relation: GuardedRelation, draft: Draft) -> frozenset[str]:
+    declared = draft.context.tables[relation.address].keys_stay
+    return declared | {each.name for each in relation.columns if each.keys_stay}
+
+
+def _conditions(block: exp.Expression) -> Iterator[exp.Expression]:
+    """Each predicate of a block and of the queries in it."""
+    for holder in block.find_all(exp.Join, exp.Where, exp.Having, exp.Qualify):
+        predicate = holder.args.get("on" if isinstance(holder, exp.Join) else "this")
+        if predicate is not None:
+            yield from conjuncts(predicate)
+
+
+def _compares(
+    node: exp.Expression, one: Input, staying: Mapping[str, frozenset[str]]
+) -> bool:
+    """Whether a predicate reads a column that stays, or one of unknown origin, beside another's."""
+    assert one.block is not None
+    members = {each.name: Input((each,)) for each in one.relations}
+    columns = list(node.find_all(exp.Column))
+    found = [delivered_by(each, one.block, members) for each in columns]
+    names = {each.relation if each is not None else "" for each in found}
+    is_kept = any(each is None or each.relation_column in staying[each.relation] for each in found)
+    return is_kept and len(names) > 1
 
 
 def _is_clear(origin: Origin, relation: GuardedRelation) -> bool:

@@ -1,8 +1,8 @@
 """What policies may make of a column: outcomes, made at load.
 
-Takes: a column and the policies that mask or hide it. Gives: their outcomes, or problems: a mask
-that its column cannot have, two different masks of one rank that could meet (DESIGN 5, rules 3,
-5 and 8). Never decides for anybody.
+Takes: a column and the policies that mask or hide it, or keep its keys at home. Gives: their
+outcomes, or problems: a mask that its column cannot have, two different masks of one rank that
+could meet (DESIGN 5, rules 3, 5 and 8). Never decides for anybody.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class Asked:
 
 def kind_of(policy: Policy) -> str:
     """The rank's name of what a policy makes of a column."""
+    if policy.effect == "keysStay":
+        return "clear"
     return "hide" if policy.effect == "hide" else (policy.mask.kind if policy.mask else "null")
 
 
@@ -72,6 +74,8 @@ def column_entry(column: Column, policies: tuple[Policy, ...], asked: Asked) -> 
         asked.shared.clear[column.name, column.type] = clear
     if not policies:
         return ColumnEntry(column, clear)
+    stays = sum(1 << asked.bits[one.id] for one in policies if one.effect == "keysStay")
+    policies = tuple(one for one in policies if one.effect != "keysStay")
     rivals = _rivals(policies, f"{asked.address}.{column.name}", asked)
     outcomes = {}
     for one in policies:
@@ -83,7 +87,7 @@ def column_entry(column: Column, policies: tuple[Policy, ...], asked: Asked) -> 
         if made is not None:
             outcomes[asked.bits[one.id]] = made
     bits = sum(1 << number for number in outcomes)
-    return ColumnEntry(column, clear, bits, MappingProxyType(outcomes))
+    return ColumnEntry(column, clear, bits, MappingProxyType(outcomes), stays)
 
 
 def _outcome(policy: Policy, column: Column, rivals: int, asked: Asked) -> Outcome | None:

@@ -1,8 +1,8 @@
 """Which policies may concern which tables and columns, found once for a whole mesh.
 
 Takes: a mesh. Gives: for a table its policies, and for each of its columns those that mask or
-hide it. Never compiles a condition. Policies are looked up by the words they match, so that a
-thousand products with hundreds of policies load while a person waits.
+hide it, or keep its keys at home. Never compiles a condition. Policies are looked up by the words
+they match, so that a thousand products with hundreds of policies load while a person waits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from catalog.model import Column, Match, Mesh, Policy, Product, Table
 
-_COLUMN_EFFECTS = ("mask", "hide")
+# What concerns a column by itself; all else concerns its table.
+COLUMN_EFFECTS = ("mask", "hide", "keysStay")
 Positions = tuple[int, ...]
 
 
@@ -61,13 +62,13 @@ class Concerning:
             tuple(
                 domain.policies[position]
                 for position in sorted(here)
-                if domain.policies[position].effect not in _COLUMN_EFFECTS
+                if domain.policies[position].effect not in COLUMN_EFFECTS
             ),
             {
                 name: tuple(
                     domain.policies[position]
                     for position in found
-                    if position in here and domain.policies[position].effect in _COLUMN_EFFECTS
+                    if position in here and domain.policies[position].effect in COLUMN_EFFECTS
                 )
                 for name, found in by_column.items()
             },

@@ -110,11 +110,22 @@ def _columns(
     was, now = ({one.name: one for one in each.columns} for each in (old, new))
     for name in sorted(read):
         before, after = was.get(name), now.get(name)
+        yield from _keys(f"{old.address}.{name}", before, after)
         if _made(before) == _made(after):
             continue
         by = tuple(dict.fromkeys(one.policy for one in (before, after) if one and one.policy))
         kind = _kind(before, after, order)
         yield Effect(kind, f"{old.address}.{name}", _shown(before), _shown(after), by)
+
+
+def _keys(
+    name: str, before: ColumnDecision | None, after: ColumnDecision | None
+) -> Iterator[Effect]:
+    if before is None or after is None or bool(before.keys_stay) == bool(after.keys_stay):
+        return
+    kind, by = (LOSES, after.keys_stay) if after.keys_stay else (GAINS, before.keys_stay)
+    shown = ["stay" if one.keys_stay else "may leave" for one in (before, after)]
+    yield Effect(kind, f"keys of {name}", shown[0], shown[1], by)
 
 
 def _made(column: ColumnDecision | None) -> object:

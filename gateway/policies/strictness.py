@@ -90,6 +90,9 @@ def effect(new: Policy, old: Policy, order: tuple[str, ...]) -> str | None:
         return None
     if old.effect in ("mask", "hide"):
         return _mask(new, old, order)
+    if old.effect == "keysStay":
+        # A masked column gives no keys either.
+        return None if new.effect in ("mask", "hide", "keysStay") else "lets its keys leave"
     if new.effect != old.effect:
         return f"does not {old.effect}"
     if old.effect == "limit":

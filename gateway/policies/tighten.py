@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from catalog.model import Match, Mesh, Policy
 from gateway.policies.columns import kind_of
+from gateway.policies.concerning import COLUMN_EFFECTS
 from gateway.policies.counterparts import Counterparts, Spot, spots
 from gateway.policies.sides import Side
 from gateway.policies.weaker import Standing, Weakness, weakness
@@ -108,7 +109,7 @@ def _widened(
     for one in differences:
         sides = (ours, before)
         if one.policy.domain is None or any(
-            side.is_governed(one.old) if one.policy.effect in ("mask", "hide")
+            side.is_governed(one.old) if one.policy.effect in COLUMN_EFFECTS
             else _is_table_governed(side, one.old)
             for side in sides
         ):  # fmt: skip
@@ -228,12 +229,15 @@ class _Comparing:
         """The strictest mask that those meet whom the policy holds less."""
         if policy.effect not in ("mask", "hide"):
             return ""
-        kinds = [kind_of(one) for one in there if one.id != policy.id or not weak.spares]
+        kinds = [
+            kind_of(one) for one in there
+            if one.effect in ("mask", "hide") and (one.id != policy.id or not weak.spares)
+        ]  # fmt: skip
         return min(kinds, key=self._theirs.order.index, default="")
 
     def _named(self, policy: Policy, old: Spot, new: Spot) -> Spot:
         """Of a whole table the column whose words made the policy concern it."""
-        if policy.effect in ("mask", "hide"):
+        if policy.effect in COLUMN_EFFECTS:
             return new
         for name in self._ours.reasons_in(policy, old):
             found = new.table.column(name)

@@ -18,7 +18,7 @@ from gateway.policies.counterparts import Spot
 from gateway.policies.weaker import Weakness
 
 _SHOWN_GRANTS = 3
-_OF_COLUMNS = ("mask", "hide", "ceiling")
+_OF_COLUMNS = ("mask", "hide", "keysStay", "ceiling")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,8 @@ def _seen(found: Difference) -> str:
         before = "hidden" if policy.effect == "hide" else f"shown as {kind_of(policy)}"
         shown = f"shown as {found.shown}" if found.shown else "shown in clear"
         return f"{name}, until now {before}, would be {shown}"
+    if policy.effect == "keysStay":
+        return f"keys of {name} could be sent to other sources"
     if policy.effect == "filter":
         row = str(found.weak.example or "some row")
         return f"{row} would be seen"

@@ -116,7 +116,21 @@ def test_explain(run: Run) -> None:
     result = run("explain", sql)
     assert result.exit_code == 0
     assert " at operations.warehouse" in result.stdout
-    assert json.loads(run("explain", "--json", sql).stdout)["rows"]
+    for asked in (("--json",), ("--format", "json")):
+        told = json.loads(run("explain", *asked, sql).stdout)
+        assert told["query_id"]
+        assert told["fragments"][0]["source"]
+        assert not told["analyzed"]
+    assert json.loads(run("explain", "--analyze", "--json", sql).stdout)["answer"]["rows"] == 1
+    assert run("explain", "--format", "mermaid", sql).stdout.startswith("flowchart LR\n")
+    assert "rows" in run("explain", "--analyze", sql).stdout
+    assert run("explain", "--csv", sql).stdout.startswith("step,where,")
+    picture = ("--format", "mermaid")
+    for wrong in (
+        ("--policy", "--analyze"), ("--csv", "--format", "json"), ("--json", *picture),
+        ("--policy", *picture),
+    ):  # fmt: skip
+        assert run("explain", *wrong, sql).exit_code == 2
     policy = run("explain", "--policy", "SELECT tailnum FROM operations.departures")
     assert "governance.tail-number  governance/policies/aircraft.yaml" in policy.stdout
     denied = ("explain", "--policy", "SELECT name FROM loyalty.members.members")

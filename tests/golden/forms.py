@@ -39,7 +39,7 @@ class Mesh:
         self.engine = DuckdbEngine(EngineSettings(memory="256MB", threads=1, spill=".spill"))
 
 
-def forms_of(  # noqa: PLR0913 - two of them by name
+def forms_of(  # noqa: PLR0913 - three of them by name
     mesh: Mesh,
     user: str,
     sql: str,
@@ -47,6 +47,7 @@ def forms_of(  # noqa: PLR0913 - two of them by name
     *,
     keys: bool = False,
     keys_stay: frozenset[str] = frozenset(),
+    require_pushdown: bool = False,
 ) -> Mapping[str, str]:
     """`bound`, `guarded`, `planned` of one statement of one user; `keys`: also what could narrow.
 
@@ -73,6 +74,7 @@ def forms_of(  # noqa: PLR0913 - two of them by name
         tables={name: replace(one, keys_stay=keys_stay) for name, one in tables.items()},
         abilities={identity: load_abilities(kind) for identity, kind in kinds.items()},
         parameters=values,
+        require_pushdown=require_pushdown,
         describe=lambda tree, given: tuple(
             (field.metadata or {})[b"type"].decode()
             for field in mesh.engine.describe(tree.sql("duckdb"), shapes, given, "UTC")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,29 @@ def test_explain(gateway: Served) -> None:
     assert refused.json["verdict"] == "refused: unknown_table"
     assert "columns: [name]" in refused.json["requests"][0]
     assert fault(gateway.ask("/v1/explain", {"sql": "selec 1"}), 400)["code"] == "parse_error"
+
+
+def test_forms_of_explain(gateway: Served) -> None:
+    sql = "select count(*) from operations.departures where month = 1"
+
+    def told(**fields: object) -> dict[str, Any]:
+        answer: dict[str, Any] = gateway.ask("/v1/explain", {"sql": sql, **fields}).json
+        assert answer["query_id"]
+        return answer
+
+    assert any(row["what"] == "rows" for row in told(analyze=True)["rows"])
+    plan = told(format="json")["explanation"]
+    assert (plan["version"], plan["analyzed"], plan["answer"]["rows"]) == (1, False, None)
+    assert plan["fragments"][0]["source"] == "operations.warehouse"
+    assert told(format="json", analyze=True)["explanation"]["answer"]["rows"] == 1
+    assert told(format="mermaid")["mermaid"].startswith("flowchart LR\n")
+    assert told(format="json", policy=True)["verdict"] == "allowed"
+    for wrong in ({"format": "xml"}, {"format": 1}, {"analyze": "yes"}, {"policy": 1}):
+        answer = gateway.ask("/v1/explain", {"sql": sql, **wrong})
+        assert fault(answer, 400)["code"] == "type_error"
+    both = gateway.ask("/v1/explain", {"sql": sql, "policy": True, "analyze": True})
+    assert fault(both, 400)["code"] == "unsupported_sql"
+    assert fault(gateway.query(sql, format="json"), 400)["code"] == "type_error"
 
 
 def test_products(gateway: Served) -> None:

@@ -7,7 +7,6 @@ that the same attacks tell the worlds apart where nothing protects them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from tests.leaks.worlds import (
     VISIBLE,
     World,
     ddl,
-    open_world,
 )
 from tests.sample import SampleMesh
 
@@ -47,15 +45,6 @@ CASES = [
 ELSEWHERE = "America/Los_Angeles"
 # The table joined to one of another source, so that what the attack does is done by the merge.
 MERGED = "(select t.* from {t} t join {x} x on x.id = t.id)"
-
-
-@pytest.fixture(scope="session")
-def worlds(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[World]]:
-    folder = tmp_path_factory.mktemp("leaks")
-    made = [open_world(name, folder, sample.server) for name in ("calm", "wild")]
-    yield made
-    for one in made:
-        one.opened.close()
 
 
 def outcome(

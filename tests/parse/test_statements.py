@@ -27,6 +27,7 @@ def test_accepted(case: Case) -> None:
     assert (made.tree.sql("duckdb") if made.tree is not None else None) == case.get("becomes")
     assert (made.argument, made.value) == (case.get("argument"), case.get("value"))
     assert made.parameters == case.get("parameters", 0)
+    assert made.form == case.get("form", "text")
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=_name)

@@ -27,7 +27,9 @@ ARENA = 9
 SAMPLE = [Triple(ARENA, number) for number in range(0, PER_ARENA, 3)]
 TOLD = ("SHOW TABLES", "SHOW SCHEMAS", "DESCRIBE {table}", "SELECT * FROM {table} ORDER BY id",
         "EXPLAIN SELECT * FROM {table}", "EXPLAIN POLICY SELECT * FROM {table}",
-        "EXPLAIN ANALYZE SELECT count(*) FROM {table}", "SELECT nothing FROM {table}")  # fmt: skip
+        "EXPLAIN ANALYZE SELECT count(*) FROM {table}", "SELECT nothing FROM {table}",
+        "EXPLAIN (ANALYZE, FORMAT json) SELECT count(*) FROM {table}",
+        "EXPLAIN (FORMAT mermaid) SELECT * FROM {table}")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,9 @@ signed in, but health and the page that says what this is.
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Set
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,7 +27,9 @@ from gateway.errors import (
     UnknownTable,
 )
 from gateway.opening import OpenGateway
+from gateway.parse import FORMATS
 from gateway.request import Principal, Request
+from gateway.result import Result
 from gateway.serve.http.answers import writer_of
 from gateway.serve.http.faults import register_faults
 from gateway.serve.http.leaving import when_gone
@@ -34,7 +38,8 @@ from gateway.sessions import Session, Settings
 from gateway.state.engine import reading
 from sqluice import explained
 
-_FIELDS = {"sql", "parameters", "purpose", "domain", "dialect", "timezone", "limit", "policy"}
+_FIELDS = {"sql", "parameters", "purpose", "domain", "dialect", "timezone", "limit"}
+_EXPLAIN_FIELDS = _FIELDS | {"policy", "analyze", "format"}
 _MAXIMUM_BODY = 2_000_000
 _LOOPBACK = ("127.0.0.1", "::1", None)
 
@@ -117,15 +122,7 @@ class Handlers:
         """A statement's answer, in the form that Accept asks for."""
         asked = self._request(self._body())
         media, writer = writer_of(request.accept_mimetypes)
-        gateway = self._opened.gateway
-
-        def leave() -> None:
-            gateway.cancel(asked.query_id, asked.principal)
-
-        when_gone(request.environ, leave)
-        result = gateway.answer(asked)
-        # Once more for whoever left before there was a query to cancel.
-        when_gone(request.environ, leave)
+        result = self._answered(asked)
         try:
             pieces = writer(result)
         except SqluiceError as error:
@@ -137,16 +134,36 @@ class Handlers:
         response.headers["X-Sqluice-Query-Id"] = result.query_id
         return response
 
+    def _answered(self, asked: Request) -> Result:
+        """The result; a client who leaves ends its query."""
+        gateway = self._opened.gateway
+
+        def leave() -> None:
+            gateway.cancel(asked.query_id, asked.principal)
+
+        when_gone(request.environ, leave)
+        result = gateway.answer(asked)
+        # Once more for whoever left before there was a query to cancel.
+        when_gone(request.environ, leave)
+        return result
+
     def explain(self) -> Response:
-        """The plan as rows; with `policy` the reasons, table by table too."""
-        body = self._body()
-        is_policy = bool(body.get("policy"))
-        prefix = "EXPLAIN POLICY " if is_policy else "EXPLAIN "
-        asked = self._request({**body, "sql": prefix + str(body.get("sql", ""))})
-        result = self._opened.gateway.answer(asked)
+        """The plan as rows, a document or a flowchart; with `policy` the reasons instead."""
+        body = self._body(_EXPLAIN_FIELDS)
+        options = _explain_options(body)
+        asked = self._request({**body, "sql": f"EXPLAIN ({options}) {body['sql']}"})
+        result = self._answered(asked)
         rows = [row for batch in result.batches() for row in batch.to_pylist()]
-        reasons = explained.document(rows) if is_policy else {}
-        return jsonify({"query_id": result.query_id, "rows": rows, **reasons})
+        told: dict[str, object] = {"query_id": result.query_id}
+        match body.get("format", "text"):
+            case "json" if not body.get("policy"):
+                return jsonify({**told, "explanation": json.loads(rows[0]["plan"])})
+            case "json":
+                return jsonify({**told, **json.loads(rows[0]["plan"])})
+            case "mermaid":
+                return jsonify({**told, "mermaid": rows[0]["plan"]})
+        reasons = explained.document(rows) if body.get("policy") else {}
+        return jsonify({**told, "rows": rows, **reasons})
 
     def queries(self) -> Response:
         """The running queries that the caller may see; with ?all=true those that ended lately."""
@@ -233,16 +250,16 @@ class Handlers:
         )
         return g.principal  # type: ignore[no-any-return]  # set above
 
-    def _body(self) -> dict[str, Any]:
+    def _body(self, fields: Set[str] = _FIELDS) -> dict[str, Any]:
         self._principal()
         body = request.get_json(silent=True)
         if not isinstance(body, dict):
             raise TypeMismatch("The body is no JSON object.", hint='Send {"sql": "SELECT 1"}.')
-        unknown = sorted(set(body) - _FIELDS)
+        unknown = sorted(set(body) - fields)
         if unknown:
             raise TypeMismatch(
                 f"The field {unknown[0]!r} is not known.",
-                hint=f"Fields are {', '.join(sorted(_FIELDS))}.",
+                hint=f"Fields are {', '.join(sorted(fields))}.",
             )
         if not isinstance(body.get("sql"), str):
             raise TypeMismatch("The field sql must be text.")
@@ -268,6 +285,18 @@ class Handlers:
             raise TypeMismatch("The field parameters must be a list.")
         values = tuple(_parameter(one) for one in parameters)
         return session.request(body["sql"], datetime.now(UTC), values, first=first)
+
+
+def _explain_options(body: dict[str, Any]) -> str:
+    """What the fields of the body ask for, as options of EXPLAIN."""
+    for name in ("policy", "analyze"):
+        if not isinstance(body.get(name, False), bool):
+            raise TypeMismatch(f"The field {name} must be true or false.")
+    form = body.get("format", "text")
+    if form not in FORMATS:
+        raise TypeMismatch(f"The field format must be one of {', '.join(FORMATS)}.")
+    words = [name.upper() for name in ("policy", "analyze") if body.get(name)]
+    return ", ".join((*words, f"FORMAT {form}"))
 
 
 def _parameter(value: object) -> object:

@@ -43,9 +43,18 @@ _QUERY = {
         "dialect": {"type": "string", "default": "duckdb"},
         "timezone": {"type": "string", "default": "UTC"},
         "limit": {"type": "integer", "minimum": 0},
-        "policy": {"type": "boolean", "description": "explain only: the decision"},
     },
 }
+_EXPLAIN = {
+    **_QUERY,
+    "properties": {
+        **_QUERY["properties"],  # type: ignore[dict-item]  # a mapping, as written above
+        "policy": {"type": "boolean", "description": "the decision instead of the plan"},
+        "analyze": {"type": "boolean", "description": "run it, and tell what that took"},
+        "format": {"enum": ["text", "json", "mermaid"], "default": "text"},
+    },
+}
+_BODIES = {"/v1/query": _QUERY, "/v1/explain": _EXPLAIN}
 
 
 _ERROR_FIELDS = (
@@ -78,7 +87,7 @@ def openapi() -> dict[str, object]:
                 for name in names
             ]
         if method == "post":
-            operation["requestBody"] = {"content": {"application/json": {"schema": _QUERY}}}
+            operation["requestBody"] = {"content": {"application/json": {"schema": _BODIES[path]}}}
         paths.setdefault(path, {})[method] = operation
     return {
         "openapi": "3.1.0",
