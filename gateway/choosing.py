@@ -7,14 +7,17 @@ again whenever a fragment has ended, with what was counted (DESIGN 6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.draft import KeySlot, PlannedFragment
 
-# A merge that reads files itself pays little for a row, and nothing to send keys.
-_IN_PLACE = {"statement": 1.0, "row": 0.03, "key": 0.02}
-_DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0}
+_DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0, "byte": 0.0}
+_WIDTHS = {
+    "BOOLEAN": 1, "TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "DATE": 4, "FLOAT": 4, "BIGINT": 8,
+    "DOUBLE": 8, "TIME": 8, "TIMESTAMP": 8,
+}  # fmt: skip
+_TEXT_WIDTH = 24
 # Where rows are dear, they travel far.
 _DEAR = 20.0
 # Less than this share of the cost is not worth waiting for.
@@ -25,15 +28,21 @@ _WAITING = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Milliseconds a statement, microseconds a row and a key."""
+    """Milliseconds a statement; microseconds a row, a key and a byte."""
 
     statement: float
     row: float
     key: float
+    byte: float = 0.0
 
     def of(self, rows: float, keys: float = 0.0) -> float:
-        """Milliseconds of a fragment."""
+        """Milliseconds of a fragment, but for its bytes."""
         return self.statement + (rows * self.row + keys * self.key) / 1000
+
+    def for_rows_of(self, width: float, link_cost: str) -> Prices:
+        """With rows of so many bytes; dear: each counts twentyfold."""
+        row = self.row + self.byte * width
+        return Prices(self.statement, row * (_DEAR if link_cost == "dear" else 1.0), self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +59,19 @@ class Choice:
     keyed: float
 
 
-def prices_of(given: Mapping[str, float], is_in_place: bool, link_cost: str) -> Prices:
-    """The prices of a source; dear: each row counts twentyfold."""
-    found = {**_DEFAULT, **given} if not is_in_place else _IN_PLACE
-    times = _DEAR if link_cost == "dear" and not is_in_place else 1.0
-    return Prices(found["statement"], found["row"] * times, found["key"])
+def declared(given: Mapping[str, float]) -> Prices:
+    """The prices that a kind of source declares."""
+    found = {**_DEFAULT, **given}
+    return Prices(found["statement"], found["row"], found["key"], found["byte"])
+
+
+# A merge that reads files itself pays little for a row, and nothing to send keys.
+IN_PLACE = Prices(statement=1.0, row=0.03, key=0.02)
+
+
+def width_of(columns: Iterable[tuple[str, str]]) -> float:
+    """About how many bytes a row of these columns has."""
+    return sum(_WIDTHS.get(kind, _TEXT_WIDTH if kind == "VARCHAR" else 16) for _, kind in columns)
 
 
 def choose(

@@ -64,7 +64,8 @@ class PlanContext:
     """Everything that planning may know besides the guarded query.
 
     `pushed_groups` are join groups whose key may travel to sources (DESIGN 5, rule 5). `sizes` are
-    those that barrier rule 5 permits to look at.
+    those that barrier rule 5 permits to look at; `observed` are powers of ten by the shape of a
+    fragment: rows that came under the same decision.
     """
 
     tables: Mapping[Address, PhysicalTable]
@@ -76,6 +77,7 @@ class PlanContext:
     require_pushdown: bool = False
     pushed_groups: frozenset[str] = frozenset()
     sizes: Mapping[Address, TableSize] = field(default_factory=lambda: MappingProxyType({}))
+    observed: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,7 @@ class PlannedFragment:
       their whole policy. groups: what makes groups of the rows that fragment and gate deliver.
       columns: what the merge sees. in_place: how the merge engine may read the rows itself, where
       the source lets it. keyed: how keys of others may narrow it. rows: how many are expected.
+    shape: by which the rows that come are remembered.
     """
 
     name: str
@@ -257,6 +260,7 @@ class PlannedFragment:
     in_place: InPlaceForm | None = None
     keyed: KeyedForm | None = None
     rows: float = 0.0
+    shape: str = ""
     notes: tuple[Note, ...] = ()
 
 

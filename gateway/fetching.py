@@ -44,7 +44,8 @@ _INSIST_TIMES, _INSIST_SECONDS = 20, 0.2
 class Fetching:
     """The connections that one execution holds, and its reason to stop.
 
-    `fetched` counts rows by fragment, before any policy that the gateway applies.
+    `fetched` counts rows by fragment, before any policy that the gateway applies; `kept` after it,
+    where keys of others left none out.
     """
 
     def __init__(self, run: Run) -> None:
@@ -54,6 +55,7 @@ class Fetching:
         self.reason: SqluiceError | None = None
         self.fetched: dict[str, int] = {}
         self.took: dict[str, Took] = {}
+        self.kept: dict[str, int] = {}
 
     def stop(self, reason: SqluiceError) -> bool:
         """Stop every fragment; the first reason stays. False where one was given before."""
@@ -84,14 +86,16 @@ class Fetching:
         sent = with_keys(fragment or one.fragment, self._run.key_of)
         try:
             try:
-                yield from self._read(one, sent)
+                yield from self._read(one, sent, fragment is not None)
             except _BrokenUnread:
                 # A pooled connection whose server went away meanwhile: a fresh one may do.
-                yield from self._read(one, sent)
+                yield from self._read(one, sent, fragment is not None)
         except ConnectorError as error:
             raise self.reason or source_error(error, one) from None
 
-    def _read(self, one: PlannedFragment, sent: Fragment) -> Iterator[pa.RecordBatch]:
+    def _read(
+        self, one: PlannedFragment, sent: Fragment, is_narrowed: bool
+    ) -> Iterator[pa.RecordBatch]:
         """The batches as they come; _BrokenUnread where the connection breaks before the first."""
         read = False
         with (
@@ -101,14 +105,20 @@ class Fetching:
         ):
             began = time.perf_counter()
             keys = (len(each) for each in sent.parameters if isinstance(each, pa.Array))
-            took = self.took[one.name] = Took(keys=sum(keys))
+            took = self.took[one.name] = Took(keys=sum(keys), is_narrowed=is_narrowed)
             try:
+                asked = began
                 for batch in batches:
                     read = True
                     self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
                     took.bytes += batch.nbytes
-                    took.seconds = time.perf_counter() - began
+                    now = time.perf_counter()
+                    took.seconds = now - began
+                    took.waited += now - asked
                     yield batch
+                    asked = time.perf_counter()
+                took.waited += time.perf_counter() - asked
+                took.is_whole = True
             except ConnectorUnavailable as error:
                 if read or self.reason is not None:
                     raise

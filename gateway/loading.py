@@ -14,7 +14,15 @@ from dataclasses import replace
 import pyarrow as pa
 
 from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
-from gateway.choosing import Choice, choose, next_ones, prices_of
+from gateway.choosing import (
+    IN_PLACE,
+    Choice,
+    Prices,
+    choose,
+    declared,
+    next_ones,
+    width_of,
+)
 from gateway.constants import literal_text
 from gateway.differencing import Atom
 from gateway.draft import KeySlot, Plan, PlannedFragment
@@ -41,16 +49,16 @@ class Loading:
         self._fetching = fetching
         self._in_place: dict[str, InPlace] = {}
         self._fragments = {one.name: one for one in plan.fragments}
-        self._prices = {
-            one.name: prices_of(
-                self._declared_prices(one.source), one.in_place is not None, run.link_cost
-            )
-            for one in plan.fragments
-        }
+        self._prices = {one.name: self._price(one) for one in plan.fragments}
 
-    def _declared_prices(self, source: str) -> Mapping[str, float]:
-        abilities = self._run.abilities(source)
-        return abilities.prices if abilities is not None else {}
+    def _price(self, one: PlannedFragment) -> Prices:
+        if one.in_place is not None:
+            return IN_PLACE
+        price = self._run.prices(one.source)
+        if price is None:
+            abilities = self._run.abilities(one.source)
+            price = declared(abilities.prices if abilities is not None else {})
+        return price.for_rows_of(width_of(one.columns), self._run.link_cost)
 
     def _most_keys(self, source: str) -> int:
         abilities = self._run.abilities(source)
@@ -131,13 +139,21 @@ class Loading:
                     raise source_error(failure, one)
         if one.groups is not None:
             self._load_groups(session, one, one.groups)
-        return session.count(one.name)
+        rows = session.count(one.name)
+        if sent is None:
+            self._fetching.kept[one.name] = rows
+        return rows
 
     def _rows_in_place(self, session: MergeSession, one: PlannedFragment, is_keyed: bool) -> int:
         """A table is counted, a view only expected: to count it would be to read it."""
         assert one.in_place is not None
         is_view = one.in_place.is_view and not (is_keyed or self._gives_keys(one))
-        return int(one.rows) if is_view else session.count(one.name)
+        if is_view:
+            return int(one.rows)
+        rows = session.count(one.name)
+        if not is_keyed:
+            self._fetching.kept[one.name] = rows
+        return rows
 
     def _gives_keys(self, one: PlannedFragment) -> bool:
         """Whether somebody else is likely to take keys of it, so that it had better be a table."""

@@ -17,18 +17,28 @@ from gateway.request import Limits
 
 @dataclass(slots=True)
 class Took:
-    """What one fragment took: bytes, seconds to its last batch, and the keys that it was sent."""
+    """What one fragment took: bytes, seconds to its last batch, and the keys that it was sent.
+
+    waited: seconds of those in which nobody but the source was busy. is_narrowed: by keys of
+    others, be they none, of which `ranges` are those that were sent as lowest and highest.
+    is_whole: it was read to its end.
+    """
 
     bytes: int = 0
     seconds: float = 0.0
     keys: int = 0
+    waited: float = 0.0
+    ranges: int = 0
+    is_narrowed: bool = False
+    is_whole: bool = False
 
 
 class Result:
     """The answer to one request: a schema and one pass over its batches.
 
     `rows`, `bytes` and `truncated` are final once the batches have ended. `fetched` counts rows
-    per fragment, `took` what else it cost, for the owners of the sources.
+    per fragment, `took` what else it cost, for the owners of the sources; `kept` are rows after the
+    policy, for planning under the same decision.
     """
 
     def __init__(
@@ -46,6 +56,7 @@ class Result:
         self.truncated = False
         self.fetched: dict[str, int] = {}
         self.took: dict[str, Took] = {}
+        self.kept: dict[str, int] = {}
         self.columns_read: tuple[str, ...] = ()
         self.stream = batches
         self.stop: Callable[[SqluiceError], None] = lambda _: None

@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Fragment
-from gateway.choosing import Prices, choose, next_ones, prices_of
+from gateway.choosing import Prices, choose, next_ones
 from gateway.draft import KeyedForm, KeySlot, PlannedFragment
 from gateway.resolve import Address
 
 NEAR = Prices(0.5, 1.5, 0.4)
-FAR = prices_of({"statement": 0.5, "row": 1.5, "key": 0.4}, False, "dear")
+FAR = NEAR.for_rows_of(0, "dear")
 
 
 def _fragment(name: str, rows: float, *by: tuple[str, float]) -> PlannedFragment:
