@@ -1,16 +1,21 @@
 """What a fragment waits for, and whose keys it takes.
 
 Takes: fragments with their expected or counted rows, prices. Gives: for one fragment the slots
-that are worth their keys, and which fragments have to end before that is known. Pure: it is asked
-again whenever a fragment has ended, with what was counted (DESIGN 6).
+that are worth their keys, or the range of them, and which fragments have to end before that is
+known. Pure: it is asked again whenever a fragment has ended or brings more than was expected, with
+what was counted (DESIGN 6).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from types import MappingProxyType
 
 from gateway.draft import KeySlot, PlannedFragment
+from gateway.estimates import overlap
 
 _DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0, "byte": 0.0}
 _WIDTHS = {
@@ -20,6 +25,7 @@ _WIDTHS = {
 _TEXT_WIDTH = 24
 # Where rows are dear, they travel far.
 _DEAR = 20.0
+_DAY_ZERO = date(1970, 1, 1)
 # Less than this share of the cost is not worth waiting for.
 _WORTH = 0.75
 # Of what a fragment waits for others, how much counts as lost: they run side by side otherwise.
@@ -46,10 +52,31 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys that a column of an ended fragment has: about how many, and between which they lie.
+
+    The bounds are whole numbers or dates; None for other types, and where there are no keys.
+    """
+
+    values: int
+    low: int | date | None = None
+    high: int | date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is known of the fragments that have ended: rows by name, keys by name and column."""
+
+    rows: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    keys: Mapping[tuple[str, str], Keys] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """For one fragment: `waits` are fragments to end first, `slots` those to be filled.
 
-    rows: expected with these keys. plain, keyed: milliseconds expected without and with them.
+    ranges: of the slots those that get the lowest and the highest key in the place of all. rows:
+    expected with these keys. plain, keyed: milliseconds expected without and with them.
     """
 
     waits: frozenset[str]
@@ -57,6 +84,7 @@ class Choice:
     rows: float
     plain: float
     keyed: float
+    ranges: frozenset[KeySlot] = frozenset()
 
 
 def declared(given: Mapping[str, float]) -> Prices:
@@ -77,30 +105,81 @@ def width_of(columns: Iterable[tuple[str, str]]) -> float:
 def choose(
     one: PlannedFragment,
     fragments: Mapping[str, PlannedFragment],
-    counted: Mapping[str, int],
+    ended: Ended,
     prices: Mapping[str, Prices],
-    most_keys: int,
+    most_keys: int | None,
 ) -> Choice:
-    """The best known way to run a fragment; `counted` are the rows of those that have ended."""
+    """The best known way to run a fragment. most_keys None: keys stay, so all of them may come."""
     own = prices[one.name]
     plain = own.of(one.rows)
     best = Choice(frozenset(), (), one.rows, plain, plain)
     if one.keyed is None:
         return best
-    for slot in sorted(one.keyed.slots, key=lambda each: _keys(each, fragments, counted)):
-        keys = _keys(slot, fragments, counted)
-        if keys > most_keys or slot.provider == one.name:
+    sent = 0.0
+    for slot in sorted(one.keyed.slots, key=lambda each: _keys(each, fragments, ended)):
+        if slot.provider == one.name:
             continue
-        kept = min(1.0, keys * slot.share)
-        rows = best.rows * kept
-        sent = sum(_keys(each, fragments, counted) for each in best.slots) + keys
-        is_known = slot.provider in counted
+        keys = _keys(slot, fragments, ended)
+        counted = ended.keys.get((slot.provider, slot.column))
+        cost = partial(_cost, own, best.rows)
+        kept, is_range = _kept(slot, keys, counted, most_keys, cost)
+        more = 0.0 if is_range else keys
+        is_known = slot.provider in ended.rows
         waited = 0.0 if is_known else prices[slot.provider].of(fragments[slot.provider].rows)
-        keyed = own.of(rows, sent) + _WAITING * waited
+        rows = best.rows * kept
+        keyed = own.of(rows, sent + more) + _WAITING * waited
         if keyed < best.keyed * _WORTH:
+            sent += more
             waits = best.waits if is_known else best.waits | {slot.provider}
-            best = Choice(waits, (*best.slots, slot), rows, plain, keyed)
+            ranges = best.ranges | {slot} if is_range else best.ranges
+            best = Choice(waits, (*best.slots, slot), rows, plain, keyed, ranges)
     return best
+
+
+def _kept(
+    slot: KeySlot,
+    keys: float,
+    counted: Keys | None,
+    most_keys: int | None,
+    cost: Callable[[float, float], float],
+) -> tuple[float, bool]:
+    """What share of the rows a slot keeps, and whether by the range of its keys alone.
+
+    `cost` is that of a share of the rows and so many keys.
+    """
+    by_keys = min(1.0, keys * slot.share)
+    if most_keys is None:
+        return by_keys, False
+    by_range = kept_by_range(slot, counted)
+    if keys > most_keys:
+        return by_range, True
+    is_range = by_range < 1.0 and cost(by_range, 0.0) < cost(by_keys, keys)
+    return (by_range, True) if is_range else (by_keys, False)
+
+
+def _cost(own: Prices, rows: float, kept: float, keys: float) -> float:
+    return own.of(rows * kept, keys)
+
+
+def kept_by_range(slot: KeySlot, keys: Keys | None) -> float:
+    """What share of the rows lies between the lowest and the highest key; 1 if nobody can tell."""
+    told = slot.range
+    if told is None:
+        return 1.0
+    if keys is None:
+        return 1.0 if told.kept is None else told.kept
+    if keys.low is None or keys.high is None:
+        return 1.0
+    low, high = _number(keys.low), _number(keys.high)
+    # As many values lie between as there is room for, and each keeps its share.
+    kept = min(1.0, (high - low + 1) * slot.share)
+    if told.low is not None and told.high is not None:
+        kept = min(kept, overlap((told.low, told.high), (low, high)))
+    return kept
+
+
+def _number(value: int | date) -> float:
+    return float((value - _DAY_ZERO).days if isinstance(value, date) else value)
 
 
 def next_ones(
@@ -113,19 +192,21 @@ def next_ones(
     return (min(waiting, key=lambda name: (waiting[name].plain, name)),)
 
 
-def _keys(
-    slot: KeySlot, fragments: Mapping[str, PlannedFragment], counted: Mapping[str, int]
-) -> float:
+def _keys(slot: KeySlot, fragments: Mapping[str, PlannedFragment], ended: Ended) -> float:
     """How many keys a provider has at most, as far as is known."""
-    known = counted.get(slot.provider)
+    counted = ended.keys.get((slot.provider, slot.column))
+    if counted is not None:
+        return float(counted.values)
+    most = slot.values if slot.values is not None else float("inf")
+    known = ended.rows.get(slot.provider)
     if known is not None:
-        return float(known)
+        return min(float(known), most)
     provider = fragments[slot.provider]
-    rows = provider.rows
+    rows = min(provider.rows, most)
     for each in provider.keyed.slots if provider.keyed is not None else ():
         # What narrows the provider itself, if it is narrowed.
-        if each.provider in counted:
-            rows = min(rows, provider.rows * min(1.0, counted[each.provider] * each.share))
+        if each.provider in ended.rows:
+            rows = min(rows, provider.rows * min(1.0, ended.rows[each.provider] * each.share))
         elif each.provider != slot.provider:
             other = fragments[each.provider].rows
             rows = min(rows, provider.rows * min(1.0, other * each.share))

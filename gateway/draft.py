@@ -187,13 +187,32 @@ class KeyBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The predicate that a column lies between the lowest and the highest of the keys.
+
+    before, between, after: around the two bound values, which are of `type`. low, high: between
+    which the column lies in its table, where that is known. kept: of the fragment's rows, what
+    the statistics of both columns say that it keeps.
+    """
+
+    before: str
+    between: str
+    after: str
+    type: str
+    low: float | None = None
+    high: float | None = None
+    kept: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeySlot:
     """A place in a fragment's SQL for the keys of another fragment.
 
     provider, column: whose, by the names in the merge. target, physical: the column that is
     compared, by its own name and by the source's.
     before, after: the predicate around the bound keys, which are of `type`. share: of the
-    fragment's rows, what one key is expected to keep.
+    fragment's rows, what one key is expected to keep. values: how many keys the provider's column
+    has at most, where that is known. range: what may be sent in the place of too many keys.
     """
 
     provider: str
@@ -204,6 +223,8 @@ class KeySlot:
     after: str
     type: str
     share: float
+    values: float | None = None
+    range: KeyRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,12 @@ UNKNOWN_ROWS = 100_000.0
 _EQUAL, _RANGE, _LIKE, _NULL, _OTHER, _FILTER, _COMPARED = 0.05, 0.3, 0.1, 0.05, 0.5, 0.3, 0.3
 _UNKNOWN = TableSize(UNKNOWN_ROWS)
 _NOTHING = ColumnSize()
+# What of a predicate statistics tell something of.
+_TOLD = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Parameter, exp.Boolean, exp.Paren, exp.And, exp.Or,
+    exp.Not, exp.EQ, exp.NEQ, exp.In, exp.Between, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Is,
+    exp.Null, exp.Cast, exp.DataType,
+)  # fmt: skip
 _DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
@@ -54,7 +60,7 @@ def _takes_all(one: Input) -> bool:
 def rows_of(draft: Draft, one: Input, shape: str = "") -> float:
     """The rows that an input is expected to deliver."""
     power = draft.context.observed.get(shape)
-    if power is not None and any(_is_guessed(draft, each) for each in one.relations):
+    if power is not None and _is_guess(draft, one):
         return float(10**power)
     if one.block is None:
         found = _relation_rows(draft, one, one.relations[0])
@@ -76,15 +82,51 @@ def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> fl
     return 1 / max(known, 1.0)
 
 
+def values_at_provider(draft: Draft, edge: KeyEdge) -> float | None:
+    """How many values the provider's column has in its whole table, where that may be known."""
+    found = [_size(draft, each).columns.get(name, _NOTHING).distinct
+             for each, name in _at_provider(draft, edge)]  # fmt: skip
+    known = [one for one in (*found, _distinct_at_provider(draft, edge)) if one is not None]
+    return min(known, default=None)
+
+
+def bounds_of(
+    draft: Draft, edge: KeyEdge, relation: GuardedRelation
+) -> tuple[float | None, float | None, float | None]:
+    """Lowest, highest of a column, and what share of its rows the provider's bounds keep."""
+    own = _size(draft, relation).columns.get(edge.column, _NOTHING)
+    if own.low is None or own.high is None:
+        return None, None, None
+    for each, name in _at_provider(draft, edge):
+        other = _size(draft, each).columns.get(name, _NOTHING)
+        if other.low is not None and other.high is not None:
+            return own.low, own.high, overlap((own.low, own.high), (other.low, other.high))
+    return own.low, own.high, None
+
+
+def overlap(whole: tuple[float, float], part: tuple[float, float]) -> float:
+    """Of the whole numbers between two, the share that also lies between two others."""
+    both = min(whole[1], part[1]) - max(whole[0], part[0]) + 1
+    return min(max(both, 0.0) / max(whole[1] - whole[0] + 1, 1.0), 1.0)
+
+
 def _distinct_at_provider(draft: Draft, edge: KeyEdge) -> float | None:
     """How many values the provider's column has in its whole table, where it is its key."""
+    for each, name in _at_provider(draft, edge):
+        if name in draft.context.tables[each.address].unique:
+            return _visible(draft, each) or _size(draft, each).rows
+    return None
+
+
+def _at_provider(draft: Draft, edge: KeyEdge) -> Sequence[tuple[GuardedRelation, str]]:
+    """The relations that the provider's column may come from, and what it is called there."""
     one = draft.inputs[edge.provider]
     name = edge.provider_column
     relations: Sequence[GuardedRelation] = one.relations[:1]
     if isinstance(one.block, exp.Select):
         value = next((e.unalias() for e in one.block.selects if e.alias_or_name == name), None)
         if not isinstance(value, exp.Column):
-            return None
+            return ()
         name = value.name
         relations = [
             each
@@ -92,14 +134,19 @@ def _distinct_at_provider(draft: Draft, edge: KeyEdge) -> float | None:
             for table in one.block.find_all(exp.Table)
             if table.name == each.name and table.alias_or_name == value.table
         ]
-    for each in relations:
-        if name in draft.context.tables[each.address].unique:
-            return _size(draft, each).rows
-    return None
+    return [(each, name) for each in relations]
 
 
 def _size(draft: Draft, relation: GuardedRelation) -> TableSize:
     return draft.context.sizes.get(relation.address, _UNKNOWN)
+
+
+def _is_guess(draft: Draft, one: Input) -> bool:
+    """Whether no statistics tell how many rows an input has."""
+    if any(_is_guessed(draft, each) for each in one.relations) or not _takes_all(one):
+        return True
+    predicates = (each for held in one.pushed.values() for each in held)
+    return any(not isinstance(node, _TOLD) for each in predicates for node in each.walk())
 
 
 def _is_guessed(draft: Draft, relation: GuardedRelation) -> bool:

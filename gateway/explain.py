@@ -71,8 +71,8 @@ def analyzed_table(plan: Plan, result: Result, shown: frozenset[str]) -> pa.Tabl
             continue
         told = {
             "fetched rows": str(result.fetched.get(one.name, 0)), "fetched bytes": str(took.bytes),
-            "keys sent": str(took.keys), "milliseconds": f"{took.seconds * 1000:.1f}",
-            "expected rows": f"{one.rows:.0f}",
+            "keys sent": str(took.keys), "ranges sent": str(took.ranges),
+            "milliseconds": f"{took.seconds * 1000:.1f}", "expected rows": f"{one.rows:.0f}",
         }  # fmt: skip
         rows += [(one.name, one.source, what, detail, "") for what, detail in told.items()]
     rows.append(("answer", "gateway", "rows", str(result.rows), ""))

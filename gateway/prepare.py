@@ -200,9 +200,15 @@ def prepare(
     edges = lineage(bound, decision) if with_plan else ()
     values = request.parameters
     prepared = Prepared(bound, decision, guarded, schema, made, edges, values, clock, watch.laps)
-    if key is not None:
+    if key is not None and not _is_hasty(made, services):
         services.plans.put(key, prepared)
     return prepared
+
+
+def _is_hasty(made: Plan, services: Services) -> bool:
+    """Whether a plan was made while a source had not told its sizes yet: the next one knows."""
+    statistics = services.statistics
+    return statistics is not None and statistics.is_asking(one.source for one in made.fragments)
 
 
 def _editions(decision: Decision, services: Services) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
@@ -72,6 +72,12 @@ class Statistics:
             elif address in declared:
                 found[address] = TableSize(float(declared[address]))
         return found
+
+    def is_asking(self, sources: Iterable[str]) -> bool:
+        """Whether one of these sources has not answered yet: who plans now knows too little."""
+        with self._lock:
+            asked = {source for source, _ in self._asking}
+        return not asked.isdisjoint(sources)
 
     def close(self) -> None:
         """Ask nobody any more."""
