@@ -30,7 +30,7 @@ class Learning:
     def __init__(
         self, prices: LearnedPrices, counts: ObservedCounts, seconds: float = REFRESH_SECONDS
     ) -> None:
-        """Make what was learned hold every so many seconds."""
+        """Make what was learned hold every so many seconds; 0: learn nothing."""
         self.prices = prices
         self.counts = counts
         self._seconds = seconds
@@ -40,6 +40,8 @@ class Learning:
 
     def ran(self, user: str, decision: Decision, plan: Plan, result: Result) -> None:
         """A plan was run to its end for a user. Never waits, never raises."""
+        if not self._seconds:
+            return
         for one in plan.fragments:
             took = result.took.get(one.name)
             fetched = result.fetched.get(one.name, 0)

@@ -98,7 +98,8 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     closers += [audit.close, _export_heads(config, audit)]
     mesh = functools.partial(_mesh_of, publisher)
     abilities, pools = _sources(config, state, mesh, closers)
-    statistics, learning = _planning(state, abilities, pools, closers)
+    statistics, learning = Statistics(pools), _learning(config, state, abilities)
+    closers += [statistics.close, learning.close]
     engine = _engine(config)
     closers.append(engine.close)
     if watch:
@@ -178,15 +179,10 @@ def _sources(
     return abilities, pools
 
 
-def _planning(
-    state: Engine, abilities: AbilitiesInForce, pools: Pools, closers: list[Callable[[], None]]
-) -> tuple[Statistics, Learning]:
-    """What planning knows of sources, and what runs teach it."""
-    statistics = Statistics(pools)
+def _learning(config: Config, state: Engine, abilities: AbilitiesInForce) -> Learning:
+    """What runs teach the planner."""
     prices = LearnedPrices(state, abilities.of, abilities.certificate)
-    learning = Learning(prices, ObservedCounts(state))
-    closers += [statistics.close, learning.close]
-    return statistics, learning
+    return Learning(prices, ObservedCounts(state), config.planning.learn_seconds)
 
 
 def _self_check(
