@@ -8,12 +8,16 @@ what of it a plan may know. The controls show that the probes would bite.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from connectors.base import SourceSize
+from connectors.sqlite import SqliteConnection
 from gateway import learning as learning_room
+from gateway import statistics
 from gateway.choosing import Prices
 from gateway.draft import Plan, PlannedFragment
 from gateway.learning import Learning
@@ -217,3 +221,25 @@ def test_raw_counts_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finally:
         for one in worlds:
             one.close()
+
+
+def test_a_plan_made_before_a_source_told_its_sizes_is_not_kept(
+    opened: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SqliteConnection.sizes
+
+    def late(self: SqliteConnection, tables: Sequence[str]) -> Mapping[str, SourceSize]:
+        time.sleep(0.2)
+        return real(self, tables)
+
+    monkeypatch.setattr(SqliteConnection, "sizes", late)
+    monkeypatch.setattr(statistics, "_WAIT_SECONDS", 0.0)
+    sql = ALL.format(table="plain")
+    hasty = _plan(opened, "ada", sql)
+    known = opened.services.statistics
+    assert known is not None
+    until = time.monotonic() + 20
+    while known.is_asking(("d.held",)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert [one.rows for one in _plan(opened, "ada", sql).fragments] == [7209.0]
+    assert [one.rows for one in hasty.fragments] != [7209.0]
