@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from connectors.arrow import BATCH_ROWS, StreamingConnection
 from connectors.base import ConnectorError, Fragment, SourceColumn, SourceSize
+from connectors.duckdb_sizes import size_of
 
 LOCKED = MappingProxyType(
     {
@@ -43,13 +44,14 @@ class EmbeddedConnection(StreamingConnection):
         return self.columns_of(name)
 
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
-        """The rows of tables, counted where no row has to be read for it."""
+        """What storage knows of tables, without reading them."""
         found = {}
         for physical_name in tables:
             name = ".".join(quoted(part) for part in physical_name.split("."))
-            with self.asking():
-                ((rows,),) = self._connection.execute(f"SELECT count(*) FROM {name}").fetchall()
-            found[physical_name] = SourceSize(float(rows))
+            columns = [one.name for one in self.columns_of(name)]
+            if columns:
+                with self.asking():
+                    found[physical_name] = size_of(self._connection, name, columns)
         return found
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from connectors.base import (
     SourceSize,
     decimals,
 )
+from connectors.sqlite_sizes import size_of
 from connectors.sqlite_values import TABLES, columns_of, statement, typed
 
 _COLUMNS = 'SELECT name, type, "notnull" FROM pragma_table_xinfo(?) WHERE hidden <> 1'
@@ -52,15 +53,13 @@ class SqliteConnection(StreamingConnection):
         )
 
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
-        """The rows of tables, counted."""
-        found = {}
-        for name in tables:
-            quoted = name.replace('"', '""')
-            asked = [{"sql": f'SELECT count(*) AS n FROM "{quoted}"', "types": None}]
-            with self.asking():
-                ((_, batch),) = self._read(asked)
-            found[name] = SourceSize(float(batch.column(0)[0].as_py()))
-        return found
+        """Rows, and what indices and ANALYZE tell of columns."""
+        with self.asking():
+            return {name: size_of(self._answer, name) for name in tables}
+
+    def _answer(self, sql: str) -> Sequence[Mapping[str, object]]:
+        asked = [{"sql": sql, "types": None}]
+        return [row for _, batch in self._read(asked) for row in batch.to_pylist()]
 
     def close(self) -> None:
         """Give everything back; idempotent."""

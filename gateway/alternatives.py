@@ -8,9 +8,9 @@ are those that planning used. Never decides, never says who may see them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gateway.choosing import Prices, choose, offers, prices_of
+from gateway.choosing import IN_PLACE, Ended, Prices, choose, offers, price_of
 from gateway.draft import Note, Plan, PlannedFragment
 
 _ABOUT = {
@@ -49,11 +49,11 @@ class Question:
 class Priced:
     """What the sources of a plan cost.
 
-    declared: prices and the most keys of a source, by its identity; None where it is unknown.
+    prices, most_keys: of a source, by its identity; what runs have taught, else what it declares.
     can_read_in_place: whether the merge could read a source's rows where they lie.
     """
 
-    declared: Callable[[str], Mapping[str, float]]
+    prices: Callable[[str], Prices]
     most_keys: Callable[[str], int]
     can_read_in_place: Callable[[str], bool]
     link_cost: str
@@ -74,7 +74,7 @@ def weigh(plan: Plan, priced: Priced) -> Mapping[str, Weighed]:
     """What was weighed for each fragment, by its name."""
     fragments = {one.name: one for one in plan.fragments}
     prices = {
-        name: prices_of(priced.declared(one.source), one.in_place is not None, priced.link_cost)
+        name: price_of(one, priced.prices(one.source), priced.link_cost)
         for name, one in fragments.items()
     }
     return {name: _weighed(one, fragments, prices, priced) for name, one in fragments.items()}
@@ -86,8 +86,8 @@ def _weighed(
     prices: Mapping[str, Prices],
     priced: Priced,
 ) -> Weighed:
-    most = priced.most_keys(one.source) if one.in_place is None else 1 << 40
-    choice = choose(one, fragments, {}, prices, most)
+    most = priced.most_keys(one.source) if one.in_place is None else None
+    choice = choose(one, fragments, Ended(), prices, most)
     questions = list(_of_keys(one, fragments, prices, most))
     questions += _of_notes(one, prices[one.name])
     questions += _of_place(one, priced)
@@ -98,10 +98,10 @@ def _of_keys(
     one: PlannedFragment,
     fragments: Mapping[str, PlannedFragment],
     prices: Mapping[str, Prices],
-    most: int,
+    most: int | None,
 ) -> Iterator[Question]:
     """Whole, or narrowed by keys of each of the others that could."""
-    choice = choose(one, fragments, {}, prices, most)
+    choice = choose(one, fragments, Ended(), prices, most)
     chosen = {(slot.provider, slot.column, slot.target) for slot in choice.slots}
     options = [Option("whole", not chosen, one.rows, choice.plain, of=(one.name,))]
     for offer in offers(one, fragments, prices):
@@ -110,7 +110,7 @@ def _of_keys(
             f"{slot.target} by keys of {slot.provider}.{slot.column}",
             (slot.provider, slot.column, slot.target) in chosen, offer.rows, offer.keyed,
             offer.keys, (one.name, slot.provider),
-            "too_many_keys" if offer.keys > most else "",
+            "too_many_keys" if most is not None and offer.keys > most else "",
         ))  # fmt: skip
     stayed = [note for note in one.notes if note.kind == "keys" and note.outcome == "stayed"]
     options += [Option(note.part, False, reason=note.reason) for note in stayed]
@@ -150,14 +150,15 @@ def _of_place(one: PlannedFragment, priced: Priced) -> Iterator[Question]:
     """Whether the merge reads the rows where they lie."""
     if not priced.can_read_in_place(one.source):
         return
-    fetched = prices_of(priced.declared(one.source), False, priced.link_cost).of(one.rows)
+    away = replace(one, in_place=None)
+    fetched = price_of(away, priced.prices(one.source), priced.link_cost).of(one.rows)
     if one.in_place is None:
         yield Question("place", (
             Option("fetched", True, one.rows, fetched, of=(one.name,)),
             Option("in place", False, reason="restricted"),
         ))  # fmt: skip
         return
-    near = prices_of({}, True, priced.link_cost).of(one.rows)
+    near = IN_PLACE.of(one.rows)
     yield Question("place", (
         Option("in place", True, one.rows, near, of=(one.name,)),
         Option("fetched", False, one.rows, fetched, of=(one.name,)),

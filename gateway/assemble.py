@@ -14,7 +14,7 @@ from sqlglot import exp
 from connectors.base import Fragment, FragmentColumn
 from gateway.blocks import output_types
 from gateway.draft import Draft, InPlaceForm, Input, KeyedForm, KeySlot, Plan, PlannedFragment
-from gateway.estimates import rows_of
+from gateway.estimates import rows_of, shape_of
 from gateway.gate import gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
@@ -120,6 +120,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         if key not in hashed
     } | dict.fromkeys(hashed, "VARCHAR")
     columns = tuple(FragmentColumn(key, types[key]) for key in names)
+    shape = shape_of(draft, one, rendered.shown)
     return PlannedFragment(
         name=name,
         source=table.source,
@@ -131,7 +132,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             rendered.parameter_types,
             # What does not fit in a hidden row must not fail the query.
             tells_misfits=parts.needs_gate,
-            expected_rows=_expected(draft, one),
+            expected_rows=_expected(draft, one, shape),
         ),
         shown=rendered.shown,
         tables=(relation.address,),
@@ -147,15 +148,16 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             else None
         ),
         keyed=_keyed(draft, one, rendered),
-        rows=rows_of(draft, one),
+        rows=rows_of(draft, one, shape),
+        shape=shape,
         notes=one.notes,
     )
 
 
-def _expected(draft: Draft, one: Input) -> int | None:
+def _expected(draft: Draft, one: Input, shape: str) -> int | None:
     """The rows that the source may count on; None where they are but guessed."""
     is_known = all(each.address in draft.context.sizes for each in one.relations)
-    return int(rows_of(draft, one)) if is_known else None
+    return int(rows_of(draft, one, shape)) if is_known else None
 
 
 def _in_place(draft: Draft, one: Input, rendered: Rendered) -> InPlaceForm | None:
@@ -204,6 +206,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
     columns = tuple(
         FragmentColumn(output, kind) for output, kind in zip(unique, types, strict=True)
     )
+    shape = shape_of(draft, one, rendered.shown)
     physical = tuple(
         dict.fromkeys(draft.context.tables[r.address].physical_name for r in one.relations)
     )
@@ -212,7 +215,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         source=draft.source_of(one.relations[0]),
         fragment=Fragment(
             rendered.sql, columns, physical, rendered.parameters, rendered.parameter_types,
-            expected_rows=_expected(draft, one),
+            expected_rows=_expected(draft, one, shape),
         ),
         shown=rendered.shown,
         tables=tuple(dict.fromkeys(relation.address for relation in one.relations)),
@@ -220,11 +223,12 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         constants=rendered.constants,
         in_place=_in_place(draft, one, rendered),
         keyed=_keyed(draft, one, rendered),
-        rows=rows_of(draft, one),
+        rows=rows_of(draft, one, shape),
         apart=tuple(
             (each.address, rows_of(draft, Input((each,), pushed=one.pushed)))
             for each in one.relations
         ),
+        shape=shape,
         notes=one.notes,
     )
 

@@ -1,22 +1,31 @@
 """What a fragment waits for, and whose keys it takes.
 
 Takes: fragments with their expected or counted rows, prices. Gives: for one fragment the slots
-that are worth their keys, and which fragments have to end before that is known. Pure: it is asked
-again whenever a fragment has ended, with what was counted (DESIGN 6).
+that are worth their keys, or the range of them, and which fragments have to end before that is
+known. Pure: it is asked again whenever a fragment has ended or brings more than was expected, with
+what was counted (DESIGN 6).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from types import MappingProxyType
 
 from gateway.draft import KeySlot, PlannedFragment
+from gateway.estimates import overlap
 
-# A merge that reads files itself pays little for a row, and nothing to send keys.
-_IN_PLACE = {"statement": 1.0, "row": 0.03, "key": 0.02}
-_DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0}
+_DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0, "byte": 0.0}
+_WIDTHS = {
+    "BOOLEAN": 1, "TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "DATE": 4, "FLOAT": 4, "BIGINT": 8,
+    "DOUBLE": 8, "TIME": 8, "TIMESTAMP": 8,
+}  # fmt: skip
+_TEXT_WIDTH = 24
 # Where rows are dear, they travel far.
 _DEAR = 20.0
+_DAY_ZERO = date(1970, 1, 1)
 # Less than this share of the cost is not worth waiting for.
 _WORTH = 0.75
 # Of what a fragment waits for others, how much counts as lost: they run side by side otherwise.
@@ -25,15 +34,41 @@ _WAITING = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Milliseconds a statement, microseconds a row and a key."""
+    """Milliseconds a statement; microseconds a row, a key and a byte."""
 
     statement: float
     row: float
     key: float
+    byte: float = 0.0
 
     def of(self, rows: float, keys: float = 0.0) -> float:
-        """Milliseconds of a fragment."""
+        """Milliseconds of a fragment, but for its bytes."""
         return self.statement + (rows * self.row + keys * self.key) / 1000
+
+    def for_rows_of(self, width: float, link_cost: str) -> Prices:
+        """With rows of so many bytes; dear: each counts twentyfold."""
+        row = self.row + self.byte * width
+        return Prices(self.statement, row * (_DEAR if link_cost == "dear" else 1.0), self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys that a column of an ended fragment has: about how many, and between which they lie.
+
+    The bounds are whole numbers or dates; None for other types, and where there are no keys.
+    """
+
+    values: int
+    low: int | date | None = None
+    high: int | date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is known of the fragments that have ended: rows by name, keys by name and column."""
+
+    rows: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    keys: Mapping[tuple[str, str], Keys] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +85,8 @@ class Offer:
 class Choice:
     """For one fragment: `waits` are fragments to end first, `slots` those to be filled.
 
-    rows: expected with these keys. plain, keyed: milliseconds expected without and with them.
+    ranges: of the slots those that get the lowest and the highest key in the place of all. rows:
+    expected with these keys. plain, keyed: milliseconds expected without and with them.
     """
 
     waits: frozenset[str]
@@ -58,41 +94,62 @@ class Choice:
     rows: float
     plain: float
     keyed: float
+    ranges: frozenset[KeySlot] = frozenset()
 
 
-def prices_of(given: Mapping[str, float], is_in_place: bool, link_cost: str) -> Prices:
-    """The prices of a source; dear: each row counts twentyfold."""
-    found = {**_DEFAULT, **given} if not is_in_place else _IN_PLACE
-    times = _DEAR if link_cost == "dear" and not is_in_place else 1.0
-    return Prices(found["statement"], found["row"] * times, found["key"])
+def declared(given: Mapping[str, float]) -> Prices:
+    """The prices that a kind of source declares."""
+    found = {**_DEFAULT, **given}
+    return Prices(found["statement"], found["row"], found["key"], found["byte"])
+
+
+# A merge that reads files itself pays little for a row, and nothing to send keys.
+IN_PLACE = Prices(statement=1.0, row=0.03, key=0.02)
+
+
+def price_of(one: PlannedFragment, source: Prices, link_cost: str) -> Prices:
+    """The prices of one fragment's rows, by those of its source."""
+    if one.in_place is not None:
+        return IN_PLACE
+    return source.for_rows_of(width_of(one.columns), link_cost)
+
+
+def width_of(columns: Iterable[tuple[str, str]]) -> float:
+    """About how many bytes a row of these columns has."""
+    return sum(_WIDTHS.get(kind, _TEXT_WIDTH if kind == "VARCHAR" else 16) for _, kind in columns)
 
 
 def choose(
     one: PlannedFragment,
     fragments: Mapping[str, PlannedFragment],
-    counted: Mapping[str, int],
+    ended: Ended,
     prices: Mapping[str, Prices],
-    most_keys: int,
+    most_keys: int | None,
 ) -> Choice:
-    """The best known way to run a fragment; `counted` are the rows of those that have ended."""
+    """The best known way to run a fragment. most_keys None: keys stay, so all of them may come."""
     own = prices[one.name]
     plain = own.of(one.rows)
     best = Choice(frozenset(), (), one.rows, plain, plain)
     if one.keyed is None:
         return best
-    for slot in sorted(one.keyed.slots, key=lambda each: _keys(each, fragments, counted)):
-        keys = _keys(slot, fragments, counted)
-        if keys > most_keys or slot.provider == one.name:
+    sent = 0.0
+    for slot in sorted(one.keyed.slots, key=lambda each: _keys(each, fragments, ended)):
+        if slot.provider == one.name:
             continue
-        kept = min(1.0, keys * slot.share)
-        rows = best.rows * kept
-        sent = sum(_keys(each, fragments, counted) for each in best.slots) + keys
-        is_known = slot.provider in counted
+        keys = _keys(slot, fragments, ended)
+        counted = ended.keys.get((slot.provider, slot.column))
+        cost = partial(_cost, own, best.rows)
+        kept, is_range = _kept(slot, keys, counted, most_keys, cost)
+        more = 0.0 if is_range else keys
+        is_known = slot.provider in ended.rows
         waited = 0.0 if is_known else prices[slot.provider].of(fragments[slot.provider].rows)
-        keyed = own.of(rows, sent) + _WAITING * waited
+        rows = best.rows * kept
+        keyed = own.of(rows, sent + more) + _WAITING * waited
         if keyed < best.keyed * _WORTH:
+            sent += more
             waits = best.waits if is_known else best.waits | {slot.provider}
-            best = Choice(waits, (*best.slots, slot), rows, plain, keyed)
+            ranges = best.ranges | {slot} if is_range else best.ranges
+            best = Choice(waits, (*best.slots, slot), rows, plain, keyed, ranges)
     return best
 
 
@@ -100,13 +157,60 @@ def offers(
     one: PlannedFragment, fragments: Mapping[str, PlannedFragment], prices: Mapping[str, Prices]
 ) -> Iterator[Offer]:
     """What each slot of a fragment would give by itself, before anything has run."""
+    nothing = Ended()
     for slot in one.keyed.slots if one.keyed is not None else ():
         if slot.provider == one.name:
             continue
-        keys = _keys(slot, fragments, {})
+        keys = _keys(slot, fragments, nothing)
         rows = one.rows * min(1.0, keys * slot.share)
         waited = prices[slot.provider].of(fragments[slot.provider].rows)
         yield Offer(slot, keys, rows, prices[one.name].of(rows, keys) + _WAITING * waited)
+
+
+def _kept(
+    slot: KeySlot,
+    keys: float,
+    counted: Keys | None,
+    most_keys: int | None,
+    cost: Callable[[float, float], float],
+) -> tuple[float, bool]:
+    """What share of the rows a slot keeps, and whether by the range of its keys alone.
+
+    `cost` is that of a share of the rows and so many keys.
+    """
+    by_keys = min(1.0, keys * slot.share)
+    if most_keys is None:
+        return by_keys, False
+    by_range = kept_by_range(slot, counted)
+    if keys > most_keys:
+        return by_range, True
+    is_range = by_range < 1.0 and cost(by_range, 0.0) < cost(by_keys, keys)
+    return (by_range, True) if is_range else (by_keys, False)
+
+
+def _cost(own: Prices, rows: float, kept: float, keys: float) -> float:
+    return own.of(rows * kept, keys)
+
+
+def kept_by_range(slot: KeySlot, keys: Keys | None) -> float:
+    """What share of the rows lies between the lowest and the highest key; 1 if nobody can tell."""
+    told = slot.range
+    if told is None:
+        return 1.0
+    if keys is None:
+        return 1.0 if told.kept is None else told.kept
+    if keys.low is None or keys.high is None:
+        return 1.0
+    low, high = _number(keys.low), _number(keys.high)
+    # As many values lie between as there is room for, and each keeps its share.
+    kept = min(1.0, (high - low + 1) * slot.share)
+    if told.low is not None and told.high is not None:
+        kept = min(kept, overlap((told.low, told.high), (low, high)))
+    return kept
+
+
+def _number(value: int | date) -> float:
+    return float((value - _DAY_ZERO).days if isinstance(value, date) else value)
 
 
 def next_ones(
@@ -119,19 +223,21 @@ def next_ones(
     return (min(waiting, key=lambda name: (waiting[name].plain, name)),)
 
 
-def _keys(
-    slot: KeySlot, fragments: Mapping[str, PlannedFragment], counted: Mapping[str, int]
-) -> float:
+def _keys(slot: KeySlot, fragments: Mapping[str, PlannedFragment], ended: Ended) -> float:
     """How many keys a provider has at most, as far as is known."""
-    known = counted.get(slot.provider)
+    counted = ended.keys.get((slot.provider, slot.column))
+    if counted is not None:
+        return float(counted.values)
+    most = slot.values if slot.values is not None else float("inf")
+    known = ended.rows.get(slot.provider)
     if known is not None:
-        return float(known)
+        return min(float(known), most)
     provider = fragments[slot.provider]
-    rows = provider.rows
+    rows = min(provider.rows, most)
     for each in provider.keyed.slots if provider.keyed is not None else ():
         # What narrows the provider itself, if it is narrowed.
-        if each.provider in counted:
-            rows = min(rows, provider.rows * min(1.0, counted[each.provider] * each.share))
+        if each.provider in ended.rows:
+            rows = min(rows, provider.rows * min(1.0, ended.rows[each.provider] * each.share))
         elif each.provider != slot.provider:
             other = fragments[each.provider].rows
             rows = min(rows, provider.rows * min(1.0, other * each.share))

@@ -159,6 +159,13 @@ class SelfCheckSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanningSettings:
+    """How often what runs taught comes into force, in seconds; 0: nothing is learned."""
+
+    learn_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What the JSON log holds."""
 
@@ -184,6 +191,7 @@ class Config:
     engine: EngineSettings = EngineSettings()
     decision_point: DecisionPointSettings = DecisionPointSettings()
     self_check: SelfCheckSettings = SelfCheckSettings()
+    planning: PlanningSettings = PlanningSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -233,6 +241,7 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "engine": ("engine", EngineSettings),
     "decision_point": ("decision_point", DecisionPointSettings),
     "self_check": ("self_check", SelfCheckSettings),
+    "planning": ("planning", PlanningSettings),
     "log": ("log", LogSettings),
 }
 _DEFAULTS: Mapping[str, object] = {

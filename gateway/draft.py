@@ -64,7 +64,8 @@ class PlanContext:
     """Everything that planning may know besides the guarded query.
 
     `pushed_groups` are join groups whose key may travel to sources (DESIGN 5, rule 5). `sizes` are
-    those that barrier rule 5 permits to look at.
+    those that barrier rule 5 permits to look at; `observed` are powers of ten by the shape of a
+    fragment: rows that came under the same decision.
     """
 
     tables: Mapping[Address, PhysicalTable]
@@ -76,6 +77,7 @@ class PlanContext:
     require_pushdown: bool = False
     pushed_groups: frozenset[str] = frozenset()
     sizes: Mapping[Address, TableSize] = field(default_factory=lambda: MappingProxyType({}))
+    observed: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +191,32 @@ class KeyBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The predicate that a column lies between the lowest and the highest of the keys.
+
+    before, between, after: around the two bound values, which are of `type`. low, high: between
+    which the column lies in its table, where that is known. kept: of the fragment's rows, what
+    the statistics of both columns say that it keeps.
+    """
+
+    before: str
+    between: str
+    after: str
+    type: str
+    low: float | None = None
+    high: float | None = None
+    kept: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeySlot:
     """A place in a fragment's SQL for the keys of another fragment.
 
     provider, column: whose, by the names in the merge. target, physical: the column that is
     compared, by its own name and by the source's.
     before, after: the predicate around the bound keys, which are of `type`. share: of the
-    fragment's rows, what one key is expected to keep.
+    fragment's rows, what one key is expected to keep. values: how many keys the provider's column
+    has at most, where that is known. range: what may be sent in the place of too many keys.
     """
 
     provider: str
@@ -206,6 +227,8 @@ class KeySlot:
     after: str
     type: str
     share: float
+    values: float | None = None
+    range: KeyRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +269,7 @@ class PlannedFragment:
       columns: what the merge sees. in_place: how the merge engine may read the rows itself, where
       the source lets it. keyed: how keys of others may narrow it. rows: how many are expected.
     apart: of a block, how many rows each of its relations would deliver by itself.
+    shape: by which the rows that come are remembered.
     """
 
     name: str
@@ -263,6 +287,7 @@ class PlannedFragment:
     keyed: KeyedForm | None = None
     rows: float = 0.0
     apart: tuple[tuple[Address, float], ...] = ()
+    shape: str = ""
     notes: tuple[Note, ...] = ()
 
 

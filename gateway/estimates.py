@@ -1,8 +1,9 @@
 """How many rows an input will deliver, as far as may be known before it runs.
 
-Takes: a draft, with the sizes that barrier rule 5 permits to look at. Gives: rows of an input, and
-what share of a relation's rows one key keeps. Never knows more of a restricted table than what its
-contract says; what it does not know it guesses, the same for everybody.
+Takes: a draft, with the sizes and the counts that barrier rule 5 permits to look at. Gives: rows of
+an input, and what share of a relation's rows one key keeps. Never knows more of a restricted table
+than what its contract says and what came under the same decision; what it does not know it guesses,
+the same for everybody.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from hashlib import sha256
 
 from sqlglot import exp
 
@@ -24,11 +26,42 @@ UNKNOWN_ROWS = 100_000.0
 _EQUAL, _RANGE, _LIKE, _NULL, _OTHER, _FILTER, _COMPARED = 0.05, 0.3, 0.1, 0.05, 0.5, 0.3, 0.3
 _UNKNOWN = TableSize(UNKNOWN_ROWS)
 _NOTHING = ColumnSize()
+# What of a predicate statistics tell something of.
+_TOLD = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Parameter, exp.Boolean, exp.Paren, exp.And, exp.Or,
+    exp.Not, exp.EQ, exp.NEQ, exp.In, exp.Between, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Is,
+    exp.Null, exp.Cast, exp.DataType,
+)  # fmt: skip
 _DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
-def rows_of(draft: Draft, one: Input) -> float:
+def shape_of(draft: Draft, one: Input, shown: str) -> str:
+    """By what the rows of an input are remembered: its table if it asks for all, else its SQL.
+
+    That is the SQL as it is shown. Values that are bound are no part of it, nor what a policy says:
+    what is remembered is about all values, and under one decision the policy is the same.
+    """
+    first = one.relations[0]
+    is_all = one.limit is None and not one.pushed.get(first.name) and _takes_all(one)
+    text = str(first.address) if is_all else f"{draft.source_of(first)} {shown}"
+    return sha256(text.encode()).hexdigest()
+
+
+def _takes_all(one: Input) -> bool:
+    """Whether every row of the one relation becomes one row."""
+    if one.block is None:
+        return True
+    parts = {name for name, value in one.block.args.items() if value}
+    is_plain = isinstance(one.block, exp.Select) and parts == {"expressions", "from_"}
+    makes_others = one.block.find(exp.AggFunc, exp.Window, exp.UDTF, exp.Subquery)
+    return is_plain and len(one.relations) == 1 and makes_others is None
+
+
+def rows_of(draft: Draft, one: Input, shape: str = "") -> float:
     """The rows that an input is expected to deliver."""
+    power = draft.context.observed.get(shape)
+    if power is not None and _is_guess(draft, one):
+        return float(10**power)
     if one.block is None:
         found = _relation_rows(draft, one, one.relations[0])
         return min(found, float(one.limit)) if one.limit is not None else found
@@ -40,7 +73,7 @@ def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> fl
     table = draft.context.tables[relation.address]
     size = _size(draft, relation)
     if edge.column in table.unique:
-        return 1 / max(size.rows, 1.0)
+        return 1 / max(_visible(draft, relation) or size.rows, 1.0)
     known = size.columns.get(edge.column, _NOTHING).distinct
     other = _distinct_at_provider(draft, edge)
     if known is None:
@@ -49,15 +82,51 @@ def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> fl
     return 1 / max(known, 1.0)
 
 
+def values_at_provider(draft: Draft, edge: KeyEdge) -> float | None:
+    """How many values the provider's column has in its whole table, where that may be known."""
+    found = [_size(draft, each).columns.get(name, _NOTHING).distinct
+             for each, name in _at_provider(draft, edge)]  # fmt: skip
+    known = [one for one in (*found, _distinct_at_provider(draft, edge)) if one is not None]
+    return min(known, default=None)
+
+
+def bounds_of(
+    draft: Draft, edge: KeyEdge, relation: GuardedRelation
+) -> tuple[float | None, float | None, float | None]:
+    """Lowest, highest of a column, and what share of its rows the provider's bounds keep."""
+    own = _size(draft, relation).columns.get(edge.column, _NOTHING)
+    if own.low is None or own.high is None:
+        return None, None, None
+    for each, name in _at_provider(draft, edge):
+        other = _size(draft, each).columns.get(name, _NOTHING)
+        if other.low is not None and other.high is not None:
+            return own.low, own.high, overlap((own.low, own.high), (other.low, other.high))
+    return own.low, own.high, None
+
+
+def overlap(whole: tuple[float, float], part: tuple[float, float]) -> float:
+    """Of the whole numbers between two, the share that also lies between two others."""
+    both = min(whole[1], part[1]) - max(whole[0], part[0]) + 1
+    return min(max(both, 0.0) / max(whole[1] - whole[0] + 1, 1.0), 1.0)
+
+
 def _distinct_at_provider(draft: Draft, edge: KeyEdge) -> float | None:
     """How many values the provider's column has in its whole table, where it is its key."""
+    for each, name in _at_provider(draft, edge):
+        if name in draft.context.tables[each.address].unique:
+            return _visible(draft, each) or _size(draft, each).rows
+    return None
+
+
+def _at_provider(draft: Draft, edge: KeyEdge) -> Sequence[tuple[GuardedRelation, str]]:
+    """The relations that the provider's column may come from, and what it is called there."""
     one = draft.inputs[edge.provider]
     name = edge.provider_column
     relations: Sequence[GuardedRelation] = one.relations[:1]
     if isinstance(one.block, exp.Select):
         value = next((e.unalias() for e in one.block.selects if e.alias_or_name == name), None)
         if not isinstance(value, exp.Column):
-            return None
+            return ()
         name = value.name
         relations = [
             each
@@ -65,21 +134,41 @@ def _distinct_at_provider(draft: Draft, edge: KeyEdge) -> float | None:
             for table in one.block.find_all(exp.Table)
             if table.name == each.name and table.alias_or_name == value.table
         ]
-    for each in relations:
-        if name in draft.context.tables[each.address].unique:
-            return _size(draft, each).rows
-    return None
+    return [(each, name) for each in relations]
 
 
 def _size(draft: Draft, relation: GuardedRelation) -> TableSize:
     return draft.context.sizes.get(relation.address, _UNKNOWN)
 
 
+def _is_guess(draft: Draft, one: Input) -> bool:
+    """Whether no statistics tell how many rows an input has."""
+    if any(_is_guessed(draft, each) for each in one.relations) or not _takes_all(one):
+        return True
+    predicates = (each for held in one.pushed.values() for each in held)
+    return any(not isinstance(node, _TOLD) for each in predicates for node in each.walk())
+
+
+def _is_guessed(draft: Draft, relation: GuardedRelation) -> bool:
+    """Whether nobody may know how many rows a relation has, but who has seen them."""
+    return bool(relation.filters) or relation.address not in draft.context.sizes
+
+
+def _visible(draft: Draft, relation: GuardedRelation) -> float | None:
+    """The rows of a relation that came before under the same decision."""
+    if not _is_guessed(draft, relation):
+        return None
+    shape = shape_of(draft, Input((relation,)), "")
+    power = draft.context.observed.get(shape)
+    return None if power is None else float(10**power)
+
+
 def _relation_rows(draft: Draft, one: Input, relation: GuardedRelation) -> float:
     size = _size(draft, relation)
-    share = _FILTER ** len(relation.filters)
-    share *= _share_of_all(one.pushed.get(relation.name, ()), size, draft.context.parameters)
-    return max(size.rows * share, 1.0)
+    seen = _visible(draft, relation)
+    rows = size.rows * _FILTER ** len(relation.filters) if seen is None else seen
+    rows *= _share_of_all(one.pushed.get(relation.name, ()), size, draft.context.parameters)
+    return max(rows, 1.0)
 
 
 def _share_of_all(
@@ -112,7 +201,7 @@ def _end(
 
 def _block_rows(draft: Draft, one: Input, block: exp.Expression) -> float:
     """Joins follow keys: the largest relation, less what the others leave out."""
-    sizes = [_size(draft, each).rows for each in one.relations]
+    sizes = [_visible(draft, each) or _size(draft, each).rows for each in one.relations]
     shares = [
         _relation_rows(draft, one, each) / max(size, 1.0)
         for each, size in zip(one.relations, sizes, strict=True)

@@ -125,7 +125,8 @@ class _Running:
 
     def stream(self, result: Result) -> Generator[pa.RecordBatch, None, None]:
         """All batches of the answer, cast, counted, bounded; tells the outcome once."""
-        result.fetched, result.took = self.fetching.fetched, self.fetching.took
+        fetching = self.fetching
+        result.fetched, result.took, result.kept = fetching.fetched, fetching.took, fetching.kept
         deadline = DEADLINES.after(self.run.limits.seconds, self._time_out)
         failure: SqluiceError | None = None
         try:

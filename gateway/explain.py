@@ -96,6 +96,7 @@ def _owner_lines(one: Fragment) -> Iterator[_Row]:
             yield one.name, one.source, "fetched rows", str(one.ran.rows), ""
             yield one.name, one.source, "fetched bytes", str(one.ran.bytes), ""
         yield one.name, one.source, "keys sent", str(one.ran.keys), ", ".join(one.ran.keys_of)
+        yield one.name, one.source, "ranges sent", str(one.ran.ranges), ""
         yield one.name, one.source, "milliseconds", f"{one.ran.milliseconds:.1f}", ""
 
 

@@ -91,6 +91,7 @@ class Ran:
     milliseconds: float
     keys: int
     keys_of: tuple[str, ...]
+    ranges: int
     in_place: bool
 
 
@@ -308,6 +309,7 @@ def _ran(result: Result, name: str) -> Ran | None:
         milliseconds=round(took.seconds * 1000, 3),
         keys=took.keys,
         keys_of=took.keys_of,
+        ranges=took.ranges,
         in_place=took.is_in_place,
     )
 

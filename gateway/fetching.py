@@ -53,7 +53,8 @@ class Narrowed:
 class Fetching:
     """The connections that one execution holds, and its reason to stop.
 
-    `fetched` counts rows by fragment, before any policy that the gateway applies.
+    `fetched` counts rows by fragment, before any policy that the gateway applies; `kept` after it,
+    where keys of others left none out.
     """
 
     def __init__(self, run: Run) -> None:
@@ -63,6 +64,7 @@ class Fetching:
         self.reason: SqluiceError | None = None
         self.fetched: dict[str, int] = {}
         self.took: dict[str, Took] = {}
+        self.kept: dict[str, int] = {}
 
     def stop(self, reason: SqluiceError) -> bool:
         """Stop every fragment; the first reason stays. False where one was given before."""
@@ -92,18 +94,17 @@ class Fetching:
         """The batches of a fragment, narrowed or not; its errors as a caller may see."""
         fragment = narrowed.fragment if narrowed is not None else one.fragment
         sent = with_keys(fragment, self._run.key_of)
-        keys_of = narrowed.keys_of if narrowed is not None else ()
         try:
             try:
-                yield from self._read(one, sent, keys_of)
+                yield from self._read(one, sent, narrowed)
             except _BrokenUnread:
                 # A pooled connection whose server went away meanwhile: a fresh one may do.
-                yield from self._read(one, sent, keys_of)
+                yield from self._read(one, sent, narrowed)
         except ConnectorError as error:
             raise self.reason or source_error(error, one) from None
 
     def _read(
-        self, one: PlannedFragment, sent: Fragment, keys_of: tuple[str, ...]
+        self, one: PlannedFragment, sent: Fragment, narrowed: Narrowed | None
     ) -> Iterator[pa.RecordBatch]:
         """The batches as they come; _BrokenUnread where the connection breaks before the first."""
         read = False
@@ -114,14 +115,22 @@ class Fetching:
         ):
             began = time.perf_counter()
             keys = (len(each) for each in sent.parameters if isinstance(each, pa.Array))
-            took = self.took[one.name] = Took(keys=sum(keys), keys_of=keys_of)
+            keys_of = narrowed.keys_of if narrowed is not None else ()
+            took = Took(keys=sum(keys), keys_of=keys_of, is_narrowed=narrowed is not None)
+            self.took[one.name] = took
             try:
+                asked = began
                 for batch in batches:
                     read = True
                     self.fetched[one.name] = self.fetched.get(one.name, 0) + batch.num_rows
                     took.bytes += batch.nbytes
-                    took.seconds = time.perf_counter() - began
+                    now = time.perf_counter()
+                    took.seconds = now - began
+                    took.waited += now - asked
                     yield batch
+                    asked = time.perf_counter()
+                took.waited += time.perf_counter() - asked
+                took.is_whole = True
             except ConnectorUnavailable as error:
                 if read or self.reason is not None:
                     raise

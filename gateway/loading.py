@@ -8,14 +8,25 @@ Never lets the merge read files of a table that is restricted for the caller.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import pyarrow as pa
 
-from connectors.base import ConnectorError, FragmentColumn, InPlace, arrow_schema
-from gateway.choosing import Choice, choose, next_ones, prices_of
+from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
+from gateway.choosing import (
+    Choice,
+    Ended,
+    Keys,
+    Prices,
+    choose,
+    declared,
+    kept_by_range,
+    next_ones,
+    price_of,
+)
 from gateway.constants import literal_text
 from gateway.differencing import Atom
 from gateway.draft import KeySlot, Plan, PlannedFragment
@@ -30,8 +41,10 @@ from gateway.run import Run
 
 # Rows of files that are worth a table of their own when others take keys of them.
 _MATERIALISED = 500_000
-# Keys that never leave the merge are not limited.
-_ANY = 1 << 40
+# Seconds after which those that wait are looked at again.
+_PATIENCE = 0.05
+# A range that keeps more of the rows is not worth a predicate.
+_NARROW = 0.75
 
 
 class Loading:
@@ -43,16 +56,17 @@ class Loading:
         self._fetching = fetching
         self._in_place: dict[str, InPlace] = {}
         self._fragments = {one.name: one for one in plan.fragments}
-        self._prices = {
-            one.name: prices_of(
-                self._declared_prices(one.source), one.in_place is not None, run.link_cost
-            )
-            for one in plan.fragments
-        }
+        self._waiting = dict(self._fragments)
+        self._ended = Ended()
+        self._views: set[str] = set()
+        self._prices = {one.name: self._price(one) for one in plan.fragments}
 
-    def _declared_prices(self, source: str) -> Mapping[str, float]:
-        abilities = self._run.abilities(source)
-        return abilities.prices if abilities is not None else {}
+    def _price(self, one: PlannedFragment) -> Prices:
+        price = self._run.prices(one.source)
+        if price is None:
+            abilities = self._run.abilities(one.source)
+            price = declared(abilities.prices if abilities is not None else {})
+        return price_of(one, price, self._run.link_cost)
 
     def _most_keys(self, source: str) -> int:
         abilities = self._run.abilities(source)
@@ -89,34 +103,70 @@ class Loading:
 
     def _load_all(self, session: MergeSession, pool: ThreadPoolExecutor) -> SqluiceError | None:
         """Start what waits for nobody; whoever ends tells the others how many rows there are."""
-        waiting = {one.name: one for one in self._plan.fragments}
-        running: dict[Future[int], str] = {}
-        counted: dict[str, int] = {}
+        waiting = self._waiting
+        running: dict[Future[Ended], str] = {}
         while waiting or running:
-            choices = {name: self._choice(one, counted) for name, one in waiting.items()}
+            self._expect_no_less(running.values())
+            choices = {name: self._choice(one, self._ended) for name, one in waiting.items()}
             for name in next_ones(choices, frozenset(running.values())):
-                slots = tuple(s for s in choices[name].slots if s.provider in counted)
-                task = pool.submit(self._load, session, waiting.pop(name), slots)
+                one = waiting.pop(name)
+                task = pool.submit(self._load, session, one, choices[name], self._ended)
                 running[task] = name
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            # Who waits is asked again while others bring more than was expected of them.
+            patience = _PATIENCE if waiting else None
+            done, _ = wait(running, patience, return_when=FIRST_COMPLETED)
             failure = _failure(done)
             if failure is not None:
                 return failure
             for task in done:
-                counted[running.pop(task)] = task.result()
+                running.pop(task)
+                self._ended = _both(self._ended, task.result())
         return None
 
-    def _choice(self, one: PlannedFragment, counted: Mapping[str, int]) -> Choice:
-        most = self._most_keys(one.source) if one.name not in self._in_place else _ANY
-        return choose(one, self._fragments, counted, self._prices, most)
+    def _expect_no_less(self, running: Iterable[str]) -> None:
+        """What has come already of fragments that run; not where a policy still leaves rows out."""
+        for name in running:
+            one, come = self._fragments[name], self._fetching.fetched.get(name, 0)
+            if come > one.rows and one.gate is None and one.groups is None:
+                self._fragments[name] = replace(one, rows=float(come))
+
+    def _choice(self, one: PlannedFragment, ended: Ended) -> Choice:
+        most = self._most_keys(one.source) if one.name not in self._in_place else None
+        return choose(one, self._fragments, ended, self._prices, most)
 
     def _load(
-        self, session: MergeSession, one: PlannedFragment, slots: tuple[KeySlot, ...]
+        self, session: MergeSession, one: PlannedFragment, choice: Choice, ended: Ended
+    ) -> Ended:
+        """One fragment, by what had ended when it was chosen; gives its rows and keys."""
+        slots = tuple(slot for slot in choice.slots if slot.provider in ended.rows)
+        narrowing = Narrowing(slots, choice.ranges, ended.keys)
+        rows = self._loaded(session, one, narrowing)
+        is_view = one.name in self._views
+        keys = {} if is_view else {
+            (one.name, column): Keys(*session.span(one.name, column, kind))
+            for column, kind in self._asked_of(one.name).items()
+        }  # fmt: skip
+        return Ended({one.name: rows}, keys)
+
+    def _asked_of(self, provider: str) -> Mapping[str, str | None]:
+        """Columns of a fragment whose keys those who wait could take; the type of a range."""
+        slots = [
+            slot
+            for one in list(self._waiting.values())
+            for slot in (one.keyed.slots if one.keyed is not None else ())
+            if slot.provider == provider
+        ]
+        ranges = {slot.column: slot.range.type for slot in slots if slot.range is not None}
+        return {slot.column: ranges.get(slot.column) for slot in slots}
+
+    def _loaded(
+        self, session: MergeSession, one: PlannedFragment, narrowing: Narrowing
     ) -> int:
         """One fragment; gives how many rows it has in the merge."""
+        slots = narrowing.slots
         if one.name in self._in_place and self._read_in_place(session, one, slots):
             return self._rows_in_place(session, one, bool(slots))
-        sent = with_keys_of(one, slots, session, self._most_keys(one.source))
+        sent = with_keys_of(one, narrowing, session, self._most_keys(one.source))
         with closing_batches(self._fetching.batches(one, sent)) as raw:
             schema, batches = raw_schema(one), raw
             if one.pseudonyms:
@@ -131,15 +181,26 @@ class Loading:
                 if misfits:
                     failure = ConnectorError(f"{misfits} rows hold values that do not fit")
                     raise source_error(failure, one)
+        if sent is not None:
+            self._fetching.took[one.name].ranges = ranges_in(one, sent.fragment)
         if one.groups is not None:
             self._load_groups(session, one, one.groups)
-        return session.count(one.name)
+        rows = session.count(one.name)
+        if sent is None:
+            self._fetching.kept[one.name] = rows
+        return rows
 
     def _rows_in_place(self, session: MergeSession, one: PlannedFragment, is_keyed: bool) -> int:
         """A table is counted, a view only expected: to count it would be to read it."""
         assert one.in_place is not None
         is_view = one.in_place.is_view and not (is_keyed or self._gives_keys(one))
-        return int(one.rows) if is_view else session.count(one.name)
+        if is_view:
+            self._views.add(one.name)
+            return int(one.rows)
+        rows = session.count(one.name)
+        if not is_keyed:
+            self._fetching.kept[one.name] = rows
+        return rows
 
     def _gives_keys(self, one: PlannedFragment) -> bool:
         """Whether somebody else is likely to take keys of it, so that it had better be a table."""
@@ -150,7 +211,7 @@ class Loading:
             slot.provider == one.name
             for each in others
             if each.name not in self._in_place
-            for slot in self._choice(each, {}).slots
+            for slot in self._choice(each, Ended()).slots
         )
 
     def _read_in_place(
@@ -225,20 +286,38 @@ def _among(slot: KeySlot) -> str:
     return f"{quoted(slot.physical)} IN (SELECT {column} FROM {provider})"
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What narrows a fragment: slots to be filled, which of them by a range, the known keys."""
+
+    slots: tuple[KeySlot, ...]
+    ranges: frozenset[KeySlot] = frozenset()
+    keys: Mapping[tuple[str, str], Keys] = field(default_factory=lambda: MappingProxyType({}))
+
+
 def with_keys_of(
-    one: PlannedFragment, slots: tuple[KeySlot, ...], session: MergeSession, most: int
+    one: PlannedFragment, narrowing: Narrowing, session: MergeSession, most: int
 ) -> Narrowed | None:
     """The fragment narrowed by the keys of tables of the session; None where none narrow it."""
-    if one.keyed is None or not slots:
+    if one.keyed is None or not narrowing.slots:
         return None
-    filled: dict[KeySlot, int] = {}
+    filled: dict[KeySlot, tuple[int, ...]] = {}
     values, kinds = list(one.fragment.parameters), list(one.fragment.parameter_types)
-    for slot in slots:
-        keys = session.keys(slot.provider, slot.column, slot.type.removesuffix("[]"), most)
+    for slot in narrowing.slots:
+        kind = slot.type.removesuffix("[]")
+        keys = None
+        if slot not in narrowing.ranges:
+            keys = session.keys(slot.provider, slot.column, kind, most)
         if keys is not None:
             values.append(keys)
             kinds.append(slot.type)
-            filled[slot] = len(values)
+            filled[slot] = (len(values),)
+            continue
+        ends = _ends(slot, narrowing.keys.get((slot.provider, slot.column)))
+        if slot.range is not None and ends:
+            values += ends
+            kinds += [slot.range.type] * 2
+            filled[slot] = (len(values) - 1, len(values))
     if not filled:
         return None
     texts = [_piece(piece, one.keyed.mark, filled) for piece in one.keyed.pieces]
@@ -249,16 +328,41 @@ def with_keys_of(
     return Narrowed(fragment, tuple(dict.fromkeys(slot.provider for slot in filled)))
 
 
-def _piece(piece: str | int | KeySlot, mark: str, filled: Mapping[KeySlot, int]) -> str:
+def ranges_in(one: PlannedFragment, sent: Fragment) -> int:
+    """How many ranges of keys narrow the fragment that was sent."""
+    added = sent.parameters[len(one.fragment.parameters) :]
+    return sum(not isinstance(value, pa.Array) for value in added) // 2
+
+
+def _ends(slot: KeySlot, keys: Keys | None) -> tuple[object, ...]:
+    """The lowest and the highest key, where what lies between is not nearly everything."""
+    if keys is None or keys.low is None or kept_by_range(slot, keys) > _NARROW:
+        return ()
+    return keys.low, keys.high
+
+
+def _piece(
+    piece: str | int | KeySlot, mark: str, filled: Mapping[KeySlot, tuple[int, ...]]
+) -> str:
     if isinstance(piece, str):
         return piece
     if isinstance(piece, int):
         return f"{mark}{piece}"
-    number = filled.get(piece)
-    return "TRUE" if number is None else f"{piece.before}{mark}{number}{piece.after}"
+    match filled.get(piece):
+        case (number,):
+            return f"{piece.before}{mark}{number}{piece.after}"
+        case (low, high) if piece.range is not None:
+            told = piece.range
+            return f"{told.before}{mark}{low}{told.between}{mark}{high}{told.after}"
+        case _:
+            return "TRUE"
 
 
-def _failure(tasks: set[Future[int]]) -> SqluiceError | None:
+def _both(before: Ended, more: Ended) -> Ended:
+    return Ended({**before.rows, **more.rows}, {**before.keys, **more.keys})
+
+
+def _failure(tasks: set[Future[Ended]]) -> SqluiceError | None:
     for task in tasks:
         error = task.exception()
         if isinstance(error, SqluiceError):

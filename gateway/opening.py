@@ -37,12 +37,15 @@ from gateway.errors import InvalidConfig
 from gateway.identity import Identity
 from gateway.keys import DOMAIN as GOVERNANCE
 from gateway.keys import PseudonymKeys, Vault
+from gateway.learning import Learning
 from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
 from gateway.metrics import Metrics
+from gateway.observed import ObservedCounts
 from gateway.pipeline import Gateway
 from gateway.pools import CALLER, Pools
 from gateway.prepare import Services
+from gateway.prices import LearnedPrices
 from gateway.publish import Publisher
 from gateway.queries import Queries
 from gateway.recertify import Recertifier
@@ -95,8 +98,8 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     closers += [audit.close, _export_heads(config, audit)]
     mesh = functools.partial(_mesh_of, publisher)
     abilities, pools = _sources(config, state, mesh, closers)
-    statistics = Statistics(pools)
-    closers.append(statistics.close)
+    statistics, learning = Statistics(pools), _learning(config, state, abilities)
+    closers += [statistics.close, learning.close]
     engine = _engine(config)
     closers.append(engine.close)
     if watch:
@@ -124,6 +127,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         entitlements=Entitlements(Reader(engine, pools, abilities.of)),
         decision_point=point,
         statistics=statistics,
+        learning=learning,
     )
     services = replace(services, self_check=_self_check(config, services, abilities, closers))
     identity = Identity(mesh, state, config.sign_in)
@@ -173,6 +177,12 @@ def _sources(
     abilities.changed = recertifier.begin
     closers.append(recertifier.close)
     return abilities, pools
+
+
+def _learning(config: Config, state: Engine, abilities: AbilitiesInForce) -> Learning:
+    """What runs teach the planner."""
+    prices = LearnedPrices(state, abilities.of, abilities.certificate)
+    return Learning(prices, ObservedCounts(state), config.planning.learn_seconds)
 
 
 def _self_check(

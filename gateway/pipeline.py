@@ -24,6 +24,7 @@ from gateway.allowed import check_patterns
 from gateway.alternatives import Priced, weigh
 from gateway.audit import AuditFinish, Starting
 from gateway.authorize import directory, purposes, unknown_table, visible
+from gateway.choosing import Prices, declared
 from gateway.decision import Decision, Standing
 from gateway.differencing import Asked, Atom
 from gateway.draft import PlannedFragment
@@ -202,6 +203,7 @@ class Gateway:
             admit=self._admit(request, prepared),
             link_cost=request.link_cost,
             abilities=lambda identity: services.abilities_of(snapshot.mesh.sources[identity]),
+            prices=_prices(snapshot, services),
         )
         services.queries.lives_by(request.query_id, _grants(decision))
 
@@ -242,14 +244,16 @@ class Gateway:
         snapshot: Snapshot,
         prepared: Prepared,
     ) -> Callable[[Result | None, SqluiceError | None], None]:
-        """What is done at the end: a query that was answered may be checked."""
-        check = self._services.self_check
-        if check is None or statement.kind != "query":
-            return finish
+        """What is done at the end: a query that was answered teaches, and may be checked."""
+        check, learning = self._services.self_check, self._services.learning
 
         def finished(result: Result | None, failure: SqluiceError | None) -> None:
             finish(result, failure)
-            if failure is None and result is not None:
+            if failure is not None or result is None:
+                return
+            if learning is not None:
+                learning.ran(request.principal.user, prepared.decision, prepared.plan, result)
+            if check is not None and statement.kind == "query":
                 check.offer(request, snapshot, prepared, result.rows)
 
         return finished
@@ -291,8 +295,9 @@ class Gateway:
         def abilities(identity: str) -> Abilities:
             return self._services.abilities_of(sources[identity])
 
+        taught = _prices(snapshot, self._services)
         priced = Priced(
-            lambda identity: abilities(identity).prices,
+            lambda identity: taught(identity) or declared(abilities(identity).prices),
             lambda identity: abilities(identity).maximum_keys,
             lambda identity: bool(abilities(identity).in_place),
             request.link_cost,
@@ -458,6 +463,13 @@ def keys_in_force(snapshot: Snapshot, services: Services) -> Callable[[str], byt
     """One statement has one key of a join group, whatever is rotated meanwhile."""
     epochs = snapshot.index.standing.epochs
     return lambda join_group: services.key_of(join_group, epochs.get(join_group, 0))
+
+
+def _prices(snapshot: Snapshot, services: Services) -> Callable[[str], Prices | None]:
+    learning = services.learning
+    if learning is None:
+        return lambda _: None
+    return lambda identity: learning.prices.of(snapshot.mesh.sources[identity])
 
 
 def _grants(decision: Decision) -> frozenset[str]:

@@ -36,7 +36,8 @@ class Key:
 
     `tables` is what each reference means, in the text's order: one name may mean two majors to two
     callers who may query both. `parameters` are types; where a parameter stands elsewhere than
-    beside a comparison, values. `edition` is that of the sources' abilities.
+    beside a comparison, values. `editions` are those of the sources' abilities, and of what was
+    counted under the decision.
     """
 
     sql: str
@@ -47,14 +48,14 @@ class Key:
     tables: tuple[Address, ...]
     decision: str
     parameters: tuple[object, ...]
-    edition: int = 0
+    editions: tuple[int, ...] = ()
 
 
 def key_of(
     request: Request,
     resolved: ResolvedQuery,
     decision: Decision,
-    edition: int = 0,
+    editions: tuple[int, ...] = (),
     shaping_of: Callable[[exp.Expression], frozenset[int]] | None = None,
 ) -> Key | None:
     """The key of a request's plan; None where a value cannot be part of a key, or is too long.
@@ -79,7 +80,7 @@ def key_of(
         resolved.references,
         decision.fingerprint,
         tuple(shaping),
-        edition,
+        editions,
     )
 
 

@@ -36,6 +36,7 @@ from gateway.errors import (
     UnknownTable,
 )
 from gateway.guard import GuardedQuery, guard
+from gateway.learning import Learning
 from gateway.limits import Limiter
 from gateway.lineage import Edge, lineage
 from gateway.logs import OwnerLogs
@@ -125,6 +126,7 @@ class Services:
     limits: Limits = Limits()
     decision_point: Restricting | None = None
     statistics: Statistics | None = None
+    learning: Learning | None = None
     edition: Callable[[], int] = lambda: 0
     self_check: Sampling | None = None
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
@@ -171,7 +173,7 @@ def prepare(
         resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
     watch.lap("authorize")
     key = (
-        key_of(request, resolved, decision, services.edition(), services.shaping)
+        key_of(request, resolved, decision, _editions(decision, services), services.shaping)
         if with_plan
         else None
     )
@@ -198,9 +200,22 @@ def prepare(
     edges = lineage(bound, decision) if with_plan else ()
     values = request.parameters
     prepared = Prepared(bound, decision, guarded, schema, made, edges, values, clock, watch.laps)
-    if key is not None:
+    if key is not None and not _is_hasty(made, services):
         services.plans.put(key, prepared)
     return prepared
+
+
+def _is_hasty(made: Plan, services: Services) -> bool:
+    """Whether a plan was made while a source had not told its sizes yet: the next one knows."""
+    statistics = services.statistics
+    return statistics is not None and statistics.is_asking(one.source for one in made.fragments)
+
+
+def _editions(decision: Decision, services: Services) -> tuple[int, ...]:
+    """What tells plans apart that were made by other knowledge."""
+    learning = services.learning
+    counts = learning.counts.of(decision.fingerprint).edition if learning is not None else 0
+    return services.edition(), counts
 
 
 def plan_context(
@@ -221,6 +236,7 @@ def plan_context(
     return PlanContext(
         tables=tables,
         sizes=sizes,
+        observed=_observed(guarded.decision, services),
         abilities={
             identity: services.abilities_of(one).under(one.settings)
             for identity, one in snapshot.mesh.sources.items()
@@ -232,6 +248,12 @@ def plan_context(
         require_pushdown=request.require_pushdown,
         pushed_groups=snapshot.index.pushed_groups,
     )
+
+
+def _observed(decision: Decision, services: Services) -> Mapping[str, int]:
+    """What came under this very decision (barrier rule 5)."""
+    learning = services.learning
+    return learning.counts.of(decision.fingerprint).powers if learning is not None else {}
 
 
 def _describer(

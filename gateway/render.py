@@ -16,14 +16,25 @@ from sqlglot import exp
 from connectors.base import Abilities
 from gateway.constants import INTEGERS, family
 from gateway.decision import Condition
-from gateway.draft import Draft, Input, KeyBlock, KeySlot, PseudonymColumn
-from gateway.estimates import share_of_a_key
+from gateway.draft import (
+    Draft,
+    Input,
+    KeyBlock,
+    KeyEdge,
+    KeyRange,
+    KeySlot,
+    PseudonymColumn,
+)
+from gateway.estimates import bounds_of, share_of_a_key, values_at_provider
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
 from gateway.trees import DUCKDB, as_type, last_text
 
 # Stands around the number of a parameter while a text is cut; no name or number holds it.
 _MARK = "\x02"
+# Types of keys that have one order everywhere, and parts of the text of a range.
+_ORDERED = INTEGERS - {"HUGEINT"} | {"DATE"}
+_RANGE_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +124,31 @@ def _slots(draft: Draft, one: Input) -> tuple[KeySlot, ...]:
         made.append(
             KeySlot(
                 edge.provider, edge.provider_column, edge.column, physical, before, after, name,
-                share,
+                share, values_at_provider(draft, edge), _range(draft, edge, relation, kind),
             )
         )  # fmt: skip
     return tuple(made)
+
+
+def _range(
+    draft: Draft, edge: KeyEdge, relation: GuardedRelation, kind: str
+) -> KeyRange | None:
+    """What stands for keys that are too many, where the source orders the type as DuckDB does."""
+    abilities = draft.abilities_of(relation)
+    if kind not in _ORDERED or not (abilities.is_reference or kind in abilities.comparable):
+        return None
+    bound = "BIGINT" if kind in INTEGERS else kind
+    value: exp.Expression = exp.Var(this=_MARK)
+    if bound in abilities.cast_parameters:
+        value = as_type(value, bound)
+    column = _physical(draft, relation, exp.column(edge.column, quoted=True))
+    made = exp.Paren(this=exp.Between(this=column, low=value, high=value.copy()))
+    parts = made.sql(abilities.dialect).split(_MARK)
+    if len(parts) != _RANGE_PARTS:
+        return None
+    before, between, after = parts
+    low, high, kept = bounds_of(draft, edge, relation)
+    return KeyRange(before, between, after, bound, low, high, kept)
 
 
 def _as_subquery(

@@ -21,6 +21,9 @@ class Took:
 
     keys_of: the fragments that they came from. is_in_place: the merge read the rows where they lie,
     so that nobody counted them.
+    waited: seconds of those in which nobody but the source was busy. is_narrowed: by keys of
+    others, be they none, of which `ranges` are those that were sent as lowest and highest.
+    is_whole: it was read to its end.
     """
 
     bytes: int = 0
@@ -28,6 +31,10 @@ class Took:
     keys: int = 0
     keys_of: tuple[str, ...] = ()
     is_in_place: bool = False
+    waited: float = 0.0
+    ranges: int = 0
+    is_narrowed: bool = False
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,9 @@ class Result:
     """The answer to one request: a schema and one pass over its batches.
 
     `rows`, `bytes` and `truncated` are final once the batches have ended. `fetched` counts rows
-    per fragment, `took` what else it cost, for the owners of the sources. `masks` are the kinds of
-    masks behind each output, `row_limit` is where the answer is cut if it is longer.
+    per fragment, `took` what else it cost, for the owners of the sources; `kept` are rows after the
+    policy, for planning under the same decision. `masks` are the kinds of masks behind each output,
+    `row_limit` is where the answer is cut if it is longer.
     """
 
     def __init__(
@@ -63,6 +71,7 @@ class Result:
         self.truncated = False
         self.fetched: dict[str, int] = {}
         self.took: dict[str, Took] = {}
+        self.kept: dict[str, int] = {}
         self.columns_read: tuple[str, ...] = ()
         self.products: tuple[ProductUse, ...] = ()
         self.masks: Mapping[str, str] = {}

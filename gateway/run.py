@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from catalog.model import Source
 from connectors.base import Abilities
+from gateway.choosing import Prices
 from gateway.differencing import Atom
 from gateway.draft import PlannedFragment
 from gateway.engines.base import Engine
@@ -30,6 +31,7 @@ class Run:
     """Everything that one execution needs besides its plan.
 
     abilities: of a source by its identity, where keys may go. link_cost: `cheap` or `dear`.
+    prices: of a source by its identity, as they were when the run began; else the declared ones.
     """
 
     query_id: str
@@ -46,3 +48,4 @@ class Run:
     admit: Admit | None = None
     link_cost: str = "cheap"
     abilities: Callable[[str], Abilities | None] = lambda _: None
+    prices: Callable[[str], Prices | None] = lambda _: None

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from typing import cast
 
 from catalog.model import Source
 from connectors.base import ConnectorError, Sizing, SourceSize
+from gateway.constants import INTEGERS
 from gateway.decision import Decision, TableDecision
 from gateway.draft import ColumnSize, PhysicalTable, TableSize
 from gateway.guard import clear_columns, is_filtered
@@ -28,6 +29,7 @@ from gateway.resolve import Address
 log = logging.getLogger("gateway.statistics")
 _KEPT_SECONDS = 600.0
 _WAIT_SECONDS = 1.0
+_DISCRETE = INTEGERS | {"DATE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,12 @@ class Statistics:
             elif address in declared:
                 found[address] = TableSize(float(declared[address]))
         return found
+
+    def is_asking(self, sources: Iterable[str]) -> bool:
+        """Whether one of these sources has not answered yet: who plans now knows too little."""
+        with self._lock:
+            asked = {source for source, _ in self._asking}
+        return not asked.isdisjoint(sources)
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -125,8 +133,17 @@ class Statistics:
 def _shown(size: SourceSize, physical: PhysicalTable, decided: TableDecision) -> TableSize:
     """The size with what is known of the columns that the caller sees as they are."""
     columns = {
-        name: ColumnSize(*size.columns[physical.columns[name][0]])
+        name: _column(size, *physical.columns[name])
         for name in clear_columns(decided)
         if physical.columns[name][0] in size.columns
     }
     return TableSize(size.rows, columns)
+
+
+def _column(size: SourceSize, physical_name: str, kind: str) -> ColumnSize:
+    distinct, low, high = size.columns[physical_name]
+    if kind in _DISCRETE and low is not None and high is not None:
+        # Between two whole numbers there are no more of them than that.
+        most = max(min(size.rows, high - low + 1), 1.0)
+        distinct = most if distinct is None else min(distinct, most)
+    return ColumnSize(distinct, low, high)

@@ -2,8 +2,8 @@
 
 Takes: a mesh folder, whose sources it connects to and whose state it opens. Gives: the ability
 file of each source, kept in state, where every gateway over it reads it, and a report of what
-differs from the declared row; with --evidence what the self-check switched off and why. Never
-writes to a source, never reads a row of it.
+differs from the declared row; with --evidence what the self-check switched off and why, with
+--prices by what the planner chooses. Never writes to a source, never reads a row of it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gateway.audit import state_of
 from gateway.certify.certificate import Certificate
 from gateway.certify.run import certify as ask
 from gateway.certify.run import subject_of
+from gateway.cli.certify_prices import show_prices
 from gateway.cli.output import (
     EXIT_CODES,
     PROBLEMS,
@@ -37,6 +38,7 @@ from gateway.cli.output import (
 from gateway.config import Config, load_config
 from gateway.errors import InvalidConfig, SourceFailed, SourceUnavailable, SqluiceError
 from gateway.opening import declared_of, settings_of
+from gateway.prices import LearnedPrices
 from gateway.publish import build_snapshot
 
 _CODES = f"{EXIT_CODES} Fine is: as declared; a problem: something declared does not hold."
@@ -52,19 +54,27 @@ _CODES = f"{EXIT_CODES} Fine is: as declared; a problem: something declared does
     "--evidence", is_flag=True, help="Ask nothing: show what was switched off, and the evidence."
 )
 @click.option(
+    "--prices", is_flag=True, help="Ask nothing: show the prices by which the planner chooses."
+)
+@click.option("--forget", is_flag=True, help="With --prices: what runs taught, as after a move.")
+@click.option(
     "--as", "actor", metavar="NAME", default=getpass.getuser, help="Who asks; else your login."
 )
 @conf_option
 @json_option
 @shows_errors
 def certify(  # noqa: PLR0913 - options of a command
-    *, sources: Sequence[str], every: bool, output: str | None, evidence: bool, actor: str,
-    conf: str | None, as_json: bool,
+    *, sources: Sequence[str], every: bool, output: str | None, evidence: bool, prices: bool,
+    forget: bool, actor: str, conf: str | None, as_json: bool,
 ) -> None:
     """Ask live sources what they really mean by SQL, and plan by it from then on."""
     config = load_config(Path(conf) if conf else None)
     mesh = build_snapshot(config.folder).mesh
-    chosen = _chosen(mesh, sources, every or evidence)
+    chosen = _chosen(mesh, sources, every or evidence or (prices and not forget))
+    if prices or forget:
+        with _prices_of(config) as learned:
+            show_prices(learned, chosen, forget, as_json)
+        return
     with _in_force(config) as abilities:
         if evidence:
             _show_evidence(abilities, chosen, as_json)
@@ -124,6 +134,16 @@ def _in_force(config: Config) -> Iterator[AbilitiesInForce]:
     state = state_of(config)
     try:
         yield AbilitiesInForce(state, declared_of)
+    finally:
+        state.dispose()
+
+
+@contextmanager
+def _prices_of(config: Config) -> Iterator[LearnedPrices]:
+    state = state_of(config)
+    try:
+        abilities = AbilitiesInForce(state, declared_of)
+        yield LearnedPrices(state, abilities.of, abilities.certificate)
     finally:
         state.dispose()
 

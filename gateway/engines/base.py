@@ -6,6 +6,7 @@ Takes: nothing. Gives: the protocols `Engine` and `MergeSession`. Never knows po
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Protocol
 
 import pyarrow as pa
@@ -57,6 +58,15 @@ class MergeSession(Protocol):
 
     def keys(self, name: str, column: str, kind: str, most: int) -> pa.Array | None:
         """The distinct values of a column but NULL, as `kind`; None where there are more."""
+        ...
+
+    def span(
+        self, name: str, column: str, kind: str | None
+    ) -> tuple[int, int | date | None, int | date | None]:
+        """About how many distinct values a column has, and its lowest and highest as `kind`.
+
+        Those are None where there is no value, or one that is none of that kind, and without kind.
+        """
         ...
 
     def stream(

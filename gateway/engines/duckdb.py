@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import duckdb
 import pyarrow as pa
@@ -233,6 +234,23 @@ class DuckdbSession:
         if table.num_rows > most:
             return None
         return table.column(0).combine_chunks()
+
+    def span(
+        self, name: str, column: str, kind: str | None
+    ) -> tuple[int, int | date | None, int | date | None]:
+        """About how many distinct values a column has, and its lowest and highest as `kind`."""
+        cursor, value = self._cursor(), quoted(column)
+        ends = [f"TRY_CAST({end}({value}) AS {kind})" if kind else "NULL" for end in ("min", "max")]
+        # Dates without an end have no form in Python.
+        shown = ", ".join(
+            f"CASE WHEN isfinite({one}) THEN {one} END" if kind == "DATE" else one for one in ends
+        )
+        sql = f"SELECT approx_count_distinct({value}), {shown} FROM {quoted(name)}"
+        try:
+            found = cursor.execute(sql).fetchone()
+        except _FAILURES as error:
+            raise self._translated(error) from None
+        return found or (0, None, None)
 
     def stream(
         self,

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -228,4 +229,28 @@ ABILITY_EVENTS = Table(
     Column("query_id", String(64), nullable=False),
     Column("content", Text, nullable=False),
     Index("ability_events_source", "source"),
+)
+
+# What runs have taught: a source's prices, milliseconds and microseconds; nobody's statements.
+SOURCE_PRICES = Table(
+    "source_prices",
+    METADATA,
+    Column("source", String(400), primary_key=True),
+    Column("at", String(32), nullable=False),
+    Column("per_statement", Float, nullable=False),
+    Column("per_row", Float, nullable=False),
+    Column("per_key", Float, nullable=False),
+    Column("per_byte", Float, nullable=False),
+)
+
+# How many rows of a shape one decision let through, as a power of ten.
+OBSERVED_COUNTS = Table(
+    "observed_counts",
+    METADATA,
+    Column("decision", String(80), primary_key=True),
+    Column("shape", String(64), primary_key=True),
+    Column("revision", String(80), nullable=False),
+    Column("power", Integer, nullable=False),
+    Column("at", String(32), nullable=False),
+    Index("observed_counts_at", "at"),
 )

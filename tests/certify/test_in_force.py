@@ -23,8 +23,10 @@ from gateway.certify.certificate import Certificate, Disproof
 from gateway.certify.probes import Probe, all_probes
 from gateway.certify.rows import dialect_of
 from gateway.certify.run import settings_of
+from gateway.choosing import Prices
 from gateway.demo.postgres import Server
 from gateway.errors import SourceUnavailable
+from gateway.fitting import Sample
 from gateway.opening import declared_of
 from tests.connectors.conformance.samples import in_postgres
 from tests.differential.traps_mesh import TrapsMesh, open_over
@@ -197,6 +199,38 @@ def test_the_command(
     code, shown = ask(mesh, "--all", "--json")
     assert code == 1
     assert json.loads(shown)["sources"][0]["disproved"][0]["ability"] == "comparable.INTERVAL"
+
+
+def test_the_command_shows_prices(over_sqlite: TrapsMesh) -> None:
+    """Declared, learned and in force; what was learned is dropped on demand."""
+    source = over_sqlite.opened.publisher.current().mesh.sources["traps.sqlite"]
+    learned = over_sqlite.opened.services.learning
+    assert learned is not None
+    learned.prices.of(source)
+    for number in range(6):
+        learned.prices.observe("traps.sqlite", Sample(f"user {number}", 1, 8, 0, 7.0))
+    learned.refresh()
+    code, shown = ask(over_sqlite, "--prices", "--json")
+    told = json.loads(shown)["prices"]["traps.sqlite"]
+    assert code == 0 and told["in_force"]["statement"] == 8.0
+    assert 6.9 < told["learned"]["statement"] < 7.1
+    assert told["measured"]["statement"] == 2.0
+    assert ask(over_sqlite, "--prices", "--forget")[0] == 1  # of which source?
+    code, shown = ask(over_sqlite, "--prices", "--forget", "traps.sqlite")
+    assert code == 0 and "learned" not in shown
+
+
+def test_a_certificate_prices_a_source(over_sqlite: TrapsMesh) -> None:
+    """In milliseconds, and believed as far as they are about what is declared."""
+    source = over_sqlite.opened.publisher.current().mesh.sources["traps.sqlite"]
+    learned = over_sqlite.opened.services.learning
+    assert learned is not None
+    declared = learned.prices.of(source)
+    assert declared == Prices(2.0, 2.0, 1.0)
+    told = {"statement": 0.5, "row": 0.0005, "key": 1e-9, "byte": 0.00001}
+    made = replace(certificate(over_sqlite, "sqlite"), prices=told)
+    over_sqlite.opened.abilities.record(made)
+    assert learned.prices.of(source) == Prices(0.5, 0.5, 1 / 16, 2**-7)
 
 
 def test_the_command_without_a_source(over_sqlite: TrapsMesh) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
 from gateway import loading
-from gateway.choosing import Choice, Prices
+from gateway.choosing import Choice, Ended, Prices
 from gateway.draft import KeySlot, PlannedFragment
 from gateway.engines.duckdb import DuckdbSession
+from gateway.loading import Narrowing
 from tests.differential.compare import assert_same, is_ordered
 from tests.differential.corpus import CASES, PURPOSES, Case
 from tests.differential.passes.pairs import PAIRS, Pair
@@ -33,14 +35,26 @@ JOINED = (
 def always(
     one: PlannedFragment,
     fragments: Mapping[str, PlannedFragment],
-    counted: Mapping[str, int],
+    ended: Ended,
     prices: Mapping[str, Prices],
-    most_keys: int,
+    most_keys: int | None,
 ) -> Choice:
     """All keys of fragments with a lesser name, so that nobody waits for himself."""
     slots = tuple(s for s in (one.keyed.slots if one.keyed else ()) if s.provider < one.name)
-    waits = frozenset(s.provider for s in slots) - set(counted)
+    waits = frozenset(s.provider for s in slots) - set(ended.rows)
     return Choice(waits, slots, one.rows, 0.0, 0.0)
+
+
+def always_ranges(
+    one: PlannedFragment,
+    fragments: Mapping[str, PlannedFragment],
+    ended: Ended,
+    prices: Mapping[str, Prices],
+    most_keys: int | None,
+) -> Choice:
+    """The same, and of all keys that have an order only the lowest and the highest."""
+    made = always(one, fragments, ended, prices, most_keys)
+    return replace(made, ranges=frozenset(s for s in made.slots if s.range is not None))
 
 
 @pytest.fixture
@@ -51,9 +65,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     place = loading.in_place_sql
 
     def counting(
-        one: PlannedFragment, slots: tuple[KeySlot, ...], session: DuckdbSession, most: int
+        one: PlannedFragment, narrowing: Narrowing, session: DuckdbSession, most: int
     ) -> object:
-        made = real(one, slots, session, most)
+        made = real(one, narrowing, session, most)
         told[one.source] += made is not None
         return made
 
@@ -73,6 +87,15 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 def test_keys_change_no_answer(
     case: Case, sample: SampleMesh, reference: Reference, sent: Counter[str]
 ) -> None:
+    _compare(case, sample, reference)
+
+
+@pytest.mark.parametrize("case", JOINS[1::6], ids=lambda one: f"{one.number}-{one.kind}")
+def test_ranges_of_keys_change_no_answer(
+    case: Case, sample: SampleMesh, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "choose", always_ranges)
+    monkeypatch.setattr(loading, "_NARROW", 1.0)
     _compare(case, sample, reference)
 
 

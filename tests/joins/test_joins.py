@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from connectors.base import Fragment
 from gateway import loading
 from gateway.demo.postgres import find_server
-from gateway.draft import KeySlot, PlannedFragment
+from gateway.draft import PlannedFragment
 from gateway.engines.duckdb import DuckdbSession
+from gateway.loading import Narrowing
 from tests.differential.compare import assert_same, is_ordered
-from tests.differential.test_keys import always
+from tests.differential.test_keys import always, always_ranges
 from tests.joins.chains import chain
 from tests.joins.places import Joined, open_joined
 
@@ -63,15 +65,34 @@ def keyed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     real = loading.with_keys_of
 
     def counting(
-        one: PlannedFragment, slots: tuple[KeySlot, ...], session: DuckdbSession, most: int
+        one: PlannedFragment, narrowing: Narrowing, session: DuckdbSession, most: int
     ) -> object:
-        made = real(one, slots, session, most)
+        made = real(one, narrowing, session, most)
         told[one.source] += made is not None
         return made
 
     monkeypatch.setattr(loading, "choose", always)
     monkeypatch.setattr(loading, "with_keys_of", counting)
     yield told
+
+
+def test_written_ones_with_ranges(
+    joined: Joined, keyed: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a range of keys may be sent it is, however little it leaves out."""
+    monkeypatch.setattr(loading, "choose", always_ranges)
+    monkeypatch.setattr(loading, "_NARROW", 1.0)
+    ranges: list[int] = []
+    real = loading.ranges_in
+
+    def counting(one: PlannedFragment, sent: Fragment) -> int:
+        ranges.append(real(one, sent))
+        return ranges[-1]
+
+    monkeypatch.setattr(loading, "ranges_in", counting)
+    for sql in WRITTEN:
+        _check(sql, joined)
+    assert sum(ranges) > len(WRITTEN) / 4, ranges
 
 
 def test_written_ones_with_keys(joined: Joined, keyed: Counter[str]) -> None:

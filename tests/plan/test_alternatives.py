@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.alternatives import Option, Priced, Question, weigh
+from gateway.choosing import Prices
 from gateway.draft import InPlaceForm, Note, Plan, PlannedFragment
 from gateway.resolve import Address
 from tests.plan.test_choosing import _fragment
@@ -23,7 +24,7 @@ def asked(
 ) -> dict[str, tuple[Question, ...]]:
     """The questions of each fragment."""
     priced = Priced(
-        lambda source: {"statement": 0.5, "row": 1.5, "key": 0.4},
+        lambda source: Prices(statement=0.5, row=1.5, key=0.4),
         lambda source: most,
         lambda source: places,
         link_cost,

@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Fragment
-from gateway.choosing import Prices, choose, next_ones, prices_of
+from gateway.choosing import Ended, Prices, choose, next_ones
 from gateway.draft import KeyedForm, KeySlot, PlannedFragment
 from gateway.resolve import Address
 
 NEAR = Prices(0.5, 1.5, 0.4)
-FAR = prices_of({"statement": 0.5, "row": 1.5, "key": 0.4}, False, "dear")
+FAR = NEAR.for_rows_of(0, "dear")
 
 
 def _fragment(name: str, rows: float, *by: tuple[str, float]) -> PlannedFragment:
@@ -33,7 +33,7 @@ def _choice(
     made = choose(
         fragments["big"],
         fragments,
-        {} if counted is None else {"small": counted},
+        Ended({} if counted is None else {"small": counted}),
         {"big": prices, "small": prices},
         100_000,
     )
@@ -74,7 +74,7 @@ def test_a_chain_is_narrowed_from_its_small_end() -> None:
     }
     prices = dict.fromkeys(fragments, NEAR)
     choices = {
-        name: choose(one, fragments, {}, prices, 100_000) for name, one in fragments.items()
+        name: choose(one, fragments, Ended(), prices, 100_000) for name, one in fragments.items()
     }
     assert {name: set(one.waits) for name, one in choices.items()} == {
         "a": set(), "b": {"a"}, "c": {"b"}
@@ -89,7 +89,7 @@ def test_who_wait_for_each_other_do_not_wait_for_ever() -> None:
     }
     prices = dict.fromkeys(fragments, NEAR)
     choices = {
-        name: choose(one, fragments, {}, prices, 1_000_000) for name, one in fragments.items()
+        name: choose(one, fragments, Ended(), prices, 1_000_000) for name, one in fragments.items()
     }
     assert all(one.waits for one in choices.values())
     assert next_ones(choices, frozenset()) == ("b",)

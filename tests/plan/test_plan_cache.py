@@ -93,7 +93,7 @@ def test_what_sources_can_do_keeps_plans_apart(snapshot: Snapshot) -> None:
     request = Request(sql=FLIGHT, principal=principal, now=NOW, query_id="q", parameters=(17,))
     resolved = resolve(parse(request), directory(snapshot.index, principal, NOW), None)
     decision = Decision({}, None, False, "r", "the same for both")
-    assert key_of(request, resolved, decision, 1) != key_of(request, resolved, decision, 2)
+    assert key_of(request, resolved, decision, (1,)) != key_of(request, resolved, decision, (2,))
 
 
 def test_one_name_of_two_majors_keeps_plans_apart() -> None:
