@@ -6,6 +6,7 @@ its gate, the merge's SQL. Never adds or moves a predicate: that is what passes 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 
@@ -13,9 +14,18 @@ from sqlglot import exp
 
 from connectors.base import Fragment, FragmentColumn
 from gateway.blocks import output_types
-from gateway.draft import Draft, InPlaceForm, Input, KeyedForm, KeySlot, Plan, PlannedFragment
+from gateway.draft import (
+    Draft,
+    InPlaceForm,
+    Input,
+    KeyedForm,
+    KeySlot,
+    Note,
+    Plan,
+    PlannedFragment,
+)
 from gateway.estimates import rows_of, shape_of
-from gateway.gate import gate_shown, gate_sql, pseudonyms_of, split
+from gateway.gate import Split, gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
 from gateway.pushable import folded
@@ -150,8 +160,14 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         keyed=_keyed(draft, one, rendered),
         rows=rows_of(draft, one, shape),
         shape=shape,
-        notes=one.notes,
+        notes=(*one.notes, *_policies_at_gate(parts)),
     )
+
+
+def _policies_at_gate(parts: Split) -> Iterator[Note]:
+    """The policies that decide about rows only once they are at the gateway."""
+    for policy in dict.fromkeys(each.policy for each in parts.gate_filters):
+        yield Note(f"<{policy}>", "stayed", "policy_not_exact", "policy")
 
 
 def _expected(draft: Draft, one: Input, shape: str) -> int | None:

@@ -84,7 +84,7 @@ class PlanContext:
 class Note:
     """One line of EXPLAIN: what was pushed or stayed, and why. `reason` is a stable code.
 
-    kind: filter, block, join, aggregate, limit, keys or cut.
+    kind: filter, policy, block, join, aggregate, limit, keys or cut.
     """
 
     part: str

@@ -116,3 +116,14 @@ def test_keys_are_never_shown(worlds: list[World], monkeypatch: pytest.MonkeyPat
         assert "beta" not in explained(worlds[0], "filter", asked, frozenset({OPERATOR}))
     asked = f"EXPLAIN ANALYZE {keys}"
     assert "keys sent|1|" in explained(worlds[0], "filter", asked, frozenset({OPERATOR}))
+
+
+def test_a_policy_that_stays_is_named_and_its_owner_advised(worlds: list[World]) -> None:
+    """Without its literal; the control is a policy that the source decides itself."""
+    asked = f"EXPLAIN {statement('select p.id from {t} p', 'sqlite', 'people')}"
+    for user, stays in (("folded", True), ("filter", False)):
+        told = explained(worlds[0], user, asked)
+        assert (f"stayed|<rows-{user}>|policy_not_exact" in told) is stays
+        assert "write the policy with comparisons" not in told
+    operator = explained(worlds[0], "folded", asked, frozenset({OPERATOR}))
+    assert "write the policy with comparisons" in operator
