@@ -168,7 +168,10 @@ SHAPES: dict[str, Shape] = {
         "kind": {"const": "Identities"}, "groups": _map(_FREE),
         "users": _map(_closed({
             "fullName": _TEXT, "description": _FREE, "verifier": _VERIFIER, "groups": _WORDS,
-            "roles": _WORDS, "attributes": _ATTRIBUTES, "mayImpersonate": {"type": "boolean"},
+            "roles": _WORDS, "attributes": _ATTRIBUTES, "kind": {"enum": ["person", "service"]},
+            "mayImpersonate": {"anyOf": [{"type": "boolean"}, _closed({
+                "everybody": {"const": True}, "users": _WORDS, "groups": _WORDS, "roles": _WORDS,
+            }, least=1)]},
         }), {"type": "string", "minLength": 1, "maxLength": 128}),
     }, ("kind", "users")),
 }

@@ -73,7 +73,10 @@ def _shows(
     entry: TableEntry, grants: tuple[CompiledGrant, ...], asking: Asking, index: PolicyIndex
 ) -> bool:
     """Whether some column is visible for some purpose: a table without any is as none."""
+    within = asking.principal.scope.purposes
     for purpose in (None, *index.purposes):
+        if within and purpose not in within:
+            continue
         usable = [one for one in grants if not one.grant.purposes or purpose in one.grant.purposes]
         if not usable:
             continue
@@ -97,6 +100,8 @@ def purposes(index: PolicyIndex, principal: Principal, now: datetime) -> tuple[s
             continue
         for one in _active(entry, asking, applying, index):
             allowed |= set(one.grant.purposes or index.purposes)
+    if principal.scope.purposes:
+        allowed &= principal.scope.purposes
     return tuple(one for one in index.purposes if one in allowed)
 
 
@@ -242,6 +247,8 @@ def _active(
     entry: TableEntry, asking: Asking, applying: int, index: PolicyIndex
 ) -> tuple[CompiledGrant, ...]:
     """The grants that give something now, whatever their purposes."""
+    if not asking.principal.scope.covers(entry.address.domain, entry.address.product):
+        return ()
     bits = entry.granting.bits(asking, False)
     if not bits:
         return ()
@@ -286,7 +293,7 @@ def _purpose(
     failing: TableEntry | None = None
     needed = False
     for one in met:
-        allowed = _allowed(one, index)
+        allowed = _allowed(one, asking, index)
         if allowed is None:
             # Any purpose is any that the governance group has named: a made-up one is none.
             if purpose is None or purpose in index.purposes:
@@ -314,8 +321,17 @@ def _purpose(
     )
 
 
-def _allowed(one: _Met, index: PolicyIndex) -> set[str] | None:
+def _allowed(one: _Met, asking: Asking, index: PolicyIndex) -> set[str] | None:
     """The purposes for which a table may be read; None: any, and none is needed."""
+    allowed, within = _granted(one, index), asking.principal.scope.purposes
+    if not within:
+        return allowed
+    # A token for some purposes needs one of them, also where the grants need none.
+    return set(within) & (set(index.purposes) if allowed is None else allowed)
+
+
+def _granted(one: _Met, index: PolicyIndex) -> set[str] | None:
+    """The purposes for which the grants and policies let a table be read."""
     if all(grant.grant.purposes for grant in one.grants):
         return {name for grant in one.grants for name in grant.grant.purposes}
     required = any(
@@ -329,7 +345,7 @@ def purposes_of(
     index: PolicyIndex, address: Address, asking: Asking
 ) -> frozenset[str] | None:
     """The purposes for which somebody may read a table that he may know; None: any or none."""
-    allowed = _allowed(_meet(index, address, asking), index)
+    allowed = _allowed(_meet(index, address, asking), asking, index)
     return None if allowed is None else frozenset(allowed)
 
 

@@ -40,9 +40,12 @@ from gateway.keys import PseudonymKeys, Vault
 from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
 from gateway.metrics import Metrics
+from gateway.openid import OpenId
+from gateway.own_tokens import OwnTokens, TokenBook
 from gateway.pipeline import Gateway
 from gateway.pools import CALLER, Pools
 from gateway.prepare import Services
+from gateway.provider_keys import ProviderKeys
 from gateway.publish import Publisher
 from gateway.queries import Queries
 from gateway.recertify import Recertifier
@@ -69,6 +72,7 @@ class OpenGateway:
     publisher: Publisher
     audit: Audit
     identity: Identity
+    own_tokens: OwnTokens
     queries: Queries
     pools: Pools
     gateway: Gateway
@@ -127,6 +131,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     )
     services = replace(services, self_check=_self_check(config, services, abilities, closers))
     identity = Identity(mesh, state, config.sign_in)
+    identity.openid = _openid(config)
     identity.failed = audit.sign_in_failed
     publisher.on_access(functools.partial(_end_revoked, queries))
     closers.append(publisher.follow())
@@ -136,6 +141,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         publisher=publisher,
         audit=audit,
         identity=identity,
+        own_tokens=OwnTokens(TokenBook(identity.api_tokens, audit), identity),
         queries=queries,
         pools=pools,
         gateway=Gateway(publisher.current, services),
@@ -248,20 +254,28 @@ def _decision_point(
         return secrets.get(GOVERNANCE, settings.token) if settings.token else ""
 
     token_of()  # a secret that is missing is found before anything is served
-    made = DecisionPoint(Client(settings, token_of, _tls(config)), frozenset(settings.urls))
+    tls = _tls(config, "decision_point", settings.authorities)
+    made = DecisionPoint(Client(settings, token_of, tls), frozenset(settings.urls))
     closers.append(made.close)
     return made
 
 
-def _tls(config: Config) -> ssl.SSLContext:
-    file = config.decision_point.authorities
+def _openid(config: Config) -> OpenId | None:
+    settings = config.openid
+    if not settings.issuer:
+        return None
+    tls = _tls(config, "sign_in.openid", settings.authorities)
+    return OpenId(settings, ProviderKeys(settings, tls))
+
+
+def _tls(config: Config, section: str, file: str) -> ssl.SSLContext:
     if not file:
         return _system_authorities()
     try:
         return ssl.create_default_context(cafile=str(config.folder / file))
     except (OSError, ssl.SSLError) as error:
         raise InvalidConfig(
-            "The file of certificates that [decision_point] authorities names cannot be read.",
+            f"The file of certificates that [{section}] authorities names cannot be read.",
             hint="Name a file of PEM certificates, relative to the mesh folder.",
             private=str(error),
         ) from None

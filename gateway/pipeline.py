@@ -377,6 +377,8 @@ def told(request: Request, table: pa.Table) -> Result:
 
 def _shown_sources(principal: Principal, snapshot: Snapshot) -> frozenset[str]:
     """The sources of which the principal may know what was fetched before any policy."""
+    if not principal.scope.is_whole:
+        return frozenset()
     is_operator = OPERATOR in principal.roles
     return frozenset(
         one.identity

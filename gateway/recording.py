@@ -44,6 +44,7 @@ def audit_start(
         statement=request.sql,
         client=request.client,
         endpoint=request.endpoint,
+        actor=request.principal.actor,
         dialect=request.dialect,
         parameters=request.parameters,
         purpose=decision.purpose if decision else request.purpose,
@@ -86,8 +87,13 @@ def _principal(
     `own_decision`: the fingerprint of the mesh's own rules alone, where a decision point restricted
     further; what that said cannot be computed again.
     """
+    scope = principal.scope
     besides = {
         "entitlements": entitled, "own_decision": decision.own_fingerprint if decision else "",
+        "credential": principal.credential,
+        "scope": {} if scope.is_whole else {
+            "purposes": sorted(scope.purposes), "products": sorted(scope.products),
+        },
     }  # fmt: skip
     return {
         **{name: value for name, value in besides.items() if value},

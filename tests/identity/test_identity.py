@@ -12,7 +12,7 @@ from types import MappingProxyType
 import pytest
 from sqlalchemy import Engine, text
 
-from catalog.model import Mesh, Taxonomy, User
+from catalog.model import Impersonation, Mesh, Taxonomy, User
 from gateway.config import SignIn
 from gateway.errors import AccessDenied, RateLimited, Unauthenticated
 from gateway.identity import Identity
@@ -29,7 +29,7 @@ NORA = User(
 )
 OLA = User(
     "ola", str(make_verifier("ola-demo", ITERATIONS)), roles=frozenset({"operator"}),
-    may_impersonate=True,
+    impersonates=Impersonation(everybody=True),
 )
 NOBODY = User("without-password", "")
 

@@ -19,6 +19,7 @@ from pyarrow import flight
 from gateway.errors import SqluiceError, Unauthenticated, UnsupportedSql
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
+from gateway.serve.acting import HEADERS, acting_as
 from gateway.serve.flight.faults import flight_error
 from gateway.sessions import SETTINGS, Session
 
@@ -56,8 +57,10 @@ class Sessions:
         self._sessions: dict[tuple[str, str], FlightSession] = {}
 
     def begin(self, user: str, password: str) -> str:
-        """Sign in; gives the bearer token."""
-        principal = self._identity.authenticate_basic(user, password, "flight")
+        """Sign in; gives the bearer token, which is a token's own where one came as password."""
+        principal = self._identity.sign_in(user, password, "flight").principal
+        if principal.credential != "password":
+            return password
         token = self._identity.issue(principal).value
         self._keep(token, principal, "").began_here = True
         return token
@@ -70,7 +73,7 @@ class Sessions:
         principal = self._identity.authenticate_bearer(token, "flight")
         if name:
             # At each call: the right may be gone since the last one.
-            principal = self._identity.act_as(principal, name)
+            principal = self._identity.act_as(principal, name, "flight")
         with self._lock:
             found = self._sessions.get((token, name))
         if found is None:
@@ -137,15 +140,15 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
     def _start(self, headers: Mapping[str, list[str | bytes]]) -> CallMiddleware:
         scheme, _, value = _header(headers, "authorization").partition(" ")
         # Percent-encoded: a header has no other letters than ASCII's.
-        acting_as = unquote(_header(headers, "x-sqluice-as"))
+        name = acting_as(unquote(_header(headers, one.casefold())) for one in HEADERS)
         if scheme.casefold() == "basic":
             user, password = _basic(value)
             token = self._sessions.begin(user, password)
-            session = self._sessions.of(token, acting_as)
+            session = self._sessions.of(token, name)
             _apply(session, headers)
             return CallMiddleware(session, token)
         if scheme.casefold() == "bearer":
-            session = self._sessions.of(value.strip(), acting_as)
+            session = self._sessions.of(value.strip(), name)
             _apply(session, headers)
             return CallMiddleware(session, None)
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")

@@ -27,6 +27,9 @@ _ROUTES = (
     ("get", "/v1/queries", "Running queries", "application/json"),
     ("get", "/v1/queries/{query_id}", "One query", "application/json"),
     ("delete", "/v1/queries/{query_id}", "Stop a query", "application/json"),
+    ("get", "/v1/tokens", "Your API tokens", "application/json"),
+    ("post", "/v1/tokens", "Make an API token for yourself", "application/json"),
+    ("delete", "/v1/tokens/{token_id}", "End one of your API tokens", "application/json"),
     ("get", "/v1/products", "Products you may query", "application/json"),
     ("get", "/v1/products/{domain}/{product}", "One product", "application/json"),
 )
@@ -44,6 +47,21 @@ _QUERY = {
         "timezone": {"type": "string", "default": "UTC"},
         "limit": {"type": "integer", "minimum": 0},
         "policy": {"type": "boolean", "description": "explain only: the decision"},
+    },
+}
+
+
+_WORDS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_TOKEN = {
+    "type": "object",
+    "required": ["label"],
+    "additionalProperties": False,
+    "properties": {
+        "label": {"type": "string", "example": "nightly report"},
+        "days": {"type": "number"},
+        "purposes": _WORDS,
+        "products": {**_WORDS, "description": "domain, or domain.product"},
+        "endpoints": _WORDS,
     },
 }
 
@@ -72,7 +90,8 @@ def openapi() -> dict[str, object]:
                 for name in names
             ]
         if method == "post":
-            operation["requestBody"] = {"content": {"application/json": {"schema": _QUERY}}}
+            schema = _TOKEN if path == "/v1/tokens" else _QUERY
+            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
         paths.setdefault(path, {})[method] = operation
     return {
         "openapi": "3.1.0",
