@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from joserfc import jwt
 from joserfc.errors import JoseError
+from joserfc.jws import JWSRegistry
 
 from gateway.errors import Unauthenticated
 from gateway.openid_settings import OpenIdSettings
@@ -56,6 +57,9 @@ class OpenId:
         """Check by the provider's keys."""
         self._settings = settings
         self._keys = keys
+        self._registry = JWSRegistry(algorithms=settings.algorithms)
+        # The whole token is bounded already.
+        self._registry.max_header_length = self._registry.max_payload_length = _LONGEST
         self._clock = clock
 
     @property
@@ -79,7 +83,7 @@ class OpenId:
         if key is None:
             raise Unauthenticated(_NOT_VALID, hint=_AGAIN)
         try:
-            claims = jwt.decode(token, key, algorithms=[algorithm]).claims
+            claims = jwt.decode(token, key, [algorithm], self._registry).claims
         except (JoseError, ValueError, TypeError, RecursionError):
             raise Unauthenticated(_NOT_VALID, hint=_AGAIN) from None
         self._check(claims)

@@ -189,6 +189,7 @@ def _key(told: Mapping[str, object]) -> ProviderKey | None:
         kind not in _KINDS.values()
         or told.get("use", "sig") != "sig"
         or (isinstance(operations, list) and "verify" not in operations)
+        or (kind == "RSA" and len(str(told.get("n"))) < _LEAST_BITS / 6)
     ):
         return None
     public: dict[str, str | list[str]] = {
