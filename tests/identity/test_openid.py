@@ -75,7 +75,8 @@ def door(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.mark.parametrize("name", ["rsa-one", "ec-one", "okp-one"])
 def test_a_good_token_of_each_kind_of_key(name: str, provider: Provider, door: Door) -> None:
     found = door.enter(provider.token(name))
-    assert (found.user, found.groups, found.credential) == ("amy", {"staff"}, "openid")
+    assert (found.user, found.credential) == ("amy", "openid")
+    assert found.groups == {"staff"}
 
 
 @pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c"])
@@ -94,24 +95,31 @@ def test_keys_that_a_header_brings_are_not_looked_at(
 @pytest.mark.parametrize(
     "changed",
     [
-        {"aud": ["other", AUDIENCE]}, {"exp": int(time.time()) - 20, "iat": None, "nbf": None},
-        {"nbf": int(time.time()) + 20}, {"iat": None}, {"exp": time.time() + 0.5},
+        {"aud": ["other", AUDIENCE]}, {"exp": -20, "iat": None, "nbf": None}, {"nbf": 20},
+        {"iat": None}, {"iat": 20},
     ],
     ids=str,
 )  # fmt: skip
 def test_claims_that_will_do(changed: dict[str, Any], provider: Provider, door: Door) -> None:
     """Several audiences, and clocks that differ by less than the settings allow."""
-    assert door.enter(provider.token(**changed)).user == "amy"
+    assert door.enter(provider.token(**moved(changed))).user == "amy"
+
+
+def moved(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Claims whose moments are told in seconds from now."""
+    now = int(time.time())
+    moments = ("exp", "nbf", "iat")
+    return {
+        name: now + value if name in moments and type(value) is int else value
+        for name, value in claims.items()
+    }
 
 
 def forged(case: Mapping[str, Any], provider: Provider) -> str:
     """The token of a case."""
     if "raw" in case:
         return str(case["raw"])
-    claims = dict(case.get("claims", {}))
-    for name in ("exp", "nbf", "iat"):
-        if type(claims.get(name)) is int:
-            claims[name] += int(time.time())
+    claims = moved(case.get("claims", {}))
     if "padding" in claims:
         claims["padding"] = "x" * claims["padding"]
     if claims.get("iss") == "+/":
