@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jws import JWSRegistry
 
 from gateway.errors import Unauthenticated
 from gateway.openid_settings import OpenIdSettings
-from gateway.provider_keys import ProviderKeys
+from gateway.provider_keys import Key, ProviderKeys
 
 _LONGEST = 16_384
 _LONGEST_NAME = 128
@@ -78,16 +78,26 @@ class OpenId:
             or str(header.get("typ", "jwt")).casefold() not in _TYPES
         ):
             raise Unauthenticated(_NOT_VALID, hint=_AGAIN)
-        algorithm = str(algorithm)
-        key = self._keys.find(kid, algorithm)
-        if key is None:
+        claims = self._signed(token, kid, str(algorithm))
+        if claims is None:
             raise Unauthenticated(_NOT_VALID, hint=_AGAIN)
-        try:
-            claims = jwt.decode(token, key, [algorithm], self._registry).claims
-        except (JoseError, ValueError, TypeError, RecursionError):
-            raise Unauthenticated(_NOT_VALID, hint=_AGAIN) from None
         self._check(claims)
         return self._mapped(claims)
+
+    def _signed(self, token: str, kid: str | None, algorithm: str) -> Mapping[str, object] | None:
+        """The claims, where the signature is the provider's."""
+        doubted: Key | None = None
+        for _ in range(2):
+            key = self._keys.find(kid, algorithm, doubted)
+            if key is None or key is doubted:
+                return None
+            try:
+                return jwt.decode(token, key, [algorithm], self._registry).claims
+            except BadSignatureError:
+                doubted = key
+            except (JoseError, ValueError, TypeError, RecursionError):
+                return None
+        return None
 
     def _check(self, claims: Mapping[str, object]) -> None:
         """Who issued it, for whom, for when: told apart, since the signature is right."""

@@ -88,10 +88,14 @@ class ProviderKeys:
         self._running: threading.Event | None = None
         self.fetches = 0
 
-    def find(self, kid: str | None, algorithm: str) -> Key | None:
-        """The key for a token; None where there is none. SourceUnavailable before any is known."""
+    def find(self, kid: str | None, algorithm: str, doubted: Key | None = None) -> Key | None:
+        """The key for a token; None where there is none. SourceUnavailable before any is known.
+
+        `doubted` is a key that was given for it and did not fit: there may be a newer one under
+        the same id, or under none.
+        """
         found = self._pick(kid, algorithm)
-        if found is not None and not self._is_stale():
+        if found is not None and found is not doubted and not self._is_stale():
             return found
         running = self._begin()
         if running is not None:

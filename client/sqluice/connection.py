@@ -89,20 +89,21 @@ def connect(  # noqa: PLR0913  # PEP 249: what a connection needs are arguments 
     timezone: str | None = None,
     tls: bool | str | None = None,
     timeout: float | None = None,
+    acting_as: str | None = None,
 ) -> Connection:
     """Connect to a gateway, or open a mesh folder in this process.
 
     `target` is `grpc://host:port`, `host:port` (TLS) or a folder. Sign in with `user` and
     `password`, or with a `token`; a folder needs `user` alone. `tls` is True, False (plaintext
     off this machine) or a file with the certificates to trust. `timeout` bounds each statement,
-    in seconds, at the gateway.
+    in seconds, at the gateway. `acting_as` is for whom you ask, where you have the right to.
     """
     address = read_address(target, True if isinstance(tls, str) else tls)
     if token is not None and user is not None:
         raise errors.InterfaceError("Sign in with a token or with a user, not with both.")
     settings = Settings(
         purpose=purpose, domain=domain, dialect=dialect, timezone=timezone,
-        query_timeout=None if timeout is None else float(timeout),
+        query_timeout=None if timeout is None else float(timeout), acting_as=acting_as,
     )
     sign_in = SignIn(user, password, token)
     certificates = tls if isinstance(tls, str) else None
