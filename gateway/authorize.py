@@ -73,10 +73,7 @@ def _shows(
     entry: TableEntry, grants: tuple[CompiledGrant, ...], asking: Asking, index: PolicyIndex
 ) -> bool:
     """Whether some column is visible for some purpose: a table without any is as none."""
-    within = asking.principal.scope.purposes
-    for purpose in (None, *index.purposes):
-        if within and purpose not in within:
-            continue
+    for purpose in asking.principal.scope.purposes or (None, *index.purposes):
         usable = [one for one in grants if not one.grant.purposes or purpose in one.grant.purposes]
         if not usable:
             continue
@@ -100,9 +97,8 @@ def purposes(index: PolicyIndex, principal: Principal, now: datetime) -> tuple[s
             continue
         for one in _active(entry, asking, applying, index):
             allowed |= set(one.grant.purposes or index.purposes)
-    if principal.scope.purposes:
-        allowed &= principal.scope.purposes
-    return tuple(one for one in index.purposes if one in allowed)
+    within = principal.scope.purposes or allowed
+    return tuple(one for one in index.purposes if one in allowed & within)
 
 
 def _known(
@@ -324,10 +320,8 @@ def _purpose(
 def _allowed(one: _Met, asking: Asking, index: PolicyIndex) -> set[str] | None:
     """The purposes for which a table may be read; None: any, and none is needed."""
     allowed, within = _granted(one, index), asking.principal.scope.purposes
-    if not within:
-        return allowed
     # A token for some purposes needs one of them, also where the grants need none.
-    return set(within) & (set(index.purposes) if allowed is None else allowed)
+    return set(within) & (allowed or set(index.purposes)) if within else allowed
 
 
 def _granted(one: _Met, index: PolicyIndex) -> set[str] | None:

@@ -130,9 +130,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         statistics=statistics,
     )
     services = replace(services, self_check=_self_check(config, services, abilities, closers))
-    identity = Identity(mesh, state, config.sign_in)
-    identity.openid = _openid(config)
-    identity.failed = audit.sign_in_failed
+    identity = _identity(config, state, mesh, audit)
     publisher.on_access(functools.partial(_end_revoked, queries))
     closers.append(publisher.follow())
     return OpenGateway(
@@ -257,6 +255,15 @@ def _decision_point(
     tls = _tls(config, "decision_point", settings.authorities)
     made = DecisionPoint(Client(settings, token_of, tls), frozenset(settings.urls))
     closers.append(made.close)
+    return made
+
+
+def _identity(
+    config: Config, state: Engine, mesh: Callable[[], Mesh], audit: Audit
+) -> Identity:
+    made = Identity(mesh, state, config.sign_in)
+    made.openid = _openid(config)
+    made.failed = audit.sign_in_failed
     return made
 
 

@@ -90,8 +90,7 @@ def openapi() -> dict[str, object]:
                 for name in names
             ]
         if method == "post":
-            schema = _TOKEN if path == "/v1/tokens" else _QUERY
-            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+            operation["requestBody"] = _body_of(path)
         paths.setdefault(path, {})[method] = operation
     return {
         "openapi": "3.1.0",
@@ -128,6 +127,11 @@ def openapi() -> dict[str, object]:
             },
         },
     }
+
+
+def _body_of(path: str) -> dict[str, object]:
+    schema = _TOKEN if path == "/v1/tokens" else _QUERY
+    return {"content": {"application/json": {"schema": schema}}}
 
 
 def start_page() -> str:
