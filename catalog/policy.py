@@ -82,10 +82,10 @@ def _limit(
             document.place("effect", "limit"), "missing_key",
             "a limit of requests needs a period", "add per: minute, hour or day",
         )
-    if "per" in settings and not {"rows", "bytes", "requests"} & set(settings):
+    if "per" in settings and not {"rows", "bytes", "requests", "seconds"} & set(settings):
         problems.add(
             document.place("effect", "limit", "per"), "unknown_key",
-            "a period without rows, bytes or requests means nothing", "remove it",
+            "a period without rows, bytes, requests or seconds means nothing", "remove it",
         )
     if "hours" in settings:
         settings["hours"] = hours_of(

@@ -105,6 +105,7 @@ _EFFECT = {
             "remember": _POSITIVE, "atoms": _POSITIVE,
         }, ("entity", "minimum", "dimensions")), "limit": _closed({
             "rows": _POSITIVE, "bytes": _POSITIVE, "requests": _POSITIVE,
+            "seconds": _POSITIVE, "concurrent": _POSITIVE,
             "per": {"enum": ["minute", "hour", "day"]}, "hours": _HOURS,
         }, least=1),
         "require": _closed({

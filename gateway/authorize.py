@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from catalog.model import Hours, Product
+from catalog.model import Product
+from gateway.bounds import Bounds
 from gateway.decision import (
     AggregateRule,
     Alert,
@@ -21,14 +22,13 @@ from gateway.decision import (
     Decision,
     Outcome,
     PolicyIndex,
-    Quota,
     Reason,
     Scope,
     TableDecision,
     TableEntry,
 )
-from gateway.errors import PurposeRequired, RateLimited, UnknownTable
-from gateway.hours import is_open, next_change, next_opening, shown
+from gateway.errors import PurposeRequired, UnknownTable
+from gateway.hours import next_change
 from gateway.matching import Asking, bits_of
 from gateway.request import Principal, Request
 from gateway.resolve import Address, Directory, KnownProduct, ResolvedQuery
@@ -171,10 +171,13 @@ class _Gathered:
 
     tables: dict[Address, TableDecision] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
-    limits: dict[str, int] = field(default_factory=dict)
-    quotas: list[Quota] = field(default_factory=list)
+    bounds: Bounds = field(init=False)
     alerts: list[Alert] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Bounds tell their reasons among the others."""
+        self.bounds = Bounds(reasons=self.reasons, marks=self.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +209,9 @@ def _decide(
             raise unknown_table(one.entry.address)
         _table(one, subjects, gathered)
         if one.applying & one.entry.effects.limit:
-            _limits(one, asking, gathered)
+            gathered.bounds.add(one.entry, one.applying, now)
     until = _valid_until([one.entry for one in met], now)
+    bounds = gathered.bounds
     return Decision(
         tables=gathered.tables,
         purpose=chosen,
@@ -215,9 +219,10 @@ def _decide(
         revision=index.revision,
         fingerprint=sha256("\x1f".join(gathered.marks).encode()).hexdigest(),
         valid_until=None if subjects.used_now else until,
-        limits=gathered.limits,
+        limits=bounds.limits,
         reasons=tuple(gathered.reasons),
-        quotas=tuple(gathered.quotas),
+        quotas=tuple(bounds.quotas),
+        turns=tuple(bounds.turns),
         alerts=tuple(gathered.alerts),
         entitlements=principal.entitlements,
     )
@@ -452,37 +457,6 @@ def _conflict(
         f"Masks of one rank differ on {name}, among them {outcome.policy}; it is shown as NULL.",
     ))  # fmt: skip
     return ColumnDecision(clear.name, clear.type, clear.type, "null", outcome.policy)
-
-
-def _limits(met: _Met, asking: Asking, gathered: _Gathered) -> None:
-    address = met.entry.address
-    for number in bits_of(met.applying & met.entry.effects.limit):
-        policy = met.entry.policies[number].policy
-        settings = policy.settings
-        hours = settings.get("hours")
-        if isinstance(hours, Hours) and not is_open(hours, asking.now):
-            opening = next_opening(hours, asking.now) or asking.now + _LONGEST
-            raise RateLimited(
-                f"{address} may be queried {shown(hours)}.",
-                retry_after=(opening - asking.now).total_seconds(),
-            )
-        amounts = {
-            name: value
-            for name in ("rows", "bytes", "requests")
-            if isinstance(value := settings.get(name), int)
-        }
-        per = settings.get("per")
-        if per is not None:
-            gathered.quotas.append(Quota(
-                policy.id, str(per), amounts.get("requests"), amounts.get("rows"),
-                amounts.get("bytes"),
-            ))  # fmt: skip
-        for name, value in amounts.items():
-            what = f"{name} limited" if per is None else f"{name} limited per {per}"
-            gathered.reasons.append(Reason(str(address), what, policy.id))
-            gathered.marks.append(f"{name} {value} {per}")
-            if per is None:
-                gathered.limits[name] = min(value, gathered.limits.get(name, value))
 
 
 def _valid_until(entries: list[TableEntry], now: datetime) -> datetime:

@@ -64,13 +64,17 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What one statement and one principal may take unless a policy says less. 0: no bound."""
+    """What one statement and one principal may take unless a policy says less. 0: no bound.
+
+    `storage` is where several gateways count requests together; empty: each for itself.
+    """
 
     rows: int = 0
     bytes: int = 0
     seconds: float = 300.0
     concurrency: int = 16
     requests_per_second: float = 100.0
+    storage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

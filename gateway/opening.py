@@ -53,6 +53,7 @@ from gateway.request import Limits
 from gateway.secrets import Secrets
 from gateway.self_check.check import SelfCheck
 from gateway.self_check.replay import Bounds
+from gateway.shared_limits import SharedRate
 from gateway.state.answers import Answers
 from gateway.state.engine import open_state
 from gateway.statistics import Statistics
@@ -120,7 +121,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         abilities_of=abilities.of,
         edition=abilities.edition,
         limits=limits,
-        limiter=Limiter(config.limits),
+        limiter=_limiter(config),
         owner_logs=owner_logs,
         metrics=metrics,
         ledgers=Answers(state),
@@ -256,6 +257,14 @@ def _decision_point(
     made = DecisionPoint(Client(settings, token_of, tls), frozenset(settings.urls))
     closers.append(made.close)
     return made
+
+
+def _limiter(config: Config) -> Limiter:
+    settings = config.limits
+    if not settings.storage or not settings.requests_per_second:
+        return Limiter(settings)
+    shared = SharedRate(settings.storage, settings.requests_per_second)
+    return Limiter(settings, shared=shared)
 
 
 def _identity(

@@ -160,14 +160,18 @@ class Gateway:
         services.limiter.enter(request.principal)
         # From here on it can be cancelled.
         services.queries.started(request)
+        held: tuple[tuple[str, int], ...] = ()
         try:
             prepared = prepare(request, statement, snapshot, services)
             decision = prepared.decision
+            services.limiter.hold(request.principal, decision.turns)
+            held = decision.turns
             left = services.usage.begin(request.principal.user, decision.quotas, request.now)
             entitled = services.audit.keep(decision.entitlements)
             ticket = services.audit.starting(audit_start(request, snapshot, prepared, entitled))
         except BaseException as error:
             services.limiter.leave(request.principal)
+            services.limiter.release(request.principal, held)
             code = error.code if isinstance(error, SqluiceError) else InternalError.code
             services.queries.finished(request.query_id, "failed", code)
             raise
@@ -419,4 +423,8 @@ def _within_policy(limits: Limits, decision: Decision, left: Left) -> Limits:
     asked = decision.limits
     rows = [one for one in (limits.rows, asked.get("rows"), left.rows) if one is not None]
     size = [one for one in (limits.bytes, asked.get("bytes"), left.bytes) if one is not None]
-    return replace(limits, rows=min(rows) if rows else None, bytes=min(size) if size else None)
+    times = [one for one in (limits.seconds, asked.get("seconds"), left.seconds) if one is not None]
+    return replace(
+        limits, rows=min(rows) if rows else None, bytes=min(size) if size else None,
+        seconds=min(times),
+    )  # fmt: skip

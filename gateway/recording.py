@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Lock
 
 from gateway.audit import AuditFinish, AuditStart, Starting
@@ -17,6 +18,7 @@ from gateway.prepare import Prepared, Services
 from gateway.request import Principal, Request
 from gateway.result import Result
 from gateway.snapshot import Snapshot
+from gateway.usage import Used
 
 
 def audit_start(
@@ -139,7 +141,7 @@ class Finish:
         self._ticket = ticket
         self._began = began
         self._timings = prepared.timings
-        self._quotas = prepared.decision.quotas
+        self._decision = prepared.decision
         self._lock = Lock()
         self._is_done = False
 
@@ -152,12 +154,15 @@ class Finish:
         total = time.perf_counter() - self._began
         timings = {**self._timings, "total": total}
         outcome = "ok"
-        self._services.limiter.leave(self._request.principal)
+        principal = self._request.principal
+        self._services.limiter.leave(principal)
+        self._services.limiter.release(principal, self._decision.turns)
+        taken = Used(milliseconds=round(total * 1000))
         if result is not None:
-            self._services.usage.end(
-                self._request.principal.user, self._quotas, self._request.now, result.rows,
-                result.bytes,
-            )  # fmt: skip
+            taken = replace(taken, rows=result.rows, bytes=result.bytes)
+        self._services.usage.end(
+            principal.user, self._decision.quotas, self._request.now, taken
+        )
         if failure is not None:
             stopped = isinstance(failure, Cancelled | TimedOut)
             outcome = "cancelled" if stopped else "failed"

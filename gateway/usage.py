@@ -19,6 +19,8 @@ from gateway.errors import RateLimited, SourceUnavailable
 from gateway.state.engine import moment_text, reading, writing
 from gateway.state.usage import Used, add_usage, used
 
+__all__ = ["Left", "Usage", "Used"]
+
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
 
 
@@ -28,6 +30,7 @@ class Left:
 
     rows: int | None = None
     bytes: int | None = None
+    seconds: float | None = None
 
 
 class Usage:
@@ -64,21 +67,18 @@ class Usage:
             raise _unavailable(error) from error
         return found
 
-    def end(
-        self, user: str, quotas: tuple[Quota, ...], now: datetime, rows: int, size: int
-    ) -> None:
+    def end(self, user: str, quotas: tuple[Quota, ...], now: datetime, taken: Used) -> None:
         """Count what a statement took, in the period in which it began."""
         if not quotas:
             return
         with writing(self._engine) as connection:
             for one in quotas:
-                add_usage(
-                    connection, user, one.policy, _period(one, now), Used(rows=rows, bytes=size)
-                )
+                add_usage(connection, user, one.policy, _period(one, now), taken)
 
     def _begin(self, user: str, quotas: tuple[Quota, ...], now: datetime) -> Left:
         rows: list[int] = []
         sizes: list[int] = []
+        seconds: list[float] = []
         with writing(self._engine) as connection:
             for one in quotas:
                 before = used(connection, user, one.policy, _period(one, now))
@@ -89,8 +89,12 @@ class Usage:
                     rows.append(one.rows - before.rows)
                 if one.bytes is not None:
                     sizes.append(one.bytes - before.bytes)
+                if one.seconds is not None:
+                    seconds.append(one.seconds - before.milliseconds / 1000)
                 add_usage(connection, user, one.policy, _period(one, now), Used(requests=1))
-        return Left(min(rows, default=None), min(sizes, default=None))
+        return Left(
+            min(rows, default=None), min(sizes, default=None), min(seconds, default=None)
+        )
 
 
 def _exhausted(quota: Quota, taken: Used) -> tuple[str, int] | None:
@@ -99,6 +103,7 @@ def _exhausted(quota: Quota, taken: Used) -> tuple[str, int] | None:
         ("requests", quota.requests, taken.requests),
         ("rows", quota.rows, taken.rows),
         ("bytes", quota.bytes, taken.bytes),
+        ("seconds", quota.seconds, taken.milliseconds / 1000),
     ):
         if most is not None and so_far >= most:
             return what, most
