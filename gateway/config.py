@@ -28,6 +28,9 @@ _LAST_PORT = 65_535
 _REMEDY = "Correct gateway.toml; docs/configuration.md lists every key."
 
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where one protocol listens. Port 0 takes a free one."""
@@ -56,10 +59,14 @@ class StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Certificate and key (files, relative to the mesh folder); both empty: plaintext."""
+    """Certificate and key (files, relative to the mesh folder); both empty: plaintext.
+
+    `client_authorities`: whose certificates clients must show; empty: none is asked for.
+    """
 
     certificate: str = ""
     key: str = ""
+    client_authorities: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ class SignIn:
     """How long tokens last, and from which failed try on a user is slowed.
 
     `token_hours` is of session tokens; `api_token_days` of API tokens whose maker does not say,
-    and `longest_api_token_days` of any.
+    and `longest_api_token_days` of any. `certificates` maps what a client's certificate says of him
+    to a user.
     """
 
     token_hours: float = 12.0
@@ -90,6 +98,7 @@ class SignIn:
     longest_api_token_days: float = 365.0
     free_failures: int = 5
     longest_delay: float = 2.0
+    certificates: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +358,9 @@ def _checked(
     if kind is Tls and bool(values.get("certificate")) != bool(values.get("key")):
         at = Place(FILE, section, line_of(text, section, None))
         problems.append(f"{at}: certificate and key come together")
+    if kind is Tls and values.get("client_authorities") and not values.get("certificate"):
+        at = Place(FILE, section, line_of(text, section, None))
+        problems.append(f"{at}: client_authorities needs certificate and key")
     return values, problems
 
 

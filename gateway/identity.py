@@ -199,6 +199,18 @@ class Identity:
             self._slowed("", error.code, endpoint, address)
             raise
 
+    def authenticate_certificate(self, name: str, endpoint: str) -> Principal:
+        """The user for whom a certificate stands that the endpoint has verified."""
+        user = self._settings.certificates.get(name, "")
+        found = self._present().users.get(user)
+        if found is None:
+            self._slowed(user, Unauthenticated.code, endpoint, "")
+            raise Unauthenticated(
+                "The certificate stands for nobody here.",
+                hint="Ask an operator to add it to [sign_in] certificates, or send a token.",
+            )
+        return replace(principal_of(found), credential="certificate")
+
     def _slowed(self, user: str, code: str, endpoint: str, address: str) -> None:
         """Count a failure, and record it. Raises RateLimited where many wait."""
         with self._slowing.attempt(f"\0token {near(address)}"):

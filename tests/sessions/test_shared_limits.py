@@ -1,4 +1,4 @@
-"""One budget for several gateways: counted in a real Redis, and in each alone while that is away."""
+"""One budget for several gateways: counted in a real Redis; in each alone while that is away."""
 
 from __future__ import annotations
 

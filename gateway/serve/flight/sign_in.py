@@ -10,7 +10,7 @@ import base64
 import binascii
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
@@ -23,6 +23,8 @@ from gateway.serve.acting import HEADERS, acting_as
 from gateway.serve.flight.faults import flight_error
 from gateway.sessions import SETTINGS, Session
 
+# Begins no token: those that sign in have been checked before a session is looked up.
+_CERTIFICATE = "certificate "
 _IDLE_SECONDS = 8 * 3600.0
 
 
@@ -71,6 +73,9 @@ class Sessions:
         Whoever acts as another has a session for each: nothing of one is ever in another's.
         """
         principal = self._identity.authenticate_bearer(token, "flight")
+        return self._known(token, principal, name)
+
+    def _known(self, token: str, principal: Principal, name: str) -> FlightSession:
         if name:
             # At each call: the right may be gone since the last one.
             principal = self._identity.act_as(principal, name, "flight")
@@ -81,6 +86,11 @@ class Sessions:
         found.used = time.monotonic()
         found.session.principal = principal
         return found
+
+    def of_certificate(self, identity: str, name: str = "") -> FlightSession:
+        """The session of whom a certificate names, acting as `name` where that is given."""
+        principal = self._identity.authenticate_certificate(identity, "flight")
+        return self._known(f"{_CERTIFICATE}{identity}", principal, name)
 
     def end(self, token: str) -> None:
         """Forget a session; revoke its token, unless it came from elsewhere and may be shared."""
@@ -104,12 +114,25 @@ class Sessions:
         return made
 
 
-class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
-    """What one call carries: its session, and the token for the answer to a handshake."""
+def _nobody(_identity: str) -> FlightSession:
+    raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
 
-    def __init__(self, session: FlightSession | None, token: str | None) -> None:
+
+class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
+    """What one call carries: its session, and the token for the answer to a handshake.
+
+    Who sends neither password nor token is known by his certificate, which the call itself tells.
+    """
+
+    def __init__(
+        self,
+        session: FlightSession | None,
+        token: str | None,
+        by_certificate: Callable[[str], FlightSession] = _nobody,
+    ) -> None:
         self.session = session
         self._token = token
+        self.by_certificate = by_certificate
 
     def sending_headers(self) -> Mapping[str, str]:
         """The token, after a handshake."""
@@ -119,8 +142,9 @@ class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow 
 class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # no types
     """Signs each call in."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, by_certificate: bool = False) -> None:
         self._sessions = sessions
+        self._by_certificate = by_certificate
 
     def start_call(
         self, info: flight.CallInfo, headers: Mapping[str, list[str | bytes]]
@@ -151,6 +175,14 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
             session = self._sessions.of(value.strip(), name)
             _apply(session, headers)
             return CallMiddleware(session, None)
+        if self._by_certificate and not scheme:
+
+            def by_certificate(identity: str) -> FlightSession:
+                session = self._sessions.of_certificate(identity, name)
+                _apply(session, headers)
+                return session
+
+            return CallMiddleware(None, None, by_certificate)
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
 
 
