@@ -167,6 +167,20 @@ class SelfCheckSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Where traces go, as OTLP over HTTP; no `endpoint`: nowhere.
+
+    `sample` is which share of statements that no caller's own trace decides. `statements`: with
+    their texts, without literals.
+    """
+
+    endpoint: str = ""
+    service: str = "sqluice"
+    sample: float = 1.0
+    statements: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What the JSON log holds."""
 
@@ -193,6 +207,7 @@ class Config:
     engine: EngineSettings = EngineSettings()
     decision_point: DecisionPointSettings = DecisionPointSettings()
     self_check: SelfCheckSettings = SelfCheckSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -243,6 +258,7 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "engine": ("engine", EngineSettings),
     "decision_point": ("decision_point", DecisionPointSettings),
     "self_check": ("self_check", SelfCheckSettings),
+    "telemetry": ("telemetry", TelemetrySettings),
     "log": ("log", LogSettings),
 }
 _DEFAULTS: Mapping[str, object] = {
@@ -318,6 +334,10 @@ def _read_sections(path: Path) -> Mapping[str, object]:
         made = sections[attribute] = kind(**(base | values))
         if isinstance(made, DecisionPointSettings):
             problems.extend(_unsafe_urls(made, text))
+        if isinstance(made, TelemetrySettings) and made.endpoint:
+            wrong_url = unsafe_url(made.endpoint, plaintext=True)
+            at = Place(FILE, f"{name}.endpoint", line_of(text, name, "endpoint"))
+            problems.extend([f"{at}: {wrong_url}"] if wrong_url else [])
         if isinstance(made, OpenIdSettings):
             for key, why in problems_of(made):
                 problems.append(f"{Place(FILE, f'{name}.{key}', line_of(text, name, key))}: {why}")

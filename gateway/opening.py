@@ -34,7 +34,7 @@ from gateway.decision_point.point import DecisionPoint
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.entitlements import Entitlements, Reader
 from gateway.errors import InvalidConfig
-from gateway.identity import Identity
+from gateway.identity import Failed, Identity
 from gateway.keys import DOMAIN as GOVERNANCE
 from gateway.keys import PseudonymKeys, Vault
 from gateway.limits import Limiter, statement_limits
@@ -57,6 +57,7 @@ from gateway.shared_limits import SharedRate
 from gateway.state.answers import Answers
 from gateway.state.engine import open_state
 from gateway.statistics import Statistics
+from gateway.telemetry import Telemetry, open_telemetry
 from gateway.usage import Usage
 
 _KEPT_TABLES = 256
@@ -108,7 +109,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         closers.append(publisher.watch())
     limits = statement_limits(config.limits)
     queries = Queries()
-    metrics = Metrics()
+    metrics, telemetry = _watching(config, queries, closers)
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
     point = _decision_point(config, closers)
@@ -129,9 +130,10 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         entitlements=Entitlements(Reader(engine, pools, abilities.of)),
         decision_point=point,
         statistics=statistics,
+        telemetry=telemetry,
     )
     services = replace(services, self_check=_self_check(config, services, abilities, closers))
-    identity = _identity(config, state, mesh, audit)
+    identity = _identity(config, state, mesh, _FailedSignIns(audit, metrics))
     publisher.on_access(functools.partial(_end_revoked, queries))
     closers.append(publisher.follow())
     return OpenGateway(
@@ -259,6 +261,16 @@ def _decision_point(
     return made
 
 
+def _watching(
+    config: Config, queries: Queries, closers: list[Callable[[], None]]
+) -> tuple[Metrics, Telemetry]:
+    metrics = Metrics()
+    metrics.count_running(lambda: queries.count)
+    telemetry = open_telemetry(config.telemetry)
+    closers.append(telemetry.close)
+    return metrics, telemetry
+
+
 def _limiter(config: Config) -> Limiter:
     settings = config.limits
     if not settings.storage or not settings.requests_per_second:
@@ -267,12 +279,24 @@ def _limiter(config: Config) -> Limiter:
     return Limiter(settings, shared=shared)
 
 
+@dataclass(frozen=True, slots=True)
+class _FailedSignIns:
+    """Tells the audit and the metrics of each."""
+
+    audit: Audit
+    metrics: Metrics
+
+    def __call__(self, user: str, code: str, endpoint: str, is_known: bool) -> None:
+        self.metrics.sign_in_failed(endpoint, code)
+        self.audit.sign_in_failed(user, code, endpoint, is_known)
+
+
 def _identity(
-    config: Config, state: Engine, mesh: Callable[[], Mesh], audit: Audit
+    config: Config, state: Engine, mesh: Callable[[], Mesh], failed: Failed
 ) -> Identity:
     made = Identity(mesh, state, config.sign_in)
     made.openid = _openid(config)
-    made.failed = audit.sign_in_failed
+    made.failed = failed
     return made
 
 

@@ -43,11 +43,12 @@ from gateway.explain import (
 )
 from gateway.explain_policy import explain_policy
 from gateway.metadata import VisibleTable, visible_table, visible_tables
+from gateway.metrics import Ended
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
 from gateway.queries import OPERATOR, RunningQuery
-from gateway.recording import Finish, audit_start, log_private, tell_owners
+from gateway.recording import Finish, audit_start, log_private, tell_owners, trace_brief
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import resolve
 from gateway.result import Result
@@ -145,18 +146,12 @@ class Gateway:
     def _refused(self, request: Request, snapshot: Snapshot, code: str) -> None:
         self._services.audit.refused(audit_start(request, snapshot, None), code)
         self._services.metrics.refused(request.endpoint, code)
+        trace_brief(request, self._services, code)
 
     def _run(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         services = self._services
         began = time.perf_counter()
-        if len(request.parameters) != statement.parameters:
-            raise UnsupportedSql(
-                f"The statement has {statement.parameters} parameters and "
-                f"{len(request.parameters)} values were given.",
-                hint="Give one value for each ? or $n.",
-            )
-        if statement.tree is not None and statement.parameters:
-            check_patterns(statement.tree, request.parameters)
+        _check_parameters(request, statement)
         services.limiter.enter(request.principal)
         # From here on it can be cancelled.
         services.queries.started(request)
@@ -258,7 +253,9 @@ class Gateway:
         seconds = time.perf_counter() - began
         finish = AuditFinish("ok", rows=table.num_rows, bytes=table.nbytes)
         self._services.audit.told(audit_start(request, snapshot, None), finish)
-        self._services.metrics.ended(request.endpoint, "", table.num_rows, seconds)
+        ended = Ended(request.endpoint, "", table.num_rows, table.nbytes, seconds)
+        self._services.metrics.ended(ended)
+        trace_brief(request, self._services, "")
         return told(request, table)
 
     def _tell(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
@@ -359,6 +356,18 @@ class Gateway:
                     + ", ".join(sorted(settings))
                     + ".",
                 )
+
+
+def _check_parameters(request: Request, statement: ParsedStatement) -> None:
+    """As many as the statement has, and patterns well formed."""
+    if len(request.parameters) != statement.parameters:
+        raise UnsupportedSql(
+            f"The statement has {statement.parameters} parameters and "
+            f"{len(request.parameters)} values were given.",
+            hint="Give one value for each ? or $n.",
+        )
+    if statement.tree is not None and statement.parameters:
+        check_patterns(statement.tree, request.parameters)
 
 
 def _see_to(ticket: Starting, result: Result, finish: Finish) -> None:

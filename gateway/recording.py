@@ -14,10 +14,13 @@ from threading import Lock
 from gateway.audit import AuditFinish, AuditStart, Starting
 from gateway.decision import Decision
 from gateway.errors import Cancelled, InvalidConfig, SqluiceError, TimedOut
+from gateway.metrics import Ended
+from gateway.normalise import normalise
 from gateway.prepare import Prepared, Services
 from gateway.request import Principal, Request
 from gateway.result import Result
 from gateway.snapshot import Snapshot
+from gateway.telemetry import Fetched, Traced
 from gateway.usage import Used
 
 
@@ -109,6 +112,18 @@ def _principal(
     }
 
 
+def products_of(decision: Decision) -> tuple[str, ...]:
+    """`domain.product` of what a decision is about."""
+    return tuple(sorted({f"{one.domain}.{one.product}" for one in decision.tables}))
+
+
+def trace_brief(request: Request, services: Services, code: str) -> None:
+    """The trace of a statement that never ran, or that the gateway answers itself."""
+    services.telemetry.ended(
+        Traced(request.query_id, request.endpoint, 0.0, code, request.trace)
+    )
+
+
 def log_private(error: SqluiceError, request: Request, services: Services) -> None:
     """What may hold a value goes to the owner of the source, else to the gateway's operators."""
     if error.private:
@@ -141,6 +156,7 @@ class Finish:
         self._ticket = ticket
         self._began = began
         self._timings = prepared.timings
+        self._sources = {one.name: one.source for one in prepared.plan.fragments}
         self._decision = prepared.decision
         self._lock = Lock()
         self._is_done = False
@@ -169,15 +185,35 @@ class Finish:
             log_private(failure, self._request, self._services)
         code = failure.code if failure else ""
         self._services.queries.finished(self._request.query_id, outcome, code)
-        rows = result.rows if result else 0
-        self._services.metrics.ended(self._request.endpoint, code, rows, total)
+        rows, size = (result.rows, result.bytes) if result else (0, 0)
+        products = products_of(self._decision)
+        self._services.metrics.ended(
+            Ended(self._request.endpoint, code, rows, size, total, products)
+        )
+        self._trace(code, total, products, result)
         self._services.audit.finished(
             self._ticket,
             AuditFinish(
                 outcome,
                 rows=rows,
-                bytes=result.bytes if result else 0,
+                bytes=size,
                 timings=timings,
                 code=code,
             ),
         )
+
+    def _trace(
+        self, code: str, seconds: float, products: tuple[str, ...], result: Result | None
+    ) -> None:
+        telemetry, request = self._services.telemetry, self._request
+        took = result.took if result else {}
+        telemetry.ended(Traced(
+            request.query_id, request.endpoint, seconds, code, request.trace,
+            purpose=self._decision.purpose or "", rows=result.rows if result else 0,
+            statement=normalise(request.sql, request.dialect) if telemetry.wants_statements else "",
+            products=products, stages=self._timings,
+            fetched=tuple(
+                Fetched(self._sources[name], one.seconds, result.fetched.get(name, 0))
+                for name, one in took.items() if result and name in self._sources
+            ),
+        ))  # fmt: skip

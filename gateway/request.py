@@ -84,7 +84,8 @@ class Request:
     """One statement of one principal. `parameters` are Python values, bound and never spliced.
 
     `domain` is the session's default domain. `dialect` is the client's SQL dialect as sqlglot
-    names it. `now` is an aware UTC time.
+    names it. `now` is an aware UTC time. `trace` is the caller's own span (`traceparent`), ''
+    for none.
     """
 
     sql: str
@@ -102,3 +103,4 @@ class Request:
     push_down: bool = True
     require_pushdown: bool = False
     link_cost: str = "cheap"
+    trace: str = ""

@@ -204,7 +204,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             assert self._by_certificate
             session = middleware.by_certificate(context.peer_identity().decode("utf-8", "replace"))
         # One session may be used from several addresses at once.
-        return replace(session, address=peer_address(context.peer()))
+        return replace(session, address=peer_address(context.peer()), trace=middleware.trace)
 
     def _request(self, session: FlightSession, name: str, message: Any) -> Request:  # noqa: ANN401
         asked = (
@@ -321,7 +321,7 @@ _NAMES_ONLY = ("CommandGetCatalogs", "CommandGetDbSchemas")
 
 def _asked(session: FlightSession, asked: PreparedStatement) -> Request:
     made = session.session.request(asked.sql, datetime.now(UTC), asked.parameters)
-    return replace(made, principal=session.asker)
+    return replace(made, principal=session.asker, trace=session.trace)
 
 
 def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: ANN401

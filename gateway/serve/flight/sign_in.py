@@ -32,7 +32,7 @@ _IDLE_SECONDS = 8 * 3600.0
 class FlightSession:
     """One client's session with its prepared statements, by handle.
 
-    `address` is where this call comes from.
+    `address` is where this call comes from, `trace` its caller's own span.
     """
 
     session: Session
@@ -42,6 +42,7 @@ class FlightSession:
     used: float = field(default_factory=time.monotonic)
     headers: dict[str, str] = field(default_factory=dict)
     address: str = ""
+    trace: str = ""
 
     @property
     def asker(self) -> Principal:
@@ -133,6 +134,7 @@ class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow 
         self.session = session
         self._token = token
         self.by_certificate = by_certificate
+        self.trace = ""
 
     def sending_headers(self) -> Mapping[str, str]:
         """The token, after a handshake."""
@@ -157,7 +159,9 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
                     "GetSchema is not served.",
                     hint="Prepare the statement: the answer to that holds its schema.",
                 )
-            return self._start(headers)
+            made = self._start(headers)
+            made.trace = _header(headers, "traceparent")
+            return made
         except SqluiceError as error:
             raise flight_error(error) from None
 

@@ -25,6 +25,7 @@ from gateway.errors import (
     UnknownTable,
 )
 from gateway.opening import OpenGateway
+from gateway.queries import OPERATOR
 from gateway.request import Principal, Request
 from gateway.serve.acting import HEADERS as ACTING_AS
 from gateway.serve.acting import acting_as
@@ -112,8 +113,12 @@ class Handlers:
         return jsonify(found)
 
     def metrics(self) -> Response:
-        """Prometheus."""
-        return Response(self._opened.metrics.text(), mimetype="text/plain")
+        """Prometheus; by products too for an operator who signs in."""
+        with_products = False
+        if request.authorization is not None:
+            principal = self._principal()
+            with_products = OPERATOR in principal.roles and principal.scope.is_whole
+        return Response(self._opened.metrics.text(with_products), mimetype="text/plain")
 
     def openapi(self) -> Response:
         """The interface, described."""
@@ -290,7 +295,8 @@ class Handlers:
         if not isinstance(parameters, list):
             raise TypeMismatch("The field parameters must be a list.")
         values = tuple(_parameter(one) for one in parameters)
-        return session.request(body["sql"], datetime.now(UTC), values, first=first)
+        made = session.request(body["sql"], datetime.now(UTC), values, first=first)
+        return replace(made, trace=request.headers.get("traceparent", ""))
 
 
 def _parameter(value: object) -> object:
