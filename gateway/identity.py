@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from catalog.model import Mesh, User
-from gateway.api_tokens import ApiTokens, is_api_token, is_whole, scope_of
+from gateway.api_tokens import PREFIX, ApiTokens, is_api_token, is_whole, scope_of
 from gateway.config import SignIn
 from gateway.errors import AccessDenied, InternalError, SqluiceError, Unauthenticated
 from gateway.openid import Claims, OpenId, looks_like_jwt
@@ -87,6 +87,9 @@ class Identity:
     or whose verifier changed, is out at once, his tokens too.
     """
 
+    # What a text begins with that is a token of ours, not a password.
+    token_prefix = (_PREFIX, PREFIX)
+
     def __init__(
         self,
         mesh: Callable[[], Mesh],
@@ -141,23 +144,42 @@ class Identity:
             return self.openid is not None
         return is_whole(secret) or bool(_SESSION.fullmatch(secret))
 
-    def signed_in(self, user: str, endpoint: str, acting_as: str = "") -> SignedIn:
-        """For an endpoint that has checked the password itself, by `verifier`."""
-        found = replace(principal_of(self._user(user)), credential="password")
-        return self._lasting(found, endpoint, acting_as)
-
     def _lasting(self, found: Principal, endpoint: str, acting_as: str) -> SignedIn:
         """A password is not kept: whose verifier changes has to sign in again."""
-        name, verifier = found.user, fingerprint_of(self._user(found.user))
+        name, verifier = found.user, self.verifier(found.user)
 
         def again() -> Principal:
-            present = self._present().users.get(name)
-            if present is None or not hmac.compare_digest(fingerprint_of(present), verifier):
-                raise Unauthenticated("Your sign-in holds no more.", hint="Sign in again.")
-            made = replace(principal_of(present), credential="password")
+            made = self.still(name, verifier)
             return self.act_as(made, acting_as, endpoint) if acting_as else made
 
         return SignedIn(again(), again)
+
+    def still(self, name: str, verifier: Verifier) -> Principal:
+        """A user as he is now, whose connection was signed in by that verifier.
+
+        Raises Unauthenticated where he has left or has another password.
+        """
+        directory = self._present()
+        found = directory.users.get(name)
+        if found is None or directory.verifiers.get(name) != verifier:
+            raise Unauthenticated("Your sign-in is no longer valid.", hint="Connect again.")
+        return replace(principal_of(found), credential="password")
+
+    def authenticate_proof(
+        self, user: str, proves: Callable[[Verifier], bool], endpoint: str = "", address: str = ""
+    ) -> Principal:
+        """The principal of a user who proved to know his password; an endpoint that speaks SCRAM
+        itself says whether the proof fits a verifier. Slowed and recorded like a password.
+        """
+        with self._slowing.attempt(f"{user}\0{near(address)}") as attempt:
+            directory = self._present()
+            found = directory.users.get(user)
+            is_right = proves(self.verifier(user)) and user in directory.verifiers
+            attempt.succeeded = is_right
+        if found is None or not is_right:
+            self.sign_in_failed(user, endpoint)
+            raise Unauthenticated(_WRONG)
+        return replace(principal_of(found), credential="password")
 
     def authenticate_basic(
         self, user: str, password: str, endpoint: str = "", address: str = ""

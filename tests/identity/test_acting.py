@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from catalog.policy import _impersonation
 from gateway.api_tokens import Wish
+from gateway.cli.audit import tail
 from gateway.request import Scope
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.state.engine import reading
@@ -93,6 +94,8 @@ def test_both_are_audited_and_a_refusal_too(shop: Shop, with_right: Any) -> None
     assert tuple(refused)[:3] == ("sign_in", "bi", None) and refused.code == "access_denied"
     assert tuple(own)[:3] == ("started", "bi", None)
     assert tuple(acting)[:3] == ("started", "amy", "bi")
+    told = CliRunner().invoke(tail, ["--conf", str(shop.folder), "-n", "2"]).output
+    assert "amy (by bi)" in told and "bi (by" not in told
     # What was decided by is what she is, and nothing of who asked.
     assert json.loads(acting.principal)["groups"] == ["staff"]
     assert json.loads(acting.principal)["credential"] == "password"

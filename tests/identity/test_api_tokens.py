@@ -160,6 +160,7 @@ def test_over_flight_a_revoked_token_ends_its_session(shop: Shop) -> None:
             ]
             with pytest.raises(Exception, match=r"no table sales\.orders"):
                 client.start("select * from sales.orders")
+            assert client.read("CommandGetTables")["table_name"].to_pylist() == ["people"]
             shop.call("DELETE", f"/v1/tokens/{token.removeprefix('sqt_')[:10]}", basic("amy"))
             with pytest.raises(Exception, match="unknown or has expired"):
                 client.start(COUNT)

@@ -323,3 +323,33 @@ def test_failures_of_tokens_are_recorded_and_the_bearer_of_a_known_one_is_named(
         ("nora", "unauthenticated", "flight", True), ("", "unauthenticated", "flight", False),
         ("", "unauthenticated", "flight", False),
     ]  # fmt: skip
+
+
+def test_a_proof_signs_in_like_a_password_and_lasts_as_long_as_the_verifier(world: World) -> None:
+    """For an endpoint that speaks SCRAM itself."""
+    identity = world.identity(SignIn(free_failures=1))
+    verifier = identity.verifier("nora")
+    proven = identity.authenticate_proof("nora", lambda one: one == verifier, "pgwire", "10.0.0.1")
+    assert (proven.user, proven.credential) == ("nora", "password")
+    assert identity.still("nora", verifier) == proven
+    told: list[tuple[str, str, str, bool]] = []
+    identity.failed = lambda *one: told.append(one)
+    for user in ("nora", "nora", "stranger"):
+        with pytest.raises(Unauthenticated):
+            identity.authenticate_proof(user, lambda one: one != verifier, "pgwire", "10.0.0.1")
+    assert len(told) == 3 and world.slept == [0.1]
+    world.users = (replace(NORA, verifier=str(make_verifier("another", ITERATIONS))),)
+    with pytest.raises(Unauthenticated):
+        identity.still("nora", verifier)
+    world.users = (OLA,)
+    with pytest.raises(Unauthenticated):
+        identity.still("nora", verifier)
+
+
+def test_a_lasting_sign_in_ends_with_the_password(world: World) -> None:
+    identity = world.identity()
+    signed = identity.sign_in("nora", "nora-demo", "pgwire", "10.0.0.1")
+    assert signed.again() == signed.principal
+    world.users = (replace(NORA, verifier=str(make_verifier("another", ITERATIONS))),)
+    with pytest.raises(Unauthenticated, match="no longer valid"):
+        signed.again()
