@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import InternalError, SourceUnavailable, TypeMismatch, UnknownTable
-from gateway.request import Scope
+from gateway.request import TokenScope
 from gateway.state import api_tokens as rows
 from gateway.state.api_tokens import ApiTokenRow
 from gateway.state.engine import moment_text, reading, writing
@@ -48,7 +48,7 @@ class Wish:
     """A token as somebody wants it; `days` None: as long as the settings say."""
 
     label: str
-    scope: Scope = Scope()
+    scope: TokenScope = TokenScope()
     days: float | None = None
 
 
@@ -59,7 +59,7 @@ class ApiToken:
     id: str
     user: str
     label: str
-    scope: Scope
+    scope: TokenScope
     created_at: str
     created_by: str
     expires_at: str
@@ -261,19 +261,19 @@ class ApiTokens:
                 f"There is no endpoint {others[0][:80]!r}.",
                 hint=f"Endpoints are {', '.join(ENDPOINTS)}.",
             )
-        scope = Scope(wish.scope.purposes, products, wish.scope.endpoints)
+        scope = TokenScope(wish.scope.purposes, products, wish.scope.endpoints)
         return Wish(wish.label, scope, wish.days)
 
 
-def scope_of(row: ApiTokenRow) -> Scope:
+def scope_of(row: ApiTokenRow) -> TokenScope:
     """The scope that a row holds; one that cannot be read is an error, never the whole."""
     known = json.loads(row.scope)
-    return Scope(
+    return TokenScope(
         frozenset(known["purposes"]), frozenset(known["products"]), frozenset(known["endpoints"])
     )
 
 
-def _scope_text(scope: Scope) -> str:
+def _scope_text(scope: TokenScope) -> str:
     return json.dumps({
         "purposes": sorted(scope.purposes), "products": sorted(scope.products),
         "endpoints": sorted(scope.endpoints),

@@ -15,7 +15,7 @@ EMPTY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class TokenScope:
     """What a token is bounded to. What is empty bounds nothing; a scope never gives anything.
 
     `products` are `domain` or `domain.product`, in small letters; `endpoints` are where the token
@@ -39,7 +39,7 @@ class Scope:
         return folded in self.products or f"{folded}.{product.casefold()}" in self.products
 
 
-WHOLE = Scope()
+WHOLE = TokenScope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Principal:
     client: str = ""
     address: str = ""
     entitlements: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY, hash=False)
-    scope: Scope = WHOLE
+    scope: TokenScope = WHOLE
     actor: str = field(default="", compare=False)
     credential: str = field(default="", compare=False)
 

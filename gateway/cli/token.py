@@ -31,7 +31,7 @@ from gateway.config import load_config
 from gateway.errors import Conflict, InvalidConfig
 from gateway.own_tokens import TokenBook
 from gateway.publish import build_snapshot
-from gateway.request import Scope
+from gateway.request import TokenScope
 
 _COLUMNS = ("id", "user", "label", "state", "expires", "last used", "bounded to")
 _as_option = click.option(
@@ -92,7 +92,7 @@ def create(  # noqa: PLR0913 - options of a command
     """Make a token and print it, this once."""
     with _opened(conf) as opened:
         _check_names(opened.mesh, purpose, (*domain, *product))
-        scope = Scope(frozenset(purpose), frozenset((*domain, *product)), frozenset(endpoint))
+        scope = TokenScope(frozenset(purpose), frozenset((*domain, *product)), frozenset(endpoint))
         made = opened.book.create(opened.owner(owner), Wish(label, scope, days), actor)
         _print_made(made, opened, as_json)
 
@@ -209,6 +209,6 @@ def _print_made(made: Made, opened: _Opened, as_json: bool) -> None:
     )
 
 
-def _bounds(scope: Scope) -> str:
+def _bounds(scope: TokenScope) -> str:
     parts = (*sorted(scope.products), *sorted(scope.purposes), *sorted(scope.endpoints))
     return ", ".join(parts) or "all that its owner may"

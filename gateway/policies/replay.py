@@ -26,7 +26,7 @@ from gateway.groups import ENTITY
 from gateway.guard import GuardedQuery, guard
 from gateway.identity import principal_of
 from gateway.parse import ParsedStatement, parse
-from gateway.request import Principal, Request, Scope
+from gateway.request import Principal, Request, TokenScope
 from gateway.resolve import Address, resolve
 from gateway.snapshot import Snapshot
 
@@ -93,9 +93,9 @@ def recorded_principal(audited: AuditedQuery, mesh: Mesh) -> Principal:
     )  # fmt: skip
 
 
-def _scope(known: Mapping[str, Any]) -> Scope:
+def _scope(known: Mapping[str, Any]) -> TokenScope:
     """What his token was bounded to; where it signs in is no matter of the decision."""
-    return Scope(frozenset(known.get("purposes", ())), frozenset(known.get("products", ())))
+    return TokenScope(frozenset(known.get("purposes", ())), frozenset(known.get("products", ())))
 
 
 def audited_request(

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from catalog.policy import _impersonation
 from gateway.api_tokens import Wish
 from gateway.cli.audit import tail
-from gateway.request import Scope
+from gateway.request import TokenScope
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.state.engine import reading
 from sqluice import connect
@@ -123,7 +123,7 @@ def test_a_tokens_scope_stays_with_whom_it_acts_for(shop: Shop, with_right: Any)
     with_right(True)
     book = shop.opened.own_tokens._book
     owner = shop.opened.identity.local_user("bi")
-    scope = Scope(products=frozenset({"sales.orders"}))
+    scope = TokenScope(products=frozenset({"sales.orders"}))
     token = bearer(book.create(owner, Wish("bi", scope), "test").value)
     headers = {"X-Sqluice-User": "amy"}
     assert shop.ask(token, COUNT, headers) == [["3"]]

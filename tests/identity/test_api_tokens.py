@@ -18,7 +18,7 @@ from gateway.api_tokens import Wish, is_whole
 from gateway.audit import verify
 from gateway.cli.token import token as command
 from gateway.errors import Unauthenticated
-from gateway.request import Scope
+from gateway.request import TokenScope
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.state.engine import open_state, reading
 from tests.flight.raw import RawClient
@@ -37,7 +37,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 def made_for(shop: Shop, user: str = "amy", **scope: list[str]) -> str:
     """A token of a user, made as an operator makes it."""
-    bounds = Scope(**{name: frozenset(values) for name, values in scope.items()})
+    bounds = TokenScope(**{name: frozenset(values) for name, values in scope.items()})
     return made_with(shop, user, Wish("test", bounds))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.api_tokens import Wish
 from gateway.errors import TypeMismatch
-from gateway.request import Scope
+from gateway.request import TokenScope
 
 _LISTS = ("purposes", "products", "endpoints")
 _FIELDS = {"label", "days", *_LISTS}
@@ -30,7 +30,7 @@ def read_wish(body: object) -> Wish:
         raise TypeMismatch("The field label must be text.", hint=f"Send {_EXAMPLE}.")
     if days is not None and (isinstance(days, bool) or not isinstance(days, int | float)):
         raise TypeMismatch("The field days must be a number.")
-    scope = Scope(*(_words(body, name) for name in _LISTS))
+    scope = TokenScope(*(_words(body, name) for name in _LISTS))
     return Wish(label, scope, days)
 
 
