@@ -23,7 +23,13 @@ from threading import Lock
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.errors import InternalError, SourceUnavailable, TypeMismatch, UnknownTable
+from gateway.errors import (
+    InternalError,
+    LimitExceeded,
+    SourceUnavailable,
+    TypeMismatch,
+    UnknownTable,
+)
 from gateway.request import TokenScope
 from gateway.state import api_tokens as rows
 from gateway.state.api_tokens import ApiTokenRow
@@ -41,6 +47,7 @@ _PRODUCT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)?")
 _RECHECK_SECONDS = 1.0
 _USED_SECONDS = 60.0
 _KEPT = 10_000
+_MOST_ACTIVE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,11 @@ class ApiTokens:
     def create(self, user: str, verifier: str, wish: Wish, by: str) -> Made:
         """A new token for a user; `verifier` is the fingerprint of his entry."""
         checked = self._checked(wish)
+        if sum(one.state(self.now) == "active" for one in self.of(user)) >= _MOST_ACTIVE:
+            raise LimitExceeded(
+                f"{user} has {_MOST_ACTIVE} tokens already, the most that anybody may have.",
+                hint="Revoke what is of no more use: sqluice token list tells the last use.",
+            )
         return self._insert(user, verifier, checked, self._until(checked.days), by)
 
     def of(self, user: str | None = None) -> tuple[ApiToken, ...]:

@@ -287,3 +287,16 @@ def test_principals_of_one_user_share_what_no_scope_tells_apart(shop: Shop) -> N
     assert signed == own and hash(signed) == hash(own)
     bounded = made_for(shop, products=["sales"])
     assert shop.opened.identity.authenticate_bearer(bounded, "http") != own
+
+
+def test_nobody_has_more_than_a_hundred(tmp_path: Path) -> None:
+    with open_shop(tmp_path) as shop:
+        for _ in range(100):
+            made_for(shop, "ben")
+        wish = {"label": "one more"}
+        status, answer = shop.call("POST", "/v1/tokens", basic("ben"), json=wish)
+        assert (status, answer["error"]["code"]) == (413, "limit_exceeded")
+        listed = shop.call("GET", "/v1/tokens", basic("ben"))[1]["tokens"]
+        assert shop.call("DELETE", f"/v1/tokens/{listed[0]['id']}", basic("ben"))[0] == 200
+        assert shop.call("POST", "/v1/tokens", basic("ben"), json=wish)[0] == 201
+        assert shop.call("POST", "/v1/tokens", basic("amy"), json=wish)[0] == 201

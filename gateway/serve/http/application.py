@@ -187,7 +187,9 @@ class Handlers:
     def create_token(self) -> Response:
         """A new API token for the caller himself: told this once."""
         principal = self._principal()
-        made = self._opened.own_tokens.create(principal, read_wish(request.get_json(silent=True)))
+        wish = read_wish(request.get_json(silent=True))
+        with self._opened.services.limiter.admit(principal):
+            made = self._opened.own_tokens.create(principal, wish)
         response = jsonify({"token": made.value, **made.token.shown(datetime.now(UTC))})
         response.status_code = 201
         response.headers["Cache-Control"] = "no-store"
