@@ -117,6 +117,12 @@ def test_nobody_acts_on_from_there(shop: Shop, with_right: Any) -> None:  # noqa
         identity.act_as(acting, "ben")
     with pytest.raises(Exception, match="own sign-in"):
         identity.issue(acting)
+    # Not even where the other has a right of his own, as ola has.
+    with_right({"users": ["ola"], "roles": ["operator"]})
+    acting = identity.sign_in("bi", "amy-demo", "pgwire", acting_as="ola").principal
+    with pytest.raises(Exception, match="may not act"):
+        identity.act_as(acting, "amy")
+    assert identity.act_as(identity.trusted("ola"), "amy").actor == "ola"
 
 
 def test_a_tokens_scope_stays_with_whom_it_acts_for(shop: Shop, with_right: Any) -> None:  # noqa: ANN401

@@ -137,7 +137,9 @@ def test_the_checksum_tells_what_was_never_a_token(
 def test_revoked_here_it_ends_at_once_and_elsewhere_within_a_second(tmp_path: Path) -> None:
     with open_shop(tmp_path) as here, open_shop(tmp_path) as there:
         token = made_for(here)
-        assert there.ask(bearer(token), COUNT) == [["3"]]
+        # The first use is written down, the second one is remembered.
+        for _ in range(2):
+            assert there.ask(bearer(token), COUNT) == [["3"]]
         token_id = token.removeprefix("sqt_")[:10]
         assert here.call("DELETE", f"/v1/tokens/{token_id}", basic("amy"))[0] == 200
         ended = time.monotonic()
