@@ -14,7 +14,16 @@ from urllib.parse import urlsplit
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Signatures with a key pair. A shared secret would let whoever may verify also sign.
 ALGORITHMS = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
     "Ed25519",
 )
 _NOTHING: Mapping[str, str] = MappingProxyType({})

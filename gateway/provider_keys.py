@@ -196,9 +196,7 @@ def _key(told: Mapping[str, object]) -> ProviderKey | None:
         or (kind == "RSA" and len(str(told.get("n"))) < _LEAST_BITS / 6)
     ):
         return None
-    public: dict[str, str | list[str]] = {
-        name: str(told.get(name)) for name in _PUBLIC[str(kind)]
-    }
+    public: dict[str, str | list[str]] = {name: str(told.get(name)) for name in _PUBLIC[str(kind)]}
     try:
         key = import_key(public)
         native = key.get_op_key("verify")

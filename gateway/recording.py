@@ -119,9 +119,7 @@ def products_of(decision: Decision) -> tuple[str, ...]:
 
 def trace_brief(request: Request, services: Services, code: str) -> None:
     """The trace of a statement that never ran, or that the gateway answers itself."""
-    services.telemetry.ended(
-        Traced(request.query_id, request.endpoint, 0.0, code, request.trace)
-    )
+    services.telemetry.ended(Traced(request.query_id, request.endpoint, 0.0, code, request.trace))
 
 
 def log_private(error: SqluiceError, request: Request, services: Services) -> None:
@@ -176,9 +174,7 @@ class Finish:
         taken = Used(milliseconds=round(total * 1000))
         if result is not None:
             taken = replace(taken, rows=result.rows, bytes=result.bytes)
-        self._services.usage.end(
-            principal.user, self._decision.quotas, self._request.now, taken
-        )
+        self._services.usage.end(principal.user, self._decision.quotas, self._request.now, taken)
         if failure is not None:
             stopped = isinstance(failure, Cancelled | TimedOut)
             outcome = "cancelled" if stopped else "failed"

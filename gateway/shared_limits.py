@@ -30,9 +30,7 @@ class SharedRate:
     Whole numbers are counted: a window is longer where the rate is small.
     """
 
-    def __init__(
-        self, uri: str, rate: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, uri: str, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing is connected before the first request; raises InvalidConfig for another URI."""
         seconds = max(_WINDOW_SECONDS, math.ceil(1 / rate))
         amount = max(1, round(rate * seconds))

@@ -93,9 +93,7 @@ class Spans:
             resources = import_module("opentelemetry.sdk.resources")
             otlp = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
         except ModuleNotFoundError:
-            raise InvalidConfig(
-                "The package for traces is not installed.", hint=_INSTALL
-            ) from None
+            raise InvalidConfig("The package for traces is not installed.", hint=_INSTALL) from None
         target = otlp.OTLPSpanExporter(endpoint=settings.endpoint.rstrip("/") + _PATH, timeout=5)
         self._provider: Any = sdk.TracerProvider(
             resource=resources.Resource.create({"service.name": settings.service}),

@@ -92,9 +92,7 @@ class Usage:
                 if one.seconds is not None:
                     seconds.append(one.seconds - before.milliseconds / 1000)
                 add_usage(connection, user, one.policy, _period(one, now), Used(requests=1))
-        return Left(
-            min(rows, default=None), min(sizes, default=None), min(seconds, default=None)
-        )
+        return Left(min(rows, default=None), min(sizes, default=None), min(seconds, default=None))
 
 
 def _exhausted(quota: Quota, taken: Used) -> tuple[str, int] | None:

@@ -76,18 +76,24 @@ def token() -> None:
 @click.option(
     "--product", multiple=True, metavar="DOMAIN.PRODUCT", help="Good for this product only."
 )
-@click.option(
-    "--endpoint", multiple=True, type=click.Choice(ENDPOINTS), help="Signs in here only."
-)
+@click.option("--endpoint", multiple=True, type=click.Choice(ENDPOINTS), help="Signs in here only.")
 @click.option("--days", type=float, help="How long it lasts; else [sign_in] api_token_days.")
 @_as_option
 @conf_option
 @json_option
 @shows_errors
 def create(  # noqa: PLR0913 - options of a command
-    *, label: str, owner: str, purpose: tuple[str, ...], domain: tuple[str, ...],
-    product: tuple[str, ...], endpoint: tuple[str, ...], days: float | None, actor: str,
-    conf: str | None, as_json: bool,
+    *,
+    label: str,
+    owner: str,
+    purpose: tuple[str, ...],
+    domain: tuple[str, ...],
+    product: tuple[str, ...],
+    endpoint: tuple[str, ...],
+    days: float | None,
+    actor: str,
+    conf: str | None,
+    as_json: bool,
 ) -> None:
     """Make a token and print it, this once."""
     with _opened(conf) as opened:
@@ -143,7 +149,10 @@ def revoke(token_id: str, actor: str, conf: str | None, as_json: bool) -> None:
 @token.command(epilog=f"Example: sqluice token rotate 4f7Kq02LmN --grace 24. {EXIT_CODES}")
 @click.argument("token_id", metavar="ID")
 @click.option(
-    "--grace", type=click.FloatRange(0, 24 * 30), default=0.0, metavar="HOURS",
+    "--grace",
+    type=click.FloatRange(0, 24 * 30),
+    default=0.0,
+    metavar="HOURS",
     help="Leave the old one good for that long.",
 )
 @_as_option

@@ -16,7 +16,5 @@ def acting_as(values: Iterable[str]) -> str:
     """The one name that the headers say; two that differ are an error."""
     names = {one for one in values if one}
     if len(names) > 1:
-        raise TypeMismatch(
-            f"{' and '.join(HEADERS)} name two people.", hint="Send one of the two."
-        )
+        raise TypeMismatch(f"{' and '.join(HEADERS)} name two people.", hint="Send one of the two.")
     return next(iter(names), "")

@@ -135,9 +135,7 @@ def _tell_ready(host: str, port: int, flight: str, files: TlsFiles | None) -> No
     sys.stdout.flush()
 
 
-def _chosen(
-    endpoint: Endpoint, host: str | None, port: int | None, is_encrypted: bool
-) -> Endpoint:
+def _chosen(endpoint: Endpoint, host: str | None, port: int | None, is_encrypted: bool) -> Endpoint:
     """The address to listen on; port 0 becomes a free one; a taken one is an error."""
     address = host or endpoint.host
     wanted = endpoint.port if port is None else port

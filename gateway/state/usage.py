@@ -27,9 +27,7 @@ def used(connection: Connection, user: str, policy: str, period: str) -> Used:
     columns = QUOTA_USAGE.c
     asked = select(
         columns.requests, columns.row_count, columns.byte_count, columns.milliseconds
-    ).where(
-        columns.user_name == user, columns.policy == policy, columns.period == period
-    )
+    ).where(columns.user_name == user, columns.policy == policy, columns.period == period)
     row = connection.execute(asked.with_for_update()).one_or_none()
     return Used() if row is None else Used(*row)
 

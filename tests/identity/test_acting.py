@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -25,6 +25,8 @@ from tests.flight.raw import RawClient
 from tests.identity.mesh import Shop, basic, bearer, open_shop
 
 CASES = yaml.safe_load((Path(__file__).parent / "acting.yaml").read_text())
+# Takes a right as its file says it.
+Give = Callable[[object], None]
 COUNT = "select count(*) from sales.orders"
 
 
@@ -43,13 +45,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 @pytest.fixture
-def with_right(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a function
+def with_right(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Give:
     """Gives the BI server another right."""
 
-    def give(right: Any) -> None:  # noqa: ANN401 - as the file says it
+    def give(right: object) -> None:
         mesh = shop.opened.publisher.current().mesh
         users = tuple(
-            replace(one, impersonates=_impersonation(right)) if one.name == "bi" else one
+            replace(one, impersonates=_impersonation(cast("Mapping[str, Any]", right)))
+            if one.name == "bi"
+            else one
             for one in mesh.users
         )
         changed = replace(mesh, users=users)
@@ -64,7 +68,10 @@ SIGNED = basic("bi", "amy-demo")
 @pytest.mark.parametrize("header", ["X-Sqluice-User", "x-sqluice-as"])
 @pytest.mark.parametrize("case", CASES, ids=lambda one: str(one["name"]))
 def test_who_may_act_for_whom(
-    case: dict[str, Any], header: str, shop: Shop, with_right: Any  # noqa: ANN401
+    case: dict[str, Any],
+    header: str,
+    shop: Shop,
+    with_right: Give,
 ) -> None:
     with_right(case["right"])
     found = shop.ask(SIGNED, COUNT, {header: case["as"]})
@@ -73,14 +80,14 @@ def test_who_may_act_for_whom(
     assert shop.ask(SIGNED, COUNT) == [["6"]]
 
 
-def test_two_names_are_none(shop: Shop, with_right: Any) -> None:  # noqa: ANN401
+def test_two_names_are_none(shop: Shop, with_right: Give) -> None:
     with_right(True)
     headers = {"X-Sqluice-User": "amy", "X-Sqluice-As": "ben"}
     assert shop.ask(SIGNED, COUNT, headers) == "type_error"
     assert shop.ask(SIGNED, COUNT, {**headers, "X-Sqluice-As": "amy"}) == [["3"]]
 
 
-def test_both_are_audited_and_a_refusal_too(shop: Shop, with_right: Any) -> None:  # noqa: ANN401
+def test_both_are_audited_and_a_refusal_too(shop: Shop, with_right: Give) -> None:
     with_right({"groups": ["staff"]})
     shop.ask(SIGNED, COUNT, {"X-Sqluice-User": "amy"})
     shop.ask(SIGNED, COUNT)
@@ -101,7 +108,7 @@ def test_both_are_audited_and_a_refusal_too(shop: Shop, with_right: Any) -> None
     assert json.loads(acting.principal)["credential"] == "password"
 
 
-def test_nobody_acts_on_from_there(shop: Shop, with_right: Any) -> None:  # noqa: ANN401
+def test_nobody_acts_on_from_there(shop: Shop, with_right: Give) -> None:
     """Neither another right, nor a session, nor the tokens of the other come with it."""
     with_right(True)
     headers = {"X-Sqluice-User": "amy"}
@@ -125,7 +132,7 @@ def test_nobody_acts_on_from_there(shop: Shop, with_right: Any) -> None:  # noqa
     assert identity.act_as(identity.trusted("ola"), "amy").actor == "ola"
 
 
-def test_a_tokens_scope_stays_with_whom_it_acts_for(shop: Shop, with_right: Any) -> None:  # noqa: ANN401
+def test_a_tokens_scope_stays_with_whom_it_acts_for(shop: Shop, with_right: Give) -> None:
     with_right(True)
     book = shop.opened.own_tokens._book
     owner = shop.opened.identity.local_user("bi")
@@ -139,7 +146,8 @@ def test_a_tokens_scope_stays_with_whom_it_acts_for(shop: Shop, with_right: Any)
 
 
 def test_a_lasting_connection_loses_the_right_at_its_next_statement(
-    shop: Shop, with_right: Any  # noqa: ANN401
+    shop: Shop,
+    with_right: Give,
 ) -> None:
     with_right(True)
     signed = shop.opened.identity.sign_in("bi", "amy-demo", "pgwire", acting_as="amy")
@@ -149,7 +157,7 @@ def test_a_lasting_connection_loses_the_right_at_its_next_statement(
         signed.again()
 
 
-def test_over_flight_by_either_header(shop: Shop, with_right: Any) -> None:  # noqa: ANN401
+def test_over_flight_by_either_header(shop: Shop, with_right: Give) -> None:
     with_right({"groups": ["staff"]})
     endpoint = FlightEndpoint(shop.opened, "127.0.0.1", 0)
     address = f"grpc://127.0.0.1:{endpoint.start()}"
@@ -167,7 +175,9 @@ def test_over_flight_by_either_header(shop: Shop, with_right: Any) -> None:  # n
 
 
 def test_the_client_and_its_command_say_for_whom(
-    shop: Shop, with_right: Any, monkeypatch: pytest.MonkeyPatch  # noqa: ANN401
+    shop: Shop,
+    with_right: Give,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with_right({"groups": ["staff"]})
     monkeypatch.setenv("SQLUICE_PASSWORD", "amy-demo")

@@ -121,9 +121,7 @@ def test_endpoints_of_several_gateways_count_together_within_a_twentieth(tmp_pat
         client = make_application(first).test_client()
         signed = "Basic " + base64.b64encode(b"amy:amy-demo").decode()
         for _ in range(20):
-            found = client.post(
-                "/v1/query", json={"sql": sql}, headers={"Authorization": signed}
-            )
+            found = client.post("/v1/query", json={"sql": sql}, headers={"Authorization": signed})
             (passed if found.status_code == 200 else refused).append(found.status_code)
             assert found.status_code == 200 or "Retry-After" in found.headers
 
