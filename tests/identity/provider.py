@@ -67,6 +67,7 @@ class Provider:
     names: list[str] = field(default_factory=lambda: ["rsa-one"])
     besides: dict[str, object] = field(default_factory=dict)
     body: bytes | None = None
+    calls_itself: str = ""
     is_down: bool = False
     seconds: float = 0.0
     asked: int = 0
@@ -107,7 +108,8 @@ def providing() -> Iterator[Provider]:
                 return
             if self.path.startswith("/.well-known/"):
                 body = json.dumps({
-                    "issuer": provider.address, "jwks_uri": f"{provider.address}/keys",
+                    "issuer": provider.calls_itself or provider.address,
+                    "jwks_uri": f"{provider.address}/keys",
                 }).encode()  # fmt: skip
             else:
                 provider.asked += 1

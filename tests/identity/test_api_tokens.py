@@ -204,6 +204,14 @@ def test_a_bounded_token_does_not_tell_what_its_owner_asks_besides(shop: Shop) -
     assert "secret wish" in str(shop.call("GET", "/v1/queries?all=true", basic("ola")))
 
 
+def test_a_bounded_token_of_an_operator_is_not_shown_what_sources_gave(shop: Shop) -> None:
+    asked = "explain analyze select * from sales.people"
+    bounded = bearer(made_for(shop, "ola", products=["sales"]))
+    whole = bearer(made_for(shop, "ola"))
+    assert "fetched rows" not in str(shop.ask(bounded, asked))
+    assert "fetched rows" in str(shop.ask(whole, asked))
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -233,7 +233,7 @@ def test_the_last_good_keys_stay_when_the_provider_fails(what: str, tmp_path: Pa
         door.engine.dispose()
 
 
-@pytest.mark.parametrize("what", ["down", "silent", "huge", "nonsense", "none"])
+@pytest.mark.parametrize("what", ["down", "silent", "huge", "nonsense", "another issuer", "none"])
 def test_without_any_keys_the_caller_may_try_again(what: str, tmp_path: Path) -> None:
     with providing() as provider:
         fail(provider, what)
@@ -242,6 +242,7 @@ def test_without_any_keys_the_caller_may_try_again(what: str, tmp_path: Path) ->
             door.enter(provider.token())
         assert caught.value.entry.retryable and provider.address not in caught.value.message
         provider.is_down, provider.seconds, provider.body = False, 0.0, None
+        provider.calls_itself = ""
         time.sleep(0.2)  # until the question that nobody answered has ended
         provider.names = ["rsa-one"]
         door.now = 31.0
@@ -256,11 +257,12 @@ def fail(provider: Provider, what: str) -> None:
         case "silent":
             provider.seconds = 1.5
         case "huge":
-            provider.body = json.dumps({"keys": [], "x": "y" * 1_200_000}).encode()
+            keys = [public(one) for one in provider.names]
+            provider.body = json.dumps({"keys": keys, "x": "y" * 1_200_000}).encode()
         case "nonsense":
             provider.body = b"[" * 10_000
         case "another issuer":
-            provider.address = "http://127.0.0.1:1"
+            provider.calls_itself = "http://127.0.0.1:1"
         case _:
             provider.names = []
 
@@ -296,6 +298,7 @@ def test_claims_become_groups_and_attributes_and_never_roles(
     }  # fmt: skip
     found = door.enter(provider.token(**claims))
     assert found.groups == {"staff", "sso:staff", "sso:board", "sso:7"}
+    assert found.roles == frozenset() and not found.may_impersonate
     # What the mesh's own file says of an attribute stands.
     assert dict(found.attributes) == {
         "region": ("north",), "country": ("NO", "SE"), "level": ("3",),
