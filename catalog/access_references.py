@@ -133,6 +133,10 @@ def _check_groups(parts: Parts) -> None:
         for user in parts.users for group in user.groups
     ]
     named += [
+        (group, parts.identities.place("users", user.name, "mayImpersonate"))
+        for user in parts.users if user.impersonates for group in user.impersonates.groups
+    ]
+    named += [
         (group, place) for one, place in _subjects(parts, "groups") for group in sorted(one.groups)
     ]
     for group, place in named:

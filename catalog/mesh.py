@@ -246,7 +246,7 @@ def _take_single(document: Document, kind: str, files: _Files) -> None:
     elif kind == "Purposes":
         parts.purposes = purposes_of(document)
     elif kind == "Identities":
-        parts.users, parts.identities = users_of(document), document
+        parts.users, parts.identities = users_of(document, problems), document
         groups = document.content.get("groups")
         parts.groups = None if groups is None else frozenset(groups)
     elif document.content["name"] == files.domain:

@@ -376,8 +376,29 @@ class Taxonomy:
 
 
 @dataclass(frozen=True, slots=True)
+class Impersonation:
+    """For whom somebody may act: `users`, members of `groups`, or with `everybody` anyone.
+
+    Whoever holds a role is meant only where each role of his is among `roles`.
+    """
+
+    everybody: bool = False
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+
+    def means(self, user: User) -> bool:
+        """Whether he may act for that user."""
+        is_named = self.everybody or user.name in self.users or bool(user.groups & self.groups)
+        return is_named and user.roles <= self.roles
+
+
+@dataclass(frozen=True, slots=True)
 class User:
-    """A local user. `verifier` is a SCRAM-SHA-256 verifier in PostgreSQL's form."""
+    """A local user. `verifier` is a SCRAM-SHA-256 verifier in PostgreSQL's form.
+
+    One that `is_service` is a program: it has no password and signs in with tokens.
+    """
 
     name: str
     verifier: str = ""
@@ -387,7 +408,8 @@ class User:
         default_factory=lambda: MappingProxyType({}), hash=False
     )
     full_name: str = ""
-    may_impersonate: bool = False
+    is_service: bool = False
+    impersonates: Impersonation | None = None
 
 
 @dataclass(frozen=True, slots=True)

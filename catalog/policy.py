@@ -14,6 +14,7 @@ from typing import Any
 from catalog.documents import Document
 from catalog.model import (
     Domain,
+    Impersonation,
     Mask,
     Match,
     Policy,
@@ -81,10 +82,10 @@ def _limit(
             document.place("effect", "limit"), "missing_key",
             "a limit of requests needs a period", "add per: minute, hour or day",
         )
-    if "per" in settings and not {"rows", "bytes", "requests"} & set(settings):
+    if "per" in settings and not {"rows", "bytes", "requests", "seconds"} & set(settings):
         problems.add(
             document.place("effect", "limit", "per"), "unknown_key",
-            "a period without rows, bytes or requests means nothing", "remove it",
+            "a period without rows, bytes, requests or seconds means nothing", "remove it",
         )
     if "hours" in settings:
         settings["hours"] = hours_of(
@@ -220,16 +221,35 @@ def purposes_of(document: Document) -> tuple[Purpose, ...]:
     )
 
 
-def users_of(document: Document) -> tuple[User, ...]:
+def users_of(document: Document, problems: Problems) -> tuple[User, ...]:
     """The local users."""
+    for name, one in document.content["users"].items():
+        if one.get("kind") == "service" and "verifier" in one:
+            problems.add(
+                document.place("users", name, "verifier"), "invalid_value",
+                "a service has no password", "remove verifier: services sign in with tokens",
+            )
     return tuple(
         User(
             name=name, verifier=one.get("verifier", ""), groups=words(one.get("groups")),
             roles=words(one.get("roles")),
             attributes=MappingProxyType(dict(attributes_of(one.get("attributes")))),
-            full_name=one.get("fullName", ""), may_impersonate=bool(one.get("mayImpersonate")),
+            full_name=one.get("fullName", ""), is_service=one.get("kind") == "service",
+            impersonates=_impersonation(one.get("mayImpersonate")),
         )
         for name, one in document.content["users"].items()
+    )
+
+
+def _impersonation(content: bool | Mapping[str, Any] | None) -> Impersonation | None:
+    """`true` is everybody who holds no role."""
+    if not content:
+        return None
+    if content is True:
+        return Impersonation(everybody=True)
+    return Impersonation(
+        bool(content.get("everybody")), words(content.get("users")), words(content.get("groups")),
+        words(content.get("roles")),
     )
 
 

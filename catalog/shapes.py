@@ -105,6 +105,7 @@ _EFFECT = {
             "remember": _POSITIVE, "atoms": _POSITIVE,
         }, ("entity", "minimum", "dimensions")), "limit": _closed({
             "rows": _POSITIVE, "bytes": _POSITIVE, "requests": _POSITIVE,
+            "seconds": _POSITIVE, "concurrent": _POSITIVE,
             "per": {"enum": ["minute", "hour", "day"]}, "hours": _HOURS,
         }, least=1),
         "require": _closed({
@@ -168,7 +169,10 @@ SHAPES: dict[str, Shape] = {
         "kind": {"const": "Identities"}, "groups": _map(_FREE),
         "users": _map(_closed({
             "fullName": _TEXT, "description": _FREE, "verifier": _VERIFIER, "groups": _WORDS,
-            "roles": _WORDS, "attributes": _ATTRIBUTES, "mayImpersonate": {"type": "boolean"},
+            "roles": _WORDS, "attributes": _ATTRIBUTES, "kind": {"enum": ["person", "service"]},
+            "mayImpersonate": {"anyOf": [{"type": "boolean"}, _closed({
+                "everybody": {"const": True}, "users": _WORDS, "groups": _WORDS, "roles": _WORDS,
+            }, least=1)]},
         }), {"type": "string", "minLength": 1, "maxLength": 128}),
     }, ("kind", "users")),
 }

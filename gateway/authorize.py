@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from catalog.model import Hours, Product
+from catalog.model import Product
+from gateway.bounds import Bounds
 from gateway.decision import (
     AggregateRule,
     Alert,
@@ -22,14 +23,13 @@ from gateway.decision import (
     Decision,
     Outcome,
     PolicyIndex,
-    Quota,
     Reason,
     Scope,
     TableDecision,
     TableEntry,
 )
-from gateway.errors import PurposeRequired, RateLimited, UnknownTable
-from gateway.hours import is_open, next_change, next_opening, shown
+from gateway.errors import PurposeRequired, UnknownTable
+from gateway.hours import next_change
 from gateway.matching import Asking, bits_of
 from gateway.request import Principal, Request
 from gateway.resolve import Address, Directory, KnownProduct, ResolvedQuery
@@ -74,7 +74,7 @@ def _shows(
     entry: TableEntry, grants: tuple[CompiledGrant, ...], asking: Asking, index: PolicyIndex
 ) -> bool:
     """Whether some column is visible for some purpose: a table without any is as none."""
-    for purpose in (None, *index.purposes):
+    for purpose in asking.principal.scope.purposes or (None, *index.purposes):
         usable = [one for one in grants if not one.grant.purposes or purpose in one.grant.purposes]
         if not usable:
             continue
@@ -98,7 +98,8 @@ def purposes(index: PolicyIndex, principal: Principal, now: datetime) -> tuple[s
             continue
         for one in _active(entry, asking, applying, index):
             allowed |= set(one.grant.purposes or index.purposes)
-    return tuple(one for one in index.purposes if one in allowed)
+    within = principal.scope.purposes or allowed
+    return tuple(one for one in index.purposes if one in allowed & within)
 
 
 def _known(
@@ -171,10 +172,13 @@ class _Gathered:
 
     tables: dict[Address, TableDecision] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
-    limits: dict[str, int] = field(default_factory=dict)
-    quotas: list[Quota] = field(default_factory=list)
+    bounds: Bounds = field(init=False)
     alerts: list[Alert] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Bounds tell their reasons among the others."""
+        self.bounds = Bounds(reasons=self.reasons, marks=self.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +210,9 @@ def _decide(
             raise unknown_table(one.entry.address)
         _table(one, subjects, gathered)
         if one.applying & one.entry.effects.limit:
-            _limits(one, asking, gathered)
+            gathered.bounds.add(one.entry, one.applying, now)
     until = _valid_until([one.entry for one in met], now)
+    bounds = gathered.bounds
     return Decision(
         tables=gathered.tables,
         purpose=chosen,
@@ -215,9 +220,10 @@ def _decide(
         revision=index.revision,
         fingerprint=sha256("\x1f".join(gathered.marks).encode()).hexdigest(),
         valid_until=None if subjects.used_now else until,
-        limits=gathered.limits,
+        limits=bounds.limits,
         reasons=tuple(gathered.reasons),
-        quotas=tuple(gathered.quotas),
+        quotas=tuple(bounds.quotas),
+        turns=tuple(bounds.turns),
         alerts=tuple(gathered.alerts),
         entitlements=principal.entitlements,
     )
@@ -243,6 +249,8 @@ def _active(
     entry: TableEntry, asking: Asking, applying: int, index: PolicyIndex
 ) -> tuple[CompiledGrant, ...]:
     """The grants that give something now, whatever their purposes."""
+    if not asking.principal.scope.covers(entry.address.domain, entry.address.product):
+        return ()
     bits = entry.granting.bits(asking, False)
     if not bits:
         return ()
@@ -285,7 +293,7 @@ def _purpose(met: list[_Met], asking: Asking, index: PolicyIndex) -> tuple[str |
     failing: TableEntry | None = None
     needed = False
     for one in met:
-        allowed = _allowed(one, index)
+        allowed = _allowed(one, asking, index)
         if allowed is None:
             # Any purpose is any that the governance group has named: a made-up one is none.
             if purpose is None or purpose in index.purposes:
@@ -313,8 +321,15 @@ def _purpose(met: list[_Met], asking: Asking, index: PolicyIndex) -> tuple[str |
     )
 
 
-def _allowed(one: _Met, index: PolicyIndex) -> set[str] | None:
+def _allowed(one: _Met, asking: Asking, index: PolicyIndex) -> set[str] | None:
     """The purposes for which a table may be read; None: any, and none is needed."""
+    allowed, within = _granted(one, index), asking.principal.scope.purposes
+    # A token for some purposes needs one of them, also where the grants need none.
+    return set(within) & (allowed or set(index.purposes)) if within else allowed
+
+
+def _granted(one: _Met, index: PolicyIndex) -> set[str] | None:
+    """The purposes for which the grants and policies let a table be read."""
     if all(grant.grant.purposes for grant in one.grants):
         return {name for grant in one.grants for name in grant.grant.purposes}
     required = any(
@@ -326,7 +341,7 @@ def _allowed(one: _Met, index: PolicyIndex) -> set[str] | None:
 
 def purposes_of(index: PolicyIndex, address: Address, asking: Asking) -> frozenset[str] | None:
     """The purposes for which somebody may read a table that he may know; None: any or none."""
-    allowed = _allowed(_meet(index, address, asking), index)
+    allowed = _allowed(_meet(index, address, asking), asking, index)
     return None if allowed is None else frozenset(allowed)
 
 
@@ -449,39 +464,6 @@ def _conflict(
         f"Masks of one rank differ on {name}, among them {outcome.policy}; it is shown as NULL.",
     ))  # fmt: skip
     return ColumnDecision(clear.name, clear.type, clear.type, "null", outcome.policy)
-
-
-def _limits(met: _Met, asking: Asking, gathered: _Gathered) -> None:
-    address = met.entry.address
-    for number in bits_of(met.applying & met.entry.effects.limit):
-        policy = met.entry.policies[number].policy
-        settings = policy.settings
-        hours = settings.get("hours")
-        if isinstance(hours, Hours) and not is_open(hours, asking.now):
-            opening = next_opening(hours, asking.now) or asking.now + _LONGEST
-            closed = RateLimited(
-                f"{address} may be queried {shown(hours)}.",
-                retry_after=(opening - asking.now).total_seconds(),
-            )
-            closed.policy, closed.product = policy.id, f"{address.domain}.{address.product}"
-            raise closed
-        amounts = {
-            name: value
-            for name in ("rows", "bytes", "requests")
-            if isinstance(value := settings.get(name), int)
-        }
-        per = settings.get("per")
-        if per is not None:
-            gathered.quotas.append(Quota(
-                policy.id, str(per), amounts.get("requests"), amounts.get("rows"),
-                amounts.get("bytes"),
-            ))  # fmt: skip
-        for name, value in amounts.items():
-            what = f"{name} limited" if per is None else f"{name} limited per {per}"
-            gathered.reasons.append(Reason(str(address), what, policy.id))
-            gathered.marks.append(f"{name} {value} {per}")
-            if per is None:
-                gathered.limits[name] = min(value, gathered.limits.get(name, value))
 
 
 def _valid_until(entries: list[TableEntry], now: datetime) -> datetime:

@@ -10,20 +10,25 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import get_type_hints
-from urllib.parse import urlsplit
 
 from catalog.model import Place
 from gateway.errors import InvalidConfig
+from gateway.openid_settings import OpenIdSettings, problems_of, unsafe_url
 
 FILE = "gateway.toml"
+_TEXTS = tuple[str, ...]
+_TEXT_BY_NAME = Mapping[str, str]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LAST_PORT = 65_535
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _REMEDY = "Correct gateway.toml; docs/configuration.md lists every key."
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +72,46 @@ class StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Certificate and key (files, relative to the mesh folder); both empty: plaintext."""
+    """Certificate and key (files, relative to the mesh folder); both empty: plaintext.
+
+    `client_authorities`: whose certificates clients must show; empty: none is asked for.
+    """
 
     certificate: str = ""
     key: str = ""
+    client_authorities: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What one statement and one principal may take unless a policy says less. 0: no bound."""
+    """What one statement and one principal may take unless a policy says less. 0: no bound.
+
+    `storage` is where several gateways count requests together; empty: each for itself.
+    """
 
     rows: int = 0
     bytes: int = 0
     seconds: float = 300.0
     concurrency: int = 16
     requests_per_second: float = 100.0
+    storage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """How long a session token lasts, and from which failed try on a user is slowed."""
+    """How long tokens last, and from which failed try on a user is slowed.
+
+    `token_hours` is of session tokens; `api_token_days` of API tokens whose maker does not say,
+    and `longest_api_token_days` of any. `certificates` maps what a client's certificate says of him
+    to a user.
+    """
 
     token_hours: float = 12.0
+    api_token_days: float = 90.0
+    longest_api_token_days: float = 365.0
     free_failures: int = 5
     longest_delay: float = 2.0
+    certificates: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +187,20 @@ class PlanningSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Where traces go, as OTLP over HTTP; no `endpoint`: nowhere.
+
+    `sample` is which share of statements that no caller's own trace decides. `statements`: with
+    their texts, without literals.
+    """
+
+    endpoint: str = ""
+    service: str = "sqluice"
+    sample: float = 1.0
+    statements: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What the JSON log holds."""
 
@@ -187,11 +222,13 @@ class Config:
     tls: Tls = Tls()
     limits: LimitSettings = LimitSettings()
     sign_in: SignIn = SignIn()
+    openid: OpenIdSettings = OpenIdSettings()
     audit: AuditSettings = AuditSettings()
     engine: EngineSettings = EngineSettings()
     decision_point: DecisionPointSettings = DecisionPointSettings()
     self_check: SelfCheckSettings = SelfCheckSettings()
     planning: PlanningSettings = PlanningSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -237,11 +274,13 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "tls": ("tls", Tls),
     "limits": ("limits", LimitSettings),
     "sign_in": ("sign_in", SignIn),
+    "sign_in.openid": ("openid", OpenIdSettings),
     "audit": ("audit", AuditSettings),
     "engine": ("engine", EngineSettings),
     "decision_point": ("decision_point", DecisionPointSettings),
     "self_check": ("self_check", SelfCheckSettings),
     "planning": ("planning", PlanningSettings),
+    "telemetry": ("telemetry", TelemetrySettings),
     "log": ("log", LogSettings),
 }
 _DEFAULTS: Mapping[str, object] = {
@@ -303,7 +342,7 @@ def _read_sections(path: Path) -> Mapping[str, object]:
         raise InvalidConfig(f"{FILE} is no TOML: {error}", hint=_REMEDY) from None
     problems: list[str] = []
     sections: dict[str, object] = {}
-    for name, content in raw.items():
+    for name, content in _with_inner(raw):
         known = _SECTIONS.get(name)
         if known is None or not isinstance(content, dict):
             place = Place(FILE, name, line_of(text, name, None))
@@ -317,9 +356,28 @@ def _read_sections(path: Path) -> Mapping[str, object]:
         made = sections[attribute] = kind(**(base | values))
         if isinstance(made, DecisionPointSettings):
             problems.extend(_unsafe_urls(made, text))
+        if isinstance(made, TelemetrySettings) and made.endpoint:
+            wrong_url = unsafe_url(made.endpoint, plaintext=True)
+            at = Place(FILE, f"{name}.endpoint", line_of(text, name, "endpoint"))
+            problems.extend([f"{at}: {wrong_url}"] if wrong_url else [])
+        if isinstance(made, OpenIdSettings):
+            for key, why in problems_of(made):
+                problems.append(f"{Place(FILE, f'{name}.{key}', line_of(text, name, key))}: {why}")
     if problems:
         raise InvalidConfig("\n".join(problems), hint=_REMEDY)
     return sections
+
+
+def _with_inner(raw: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """The sections, those within others by their whole names."""
+    for name, content in raw.items():
+        if not isinstance(content, dict):
+            yield name, content
+            continue
+        inner = {key: one for key, one in content.items() if f"{name}.{key}" in _SECTIONS}
+        yield name, {key: one for key, one in content.items() if key not in inner}
+        for key, one in inner.items():
+            yield f"{name}.{key}", one
 
 
 def _checked(
@@ -338,10 +396,13 @@ def _checked(
         elif (wrong := _out_of_bounds(key, value)) is not None:
             problems.append(f"{place}: {wrong}")
         else:
-            values[key] = float(value) if isinstance(value, int) and hints[key] is float else value
+            values[key] = _typed(value, hints[key])
     if kind is Tls and bool(values.get("certificate")) != bool(values.get("key")):
         at = Place(FILE, section, line_of(text, section, None))
         problems.append(f"{at}: certificate and key come together")
+    if kind is Tls and values.get("client_authorities") and not values.get("certificate"):
+        at = Place(FILE, section, line_of(text, section, None))
+        problems.append(f"{at}: client_authorities needs certificate and key")
     return values, problems
 
 
@@ -353,7 +414,7 @@ def _unsafe_urls(settings: DecisionPointSettings, text: str) -> list[str]:
         problems.append(f"{at}: url is missing: who is asked whether a statement is permitted")
     for key, url in settings.urls.items():
         place = Place(FILE, f"decision_point.{key}", line_of(text, "decision_point", key))
-        wrong = _unsafe(url, settings.plaintext)
+        wrong = unsafe_url(url, settings.plaintext)
         if wrong:
             problems.append(f"{place}: {wrong}")
     if settings.timeout_seconds <= 0:
@@ -361,21 +422,6 @@ def _unsafe_urls(settings: DecisionPointSettings, text: str) -> list[str]:
                    line_of(text, "decision_point", "timeout_seconds"))  # fmt: skip
         problems.append(f"{at}: must be more than 0")
     return problems
-
-
-def _unsafe(url: str, plaintext: bool) -> str | None:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "is no URL"
-    if parts.scheme not in ("http", "https") or not host or parts.fragment:
-        return "must be an https URL"
-    if parts.username is not None or parts.password is not None:
-        return "must hold no user and no password; name a secret in token"
-    if parts.scheme == "http" and host not in _LOOPBACK and not plaintext:
-        return "must be an https URL: in clear to this machine only, unless plaintext is true"
-    return None
 
 
 def _out_of_bounds(key: str, value: object) -> str | None:
@@ -394,17 +440,33 @@ def _out_of_bounds(key: str, value: object) -> str | None:
     return None
 
 
+def _typed(value: object, hint: object) -> object:
+    """A value that fits, as the dataclass holds it."""
+    if hint is float:
+        return float(str(value))
+    if isinstance(value, list):
+        return tuple(value)
+    return MappingProxyType(value) if isinstance(value, dict) else value
+
+
 def _fits(value: object, hint: object) -> bool:
     if isinstance(value, bool):
         return hint is bool
     if hint is float:
         return isinstance(value, int | float)
+    if hint == _TEXTS:
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if hint == _TEXT_BY_NAME:
+        return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
     return isinstance(value, hint) if isinstance(hint, type) else False
 
 
 def _type_words(hint: object) -> str:
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-    return words.get(hint, "something else") if isinstance(hint, type) else "something else"
+    words: Mapping[object, str] = {
+        str: "text", int: "a whole number", float: "a number", bool: "true or false",
+        _TEXTS: "a list of texts", _TEXT_BY_NAME: "texts by name",
+    }  # fmt: skip
+    return words.get(hint, "something else")
 
 
 def line_of(text: str, section: str, key: str | None) -> int | None:

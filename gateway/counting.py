@@ -31,7 +31,7 @@ from gateway.request import Principal, Request
 from gateway.resolve import Address
 from gateway.sessions import new_query_id
 from gateway.snapshot import Snapshot
-from gateway.usage import Left, Usage
+from gateway.usage import Left, Usage, Used
 
 GROUPS_ONLY = "shows groups only"
 
@@ -162,9 +162,7 @@ class _Uncounted(Usage):
         """Everything is left."""
         return Left()
 
-    def end(
-        self, user: str, quotas: tuple[Quota, ...], now: datetime, rows: int, size: int
-    ) -> None:
+    def end(self, user: str, quotas: tuple[Quota, ...], now: datetime, taken: Used) -> None:
         """Nothing was taken."""
 
 

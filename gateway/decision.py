@@ -73,6 +73,7 @@ class Quota:
     requests: int | None = None
     rows: int | None = None
     bytes: int | None = None
+    seconds: int | None = None
 
 
 # Pairs of an entity and its dimensions that the differencing guard keeps where no policy says more.
@@ -138,7 +139,8 @@ class Decision:
 
     `fingerprint` is a hash of everything that shapes the answer: equal fingerprints mean equal
     guarded queries for equal text. `limits` are the policies' caller-visible limits of a
-    statement (rows, bytes), `quotas` those of a period. `valid_until` is the next moment at which
+    statement (rows, bytes, seconds), `quotas` those of a period, `turns` the policies that bound
+    how many statements run at once, each with its number. `valid_until` is the next moment at which
     a grant or policy starts or ends. `alerts` are what the owner of a domain must be told.
     `entitlements` are what entitlement tables gave, also those that gave nothing.
     `own_fingerprint` is that of the mesh's own rules, where a decision point was asked besides.
@@ -153,6 +155,7 @@ class Decision:
     limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     reasons: tuple[Reason, ...] = ()
     quotas: tuple[Quota, ...] = ()
+    turns: tuple[tuple[str, int], ...] = ()
     alerts: tuple[Alert, ...] = ()
     entitlements: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: MappingProxyType({}), hash=False

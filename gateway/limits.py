@@ -1,14 +1,14 @@
 """What one principal may take at once, across all endpoints.
 
-Takes: the limits of gateway.toml. Gives: the `Limits` of a statement, and turns to run one.
-Never waits: who is over a bound is told when to come again.
+Takes: the limits of gateway.toml and of policies. Gives: the `Limits` of a statement, and turns to
+run one. Never waits: who is over a bound is told when to come again.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -16,6 +16,7 @@ from threading import Lock
 from gateway.config import LimitSettings
 from gateway.errors import RateLimited
 from gateway.request import Limits, Principal
+from gateway.shared_limits import SharedRate
 
 _KEPT_PRINCIPALS = 10_000
 _TRY_AGAIN_SECONDS = 1.0
@@ -39,9 +40,14 @@ class Limiter:
     """Counts what each principal runs. A bucket holds two seconds' worth of requests."""
 
     def __init__(
-        self, settings: LimitSettings, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: LimitSettings,
+        clock: Callable[[], float] = time.monotonic,
+        shared: SharedRate | None = None,
     ) -> None:
-        """Begin with nothing running."""
+        """Begin with nothing running; `shared` counts requests for several gateways."""
+        self._shared = shared
+        self._held: Counter[tuple[str, str]] = Counter()
         self._concurrency = settings.concurrency
         self._rate = settings.requests_per_second
         self._clock = clock
@@ -59,6 +65,10 @@ class Limiter:
 
     def enter(self, principal: Principal) -> None:
         """Take a turn; `leave` gives it back."""
+        # Asked before the lock is held: the store may take its time.
+        wait = self._shared.wait_of(principal.user) if self._shared else None
+        if wait:
+            raise _too_fast(wait)
         with self._lock:
             budget = self._budget(principal.user)
             if self._concurrency and budget.running >= self._concurrency:
@@ -66,9 +76,28 @@ class Limiter:
                     f"You run {budget.running} statements already, which is the limit.",
                     retry_after=_TRY_AGAIN_SECONDS,
                 )
-            if self._rate:
+            if self._rate and wait is None:
                 self._take(budget)
             budget.running += 1
+
+    def hold(self, principal: Principal, turns: Sequence[tuple[str, int]]) -> None:
+        """Take a turn under each policy that bounds how many run at once; `release` gives back."""
+        with self._lock:
+            for policy, most in turns:
+                if self._held[principal.user, policy] >= most:
+                    raise RateLimited(
+                        f"You run {most} such statements already, the most that you may at once.",
+                        retry_after=_TRY_AGAIN_SECONDS,
+                    )
+            self._held.update((principal.user, policy) for policy, _ in turns)
+
+    def release(self, principal: Principal, turns: Sequence[tuple[str, int]]) -> None:
+        """Give turns under policies back."""
+        with self._lock:
+            for policy, _ in turns:
+                self._held[principal.user, policy] -= 1
+                if self._held[principal.user, policy] <= 0:
+                    del self._held[principal.user, policy]
 
     def leave(self, principal: Principal) -> None:
         """Give a turn back."""
@@ -92,10 +121,7 @@ class Limiter:
         budget.tokens = min(most, budget.tokens + (now - budget.filled_at) * self._rate)
         budget.filled_at = now
         if budget.tokens < 1:
-            raise RateLimited(
-                "You send requests faster than the limit allows.",
-                retry_after=(1 - budget.tokens) / self._rate,
-            )
+            raise _too_fast((1 - budget.tokens) / self._rate)
         budget.tokens -= 1
 
     def _forget_idle(self) -> None:
@@ -105,3 +131,7 @@ class Limiter:
         idle = next((name for name, one in self._budgets.items() if not one.running), None)
         if idle is not None:
             del self._budgets[idle]
+
+
+def _too_fast(wait: float) -> RateLimited:
+    return RateLimited("You send requests faster than the limit allows.", retry_after=wait)

@@ -34,7 +34,7 @@ from gateway.decision_point.point import DecisionPoint
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.entitlements import Entitlements, Reader
 from gateway.errors import InvalidConfig
-from gateway.identity import Identity
+from gateway.identity import Failed, Identity
 from gateway.keys import DOMAIN as GOVERNANCE
 from gateway.keys import PseudonymKeys, Vault
 from gateway.learning import Learning
@@ -42,10 +42,13 @@ from gateway.limits import Limiter, statement_limits
 from gateway.logs import OwnerLogs
 from gateway.metrics import Metrics
 from gateway.observed import ObservedCounts
+from gateway.openid import OpenId
+from gateway.own_tokens import OwnTokens, TokenBook
 from gateway.pipeline import Gateway
 from gateway.pools import CALLER, Pools
 from gateway.prepare import Services
 from gateway.prices import LearnedPrices
+from gateway.provider_keys import ProviderKeys
 from gateway.publish import Publisher
 from gateway.queries import Queries
 from gateway.recertify import Recertifier
@@ -53,9 +56,11 @@ from gateway.request import Limits
 from gateway.secrets import Secrets
 from gateway.self_check.check import SelfCheck
 from gateway.self_check.replay import Bounds
+from gateway.shared_limits import SharedRate
 from gateway.state.answers import Answers
 from gateway.state.engine import open_state
 from gateway.statistics import Statistics
+from gateway.telemetry import Telemetry, open_telemetry
 from gateway.usage import Usage
 
 _KEPT_TABLES = 256
@@ -72,6 +77,7 @@ class OpenGateway:
     publisher: Publisher
     audit: Audit
     identity: Identity
+    own_tokens: OwnTokens
     queries: Queries
     pools: Pools
     gateway: Gateway
@@ -104,9 +110,8 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     closers.append(engine.close)
     if watch:
         closers.append(publisher.watch())
-    limits = statement_limits(config.limits)
-    queries = Queries()
-    metrics = Metrics()
+    limits, queries = statement_limits(config.limits), Queries()
+    metrics, telemetry = _watching(config, queries, closers)
     owner_logs = OwnerLogs(config.logs)
     closers.append(owner_logs.close)
     point = _decision_point(config, closers)
@@ -119,7 +124,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         abilities_of=abilities.of,
         edition=abilities.edition,
         limits=limits,
-        limiter=Limiter(config.limits),
+        limiter=_limiter(config),
         owner_logs=owner_logs,
         metrics=metrics,
         ledgers=Answers(state),
@@ -128,10 +133,10 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         decision_point=point,
         statistics=statistics,
         learning=learning,
+        telemetry=telemetry,
     )
     services = replace(services, self_check=_self_check(config, services, abilities, closers))
-    identity = Identity(mesh, state, config.sign_in)
-    identity.failed = audit.sign_in_failed
+    identity = _identity(config, state, mesh, _FailedSignIns(audit, metrics))
     publisher.on_access(functools.partial(_end_revoked, queries))
     closers.append(publisher.follow())
     return OpenGateway(
@@ -140,6 +145,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         publisher=publisher,
         audit=audit,
         identity=identity,
+        own_tokens=OwnTokens(TokenBook(identity.api_tokens, audit), identity),
         queries=queries,
         pools=pools,
         gateway=Gateway(publisher.current, services),
@@ -258,20 +264,67 @@ def _decision_point(
         return secrets.get(GOVERNANCE, settings.token) if settings.token else ""
 
     token_of()  # a secret that is missing is found before anything is served
-    made = DecisionPoint(Client(settings, token_of, _tls(config)), frozenset(settings.urls))
+    tls = _tls(config, "decision_point", settings.authorities)
+    made = DecisionPoint(Client(settings, token_of, tls), frozenset(settings.urls))
     closers.append(made.close)
     return made
 
 
-def _tls(config: Config) -> ssl.SSLContext:
-    file = config.decision_point.authorities
+def _watching(
+    config: Config, queries: Queries, closers: list[Callable[[], None]]
+) -> tuple[Metrics, Telemetry]:
+    metrics = Metrics()
+    metrics.count_running(lambda: queries.count)
+    telemetry = open_telemetry(config.telemetry)
+    closers.append(telemetry.close)
+    return metrics, telemetry
+
+
+def _limiter(config: Config) -> Limiter:
+    settings = config.limits
+    if not settings.storage or not settings.requests_per_second:
+        return Limiter(settings)
+    shared = SharedRate(settings.storage, settings.requests_per_second)
+    return Limiter(settings, shared=shared)
+
+
+@dataclass(frozen=True, slots=True)
+class _FailedSignIns:
+    """Tells the audit and the metrics of each."""
+
+    audit: Audit
+    metrics: Metrics
+
+    def __call__(self, user: str, code: str, endpoint: str, is_known: bool) -> None:
+        self.metrics.sign_in_failed(endpoint, code)
+        self.audit.sign_in_failed(user, code, endpoint, is_known)
+
+
+def _identity(
+    config: Config, state: Engine, mesh: Callable[[], Mesh], failed: Failed
+) -> Identity:
+    made = Identity(mesh, state, config.sign_in)
+    made.openid = _openid(config)
+    made.failed = failed
+    return made
+
+
+def _openid(config: Config) -> OpenId | None:
+    settings = config.openid
+    if not settings.issuer:
+        return None
+    tls = _tls(config, "sign_in.openid", settings.authorities)
+    return OpenId(settings, ProviderKeys(settings, tls))
+
+
+def _tls(config: Config, section: str, file: str) -> ssl.SSLContext:
     if not file:
         return _system_authorities()
     try:
         return ssl.create_default_context(cafile=str(config.folder / file))
     except (OSError, ssl.SSLError) as error:
         raise InvalidConfig(
-            "The file of certificates that [decision_point] authorities names cannot be read.",
+            f"The file of certificates that [{section}] authorities names cannot be read.",
             hint="Name a file of PEM certificates, relative to the mesh folder.",
             private=str(error),
         ) from None

@@ -50,18 +50,19 @@ from gateway.explain_policy import explain_policy
 from gateway.explanation import Viewer, explanation
 from gateway.inferring import infer_parameters
 from gateway.metadata import VisibleTable, visible_table, visible_tables
+from gateway.metrics import Ended
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
 from gateway.provenance import tell_provenance
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
-from gateway.recording import Finish, audit_start, log_private, tell_owners
+from gateway.recording import Finish, audit_start, log_private, tell_owners, trace_brief
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import resolve
 from gateway.result import Result
 from gateway.run import Admit, Run
 from gateway.snapshot import Snapshot
-from gateway.usage import Left
+from gateway.usage import within_policy
 
 log = logging.getLogger("gateway.pipeline")
 _KILLED = pa.schema([("query_id", pa.string()), ("outcome", pa.string())])
@@ -162,27 +163,25 @@ class Gateway:
     def _refused(self, request: Request, snapshot: Snapshot, code: str) -> None:
         self._services.audit.refused(audit_start(request, snapshot, None), code)
         self._services.metrics.refused(request.endpoint, code)
+        trace_brief(request, self._services, code)
 
     def _run(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         services = self._services
         began = time.perf_counter()
-        if len(request.parameters) != statement.parameters:
-            raise UnsupportedSql(
-                f"The statement has {statement.parameters} parameters and "
-                f"{len(request.parameters)} values were given.",
-                hint="Give one value for each ? or $n.",
-            )
-        if statement.tree is not None and statement.parameters:
-            check_patterns(statement.tree, request.parameters)
+        _check_parameters(request, statement)
         self._enter(request)
+        held: tuple[tuple[str, int], ...] = ()
         try:
             prepared = prepare(request, statement, snapshot, services)
             decision = prepared.decision
+            services.limiter.hold(request.principal, decision.turns)
+            held = decision.turns
             left = services.usage.begin(request.principal.user, decision.quotas, request.now)
             entitled = services.audit.keep(decision.entitlements)
             ticket = services.audit.starting(audit_start(request, snapshot, prepared, entitled))
         except BaseException as error:
             services.limiter.leave(request.principal)
+            services.limiter.release(request.principal, held)
             code = error.code if isinstance(error, SqluiceError) else InternalError.code
             services.queries.finished(request.query_id, "failed", code)
             raise
@@ -195,7 +194,7 @@ class Gateway:
             engine=services.engine,
             key_of=keys_in_force(snapshot, services),
             schema=prepared.schema,
-            limits=_within_policy(request.limits, decision, left),
+            limits=within_policy(request.limits, decision, left),
             parameters=prepared.parameters,
             timezone=request.timezone,
             on_progress=lambda rows: services.queries.progress(request.query_id, rows),
@@ -313,7 +312,9 @@ class Gateway:
         seconds = time.perf_counter() - began
         finish = AuditFinish("ok", rows=table.num_rows, bytes=table.nbytes)
         self._services.audit.told(audit_start(request, snapshot, None), finish)
-        self._services.metrics.ended(request.endpoint, "", table.num_rows, seconds)
+        ended = Ended(request.endpoint, "", table.num_rows, table.nbytes, seconds)
+        self._services.metrics.ended(ended)
+        trace_brief(request, self._services, "")
         return told(request, table)
 
     def _tell(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
@@ -419,6 +420,18 @@ class Gateway:
                 )
 
 
+def _check_parameters(request: Request, statement: ParsedStatement) -> None:
+    """As many as the statement has, and patterns well formed."""
+    if len(request.parameters) != statement.parameters:
+        raise UnsupportedSql(
+            f"The statement has {statement.parameters} parameters and "
+            f"{len(request.parameters)} values were given.",
+            hint="Give one value for each ? or $n.",
+        )
+    if statement.tree is not None and statement.parameters:
+        check_patterns(statement.tree, request.parameters)
+
+
 def _see_to(ticket: Starting, result: Result, finish: Finish) -> None:
     """Nothing leaves before its record is committed, which took its time beside the sources."""
     try:
@@ -439,6 +452,8 @@ def told(request: Request, table: pa.Table) -> Result:
 
 def _shown_sources(principal: Principal, snapshot: Snapshot) -> frozenset[str]:
     """The sources of which the principal may know what was fetched before any policy."""
+    if not principal.scope.is_whole:
+        return frozenset()
     is_operator = OPERATOR in principal.roles
     return frozenset(
         one.identity
@@ -479,11 +494,3 @@ def _grants(decision: Decision) -> frozenset[str]:
 def _is_revoked(standing: Standing, decision: Decision, principal: Principal) -> bool:
     pairs = ((name, user) for name in _grants(decision) for user in ("", principal.user))
     return any(one in standing.revoked for one in pairs)
-
-
-def _within_policy(limits: Limits, decision: Decision, left: Left) -> Limits:
-    """Policies of kind `limit` count guarded rows and bytes (DESIGN 5, rule 7)."""
-    asked = decision.limits
-    rows = [one for one in (limits.rows, asked.get("rows"), left.rows) if one is not None]
-    size = [one for one in (limits.bytes, asked.get("bytes"), left.bytes) if one is not None]
-    return replace(limits, rows=min(rows) if rows else None, bytes=min(size) if size else None)

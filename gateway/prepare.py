@@ -58,6 +58,7 @@ from gateway.request import Limits, Principal, Request
 from gateway.resolve import Address, Directory, ResolvedQuery, resolve
 from gateway.snapshot import Snapshot
 from gateway.statistics import Statistics
+from gateway.telemetry import NoTelemetry, Telemetry
 from gateway.usage import Usage
 
 
@@ -129,6 +130,7 @@ class Services:
     learning: Learning | None = None
     edition: Callable[[], int] = lambda: 0
     self_check: Sampling | None = None
+    telemetry: Telemetry = NoTelemetry()
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
     resolved: Remembered[ResolvedQuery] = field(default_factory=lambda: Remembered(resolve))
     shaping: Remembered[frozenset[int]] = field(

@@ -40,6 +40,7 @@ class RunningQuery:
     rows: int = 0
     seconds: float = 0.0
     code: str = ""
+    credential: str = ""
 
 
 @dataclass(slots=True)
@@ -76,6 +77,7 @@ class Queries:
             started=request.now,
             endpoint=request.endpoint,
             purpose=request.purpose,
+            credential=request.principal.credential,
         )
         normalised = normalise(request.sql, request.dialect)
         entry = _Entry(query, normalised, self._clock(), cancel)
@@ -203,4 +205,7 @@ def keyed_query_id(user: str, key: str) -> str:
 
 
 def _may_see(principal: Principal, query: RunningQuery) -> bool:
+    if not principal.scope.is_whole:
+        # A bounded token must not tell what its owner asks besides.
+        return principal.user == query.user and principal.credential == query.credential
     return principal.user == query.user or OPERATOR in principal.roles

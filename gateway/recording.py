@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Lock
 
 from gateway.audit import AuditFinish, AuditStart, Starting
 from gateway.decision import Decision
 from gateway.errors import Cancelled, InvalidConfig, SqluiceError, TimedOut
+from gateway.metrics import Ended
+from gateway.normalise import normalise
 from gateway.prepare import Prepared, Services
 from gateway.request import Principal, Request
 from gateway.result import Result
 from gateway.snapshot import Snapshot
+from gateway.telemetry import Fetched, Traced
+from gateway.usage import Used
 
 
 def audit_start(
@@ -44,6 +49,7 @@ def audit_start(
         statement=request.sql,
         client=request.client,
         endpoint=request.endpoint,
+        actor=request.principal.actor,
         dialect=request.dialect,
         parameters=request.parameters,
         purpose=decision.purpose if decision else request.purpose,
@@ -86,8 +92,13 @@ def _principal(
     `own_decision`: the fingerprint of the mesh's own rules alone, where a decision point restricted
     further; what that said cannot be computed again.
     """
+    scope = principal.scope
     besides = {
         "entitlements": entitled, "own_decision": decision.own_fingerprint if decision else "",
+        "credential": principal.credential,
+        "scope": {} if scope.is_whole else {
+            "purposes": sorted(scope.purposes), "products": sorted(scope.products),
+        },
     }  # fmt: skip
     return {
         **{name: value for name, value in besides.items() if value},
@@ -99,6 +110,16 @@ def _principal(
         # Up to which event about access: revocations and approvals count too.
         "standing": snapshot.index.standing.number,
     }
+
+
+def products_of(decision: Decision) -> tuple[str, ...]:
+    """`domain.product` of what a decision is about."""
+    return tuple(sorted({f"{one.domain}.{one.product}" for one in decision.tables}))
+
+
+def trace_brief(request: Request, services: Services, code: str) -> None:
+    """The trace of a statement that never ran, or that the gateway answers itself."""
+    services.telemetry.ended(Traced(request.query_id, request.endpoint, 0.0, code, request.trace))
 
 
 def log_private(error: SqluiceError, request: Request, services: Services) -> None:
@@ -133,7 +154,8 @@ class Finish:
         self._ticket = ticket
         self._began = began
         self._timings = prepared.timings
-        self._quotas = prepared.decision.quotas
+        self._sources = {one.name: one.source for one in prepared.plan.fragments}
+        self._decision = prepared.decision
         self._lock = Lock()
         self._is_done = False
 
@@ -146,27 +168,48 @@ class Finish:
         total = time.perf_counter() - self._began
         timings = {**self._timings, "total": total}
         outcome = "ok"
-        self._services.limiter.leave(self._request.principal)
+        principal = self._request.principal
+        self._services.limiter.leave(principal)
+        self._services.limiter.release(principal, self._decision.turns)
+        taken = Used(milliseconds=round(total * 1000))
         if result is not None:
-            self._services.usage.end(
-                self._request.principal.user, self._quotas, self._request.now, result.rows,
-                result.bytes,
-            )  # fmt: skip
+            taken = replace(taken, rows=result.rows, bytes=result.bytes)
+        self._services.usage.end(principal.user, self._decision.quotas, self._request.now, taken)
         if failure is not None:
             stopped = isinstance(failure, Cancelled | TimedOut)
             outcome = "cancelled" if stopped else "failed"
             log_private(failure, self._request, self._services)
         code = failure.code if failure else ""
         self._services.queries.finished(self._request.query_id, outcome, code)
-        rows = result.rows if result else 0
-        self._services.metrics.ended(self._request.endpoint, code, rows, total)
+        rows, size = (result.rows, result.bytes) if result else (0, 0)
+        products = products_of(self._decision)
+        self._services.metrics.ended(
+            Ended(self._request.endpoint, code, rows, size, total, products)
+        )
+        self._trace(code, total, products, result)
         self._services.audit.finished(
             self._ticket,
             AuditFinish(
                 outcome,
                 rows=rows,
-                bytes=result.bytes if result else 0,
+                bytes=size,
                 timings=timings,
                 code=code,
             ),
         )
+
+    def _trace(
+        self, code: str, seconds: float, products: tuple[str, ...], result: Result | None
+    ) -> None:
+        telemetry, request = self._services.telemetry, self._request
+        took = result.took if result else {}
+        telemetry.ended(Traced(
+            request.query_id, request.endpoint, seconds, code, request.trace,
+            purpose=self._decision.purpose or "", rows=result.rows if result else 0,
+            statement=normalise(request.sql, request.dialect) if telemetry.wants_statements else "",
+            products=products, stages=self._timings,
+            fetched=tuple(
+                Fetched(self._sources[name], one.seconds, result.fetched.get(name, 0))
+                for name, one in took.items() if result and name in self._sources
+            ),
+        ))  # fmt: skip

@@ -15,12 +15,42 @@ EMPTY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
+class TokenScope:
+    """What a token is bounded to. What is empty bounds nothing; a scope never gives anything.
+
+    `products` are `domain` or `domain.product`, in small letters; `endpoints` are where the token
+    signs in at all.
+    """
+
+    purposes: frozenset[str] = frozenset()
+    products: frozenset[str] = frozenset()
+    endpoints: frozenset[str] = frozenset()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it bounds nothing."""
+        return not (self.purposes or self.products or self.endpoints)
+
+    def covers(self, domain: str, product: str) -> bool:
+        """Whether a product lies within."""
+        if not self.products:
+            return True
+        folded = domain.casefold()
+        return folded in self.products or f"{folded}.{product.casefold()}" in self.products
+
+
+WHOLE = TokenScope()
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Somebody who asks. `attributes` map a name to its values, all text.
 
     `client` is what his application calls itself, `address` where his connection comes from; ''
     where that is not known. `entitlements` are what entitlement tables give him, read by the
-    gateway for this statement.
+    gateway for this statement. `scope` bounds what his token is good for. `actor` is who really
+    asks where somebody acts as him, `credential` what signed in (`password`, `token <id>` ...):
+    both are for the audit, no decision reads them.
     """
 
     user: str
@@ -31,6 +61,9 @@ class Principal:
     client: str = ""
     address: str = ""
     entitlements: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY, hash=False)
+    scope: TokenScope = WHOLE
+    actor: str = field(default="", compare=False)
+    credential: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +84,8 @@ class Request:
     """One statement of one principal. `parameters` are Python values, bound and never spliced.
 
     `domain` is the session's default domain. `dialect` is the client's SQL dialect as sqlglot
-    names it. `now` is an aware UTC time.
+    names it. `now` is an aware UTC time. `trace` is the caller's own span (`traceparent`), ''
+    for none.
     """
 
     sql: str
@@ -69,3 +103,4 @@ class Request:
     push_down: bool = True
     require_pushdown: bool = False
     link_cost: str = "cheap"
+    trace: str = ""

@@ -1,6 +1,7 @@
-"""Failed sign-ins are slowed, for each user, within bounds.
+"""Failed sign-ins are slowed, for each user and address, within bounds.
 
-Takes: the name that somebody signs in with. Gives: a turn to try, later and later after failures.
+Takes: what somebody signs in with and from where. Gives: a turn to try, later and later after
+failures.
 Never locks anybody out for long, never keeps more than a bounded number of names, and treats
 unknown names like known ones.
 """
@@ -12,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from threading import Lock
 
 from gateway.errors import RateLimited
@@ -20,6 +22,17 @@ _FIRST_DELAY = 0.1
 _FORGET_SECONDS = 900.0
 _KEPT_NAMES = 10_000
 _WAITING = 8
+
+
+def near(address: str) -> str:
+    """What stands for an address: who has one of IPv6 has the whole network of 64 bits."""
+    try:
+        found = ip_address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return address[:64]
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return str(found.ipv4_mapped or found.exploded[:19])
 
 
 @dataclass(slots=True)

@@ -8,16 +8,19 @@ again. Statements that run side by side are each bounded by what was left when t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from gateway.decision import Quota
+from gateway.decision import Decision, Quota
 from gateway.errors import RateLimited, SourceUnavailable
+from gateway.request import Limits
 from gateway.state.engine import moment_text, reading, writing
 from gateway.state.usage import Used, add_usage, used
+
+__all__ = ["Left", "Usage", "Used", "within_policy"]
 
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
 
@@ -28,6 +31,19 @@ class Left:
 
     rows: int | None = None
     bytes: int | None = None
+    seconds: float | None = None
+
+
+def within_policy(limits: Limits, decision: Decision, left: Left) -> Limits:
+    """Policies of kind `limit` count guarded rows and bytes (DESIGN 5, rule 7)."""
+    asked = decision.limits
+    rows = [one for one in (limits.rows, asked.get("rows"), left.rows) if one is not None]
+    size = [one for one in (limits.bytes, asked.get("bytes"), left.bytes) if one is not None]
+    times = [one for one in (limits.seconds, asked.get("seconds"), left.seconds) if one is not None]
+    return replace(
+        limits, rows=min(rows) if rows else None, bytes=min(size) if size else None,
+        seconds=min(times),
+    )  # fmt: skip
 
 
 class Usage:
@@ -64,21 +80,18 @@ class Usage:
             raise _unavailable(error) from error
         return found
 
-    def end(
-        self, user: str, quotas: tuple[Quota, ...], now: datetime, rows: int, size: int
-    ) -> None:
+    def end(self, user: str, quotas: tuple[Quota, ...], now: datetime, taken: Used) -> None:
         """Count what a statement took, in the period in which it began."""
         if not quotas:
             return
         with writing(self._engine) as connection:
             for one in quotas:
-                add_usage(
-                    connection, user, one.policy, _period(one, now), Used(rows=rows, bytes=size)
-                )
+                add_usage(connection, user, one.policy, _period(one, now), taken)
 
     def _begin(self, user: str, quotas: tuple[Quota, ...], now: datetime) -> Left:
         rows: list[int] = []
         sizes: list[int] = []
+        seconds: list[float] = []
         with writing(self._engine) as connection:
             for one in quotas:
                 before = used(connection, user, one.policy, _period(one, now))
@@ -89,8 +102,10 @@ class Usage:
                     rows.append(one.rows - before.rows)
                 if one.bytes is not None:
                     sizes.append(one.bytes - before.bytes)
+                if one.seconds is not None:
+                    seconds.append(one.seconds - before.milliseconds / 1000)
                 add_usage(connection, user, one.policy, _period(one, now), Used(requests=1))
-        return Left(min(rows, default=None), min(sizes, default=None))
+        return Left(min(rows, default=None), min(sizes, default=None), min(seconds, default=None))
 
 
 def _exhausted(quota: Quota, taken: Used) -> tuple[str, int] | None:
@@ -99,6 +114,7 @@ def _exhausted(quota: Quota, taken: Used) -> tuple[str, int] | None:
         ("requests", quota.requests, taken.requests),
         ("rows", quota.rows, taken.rows),
         ("bytes", quota.bytes, taken.bytes),
+        ("seconds", quota.seconds, taken.milliseconds / 1000),
     ):
         if most is not None and so_far >= most:
             return what, most

@@ -259,9 +259,11 @@ def _kind(column: ColumnDecision | None) -> str:
 
 def _limited(policy: Policy) -> Iterator[str]:
     per = policy.settings.get("per")
-    for name in ("rows", "bytes", "requests"):
+    for name in ("rows", "bytes", "requests", "seconds"):
         if isinstance(policy.settings.get(name), int):
             yield f"{name} limited" if per is None else f"{name} limited per {per}"
+    if isinstance(policy.settings.get("concurrent"), int):
+        yield "statements at once limited"
     if isinstance(policy.settings.get("hours"), Hours):
         yield "hours limited"
 

@@ -75,7 +75,10 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
     ),
     click.option("--user", help="Who signs in; the password is asked for."),
     click.option("--conf", metavar="DIR", help="Open this mesh folder in process instead."),
-    click.option("--as", "as_name", metavar="NAME", help="With --conf: as whom to ask."),
+    click.option(
+        "--as", "as_name", metavar="NAME",
+        help="For whom to ask, where you may act for him; with --conf: as whom.",
+    ),
     click.option("--domain", help="Domain in which short names are looked up first."),
     click.option("--purpose", help="Why you ask."),
     click.option("--dialect", help="SQL dialect that you write; duckdb unless told otherwise."),
@@ -269,8 +272,7 @@ def _opened(asking: Asking) -> Connection:
             raise click.UsageError("--conf needs --as: as whom shall it ask?")
         folder = os.path.join(asking.conf, "")
         return connect(folder, user=asking.as_name, **settings)  # type: ignore[arg-type]  # by name
-    if asking.as_name is not None:
-        raise click.UsageError("--as goes with --conf; sign in with --user.")
+    settings["acting_as"] = asking.as_name
     tls = asking.certificates or (False if asking.plaintext else None)
     _check_address(asking.url, tls)
     token = os.environ.get("SQLUICE_TOKEN")

@@ -24,7 +24,8 @@ class AuditedQuery:
     """A request as the history tells it. `outcome` is unknown where no finish was recorded.
 
     `statement` has its literals where they are still known, `redacted` are the places in it where
-    `?` stands for one that is not; `parameters` are their texts.
+    `?` stands for one that is not; `parameters` are their texts. `actor` is who asked in the place
+    of `user`.
     """
 
     query_id: str
@@ -54,6 +55,7 @@ class AuditedQuery:
     principal: Mapping[str, object] | None = None
     session: Mapping[str, object] | None = None
     redacted: tuple[int, ...] = ()
+    actor: str = ""
 
     @property
     def standing(self) -> int | None:
@@ -149,6 +151,7 @@ def audited(started: rows.Row, finished: rows.Row | None) -> AuditedQuery:
         principal=_mapping(started, "principal"),
         session=_mapping(started, "session"),
         redacted=redacted,
+        actor=str(started["actor"] or ""),
     )
 
 

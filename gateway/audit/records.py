@@ -167,6 +167,10 @@ class Audit:
         """Somebody approved what the files of a domain may not bring about by themselves."""
         self.note("approved", user_name=by, content=rows.canonical(content))
 
+    def token(self, by: str, user: str, content: Mapping[str, object]) -> None:
+        """Somebody made, rotated or revoked an API token of a user."""
+        self.note("token", user_name=user, actor=by, content=rows.canonical(content))
+
     def note(self, kind: str, **values: object) -> Head:
         """Commit a record that is about no request."""
         record = {"kind": kind, "query_id": "", "at": moment_text(self._clock()), **values}

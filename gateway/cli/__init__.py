@@ -27,6 +27,7 @@ _COMMANDS = (
     ("explain-past", "Compute a past decision again.", "explain_past"),
     ("queries", "List the queries of a running gateway.", "queries"),
     ("cancel", "Cancel a query of a running gateway.", "cancel"),
+    ("token", "Make, list, rotate and revoke API tokens.", "token"),
     ("user", "Make password verifiers for identities.yaml.", "user"),
 )
 

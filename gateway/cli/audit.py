@@ -330,7 +330,8 @@ def _print_history(found: tuple[AuditedQuery, ...], as_json: bool) -> None:
 
 def _row(one: AuditedQuery) -> tuple[object, ...]:
     seconds = None if one.seconds is None else f"{one.seconds:.3f}"
+    user = f"{one.user} (by {one.actor})" if one.actor else one.user
     return (
-        one.at[:19], one.user, one.purpose, one.outcome, one.code, one.rows, seconds,
-        one.query_id, " ".join(one.statement.split()),
+        one.at[:19], user, one.purpose, one.outcome, one.code, one.rows, seconds, one.query_id,
+        " ".join(one.statement.split()),
     )

@@ -177,6 +177,10 @@ def _limits(old: Decision, new: Decision) -> Iterator[Effect]:
         kind = LOSES if was is None or (now is not None and now < was) else GAINS
         shown = ["none" if one is None else str(one) for one in (was, now)]
         yield Effect(kind, f"limit of {name}", shown[0], shown[1])
+    if set(old.turns) != set(new.turns):
+        by = tuple(sorted({policy for policy, _ in {*old.turns} ^ {*new.turns}}))
+        shown = [", ".join(str(most) for _, most in each.turns) or "none" for each in (old, new)]
+        yield Effect(CHANGES, "limit of statements at once", shown[0], shown[1], by)
     if set(old.quotas) != set(new.quotas):
         by = tuple(sorted({one.policy for one in {*old.quotas} ^ {*new.quotas}}))
         shown = [f"{len(each.quotas)} of a period" for each in (old, new)]

@@ -26,7 +26,7 @@ from gateway.groups import ENTITY
 from gateway.guard import GuardedQuery, guard
 from gateway.identity import principal_of
 from gateway.parse import ParsedStatement, parse
-from gateway.request import Principal, Request
+from gateway.request import Principal, Request, TokenScope
 from gateway.resolve import Address, resolve
 from gateway.snapshot import Snapshot
 
@@ -89,7 +89,13 @@ def recorded_principal(audited: AuditedQuery, mesh: Mesh) -> Principal:
         user=audited.user, groups=frozenset(known["groups"]), roles=frozenset(known["roles"]),
         attributes={name: tuple(values) for name, values in known["attributes"].items()},
         client=known.get("client", ""), address=known.get("address", ""),
+        scope=_scope(known.get("scope") or {}), credential=known.get("credential", ""),
     )  # fmt: skip
+
+
+def _scope(known: Mapping[str, Any]) -> TokenScope:
+    """What his token was bounded to; where it signs in is no matter of the decision."""
+    return TokenScope(frozenset(known.get("purposes", ())), frozenset(known.get("products", ())))
 
 
 def audited_request(

@@ -188,7 +188,12 @@ def _principal(audited: AuditedQuery, snapshot: Snapshot, meshes: Meshes) -> Pri
     then = recorded_principal(audited, meshes.present.mesh)
     user = next((one for one in snapshot.mesh.users if one.name == audited.user), None)
     if user is not None:
-        return replace(principal_of(user), client=then.client, address=then.address)
+        made = replace(principal_of(user), client=then.client, address=then.address)
+        if then.credential.startswith("openid"):
+            # Part of what he is came with his token.
+            told = {**then.attributes, **made.attributes}
+            made = replace(made, groups=made.groups | then.groups, attributes=told)
+        return replace(made, scope=then.scope)
     others = (meshes.present.mesh.users, meshes.changed.mesh.users)
     is_known = any(one.name == audited.user for users in others for one in users)
     return None if is_known else then

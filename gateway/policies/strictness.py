@@ -24,6 +24,7 @@ _UNITS: Mapping[str, tuple[str, ...]] = {
     "hour"), "month": ("month", "day", "hour"), "week": ("week", "day", "hour"),
     "day": ("day", "hour"), "hour": ("hour",),
 }  # fmt: skip
+_COUNTED = frozenset({"rows", "bytes", "requests", "seconds"})
 _PERIODS = ("minute", "hour", "day")
 
 
@@ -145,10 +146,10 @@ def _is_coarser(new: Mask, old: Mask) -> bool:
 def _limit(new: Mapping[str, object], old: Mapping[str, object]) -> str | None:
     if "hours" in old and new.get("hours") != old["hours"]:
         return "has other hours"
-    for name in ("rows", "bytes", "requests"):
+    for name in (*sorted(_COUNTED), "concurrent"):
         if name in old and not (name in new and _number(new[name]) <= _number(old[name])):
             return f"allows more {name}"
-    if {"rows", "bytes", "requests"} & set(old) and not _is_longer_period(new, old):
+    if _COUNTED & set(old) and not _is_longer_period(new, old):
         return "counts a shorter period"
     return None
 

@@ -32,7 +32,8 @@ from gateway.publish import build_snapshot
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
 from gateway.serve.http.leaving import behind_asgi
-from gateway.serve.pgwire.server import PgwireEndpoint, tls_of
+from gateway.serve.pgwire.server import PgwireEndpoint
+from gateway.serve.tls import TlsFiles, tls_files
 
 _PLACE = "SQLUICE_SERVE"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -42,11 +43,10 @@ _THREADS = 32
 def run(config: Config, options: ServeOptions) -> int:
     """Serve until a signal says stop; raises InvalidConfig where that cannot begin."""
     build_snapshot(config.folder)
-    http = _chosen(config.http, options.host, options.http_port)
-    flight = _chosen(config.flight, options.host, options.flight_port)
-    pgwire = _chosen(
-        config.pgwire, options.host, options.pgwire_port, tls_of(config) is not None
-    )
+    is_encrypted = tls_files(config) is not None
+    http = _chosen(config.http, options.host, options.http_port, is_encrypted)
+    flight = _chosen(config.flight, options.host, options.flight_port, is_encrypted)
+    pgwire = _chosen(config.pgwire, options.host, options.pgwire_port, is_encrypted)
     place = {
         "conf": str(config.folder),
         "watch": options.watch,
@@ -64,6 +64,7 @@ def run(config: Config, options: ServeOptions) -> int:
         interface=Interfaces.ASGINL,
         factory=True,
         log_enabled=False,
+        **_granian_tls(tls_files(config)),
         workers_kill_timeout=10,
     )
     server.serve()
@@ -93,7 +94,7 @@ def _application() -> Callable[..., Any]:
     if place["flight"] is not None:
         host, port = place["flight"]
         endpoint = FlightEndpoint(opened, host, port)
-        flight_url = f"grpc://{host}:{endpoint.start()}"
+        flight_url = f"{endpoint.scheme}://{host}:{endpoint.start()}"
         closers.append(endpoint.stop)
     pgwire_url = "off"
     if place["pgwire"] is not None:
@@ -110,19 +111,35 @@ def _application() -> Callable[..., Any]:
     Finalize(None, close, exitpriority=100)
     host, port = place["http"]
     threading.Thread(
-        target=_tell_ready, args=(f"http://{host}:{port}", flight_url, pgwire_url), daemon=True
+        target=_tell_ready,
+        args=(host, port, flight_url, pgwire_url, tls_files(config)),
+        daemon=True,
     ).start()
     application = make_application(opened)
     settle()
     return behind_asgi(application, _THREADS)
 
 
-def _tell_ready(http: str, flight: str, pgwire: str) -> None:
-    """One line for whoever waits, once HTTP answers."""
+def _granian_tls(files: TlsFiles | None) -> dict[str, Any]:
+    if files is None:
+        return {}
+    made = {"ssl_cert": files.certificate, "ssl_key": files.key}
+    if files.authorities is None:
+        return made
+    # granian verifies a client's certificate and hands none of it over (ADR 10).
+    return {**made, "ssl_ca": files.authorities, "ssl_client_verify": True}
+
+
+def _tell_ready(host: str, port: int, flight: str, pgwire: str, files: TlsFiles | None) -> None:
+    """One line for whoever waits, once HTTP answers, or with TLS takes a connection."""
+    http = f"{'http' if files is None else 'https'}://{host}:{port}"
     for _ in range(200):
         try:
-            with urllib.request.urlopen(f"{http}/healthz", timeout=2) as answer:
-                answer.read()
+            if files is None:
+                with urllib.request.urlopen(f"{http}/healthz", timeout=2) as answer:
+                    answer.read()
+            else:
+                socket.create_connection((host, port), timeout=2).close()
             break
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
@@ -130,18 +147,17 @@ def _tell_ready(http: str, flight: str, pgwire: str) -> None:
     sys.stdout.flush()
 
 
-def _chosen(
-    endpoint: Endpoint, host: str | None, port: int | None, has_tls: bool = False
-) -> Endpoint:
+def _chosen(endpoint: Endpoint, host: str | None, port: int | None, is_encrypted: bool) -> Endpoint:
     """The address to listen on; port 0 becomes a free one; a taken one is an error."""
     address = host or endpoint.host
     wanted = endpoint.port if port is None else port
     if not endpoint.enabled:
         return endpoint
-    if address not in _LOOPBACK and not has_tls:
+    if address not in _LOOPBACK and not is_encrypted:
         raise InvalidConfig(
             f"{address} is not loopback, and the gateway has no certificate to speak TLS there.",
-            hint="Put a TLS proxy on this machine in front of it, and listen on 127.0.0.1.",
+            hint="Name certificate and key in [tls] of gateway.toml, or put a TLS proxy on this "
+            "machine in front of it, and listen on 127.0.0.1.",
         )
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

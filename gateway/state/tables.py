@@ -81,6 +81,26 @@ TOKENS = Table(
     Index("session_tokens_expires_at", "expires_at"),
 )
 
+# What is revoked stays, with who did it: times that have not come are ''.
+API_TOKENS = Table(
+    "api_tokens",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("user_name", String(200), nullable=False),
+    Column("verifier", String(64), nullable=False),
+    Column("label", String(200), nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires_at", String(32), nullable=False),
+    Column("used_at", String(32), nullable=False),
+    Column("revoked_at", String(32), nullable=False),
+    Column("revoked_by", String(200), nullable=False),
+    Index("api_tokens_hash", "hash", unique=True),
+    Index("api_tokens_user_name", "user_name"),
+)
+
 AUDIT_CHAINS = Table(
     "audit_chains",
     METADATA,
@@ -202,6 +222,7 @@ QUOTA_USAGE = Table(
     Column("requests", BigInteger, nullable=False),
     Column("row_count", BigInteger, nullable=False),
     Column("byte_count", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False, server_default="0"),
 )
 
 PSEUDONYM_KEYS = Table(

@@ -19,14 +19,15 @@ class Used:
     requests: int = 0
     rows: int = 0
     bytes: int = 0
+    milliseconds: int = 0
 
 
 def used(connection: Connection, user: str, policy: str, period: str) -> Used:
     """The totals of a period."""
     columns = QUOTA_USAGE.c
-    asked = select(columns.requests, columns.row_count, columns.byte_count).where(
-        columns.user_name == user, columns.policy == policy, columns.period == period
-    )
+    asked = select(
+        columns.requests, columns.row_count, columns.byte_count, columns.milliseconds
+    ).where(columns.user_name == user, columns.policy == policy, columns.period == period)
     row = connection.execute(asked.with_for_update()).one_or_none()
     return Used() if row is None else Used(*row)
 
@@ -42,6 +43,7 @@ def add_usage(connection: Connection, user: str, policy: str, period: str, more:
             requests=columns.requests + more.requests,
             row_count=columns.row_count + more.rows,
             byte_count=columns.byte_count + more.bytes,
+            milliseconds=columns.milliseconds + more.milliseconds,
         )
     )
     if changed.rowcount:
@@ -51,6 +53,6 @@ def add_usage(connection: Connection, user: str, policy: str, period: str, more:
         insert(QUOTA_USAGE),
         {
             "user_name": user, "policy": policy, "period": period, "requests": more.requests,
-            "row_count": more.rows, "byte_count": more.bytes,
+            "row_count": more.rows, "byte_count": more.bytes, "milliseconds": more.milliseconds,
         },
     )  # fmt: skip

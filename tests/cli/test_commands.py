@@ -25,7 +25,7 @@ NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 START = AuditStart("q1", NOW, "nora", "SELECT\n  'UA'", endpoint="http", purpose="planning")
 ALL = (
     "serve", "demo", "init", "check", "certify", "apply", "policy", "access", "keys", "probe",
-    "audit", "queries", "cancel", "user",
+    "audit", "queries", "cancel", "token", "user",
 )
 
 

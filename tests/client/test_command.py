@@ -190,7 +190,7 @@ def test_wrong_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQLUICE_PASSWORD", "x")
     assert "--user" in usage("query", "SELECT 1")
     assert "--as" in usage("query", "--conf", "conf", "SELECT 1")
-    assert "--conf" in usage("query", "--as", "nora", "SELECT 1")
+    assert "--user" in usage("query", "--as", "nora", "SELECT 1")
     assert "exclude" in usage("query", "--json", "--csv", "--user", "nora", "SELECT 1")
     assert "cannot begin" in usage("query", "--url", "http://127.0.0.1", "--user", "n", "SELECT 1")
     assert "in clear" in usage("query", "--url", "grpc+tcp://a.example", "--user", "n", "SELECT 1")

@@ -37,6 +37,10 @@ class RawClient:
     ) -> None:  # fmt: skip
         self.client.close()
 
+    def with_headers(self, *headers: tuple[bytes, bytes]) -> flight.FlightCallOptions:
+        """The options of a call that carries more than the token."""
+        return flight.FlightCallOptions(headers=[self.token, *headers], timeout=30)
+
     def info(self, command: str, **fields: object) -> flight.FlightInfo:
         """GetFlightInfo of a command."""
         descriptor = flight.FlightDescriptor.for_command(pack(make(command, **fields)))

@@ -76,7 +76,7 @@ def test_a_right_that_is_gone(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> No
     with client(pair, "gate") as acting_as:
         assert minimum(acting_as("ben")) == FIRST["ben"]
         mesh = pair.far.publisher.current().mesh
-        users = tuple(replace(one, may_impersonate=False) for one in mesh.users)
+        users = tuple(replace(one, impersonates=None) for one in mesh.users)
         changed = replace(mesh, users=users)
         monkeypatch.setattr(pair.far.identity, "_mesh", lambda: changed)
         with pytest.raises(flight.FlightUnauthorizedError):

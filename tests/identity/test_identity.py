@@ -12,12 +12,12 @@ from types import MappingProxyType
 import pytest
 from sqlalchemy import Engine, text
 
-from catalog.model import Mesh, Taxonomy, User
+from catalog.model import Impersonation, Mesh, Taxonomy, User
 from gateway.config import SignIn
 from gateway.errors import AccessDenied, RateLimited, Unauthenticated
 from gateway.identity import Identity
 from gateway.scram import fits, make_verifier
-from gateway.sign_in import Slowing
+from gateway.sign_in import Slowing, near
 from gateway.state.engine import open_state, reading
 
 ITERATIONS = 4096
@@ -29,7 +29,7 @@ NORA = User(
 )
 OLA = User(
     "ola", str(make_verifier("ola-demo", ITERATIONS)), roles=frozenset({"operator"}),
-    may_impersonate=True,
+    impersonates=Impersonation(everybody=True),
 )
 NOBODY = User("without-password", "")
 
@@ -266,3 +266,90 @@ def test_guessing_side_by_side_gains_nothing() -> None:
     assert 0 < caught.value.retry_after <= 2.0
     go.set()
     first.join(10)
+
+
+GUESSING_ADDRESS = "10.0.0.66"
+
+
+def test_nobody_locks_another_out_by_guessing(world: World) -> None:
+    """Neither from elsewhere, nor one who signed in lately, nor the bearer of a token."""
+    identity = world.identity(SignIn(free_failures=2))
+    token = identity.issue(identity.authenticate_basic("nora", "nora-demo", "http", "10.0.0.1"))
+    for _ in range(6):
+        with pytest.raises(Unauthenticated):
+            identity.authenticate_basic("nora", "guess", "http", GUESSING_ADDRESS)
+        with pytest.raises(Unauthenticated):
+            identity.authenticate_bearer("sqs_guess", "http", GUESSING_ADDRESS)
+    # The control: who guesses is slowed, for passwords and for tokens.
+    assert len(world.slept) == 8
+    world.slept.clear()
+    assert identity.authenticate_basic("nora", "nora-demo", "http", GUESSING_ADDRESS)
+    assert identity.authenticate_bearer(token.value, "http", GUESSING_ADDRESS)
+    assert identity.authenticate_basic("ola", "ola-demo", "http", GUESSING_ADDRESS)
+    fresh = world.identity(SignIn(free_failures=0))
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            fresh.authenticate_basic("nora", "guess", "http", GUESSING_ADDRESS)
+    world.slept.clear()
+    assert fresh.authenticate_basic("nora", "nora-demo", "http", "10.0.0.1")
+    assert world.slept == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("10.0.0.1", "10.0.0.2", False), ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False), ("fe80::1%eth0", "fe80::2", True),
+        ("", "", True),
+    ],
+)
+def test_what_is_near_counts_as_one(one: str, other: str, same: bool) -> None:
+    assert (near(one) == near(other)) is same
+
+
+def test_failures_of_tokens_are_recorded_and_the_bearer_of_a_known_one_is_named(
+    world: World,
+) -> None:
+    identity = world.identity(SignIn(token_hours=1.0))
+    told: list[tuple[str, str, str, bool]] = []
+    identity.failed = lambda *one: told.append(one)
+    token = identity.issue(identity.trusted("nora")).value
+    world.now += 7200
+    for one in (token, "sqs_never", "sqt_never"):
+        with pytest.raises(Unauthenticated):
+            identity.authenticate_bearer(one, "flight")
+    assert told == [
+        ("nora", "unauthenticated", "flight", True), ("", "unauthenticated", "flight", False),
+        ("", "unauthenticated", "flight", False),
+    ]  # fmt: skip
+
+
+def test_a_proof_signs_in_like_a_password_and_lasts_as_long_as_the_verifier(world: World) -> None:
+    """For an endpoint that speaks SCRAM itself."""
+    identity = world.identity(SignIn(free_failures=1))
+    verifier = identity.verifier("nora")
+    proven = identity.authenticate_proof("nora", lambda one: one == verifier, "pgwire", "10.0.0.1")
+    assert (proven.user, proven.credential) == ("nora", "password")
+    assert identity.still("nora", verifier) == proven
+    told: list[tuple[str, str, str, bool]] = []
+    identity.failed = lambda *one: told.append(one)
+    for user in ("nora", "nora", "stranger"):
+        with pytest.raises(Unauthenticated):
+            identity.authenticate_proof(user, lambda one: one != verifier, "pgwire", "10.0.0.1")
+    assert len(told) == 3 and world.slept == [0.1]
+    world.users = (replace(NORA, verifier=str(make_verifier("another", ITERATIONS))),)
+    with pytest.raises(Unauthenticated):
+        identity.still("nora", verifier)
+    world.users = (OLA,)
+    with pytest.raises(Unauthenticated):
+        identity.still("nora", verifier)
+
+
+def test_a_lasting_sign_in_ends_with_the_password(world: World) -> None:
+    identity = world.identity()
+    signed = identity.sign_in("nora", "nora-demo", "pgwire", "10.0.0.1")
+    assert signed.again() == signed.principal
+    world.users = (replace(NORA, verifier=str(make_verifier("another", ITERATIONS))),)
+    with pytest.raises(Unauthenticated, match="no longer valid"):
+        signed.again()

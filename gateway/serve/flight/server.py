@@ -45,6 +45,7 @@ from gateway.serve.flight.sql_info import sql_info, xdbc_types
 from gateway.serve.flight.starting import Starting, shape
 from gateway.serve.flight.streams import Begun, Streams, Watcher, stream_of
 from gateway.serve.flight.widening import widened
+from gateway.serve.tls import TlsFiles, tls_files
 
 _MIDDLEWARE = "sqluice"
 _MAXIMUM_PREPARED = 1_000
@@ -80,10 +81,12 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         self._starting = Starting(opened)
         self._watcher = Watcher(self._streams.sweep)
         self._draining = False
+        # With a handler of handshakes, pyarrow keeps what the client's certificate says to itself.
+        self._by_certificate = "verify_client" in options
         super().__init__(
             location,
-            auth_handler=NoHandshake(),
-            middleware={_MIDDLEWARE: CallMiddlewareFactory(self._sessions)},
+            auth_handler=None if self._by_certificate else NoHandshake(),
+            middleware={_MIDDLEWARE: CallMiddlewareFactory(self._sessions, self._by_certificate)},
             **options,
         )
 
@@ -197,11 +200,16 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         if self._draining:
             raise SourceUnavailable("The gateway is going down.", hint="Connect again later.")
         middleware = context.get_middleware(_MIDDLEWARE)
-        assert isinstance(middleware, CallMiddleware) and middleware.session is not None
+        assert isinstance(middleware, CallMiddleware)
+        session = middleware.session
+        if session is None:
+            assert self._by_certificate
+            session = middleware.by_certificate(context.peer_identity().decode("utf-8", "replace"))
         # One session may be used from several addresses at once.
         return replace(
-            middleware.session, address=peer_address(context.peer()), agent=middleware.agent
-        )
+            session, address=peer_address(context.peer()), agent=middleware.agent,
+            trace=middleware.trace,
+        )  # fmt: skip
 
     def _request(self, session: FlightSession, name: str, message: Any) -> Request:  # noqa: ANN401
         asked = (
@@ -314,7 +322,7 @@ _NAMES_ONLY = ("CommandGetCatalogs", "CommandGetDbSchemas")
 
 def _asked(session: FlightSession, asked: PreparedStatement) -> Request:
     made = session.session.request(asked.sql, datetime.now(UTC), asked.parameters)
-    return replace(made, principal=session.asker)
+    return replace(made, principal=session.asker, trace=session.trace)
 
 
 def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: ANN401
@@ -377,11 +385,25 @@ def _info(
     return flight.FlightInfo(schema, descriptor, [endpoint], -1, -1)
 
 
+def _tls_options(files: TlsFiles | None) -> dict[str, object]:
+    if files is None:
+        return {}
+    made: dict[str, object] = {
+        "tls_certificates": [(files.certificate.read_bytes(), files.key.read_bytes())],
+    }
+    if files.authorities is not None:
+        made |= {"verify_client": True, "root_certificates": files.authorities.read_bytes()}
+    return made
+
+
 class FlightEndpoint:
     """The server in a thread of its own."""
 
     def __init__(self, opened: OpenGateway, host: str, port: int) -> None:
-        self._server = FlightSqlServer(opened, f"grpc://{host}:{port}")
+        files = tls_files(opened.config)
+        self.scheme = "grpc" if files is None else "grpc+tls"
+        place = f"{self.scheme}://{host}:{port}"
+        self._server = FlightSqlServer(opened, place, **_tls_options(files))
         self._thread = threading.Thread(target=self._server.serve, name="flight", daemon=True)
 
     def start(self) -> int:

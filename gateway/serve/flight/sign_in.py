@@ -10,7 +10,7 @@ import base64
 import binascii
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
@@ -19,9 +19,12 @@ from pyarrow import flight
 from gateway.errors import SqluiceError, Unauthenticated, UnsupportedSql
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
+from gateway.serve.acting import HEADERS, acting_as
 from gateway.serve.flight.faults import flight_error
 from gateway.sessions import SETTINGS, Session
 
+# Begins no token: those that sign in have been checked before a session is looked up.
+_CERTIFICATE = "certificate "
 _IDLE_SECONDS = 8 * 3600.0
 
 
@@ -29,7 +32,8 @@ _IDLE_SECONDS = 8 * 3600.0
 class FlightSession:
     """One client's session with its prepared statements, by handle.
 
-    `address` is where this call comes from, `agent` what its client calls itself.
+    `address` is where this call comes from, `agent` what its client calls itself, `trace` its
+    caller's own span.
     """
 
     session: Session
@@ -40,6 +44,7 @@ class FlightSession:
     headers: dict[str, str] = field(default_factory=dict)
     address: str = ""
     agent: str = ""
+    trace: str = ""
 
     @property
     def asker(self) -> Principal:
@@ -57,8 +62,10 @@ class Sessions:
         self._sessions: dict[tuple[str, str], FlightSession] = {}
 
     def begin(self, user: str, password: str) -> str:
-        """Sign in; gives the bearer token."""
-        principal = self._identity.authenticate_basic(user, password, "flight")
+        """Sign in; gives the bearer token, which is a token's own where one came as password."""
+        principal = self._identity.sign_in(user, password, "flight").principal
+        if principal.credential != "password":
+            return password
         token = self._identity.issue(principal).value
         self._keep(token, principal, "").began_here = True
         return token
@@ -69,9 +76,12 @@ class Sessions:
         Whoever acts as another has a session for each: nothing of one is ever in another's.
         """
         principal = self._identity.authenticate_bearer(token, "flight")
+        return self._known(token, principal, name)
+
+    def _known(self, token: str, principal: Principal, name: str) -> FlightSession:
         if name:
             # At each call: the right may be gone since the last one.
-            principal = self._identity.act_as(principal, name)
+            principal = self._identity.act_as(principal, name, "flight")
         with self._lock:
             found = self._sessions.get((token, name))
         if found is None:
@@ -79,6 +89,11 @@ class Sessions:
         found.used = time.monotonic()
         found.session.principal = principal
         return found
+
+    def of_certificate(self, identity: str, name: str = "") -> FlightSession:
+        """The session of whom a certificate names, acting as `name` where that is given."""
+        principal = self._identity.authenticate_certificate(identity, "flight")
+        return self._known(f"{_CERTIFICATE}{identity}", principal, name)
 
     def end(self, token: str) -> None:
         """Forget a session; revoke its token, unless it came from elsewhere and may be shared."""
@@ -102,18 +117,30 @@ class Sessions:
         return made
 
 
+def _nobody(_identity: str) -> FlightSession:
+    raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
+
+
 class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
     """What one call carries: its session, and the token for the answer to a handshake.
 
+    Who sends neither password nor token is known by his certificate, which the call itself tells.
     `query_key` is what the client calls the query that the call starts, `agent` what it calls
     itself; '' where it says nothing.
     """
 
-    def __init__(self, session: FlightSession | None, token: str | None) -> None:
+    def __init__(
+        self,
+        session: FlightSession | None,
+        token: str | None,
+        by_certificate: Callable[[str], FlightSession] = _nobody,
+    ) -> None:
         self.session = session
         self.query_key = ""
         self.agent = ""
         self._token = token
+        self.by_certificate = by_certificate
+        self.trace = ""
 
     def sending_headers(self) -> Mapping[str, str]:
         """The token, after a handshake."""
@@ -123,8 +150,9 @@ class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow 
 class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # no types
     """Signs each call in."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, by_certificate: bool = False) -> None:
         self._sessions = sessions
+        self._by_certificate = by_certificate
 
     def start_call(
         self, info: flight.CallInfo, headers: Mapping[str, list[str | bytes]]
@@ -140,6 +168,7 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
             made = self._start(headers)
             made.query_key = _header(headers, "x-sqluice-query-key")
             made.agent = _header(headers, "user-agent")
+            made.trace = _header(headers, "traceparent")
             return made
         except SqluiceError as error:
             raise flight_error(error) from None
@@ -147,17 +176,25 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
     def _start(self, headers: Mapping[str, list[str | bytes]]) -> CallMiddleware:
         scheme, _, value = _header(headers, "authorization").partition(" ")
         # Percent-encoded: a header has no other letters than ASCII's.
-        acting_as = unquote(_header(headers, "x-sqluice-as"))
+        name = acting_as(unquote(_header(headers, one.casefold())) for one in HEADERS)
         if scheme.casefold() == "basic":
             user, password = _basic(value)
             token = self._sessions.begin(user, password)
-            session = self._sessions.of(token, acting_as)
+            session = self._sessions.of(token, name)
             _apply(session, headers)
             return CallMiddleware(session, token)
         if scheme.casefold() == "bearer":
-            session = self._sessions.of(value.strip(), acting_as)
+            session = self._sessions.of(value.strip(), name)
             _apply(session, headers)
             return CallMiddleware(session, None)
+        if self._by_certificate and not scheme:
+
+            def by_certificate(identity: str) -> FlightSession:
+                session = self._sessions.of_certificate(identity, name)
+                _apply(session, headers)
+                return session
+
+            return CallMiddleware(None, None, by_certificate)
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
 
 

@@ -28,12 +28,16 @@ from gateway.errors import (
 )
 from gateway.opening import OpenGateway
 from gateway.parse import FORMATS
+from gateway.queries import OPERATOR
 from gateway.request import Principal, Request
 from gateway.result import Result
+from gateway.serve.acting import HEADERS as ACTING_AS
+from gateway.serve.acting import acting_as
 from gateway.serve.http.answers import writer_of
 from gateway.serve.http.faults import register_faults
 from gateway.serve.http.leaving import when_gone
 from gateway.serve.http.pages import openapi, product_page, start_page
+from gateway.serve.http.wishes import read_wish
 from gateway.sessions import Session, Settings
 from gateway.state.engine import reading
 from sqluice import explained
@@ -75,6 +79,9 @@ class Handlers:
             ("/v1/queries", ["GET"], self.queries),
             ("/v1/queries/<query_id>", ["GET"], self.one_query),
             ("/v1/queries/<query_id>", ["DELETE"], self.cancel),
+            ("/v1/tokens", ["GET"], self.tokens),
+            ("/v1/tokens", ["POST"], self.create_token),
+            ("/v1/tokens/<token_id>", ["DELETE"], self.revoke_token),
             ("/v1/products", ["GET"], self.products),
             ("/v1/products/<domain>/<product>", ["GET"], self.product),
         ]
@@ -111,8 +118,12 @@ class Handlers:
         return jsonify(found)
 
     def metrics(self) -> Response:
-        """Prometheus."""
-        return Response(self._opened.metrics.text(), mimetype="text/plain")
+        """Prometheus; by products too for an operator who signs in."""
+        with_products = False
+        if request.authorization is not None:
+            principal = self._principal()
+            with_products = OPERATOR in principal.roles and principal.scope.is_whole
+        return Response(self._opened.metrics.text(with_products), mimetype="text/plain")
 
     def openapi(self) -> Response:
         """The interface, described."""
@@ -186,6 +197,26 @@ class Handlers:
             )
         return jsonify({"query_id": query_id, "state": "cancelling"})
 
+    def tokens(self) -> Response:
+        """The caller's own API tokens, without what signs in."""
+        return jsonify({"tokens": self._opened.own_tokens.list(self._principal())})
+
+    def create_token(self) -> Response:
+        """A new API token for the caller himself: told this once."""
+        principal = self._principal()
+        wish = read_wish(request.get_json(silent=True))
+        with self._opened.services.limiter.admit(principal):
+            made = self._opened.own_tokens.create(principal, wish)
+        response = jsonify({"token": made.value, **made.token.shown(datetime.now(UTC))})
+        response.status_code = 201
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def revoke_token(self, token_id: str) -> Response:
+        """End one of the caller's own API tokens."""
+        ended = self._opened.own_tokens.revoke(self._principal(), token_id)
+        return jsonify({"id": token_id, "revoked": ended})
+
     def products(self) -> Response:
         """The products that the caller may query."""
         shown = self._catalog(with_columns=False)
@@ -225,7 +256,7 @@ class Handlers:
         """Who asks: Basic or Bearer; somebody else where he may act as another."""
         if "principal" in g:
             return g.principal  # type: ignore[no-any-return]  # set below
-        identity = self._opened.identity
+        identity, address = self._opened.identity, request.remote_addr or ""
         authorization = request.authorization
         if authorization is None:
             raise Unauthenticated(
@@ -234,19 +265,18 @@ class Handlers:
         if authorization.type == "basic":
             if request.remote_addr not in _LOOPBACK and not request.is_secure:
                 raise Unauthenticated("Passwords are not taken over plaintext.", hint="Use TLS.")
-            found = identity.authenticate_basic(
-                authorization.username or "", authorization.password or "", "http"
-            )
+            user, secret = authorization.username or "", authorization.password or ""
+            found = identity.sign_in(user, secret, "http", address).principal
         elif authorization.type == "bearer":
-            found = identity.authenticate_bearer(authorization.token or "", "http")
+            found = identity.authenticate_bearer(authorization.token or "", "http", address)
         else:
             raise Unauthenticated("Only Basic and Bearer are served.")
-        name = request.headers.get("X-Sqluice-As")
-        principal = identity.act_as(found, name) if name else found
+        name = acting_as(request.headers.get(one) or "" for one in ACTING_AS)
+        principal = identity.act_as(found, name, "http") if name else found
         g.principal = replace(
             principal,
             client=request.headers.get("User-Agent", "")[:200],
-            address=request.remote_addr or "",
+            address=address,
         )
         return g.principal  # type: ignore[no-any-return]  # set above
 
@@ -284,7 +314,8 @@ class Handlers:
         if not isinstance(parameters, list):
             raise TypeMismatch("The field parameters must be a list.")
         values = tuple(_parameter(one) for one in parameters)
-        return session.request(body["sql"], datetime.now(UTC), values, first=first)
+        made = session.request(body["sql"], datetime.now(UTC), values, first=first)
+        return replace(made, trace=request.headers.get("traceparent", ""))
 
 
 def _explain_options(body: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ the code table. Never a page of HTML, a traceback or a private text.
 from __future__ import annotations
 
 import logging
+import math
 
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
@@ -53,7 +54,7 @@ def error_response(error: SqluiceError) -> Response:
     if error.query_id:
         response.headers["X-Sqluice-Query-Id"] = error.query_id
     if isinstance(error, RateLimited):
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if error.entry.http == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="sqluice", Bearer'
     return response

@@ -27,6 +27,9 @@ _ROUTES = (
     ("get", "/v1/queries", "Running queries", "application/json"),
     ("get", "/v1/queries/{query_id}", "One query", "application/json"),
     ("delete", "/v1/queries/{query_id}", "Stop a query", "application/json"),
+    ("get", "/v1/tokens", "Your API tokens", "application/json"),
+    ("post", "/v1/tokens", "Make an API token for yourself", "application/json"),
+    ("delete", "/v1/tokens/{token_id}", "End one of your API tokens", "application/json"),
     ("get", "/v1/products", "Products you may query", "application/json"),
     ("get", "/v1/products/{domain}/{product}", "One product", "application/json"),
 )
@@ -54,13 +57,28 @@ _EXPLAIN = {
         "format": {"enum": ["text", "json", "mermaid"], "default": "text"},
     },
 }
-_BODIES = {"/v1/query": _QUERY, "/v1/explain": _EXPLAIN}
-
-
 _ERROR_FIELDS = (
     "code", "message", "remedy", "query_id", "line", "column", "sqlstate", "class",
     "retryable", "policy", "product",
 )  # fmt: skip
+
+
+_WORDS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_TOKEN = {
+    "type": "object",
+    "required": ["label"],
+    "additionalProperties": False,
+    "properties": {
+        "label": {"type": "string", "example": "nightly report"},
+        "days": {"type": "number"},
+        "purposes": _WORDS,
+        "products": {**_WORDS, "description": "domain, or domain.product"},
+        "endpoints": _WORDS,
+    },
+}
+
+
+_BODIES = {"/v1/query": _QUERY, "/v1/explain": _EXPLAIN, "/v1/tokens": _TOKEN}
 
 
 def openapi() -> dict[str, object]:
@@ -87,7 +105,7 @@ def openapi() -> dict[str, object]:
                 for name in names
             ]
         if method == "post":
-            operation["requestBody"] = {"content": {"application/json": {"schema": _BODIES[path]}}}
+            operation["requestBody"] = _body_of(path)
         paths.setdefault(path, {})[method] = operation
     return {
         "openapi": "3.1.0",
@@ -114,6 +132,10 @@ def openapi() -> dict[str, object]:
             },
         },
     }
+
+
+def _body_of(path: str) -> dict[str, object]:
+    return {"content": {"application/json": {"schema": _BODIES[path]}}}
 
 
 def start_page() -> str:

@@ -15,7 +15,6 @@ import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from gateway.config import Config
 from gateway.errors import InvalidConfig, SqluiceError
@@ -37,6 +36,7 @@ from gateway.serve.pgwire.messages import message, parameter_status
 from gateway.serve.pgwire.running import Runner
 from gateway.serve.pgwire.settings import ClientSettings
 from gateway.serve.pgwire.state import State
+from gateway.serve.tls import tls_files
 from gateway.sessions import Session
 
 log = logging.getLogger("gateway.pgwire")
@@ -50,21 +50,12 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 def tls_of(config: Config) -> ssl.SSLContext | None:
     """The certificate of gateway.toml; None where there is none."""
-    if not config.tls.certificate:
+    files = tls_files(config)
+    if files is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    certificate, key = (
-        Path(config.folder, one) for one in (config.tls.certificate, config.tls.key)
-    )
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidConfig(
-            f"The certificate {config.tls.certificate!r} or its key cannot be read.",
-            hint="Correct [tls] of gateway.toml: files in PEM, the key without a password.",
-            private=str(error),
-        ) from None
+    context.load_cert_chain(files.certificate, files.key)
     return context
 
 
