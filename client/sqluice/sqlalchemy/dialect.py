@@ -94,6 +94,7 @@ class SqluiceDialect(default.DefaultDialect):
     def initialize(self, connection: Any) -> None:
         """Nothing is asked of the gateway but its version."""
         self.server_version_info = self._get_server_version_info(connection)
+        self.default_isolation_level: Any = _LEVEL
 
     def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:
         version = connection.connection.server_version

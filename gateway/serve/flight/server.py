@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -105,7 +106,9 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
                 request = self._keyed(context, self._request(session, name, message))
                 result = self._start(context, session, request)
-                handle = self._streams.put(session.session.principal.user, result)
+                statement = getattr(message, "prepared_statement_handle", b"")
+                user = session.session.principal.user
+                handle = self._streams.put(user, result, statement)
                 ticket = pack(make("TicketStatementQuery", statement_handle=handle))
                 return _info(labelled(result), descriptor, ticket)
             table = self._metadata(session, name, message)
@@ -123,7 +126,10 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             user = session.session.principal.user
             handle = message.statement_handle
             result = self._streams.take(user, handle)
-            return flight.GeneratorStream(labelled(result), self._watched(context, handle, result))
+            batches = self._watched(context, handle, result)
+            # A client that leaves before the first batch leaves a generator that never began.
+            weakref.finalize(batches, self._end, handle, result).atexit = False
+            return flight.GeneratorStream(labelled(result), batches)
 
     def do_put(
         self,
@@ -239,6 +245,10 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         with self._watcher.watch(context, result.cancel):
             yield from stream_of(result, lambda: self._streams.done(handle), translated)
 
+    def _end(self, handle: bytes, result: Result) -> None:
+        result.close()
+        self._streams.done(handle)
+
     def _shape(self, request: Request) -> Described:
         """What is known of a statement before it runs; `SET` is the session's own affair."""
         if parse(request).kind == "set":
@@ -270,6 +280,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
     def _close_prepared(self, session: FlightSession, body: bytes) -> None:
         message = unpack_as("ActionClosePreparedStatementRequest", body)
         session.prepared.pop(message.prepared_statement_handle, None)
+        self._streams.closed(message.prepared_statement_handle)
 
     def _begin(self, session: FlightSession, body: bytes) -> bytes:
         return pack(make("ActionBeginTransactionResult", transaction_id=secrets.token_bytes(8)))

@@ -21,17 +21,25 @@ from gateway.result import Result
 
 MAXIMUM_BYTES = 8 * 1024 * 1024
 WAITING_SECONDS = 60.0
+# So long a client that has closed its statement may still fetch the result.
+CLOSED_SECONDS = 0.2
 POLL_SECONDS = 0.05
 
 
 @dataclass(slots=True)
 class Started:
-    """A started result, whose it is, and whether somebody fetches it."""
+    """A started result, whose it is, and whether somebody fetches it.
+
+    `statement` is the prepared statement that it answers, `until` when nobody waits for it any
+    more.
+    """
 
     user: str
     result: Result
-    since: float = field(default_factory=time.monotonic)
+    statement: bytes = b""
+    until: float = field(default_factory=lambda: time.monotonic() + WAITING_SECONDS)
     is_taken: bool = False
+    is_closed: bool = False
 
 
 class Streams:
@@ -42,15 +50,18 @@ class Streams:
         self._lock = threading.Lock()
         self._started: dict[bytes, Started] = {}
 
-    def put(self, user: str, result: Result) -> bytes:
+    def put(self, user: str, result: Result, statement: bytes = b"") -> bytes:
         """Keep a result; gives its handle. Raises RateLimited over the cap."""
         self.sweep()
-        with self._lock:
-            held = sum(one.user == user for one in self._started.values())
-            if held < self._per_user:
-                handle = secrets.token_bytes(24)
-                self._started[handle] = Started(user, result)
-                return handle
+        for is_full in (False, True):
+            if is_full:
+                self.sweep(closed_too=True)
+            with self._lock:
+                held = sum(one.user == user for one in self._started.values())
+                if held < self._per_user:
+                    handle = secrets.token_bytes(24)
+                    self._started[handle] = Started(user, result, statement)
+                    return handle
         result.close()
         raise RateLimited(f"You have {self._per_user} open streams already.", retry_after=1.0)
 
@@ -71,6 +82,14 @@ class Streams:
         with self._lock:
             self._started.pop(handle, None)
 
+    def closed(self, statement: bytes) -> None:
+        """A client that closes its statement rarely fetches what it has not begun to."""
+        with self._lock:
+            for one in self._started.values():
+                if one.statement == statement:
+                    one.is_closed = True
+                    one.until = min(one.until, time.monotonic() + CLOSED_SECONDS)
+
     def cancel(self, user: str, handle: bytes) -> bool:
         """Stop a result that waits or streams; False where there is none."""
         with self._lock:
@@ -80,14 +99,15 @@ class Streams:
         self._stop(handle, found)
         return True
 
-    def sweep(self, everything: bool = False) -> None:
-        """Stop what nobody fetched in time; with `everything` whatever there is."""
+    def sweep(self, everything: bool = False, closed_too: bool = False) -> None:
+        """Stop what nobody fetched in time; also what was closed meanwhile, or whatever there is."""
         now = time.monotonic()
         with self._lock:
             stale = [
                 (handle, one)
                 for handle, one in self._started.items()
-                if everything or (not one.is_taken and now - one.since > WAITING_SECONDS)
+                if everything
+                or (not one.is_taken and (now > one.until or (closed_too and one.is_closed)))
             ]
         for handle, one in stale:
             self._stop(handle, one)
