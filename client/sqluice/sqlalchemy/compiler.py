@@ -114,18 +114,10 @@ class SqluiceCompiler(compiler.SQLCompiler):
         columns = ", ".join("NULL" for _ in element_types or (None,))
         return f"SELECT {columns} WHERE 1 = 0"
 
-    def visit_json_getitem_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
-        """One value inside a document."""
-        return self._json(binary, **kw)
-
-    def visit_json_path_getitem_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
-        """A value deeper inside a document."""
-        return self._json(binary, **kw)
-
-    def _json(self, binary: Any, **kw: Any) -> str:
-        left, right = self.process(binary.left, **kw), self.process(binary.right, **kw)
-        is_document = binary.type._type_affinity is types.JSON
-        return f"json_extract{'' if is_document else '_string'}({left}, {right})"
+    def _format_frame_clause(self, range_: Any, **kw: Any) -> str:
+        """A frame's bounds are constants."""
+        made: str = super()._format_frame_clause(range_, **{**kw, "literal_execute": True})  # type: ignore[no-untyped-call]
+        return made
 
     def _pattern(
         self, binary: Any, around: tuple[str, str], function: str, *, is_not: bool = False,

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.engine import default
+from sqlalchemy.engine import default, interfaces
 
 import sqluice
 from sqluice.sqlalchemy import reflection as known
@@ -24,6 +24,8 @@ from sqluice.sqlalchemy.compiler import (
 from sqluice.sqlalchemy.types import COLSPECS
 
 _LEVEL = "AUTOCOMMIT"
+# From 2.0 on a type may ask for a cast of its parameters.
+_RENDER_CASTS: Any = getattr(getattr(interfaces, "BindTyping", None), "RENDER_CASTS", None)
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -64,6 +66,7 @@ class SqluiceDialect(default.DefaultDialect):
     insert_returning = update_returning = delete_returning = False
     use_insertmanyvalues = False
     div_is_floordiv = False
+    bind_typing = _RENDER_CASTS
     tuple_in_values = True
     default_schema_name = None
     # How JSON is read and written may be given to create_engine.
@@ -229,13 +232,6 @@ class SqluiceDialect(default.DefaultDialect):
         return []
 
     get_unique_constraints = get_check_constraints = get_indexes
-
-    def get_table_options(
-        self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
-    ) -> Any:
-        """None."""
-        self._existing(connection, table_name, schema, **kw)
-        return {}
 
     def _default_multi_reflect(  # noqa: PLR0913, PLR0917  # SQLAlchemy's own
         self, single_tbl_method: Any, connection: Any, kind: Any, schema: Any, filter_names: Any,

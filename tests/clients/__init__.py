@@ -1,0 +1,1 @@
+"""Other people's programs against a gateway; run by hand, outside the timed suites."""
