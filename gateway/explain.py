@@ -21,7 +21,7 @@ from sqluice import explained
 
 _ALL_COLUMNS = (
     "domain", "product", "table", "is_default", "table_description", "column", "position", "type",
-    "null", "key", "references", "reference", "masked", "description",
+    "null", "key", "references", "reference", "reference_position", "masked", "description",
 )  # fmt: skip
 COLUMNS = ("step", "where", "what", "detail", "why")
 _Row = tuple[str, str, str, str, str]
@@ -211,7 +211,7 @@ def _column_rows(
             one.type,
             "NO" if one.required else "YES",
             str(key.index(one.name) + 1) if one.name in key else "",
-            *references.get(one.name, ("", "")),
+            *references.get(one.name, ("", "", "")),
             one.masked,
             one.description,
         )
@@ -219,17 +219,20 @@ def _column_rows(
 
 def _references(
     table: VisibleTable, shown: Mapping[str, VisibleTable]
-) -> Mapping[str, tuple[str, str]]:
-    """What a column refers to and by which key, where the caller knows all of both ends."""
+) -> Mapping[str, tuple[str, str, str]]:
+    """What a column refers to, by which key, as which part: where he knows all of both ends."""
     own = {one.name for one in table.columns}
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, tuple[str, str, str]] = {}
     for one in table.table.relationships:
         target = shown.get(one.target)
         known = {column.name for column in target.columns} if target is not None else set()
         if set(one.columns) <= own and set(one.target_columns) <= known:
             pairs = zip(one.columns, one.target_columns, strict=False)
             name = f"{table.address.table}_{one.columns[0]}_fkey"
-            found |= {column: (f"{one.target}.{other}", name) for column, other in pairs}
+            found |= {
+                column: (f"{one.target}.{other}", name, str(place))
+                for place, (column, other) in enumerate(pairs, 1)
+            }
     return found
 
 

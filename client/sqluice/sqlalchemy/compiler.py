@@ -114,18 +114,19 @@ class SqluiceCompiler(compiler.SQLCompiler):
         columns = ", ".join("NULL" for _ in element_types or (None,))
         return f"SELECT {columns} WHERE 1 = 0"
 
-    def visit_json_getitem_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
-        """One value inside a document."""
-        return self._json(binary, **kw)
+    def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
+        """A parameter with its type."""
+        return f"CAST({sqltext} AS {self.dialect.type_compiler_instance.process(dbapi_type)})"
 
-    def visit_json_path_getitem_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
-        """A value deeper inside a document."""
-        return self._json(binary, **kw)
+    def visit_frame_clause(self, frameclause: Any, **kw: Any) -> str:
+        """A frame's bounds are constants."""
+        from_two: Any = super()
+        return str(from_two.visit_frame_clause(frameclause, **{**kw, "literal_execute": True}))
 
-    def _json(self, binary: Any, **kw: Any) -> str:
-        left, right = self.process(binary.left, **kw), self.process(binary.right, **kw)
-        is_document = binary.type._type_affinity is types.JSON
-        return f"json_extract{'' if is_document else '_string'}({left}, {right})"
+    def _format_frame_clause(self, range_: Any, **kw: Any) -> str:
+        """The same in 1.4."""
+        before_two: Any = super()
+        return str(before_two._format_frame_clause(range_, **{**kw, "literal_execute": True}))
 
     def _pattern(
         self, binary: Any, around: tuple[str, str], function: str, *, is_not: bool = False,

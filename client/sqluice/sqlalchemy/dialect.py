@@ -10,8 +10,8 @@ import re
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.engine import default
+from sqlalchemy import text, types
+from sqlalchemy.engine import default, interfaces
 
 import sqluice
 from sqluice.sqlalchemy import reflection as known
@@ -24,6 +24,8 @@ from sqluice.sqlalchemy.compiler import (
 from sqluice.sqlalchemy.types import COLSPECS
 
 _LEVEL = "AUTOCOMMIT"
+# From 2.0 on a type may ask for a cast of its parameters.
+_RENDER_CASTS: Any = getattr(getattr(interfaces, "BindTyping", None), "RENDER_CASTS", None)
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -59,11 +61,12 @@ class SqluiceDialect(default.DefaultDialect):
     supports_is_distinct_from = True
     supports_unicode_statements = True
     supports_unicode_binds = True
-    returns_unicode_strings = True
+    returns_unicode_strings = getattr(types.String, "RETURNS_UNICODE", True)
     postfetch_lastrowid = False
     insert_returning = update_returning = delete_returning = False
     use_insertmanyvalues = False
     div_is_floordiv = False
+    bind_typing = _RENDER_CASTS
     tuple_in_values = True
     default_schema_name = None
     # How JSON is read and written may be given to create_engine.
@@ -94,6 +97,7 @@ class SqluiceDialect(default.DefaultDialect):
     def initialize(self, connection: Any) -> None:
         """Nothing is asked of the gateway but its version."""
         self.server_version_info = self._get_server_version_info(connection)
+        self.default_isolation_level: Any = _LEVEL
 
     def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:
         version = connection.connection.server_version
@@ -228,13 +232,6 @@ class SqluiceDialect(default.DefaultDialect):
         return []
 
     get_unique_constraints = get_check_constraints = get_indexes
-
-    def get_table_options(
-        self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
-    ) -> Any:
-        """None."""
-        self._existing(connection, table_name, schema, **kw)
-        return {}
 
     def _default_multi_reflect(  # noqa: PLR0913, PLR0917  # SQLAlchemy's own
         self, single_tbl_method: Any, connection: Any, kind: Any, schema: Any, filter_names: Any,

@@ -91,7 +91,6 @@ def columns(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "type": type_of(one["type"]),
             "nullable": one["null"] == "YES",
             "default": None,
-            "autoincrement": False,
             "comment": comment(one),
         }
         for one in rows
@@ -121,9 +120,8 @@ def _keyed(rows: Iterable[Row]) -> Iterator[Row]:
 def foreign_keys(rows: Iterable[Row], place: Place, domain: str | None) -> list[dict[str, Any]]:
     """The keys of a table that refer to others, by name."""
     found: dict[str, dict[str, Any]] = {}
-    for one in rows:
-        if not one["references"]:
-            continue
+    referring = [(int(one["reference_position"]), one) for one in rows if one["references"]]
+    for _, one in sorted(referring, key=lambda pair: pair[0]):
         owner, product, table, column = one["references"].split(".")
         made = found.setdefault(
             one["reference"],

@@ -80,6 +80,8 @@ class Interval(NativeForEmulated, types.TypeEngine[Any]):
 
     __visit_name__ = "interval"
     cache_ok = True
+    # Without its type a parameter next to an operator could be anything.
+    render_bind_cast = True
 
     @classmethod
     def adapt_emulated_to_native(cls, impl: Any, **kw: Any) -> Interval:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ from gateway.serve.flight.sign_in import (
 )
 from gateway.serve.flight.sql_info import sql_info, xdbc_types
 from gateway.serve.flight.starting import Starting, shape
-from gateway.serve.flight.streams import Begun, Streams, Watcher, stream_of
+from gateway.serve.flight.streams import Begun, Streams, Watcher, end, stream_of
 from gateway.serve.flight.widening import widened
 from gateway.serve.tls import TlsFiles, tls_files
 
@@ -108,7 +109,9 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
                 request = self._keyed(context, self._request(session, name, message))
                 begun = self._start(context, session, request)
-                handle = self._streams.put(session.session.principal.user, begun)
+                statement = getattr(message, "prepared_statement_handle", b"")
+                user = session.session.principal.user
+                handle = self._streams.put(user, begun, statement)
                 ticket = pack(make("TicketStatementQuery", statement_handle=handle))
                 return _info(begun.schema, descriptor, ticket)
             table = self._metadata(session, name, message)
@@ -126,7 +129,10 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
             user = session.session.principal.user
             handle = message.statement_handle
             begun = self._streams.take(user, handle)
-            return flight.GeneratorStream(begun.schema, self._watched(context, handle, begun))
+            batches = self._watched(context, handle, begun)
+            # A client that leaves before the first batch leaves a generator that never began.
+            weakref.finalize(batches, self._end, handle, begun).atexit = False
+            return flight.GeneratorStream(begun.schema, batches)
 
     def do_put(
         self,
@@ -242,6 +248,10 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         with self._watcher.watch(context, begun.cancel):
             yield from stream_of(begun, lambda: self._streams.done(handle), translated)
 
+    def _end(self, handle: bytes, begun: Begun) -> None:
+        end(begun)
+        self._streams.done(handle)
+
     def _prepare(self, session: FlightSession, body: bytes) -> bytes:
         """Bind only; the schema tells clients that it is a query."""
         message = unpack_as("ActionCreatePreparedStatementRequest", body)
@@ -268,6 +278,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
     def _close_prepared(self, session: FlightSession, body: bytes) -> None:
         message = unpack_as("ActionClosePreparedStatementRequest", body)
         session.prepared.pop(message.prepared_statement_handle, None)
+        self._streams.closed(message.prepared_statement_handle)
 
     def _begin(self, session: FlightSession, body: bytes) -> bytes:
         return pack(make("ActionBeginTransactionResult", transaction_id=secrets.token_bytes(8)))

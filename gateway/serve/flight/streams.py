@@ -24,6 +24,8 @@ from gateway.serve.flight.widening import fitted
 
 MAXIMUM_BYTES = 8 * 1024 * 1024
 WAITING_SECONDS = 60.0
+# So long a client that has closed its statement may still fetch the result.
+CLOSED_SECONDS = 0.2
 POLL_SECONDS = 0.05
 
 
@@ -38,12 +40,18 @@ class Begun:
 
 @dataclass(slots=True)
 class Started:
-    """A begun statement, whose it is, and whether somebody fetches its answer."""
+    """A begun statement, whose it is, and whether somebody fetches its answer.
+
+    `statement` is the prepared statement that it answers, `until` when nobody waits for it any
+    more.
+    """
 
     user: str
     begun: Begun
-    since: float = field(default_factory=time.monotonic)
+    statement: bytes = b""
+    until: float = field(default_factory=lambda: time.monotonic() + WAITING_SECONDS)
     is_taken: bool = False
+    is_closed: bool = False
 
 
 class Streams:
@@ -54,16 +62,19 @@ class Streams:
         self._lock = threading.Lock()
         self._started: dict[bytes, Started] = {}
 
-    def put(self, user: str, begun: Begun) -> bytes:
+    def put(self, user: str, begun: Begun, statement: bytes = b"") -> bytes:
         """Keep what was begun; gives its handle. Raises RateLimited over the cap."""
         self.sweep()
-        with self._lock:
-            held = sum(one.user == user for one in self._started.values())
-            if held < self._per_user:
-                handle = secrets.token_bytes(24)
-                self._started[handle] = Started(user, begun)
-                return handle
-        _end(begun)
+        for is_full in (False, True):
+            if is_full:
+                self.sweep(closed_too=True)
+            with self._lock:
+                held = sum(one.user == user for one in self._started.values())
+                if held < self._per_user:
+                    handle = secrets.token_bytes(24)
+                    self._started[handle] = Started(user, begun, statement)
+                    return handle
+        end(begun)
         raise RateLimited(f"You have {self._per_user} open streams already.", retry_after=1.0)
 
     def take(self, user: str, handle: bytes) -> Begun:
@@ -83,6 +94,14 @@ class Streams:
         with self._lock:
             self._started.pop(handle, None)
 
+    def closed(self, statement: bytes) -> None:
+        """A client that closes its statement rarely fetches what it has not begun to."""
+        with self._lock:
+            for one in self._started.values():
+                if one.statement == statement:
+                    one.is_closed = True
+                    one.until = min(one.until, time.monotonic() + CLOSED_SECONDS)
+
     def cancel(self, user: str, handle: bytes) -> bool:
         """Stop a result that waits or streams; False where there is none."""
         with self._lock:
@@ -92,14 +111,15 @@ class Streams:
         self._stop(handle, found)
         return True
 
-    def sweep(self, everything: bool = False) -> None:
-        """Stop what nobody fetched in time; with `everything` whatever there is."""
+    def sweep(self, everything: bool = False, closed_too: bool = False) -> None:
+        """Stop what nobody fetched in time; also what was closed, or whatever there is."""
         now = time.monotonic()
         with self._lock:
             stale = [
                 (handle, one)
                 for handle, one in self._started.items()
-                if everything or (not one.is_taken and now - one.since > WAITING_SECONDS)
+                if everything
+                or (not one.is_taken and (now > one.until or (closed_too and one.is_closed)))
             ]
         for handle, one in stale:
             self._stop(handle, one)
@@ -109,11 +129,11 @@ class Streams:
         if one.is_taken:
             one.begun.cancel()
             return
-        _end(one.begun)
+        end(one.begun)
         self.done(handle)
 
 
-def _end(begun: Begun) -> None:
+def end(begun: Begun) -> None:
     """Close the result, at once or when it comes; until then its statement is told to stop."""
     if not begun.result.done():
         begun.cancel()
@@ -191,5 +211,5 @@ def stream_of(
     except Exception as error:  # noqa: BLE001 - what is no Flight error leaves with a traceback
         raise fail(error) from None
     finally:
-        _end(begun)
+        end(begun)
         on_end()

@@ -1,0 +1,1 @@
+"""What runs beside SQLAlchemy's suite; knows the client alone."""
