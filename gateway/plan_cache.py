@@ -36,7 +36,8 @@ class Key:
 
     `tables` is what each reference means, in the text's order: one name may mean two majors to two
     callers who may query both. `parameters` are types; where a parameter stands elsewhere than
-    beside a comparison, values. `edition` is that of the sources' abilities.
+    beside a comparison, values. `edition` is that of the sources' abilities. `is_described`: only
+    the shape of the answer was asked for.
     """
 
     sql: str
@@ -48,6 +49,7 @@ class Key:
     decision: str
     parameters: tuple[object, ...]
     edition: int = 0
+    is_described: bool = False
 
 
 def key_of(
