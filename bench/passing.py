@@ -12,8 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bench.inside import drained
 from bench.mesh import environment, write_mesh
 from bench.ours import addressed
 from bench.places import Places
-from bench.served import Client, Served, memory_of
+from bench.served import Client, Peak, Served
 from bench.tpch import Asked, placed
 
 _MILLION = 1_000_000
@@ -99,49 +99,52 @@ class Inside:
         self._process.communicate()
 
 
+Drain = Callable[[str], tuple[float, int, int]]
+
+
 def measure(folder: Path, asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Passing:
-    """Each statement by both ways in turn."""
-    with placed(folder, asked, tell) as (places, _), ExitStack() as stack:
+    """Each statement by both ways in turn, in processes that have answered nothing large before."""
+    with placed(folder, asked, tell) as (places, _):
         write_mesh(places)
-        inside = stack.enter_context(closing(Inside(places)))
-        served = stack.enter_context(closing(Served(places)))
-        client = stack.enter_context(closing(Client(served.connect())))
-
-        def drain(sql: str) -> tuple[float, int, int]:
-            start = time.perf_counter()
-            rows, size = drained(client.batches(sql))
-            return time.perf_counter() - start, rows, size
-
-        ways = ((inside.process_id, inside.drain), (served.process_id, drain))
         passed = []
         for source, text in STATEMENTS.items():
             tell(source)
             lines = round(_LINES * asked.scale)
-            sql = addressed(text.format(lines=lines), asked.layout)
-            passed.append(Passed(source, *_in_turn(sql, ways, asked.repeat)))
+            sql = addressed(text.format(lines=lines), places.layout)
+            passed.append(Passed(source, *_in_turn(places, sql, asked.repeat)))
     return Passing(asked.scale, tuple(passed))
 
 
-Drain = Callable[[str], tuple[float, int, int]]
+def _in_turn(places: Places, sql: str, repeat: int) -> list[Way]:
+    """Medians; everybody once before counting. Memory is that of all rounds over the idle self."""
+    with (
+        closing(Inside(places)) as inside,
+        closing(Served(places)) as served,
+        closing(Client(served.connect())) as client,
+    ):
 
+        def drain(text: str) -> tuple[float, int, int]:
+            start = time.perf_counter()
+            rows, size = drained(client.batches(text))
+            return time.perf_counter() - start, rows, size
 
-def _in_turn(sql: str, ways: Iterable[tuple[int, Drain]], repeat: int) -> list[Way]:
-    """Everybody once before counting; the most memory of all rounds over what was held before."""
-    ways = tuple(ways)
-    found: list[list[tuple[float, int, int, int, int]]] = [[] for _ in ways]
-    for turn in range(-1, repeat):
-        for place, (process_id, drain) in enumerate(ways):
-            told: list[tuple[float, int, int]] = []
-            idle, peak = memory_of(process_id, lambda d=drain, t=told: t.append(d(sql)))  # type: ignore[misc]
-            if turn >= 0:
-                found[place].append((*told[0], idle, peak))
-    return [
-        Way(
-            statistics.median(one[0] for one in runs), runs[0][1], runs[0][2],
-            min(one[3] for one in runs), max(one[4] for one in runs),
+        ways: tuple[tuple[int, Drain], ...] = (
+            (inside.process_id, inside.drain),
+            (served.process_id, drain),
         )
-        for runs in found
-    ]  # fmt: skip
+        for _, run in ways:
+            run(f"{sql} LIMIT 1")
+        peaks = [Peak(process_id) for process_id, _ in ways]
+        found: list[list[tuple[float, int, int]]] = [[] for _ in ways]
+        for turn in range(-1, repeat):
+            for place, (_, run) in enumerate(ways):
+                took = run(sql)
+                if turn >= 0:
+                    found[place].append(took)
+        return [
+            Way(statistics.median(one[0] for one in runs), *runs[0][1:], peak.idle, peak.most)
+            for runs, peak in zip(found, peaks, strict=True)
+        ]
 
 
 def table(found: Passing) -> list[str]:

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,13 +97,19 @@ class Client:
         self._connection.close()
 
 
-def memory_of(process_id: int, run: Callable[[], object]) -> tuple[int, int]:
-    """Bytes that a process holds before a run, and at most during it; Linux only."""
-    home = Path("/proc") / str(process_id)
-    (home / "clear_refs").write_text("5")
-    before = _bytes(home, "VmRSS")
-    run()
-    return before, _bytes(home, "VmHWM")
+class Peak:
+    """What a process holds now, and the most that it holds from now on; Linux only."""
+
+    def __init__(self, process_id: int) -> None:
+        """Begin to look."""
+        self._home = Path("/proc") / str(process_id)
+        (self._home / "clear_refs").write_text("5")
+        self.idle = _bytes(self._home, "VmRSS")
+
+    @property
+    def most(self) -> int:
+        """The most since then."""
+        return _bytes(self._home, "VmHWM")
 
 
 def _bytes(home: Path, what: str) -> int:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from connectors.arrow import batch_rows
 from connectors.base import ConnectorError, misfit_of
 from gateway.engines.base import Catalog, Shapes
 from gateway.engines.describing import Describer, Lending, quoted
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
 
-BATCH_ROWS = 65_536
 # An error whose text quotes bytes that are no text arrives as one of decoding.
 _FAILURES = (duckdb.Error, OSError, pa.ArrowException, UnicodeDecodeError)
 # Types that Arrow holds as something else, so that DuckDB reads them back as another type.
@@ -247,7 +247,7 @@ class DuckdbSession:
             for name, (schema, _) in inputs.items():
                 _give(name, schema, held[name], cursor)
             relation = cursor.sql(sql, params=list(parameters) or None)
-            reader = relation.to_arrow_reader(BATCH_ROWS)
+            reader = relation.to_arrow_reader(batch_rows(len(relation.columns)))
             try:
                 while True:
                     batch = _next(reader)
