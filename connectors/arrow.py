@@ -30,8 +30,8 @@ from connectors.base import (
 )
 
 BATCH_ROWS = 65_536
-# What DuckDB fills a batch of, and how many values one holds: wide rows come in fewer at once, since
-# it holds several batches, each at up to twice its size.
+# What DuckDB fills a batch of, and how many values one holds. Wide rows come in fewer at once: it
+# keeps several batches, each at up to twice its size.
 _VECTOR, _VALUES = 2_048, 131_072
 # What a cast raises for a value; a ConnectorError says the same in a connector's own words.
 _MISFITS = (pa.ArrowException, decimal.DecimalException, ConnectorError)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from catalog.model import Source
-from gateway import secrets as secrets_module
 from gateway.errors import InvalidConfig
 from gateway.secrets import Secrets
 
@@ -102,9 +102,9 @@ def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
     assert secrets.get("hr", "KEY") == "first"
     _write(tmp_path, "hr", "KEY", "other")
     assert secrets.get("hr", "KEY") == "other"
-    settled = secrets_module.time.time() + 60
+    settled = time.time() + 60
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(secrets_module.time, "time", lambda: settled)
+        patched.setattr(time, "time", lambda: settled)
         assert secrets.get("hr", "KEY") == "other"
         _write(tmp_path, "hr", "KEY", "third")
         assert secrets.get("hr", "KEY") == "third"
@@ -118,8 +118,8 @@ def test_a_link_that_leads_elsewhere_meanwhile_is_refused(tmp_path: Path) -> Non
     _write(tmp_path, "sales", "KEY", "foreign")
     secrets = _secrets(tmp_path)
     with pytest.MonkeyPatch.context() as patched:
-        settled = secrets_module.time.time() + 60
-        patched.setattr(secrets_module.time, "time", lambda: settled)
+        settled = time.time() + 60
+        patched.setattr(time, "time", lambda: settled)
         assert secrets.get("hr", "KEY") == "own"
         (tmp_path / "hr" / "KEY").unlink()
         (tmp_path / "hr" / "KEY").symlink_to(tmp_path / "sales" / "KEY")
