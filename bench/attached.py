@@ -37,7 +37,8 @@ def opened(
         load(connection, one)
     for domain, url in databases.items():
         connection.execute(f"ATTACH '{url}' AS {domain} (TYPE postgres, READ_ONLY)")
-    connection.execute(f"ATTACH '{sqlite}' AS supply (TYPE sqlite, READ_ONLY)")
+    if "supply" in names:
+        connection.execute(f"ATTACH '{sqlite}' AS supply (TYPE sqlite, READ_ONLY)")
     for domain, tables in names.items():
         for table in tables:
             source = f"{domain}.{table}"

@@ -1,8 +1,8 @@
-"""The measured mesh: four domains, a product for each table, two people.
+"""The measured mesh: the domains of a layout, a product for each table, two people.
 
-Takes: places. Gives: an open gateway over contracts that it writes. `open` sees everything;
-`governed` sees the same rows through a row filter that lets all of them pass and a mask of a column
-that no statement reads, so that the two may be compared.
+Takes: places. Gives: an open gateway over contracts that it writes, or the files for one to serve.
+`open` sees everything; `governed` sees the same rows through a row filter that lets all of them
+pass and a mask of a column that no statement reads, so that the two may be compared.
 """
 
 from __future__ import annotations
@@ -10,22 +10,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.places import Places
-from bench.tables import DOMAINS, TABLES, TpchTable
-from gateway.config import load_config
+from bench.tables import TpchTable
+from gateway.config import Config, load_config
 from gateway.opening import OpenGateway, open_gateway
+from gateway.scram import make_verifier
 
 _LOGICAL = {"integer": "integer", "bigint": "integer", "text": "string", "date": "date"}
-_IDENTITIES = """
-kind: Identities
-users:
-  open: {groups: [open]}
-  governed: {groups: [governed]}
+PASSWORD = "bench"
+_ITERATIONS = 4096
+# Who measures asks more often than anybody should.
+# What is measured must not depend on what was measured before.
+_SETTINGS = """
+[limits]
+concurrency = 0
+requests_per_second = 0
+seconds = 600
+[planning]
+learn_seconds = 0
 """
 _TAXONOMY = "kind: Taxonomy\ntags: {bench.clerk: A name.}\n"
 _POLICIES = """
 kind: Policy
 id: every-order
-match: {domain: sales}
+match: {domain: DOMAIN, product: orders}
 subjects: [{groups: [governed]}]
 effect: {filter: "o_orderkey > 0"}
 ---
@@ -39,20 +46,37 @@ effect: {mask: {kind: partial, keepLast: 3}}
 
 def open_mesh(places: Places) -> OpenGateway:
     """The gateway, with the audit on."""
-    conf = places.folder / "conf"
-    # What is measured must not depend on what was measured before.
-    _write(conf / "gateway.toml", "[planning]\nlearn_seconds = 0\n")
-    _write(conf / "identities.yaml", _IDENTITIES)
+    return open_gateway(write_mesh(places))
+
+
+def write_mesh(places: Places) -> Config:
+    """The files of the mesh; its settings."""
+    conf, layout = places.folder / f"conf-{places.layout.name}", places.layout
+    _write(conf / "gateway.toml", _SETTINGS)
+    _write(conf / "identities.yaml", _identities())
     _write(conf / "governance" / "taxonomy.yaml", _TAXONOMY)
-    _write(conf / "governance" / "policies" / "all.yaml", _POLICIES)
-    for domain in DOMAINS:
-        _write(conf / "domains" / domain / "domain.yaml", _domain(domain))
-        if DOMAINS[domain] == "postgres":
-            secret = places.folder / "secrets" / domain / "URL"
-            _write(secret, places.server.url(places.database(domain)))
-    for table in TABLES:
-        _write_product(conf / "domains" / table.domain, table)
-    return open_gateway(load_config(conf, {"SQLUICE_DATA": str(places.folder)}))
+    filtered = next(one.domain for one in layout.tables if one.name == "orders")
+    _write(conf / "governance" / "policies" / "all.yaml", _POLICIES.replace("DOMAIN", filtered))
+    for domain, kind in layout.domains.items():
+        _write(conf / "domains" / domain / "domain.yaml", _domain(domain, kind))
+        if kind == "postgres":
+            _write(places.folder / "secrets" / domain / "URL", places.url(domain))
+    for table in layout.tables:
+        _write_product(conf / "domains" / table.domain, table, layout.domains[table.domain])
+    return load_config(conf, environment(places))
+
+
+def environment(places: Places) -> dict[str, str]:
+    """Where data, secrets and state lie."""
+    state = places.folder / f"state-{places.layout.name}.sqlite"
+    return {"SQLUICE_DATA": str(places.folder), "SQLUICE_STATE": f"sqlite:///{state}"}
+
+
+def _identities() -> str:
+    verifier = str(make_verifier(PASSWORD, _ITERATIONS))
+    return "kind: Identities\nusers:\n" + "".join(
+        f"  {one}: {{groups: [{one}], verifier: '{verifier}'}}\n" for one in ("open", "governed")
+    )
 
 
 def _write(path: Path, text: str) -> None:
@@ -60,19 +84,19 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _domain(domain: str) -> str:
+def _domain(domain: str, kind: str) -> str:
     source = {
         "postgres": "{connector: postgres, secrets: {url: URL}}",
         "sqlite": "{connector: sqlite, settings: {path: supply.sqlite}}",
         "files": "{connector: files, settings: {path: files, format: parquet}}",
-    }[DOMAINS[domain]]
+    }[kind]
     return (
         f"kind: Domain\nname: {domain}\ndescription: Tables of a benchmark.\n"
         f"owners: [nobody]\nsources:\n  rows: {source}\n"
     )
 
 
-def _write_product(base: Path, table: TpchTable) -> None:
+def _write_product(base: Path, table: TpchTable, kind: str) -> None:
     name = table.name
     _write(
         base / f"{name}.odps.yaml",
@@ -82,7 +106,6 @@ def _write_product(base: Path, table: TpchTable) -> None:
         "team: {name: t, members: [{username: nobody, role: owner}]}\n",
     )
     columns = "".join(_column(table, column) for column in table.columns)
-    kind = DOMAINS[table.domain]
     physical = {"files": f"{name}/*.parquet", "postgres": f"public.{name}"}.get(kind, name)
     _write(
         base / "contracts" / f"{name}.odcs.yaml",

@@ -7,13 +7,14 @@ measures the first call, which compiles the plan, unless it is asked for just th
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
 from sqlglot import exp, parse_one
 
-from bench.tables import TABLES
+from bench.tables import MESH, Layout
 from gateway.identity import principal_of
 from gateway.opening import OpenGateway
 from gateway.parse import parse
@@ -22,23 +23,23 @@ from gateway.prepare import prepare
 from gateway.request import Limits, Request
 from gateway.sessions import new_query_id
 
-_ADDRESSES = {one.name: one for one in TABLES}
-
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What one answer took. rows: fetched, by source; fragments: source and SQL of each."""
+    """What one answer took. rows, bytes: fetched, by source; fragments: source and SQL of each."""
 
     rows: dict[str, int]
+    bytes: dict[str, int]
     fragments: tuple[tuple[str, str], ...]
 
 
 class Ours:
     """One principal's view of the gateway."""
 
-    def __init__(self, opened: OpenGateway, user: str) -> None:
-        """Who asks."""
+    def __init__(self, opened: OpenGateway, user: str, link_cost: str = "cheap") -> None:
+        """Who asks, and what he says of the link."""
         self.name = user
+        self._link_cost = link_cost
         self._opened = opened
         users = opened.publisher.current().mesh.users
         self._principal = principal_of(next(one for one in users if one.name == user))
@@ -52,9 +53,30 @@ class Ours:
             request, parse(request), self._opened.publisher.current(), self._opened.services
         ).plan
         rows: dict[str, int] = {}
+        size: dict[str, int] = {}
         for one in plan.fragments:
+            took = result.took.get(one.name)
             rows[one.source] = rows.get(one.source, 0) + result.fetched.get(one.name, 0)
-        return table, Moved(rows, tuple((one.source, one.fragment.sql) for one in plan.fragments))
+            size[one.source] = size.get(one.source, 0) + (took.bytes if took else 0)
+        sent = tuple((one.source, one.fragment.sql) for one in plan.fragments)
+        return table, Moved(rows, size, sent)
+
+    def table(self, sql: str) -> pa.Table:
+        """The answer alone."""
+        return self.answer(sql)[0]
+
+    def rows(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+        """The answer as rows of Python's, for values."""
+        result = self._opened.gateway.answer(self._request(sql, parameters))
+        return [
+            row
+            for batch in result.batches()
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        ]
+
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """The answer as it comes."""
+        yield from self._opened.gateway.answer(self._request(sql)).batches()
 
     def seconds(self, sql: str) -> float:
         """How long an answer takes, to its last batch."""
@@ -77,21 +99,24 @@ class Ours:
         prepare(request, parse(request), snapshot, services)
         return time.perf_counter() - start
 
-    def _request(self, sql: str) -> Request:
+    def _request(self, sql: str, parameters: tuple[object, ...] = ()) -> Request:
         return Request(
             sql=sql,
+            parameters=parameters,
             principal=self._principal,
             now=datetime.now(UTC),
             query_id=new_query_id(),
             limits=Limits(seconds=600),
+            link_cost=self._link_cost,
         )
 
 
-def addressed(sql: str) -> str:
+def addressed(sql: str, layout: Layout = MESH) -> str:
     """A statement over plain table names, over the addresses of the mesh."""
+    addresses = {one.name: one for one in layout.tables}
     tree = parse_one(sql, read="duckdb")
     for table in list(tree.find_all(exp.Table)):
-        known = _ADDRESSES.get(table.name)
+        known = addresses.get(table.name)
         if known is not None and not table.db:
             made = exp.to_table(known.address, dialect="duckdb")
             plain = exp.TableAlias(this=exp.to_identifier(table.name))

@@ -1,8 +1,9 @@
 """Whom the gateway is measured against.
 
 Takes: places. Gives: `Floor`, DuckDB over Parquet files of all tables, which is the reference of
-every answer, and `Attached`, DuckDB 1.5.5 with ATTACH in an environment of its own. Never takes the
-time that it takes to reach them into a figure.
+every answer, `Attached`, DuckDB 1.5.5 with ATTACH in an environment of its own, and `Database`,
+PostgreSQL itself where it has all tables. Never takes the time that it takes to reach them into a
+figure.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 import pyarrow as pa
 
 from bench.places import Places
-from bench.tables import DOMAINS, TABLES
+from bench.tables import TABLES
 
 # The newest DuckDB for which its scanners are packaged.
 PEER = "1.5.5"
@@ -61,18 +63,15 @@ class Attached:
     def __init__(self, places: Places) -> None:
         """Start the process; its environment is made once."""
         python = peer_python(places.folder.parent)
-        databases = [
-            f"{domain}={places.server.url(places.database(domain))}"
-            for domain, kind in DOMAINS.items()
-            if kind == "postgres"
-        ]
+        layout = places.layout
+        databases = [f"{domain}={places.url(domain)}" for domain in layout.servers]
         self._process = subprocess.Popen(
             [python, Path(__file__).with_name("attached.py"), places.files, places.sqlite,
              *databases],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         names: dict[str, list[str]] = {}
-        for table in TABLES:
+        for table in layout.tables:
             names.setdefault(table.domain, []).append(table.name)
         self._send(names)
 
@@ -104,6 +103,27 @@ class Attached:
             raise RuntimeError("DuckDB with ATTACH ended; what it said stands above")
         told: dict[str, Any] = json.loads(line)
         return told
+
+
+class Database:
+    """The one PostgreSQL that has all tables, over its usual driver; rows become Python's."""
+
+    name = "database"
+
+    def __init__(self, places: Places) -> None:
+        """Connect."""
+        (domain,) = places.layout.servers
+        self._connection = psycopg.connect(places.url(domain), autocommit=True)
+
+    def seconds(self, sql: str) -> float:
+        """How long it takes."""
+        start = time.perf_counter()
+        self._connection.execute(sql).fetchall()
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._connection.close()
 
 
 def peer_python(home: Path) -> Path:

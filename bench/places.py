@@ -1,7 +1,8 @@
 """The rows of TPC-H, made once and put where the domains keep them.
 
 Takes: a folder, a scale factor, a PostgreSQL server. Gives: Parquet files of all tables, which are
-the reference too; two PostgreSQL databases; a SQLite file. Never makes again what is there.
+the reference too; databases and a SQLite file as a layout wants them. Never makes again what is
+there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 import duckdb
 import psycopg
 
-from bench.tables import DOMAINS, TABLES, TpchTable
+from bench.link import SlowLink
+from bench.tables import MESH, TABLES, Layout, TpchTable
 from gateway.demo.postgres import Server
 
 MAKE_SECONDS = 3600
@@ -27,30 +29,40 @@ _LOGICAL = {"integer": "INTEGER", "bigint": "BIGINT", "text": "VARCHAR", "date":
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where everything lies. `files` holds Parquet, a folder for each table."""
+    """Where everything lies. `files` holds Parquet, a folder for each table.
+
+    `link` is what the databases are reached through.
+    """
 
     folder: Path
     files: Path
     sqlite: Path
     server: Server
+    layout: Layout = MESH
+    link: SlowLink | None = None
 
     def database(self, domain: str) -> str:
         """The PostgreSQL database of a domain."""
         return f"bench_{domain}"
+
+    def url(self, domain: str) -> str:
+        """The URL of a domain's database."""
+        url = self.server.url(self.database(domain))
+        return url if self.link is None else self.link.through(url)
 
     def parquet(self, table: str) -> str:
         """What DuckDB reads a table of."""
         return str(self.files / table / "*.parquet")
 
 
-def make_places(folder: Path, scale: float, server: Server) -> Places:
+def make_places(folder: Path, scale: float, server: Server, layout: Layout = MESH) -> Places:
     """All places, filled."""
-    made = Places(folder, folder / "files", folder / "supply.sqlite", server)
+    made = Places(folder, folder / "files", folder / "supply.sqlite", server, layout)
     folder.mkdir(parents=True, exist_ok=True)
     if not made.files.exists():
         _make_files(made, scale)
-    for domain, kind in DOMAINS.items():
-        tables = [one for one in TABLES if one.domain == domain]
+    for domain, kind in layout.domains.items():
+        tables = layout.of(domain)
         if kind == "postgres":
             _fill_postgres(made, domain, tables)
         elif kind == "sqlite" and not made.sqlite.exists():

@@ -1,4 +1,4 @@
-"""The eight tables of TPC-H, and which domain of the measured mesh owns each.
+"""The eight tables of TPC-H, and which domain of the measured mesh owns each, by layout.
 
 Takes: nothing. Gives: names, columns with types, keys and places. Never holds rows or statements.
 """
@@ -6,7 +6,7 @@ Takes: nothing. Gives: names, columns with types, keys and places. Never holds r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MONEY = "decimal(15,2)"
 # What a domain keeps its tables in, and the connector that reads it.
@@ -65,6 +65,7 @@ TABLES = (
          "l_shipdate": "date", "l_commitdate": "date", "l_receiptdate": "date",
          "l_shipinstruct": "text", "l_shipmode": "text", "l_comment": "text"},
         ("l_orderkey", "l_linenumber"),
+        ("l_partkey",),
     ),
     TpchTable(
         "part", "supply",
@@ -86,3 +87,29 @@ TABLES = (
         ("s_suppkey",),
     ),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which domain owns which table. `domains` says what each keeps its tables in."""
+
+    name: str
+    domains: Mapping[str, str]
+    tables: tuple[TpchTable, ...]
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The domains that keep their tables in PostgreSQL."""
+        return tuple(one for one, kind in self.domains.items() if kind == "postgres")
+
+    def of(self, domain: str) -> tuple[TpchTable, ...]:
+        """The tables of a domain."""
+        return tuple(one for one in self.tables if one.domain == domain)
+
+
+MESH = Layout("mesh", DOMAINS, TABLES)
+# Everything in one database: what it can do by itself is the bound.
+ONE = Layout(
+    "one", {"warehouse": "postgres"}, tuple(replace(one, domain="warehouse") for one in TABLES)
+)
+LAYOUTS = {one.name: one for one in (MESH, ONE)}

@@ -30,6 +30,9 @@ from connectors.base import (
 )
 
 BATCH_ROWS = 65_536
+# What DuckDB fills a batch of, and how many values one holds. Wide rows come in fewer at once: it
+# keeps several batches, each at up to twice its size.
+_VECTOR, _VALUES = 2_048, 131_072
 # What a cast raises for a value; a ConnectorError says the same in a connector's own words.
 _MISFITS = (pa.ArrowException, decimal.DecimalException, ConnectorError)
 INSIST_TIMES, INSIST_SECONDS = 100, 0.1
@@ -194,6 +197,12 @@ class StreamingConnection(ABC):
 
     @abstractmethod
     def _probe(self) -> None: ...
+
+
+def batch_rows(columns: int) -> int:
+    """How many rows of so many columns DuckDB is asked for at once."""
+    wanted = _VALUES // max(1, columns) // _VECTOR * _VECTOR
+    return max(_VECTOR, min(BATCH_ROWS, wanted))
 
 
 def no_keys(keys: pa.Array) -> str:

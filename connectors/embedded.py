@@ -13,7 +13,7 @@ from types import MappingProxyType
 import duckdb
 import pyarrow as pa
 
-from connectors.arrow import BATCH_ROWS, StreamingConnection
+from connectors.arrow import StreamingConnection, batch_rows
 from connectors.base import ConnectorError, Fragment, SourceColumn, SourceSize
 from connectors.duckdb_sizes import size_of
 
@@ -79,7 +79,7 @@ class EmbeddedConnection(StreamingConnection):
         pairs = zip(fragment.parameters, fragment.parameter_types, strict=True)
         values = [_value(value, name) for value, name in pairs]
         relation = self._connection.sql(fragment.sql, params=values)
-        with relation.to_arrow_reader(BATCH_ROWS) as reader:
+        with relation.to_arrow_reader(batch_rows(len(fragment.columns))) as reader:
             yield from reader
 
     def _interrupt(self) -> None:

@@ -33,6 +33,8 @@ from connectors.postgres_values import marked, names_of, size_of, typed, wrapped
 TABLES = load_tables("postgres")
 SESSION, TYPES, SQL = (TABLES[name] for name in ("session", "types", "sql"))
 _NO_COPY = {"adbc.postgresql.use_copy": "false"}
+# The driver would hold 16 MB, and its batches once more in the contract's types.
+_BY_COPY = {"adbc.postgresql.batch_size_hint_bytes": "4194304"}
 # So many expected rows are asked for at once, which the driver holds; a few times more may come.
 FEW_ROWS, MOST_ROWS = 1_000, 10_000
 
@@ -107,7 +109,7 @@ class PostgresConnection(StreamingConnection):
 
     def _by_copy(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         done = False
-        with self._connection.cursor() as cursor:
+        with self._connection.cursor(adbc_stmt_kwargs=_BY_COPY) as cursor:
             try:
                 cursor.execute(sql)
                 with cursor.fetch_record_batch() as reader:

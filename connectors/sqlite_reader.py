@@ -28,7 +28,7 @@ import adbc_driver_manager  # noqa: E402
 import adbc_driver_sqlite  # noqa: E402
 import pyarrow as pa  # noqa: E402
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 16_384
 # The header's byte that says which versions may read the file: 2 is a write-ahead log.
 _LOGGED_AT, _LOGGED = 19, b"\x02"
 # Which file it is, when it was written, how large it is.

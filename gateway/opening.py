@@ -340,6 +340,7 @@ def settings_of(
 ) -> Callable[[Source], Mapping[str, str]]:
     """How the settings of a source are found, secrets in the namespaces of the mesh's domains."""
     known: dict[tuple[str, str], Mapping[str, str]] = {}
+    latest: dict[str, Secrets] = {}
 
     def tables(source: Source, present: Mesh) -> Mapping[str, str]:
         key = (source.identity, present.revision)
@@ -350,9 +351,17 @@ def settings_of(
             known[key] = _tables(source, present)
         return known[key]
 
+    def looking(present: Mesh) -> Secrets:
+        kept = latest.get(present.revision)
+        if kept is None:
+            latest.clear()
+            names = [one.name for one in present.domains]
+            kept = latest[present.revision] = Secrets(config.secrets, os.environ, names)
+        return kept
+
     def found(source: Source) -> Mapping[str, str]:
         present = mesh()
-        secrets = Secrets(config.secrets, os.environ, [one.name for one in present.domains])
+        secrets = looking(present)
         try:
             told = tables(source, present)
             return {**secrets.settings(source, config.data), **told}

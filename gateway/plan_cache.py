@@ -37,7 +37,7 @@ class Key:
     `tables` is what each reference means, in the text's order: one name may mean two majors to two
     callers who may query both. `parameters` are types; where a parameter stands elsewhere than
     beside a comparison, values. `editions` are those of the sources' abilities, and of what was
-    counted under the decision.
+    counted under the decision. `is_described`: only the shape of the answer was asked for.
     """
 
     sql: str
@@ -49,6 +49,7 @@ class Key:
     decision: str
     parameters: tuple[object, ...]
     editions: tuple[int, ...] = ()
+    is_described: bool = False
 
 
 def key_of(

@@ -174,11 +174,9 @@ def prepare(
     else:
         resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
     watch.lap("authorize")
-    key = (
-        key_of(request, resolved, decision, _editions(decision, services), services.shaping)
-        if with_plan
-        else None
-    )
+    key = key_of(request, resolved, decision, _editions(decision, services), services.shaping)
+    if key is not None and not with_plan:
+        key = replace(key, is_described=True)
     kept = _kept(request, services, key)
     if kept is not None:
         watch.lap("plan")

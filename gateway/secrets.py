@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from gateway.errors import InvalidConfig
 
 _PREFIX = "SQLUICE_SECRET_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# A file that changed less than so many seconds ago may change again within one tick of its clock.
+_SETTLED = 2.0
 
 
 class Secrets:
@@ -29,6 +32,7 @@ class Secrets:
         self._folder = folder
         self._environment = environment
         self._domains = frozenset(domains)
+        self._known: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def get(self, domain: str, name: str) -> str:
         """The value of a domain's secret; raises InvalidConfig that names the reference only."""
@@ -73,6 +77,25 @@ class Secrets:
             )
 
     def _from_file(self, domain: str, name: str) -> str | None:
+        """What the file holds; read again only where it is another one or has changed.
+
+        Where the path leads was checked for the file that was read: the same file needs no more.
+        """
+        place = os.path.join(self._folder, domain, name)
+        try:
+            found = os.stat(place)
+        except OSError:
+            return None
+        seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        known = self._known.get(place)
+        if known is not None and known[0] == seen:
+            return known[1]
+        value = self._read(domain, name)
+        if value is not None and time.time() - found.st_ctime > _SETTLED:
+            self._known[place] = (seen, value)
+        return value
+
+    def _read(self, domain: str, name: str) -> str | None:
         root = os.path.realpath(self._folder)
         plain = os.path.join(root, domain, name)
         path = Path(os.path.realpath(plain))

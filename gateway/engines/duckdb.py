@@ -12,20 +12,23 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import date
 
 import duckdb
 import pyarrow as pa
 
+from connectors.arrow import batch_rows
 from connectors.base import ConnectorError, misfit_of
 from gateway.engines.base import Catalog, Shapes
 from gateway.engines.describing import Describer, Lending, quoted
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
 
-BATCH_ROWS = 65_536
 # An error whose text quotes bytes that are no text arrives as one of decoding.
 _FAILURES = (duckdb.Error, OSError, pa.ArrowException, UnicodeDecodeError)
+# What it takes to open a database.
+_NEW_SECONDS = 0.05
 # Types that Arrow holds as something else, so that DuckDB reads them back as another type.
 _LOST = re.compile(r"\b(UUID|JSON|U?HUGEINT|BIT|TIME WITH TIME ZONE)\b")
 
@@ -48,6 +51,9 @@ class DuckdbEngine:
         self._idle: dict[tuple[str, ...], queue.SimpleQueue[duckdb.DuckDBPyConnection]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        # Nobody has to wait until his database is fit for the next query.
+        self._resetting = ThreadPoolExecutor(1, "engine-reset")
+        self._awaited: dict[tuple[str, ...], list[Future[None]]] = {}
         self._describer = Describer(Lending(self._take, self._keep, self._give))
 
     def describe(
@@ -75,6 +81,7 @@ class DuckdbEngine:
     def close(self) -> None:
         """Close every idle database."""
         self._describer.close()
+        self._resetting.shutdown()
         with self._lock:
             self._closed = True
             idle, self._idle = list(self._idle.values()), {}
@@ -83,12 +90,19 @@ class DuckdbEngine:
                 one.get_nowait().close()
 
     def _take(self, timezone: str, *folders: str) -> duckdb.DuckDBPyConnection:
+        place = (timezone, *folders)
         with self._lock:
-            idle = self._idle.setdefault((timezone, *folders), queue.SimpleQueue())
-        try:
+            idle = self._idle.setdefault(place, queue.SimpleQueue())
+        with contextlib.suppress(queue.Empty):
             return idle.get_nowait()
-        except queue.Empty:
-            return self._new(timezone, folders)
+        with self._lock:
+            awaited = self._awaited.pop(place, [])
+        # To make a new one takes many times as long as most resets.
+        if awaited:
+            wait(awaited, _NEW_SECONDS)
+            with contextlib.suppress(queue.Empty):
+                return idle.get_nowait()
+        return self._new(timezone, folders)
 
     def _new(self, timezone: str, folders: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(":memory:")
@@ -109,10 +123,17 @@ class DuckdbEngine:
     def _put(
         self, place: tuple[str, ...], connection: duckdb.DuckDBPyConnection, healthy: bool
     ) -> None:
-        if healthy:
-            self._give(place, connection)
-        else:
+        if not healthy:
             connection.close()
+            return
+        try:
+            task = self._resetting.submit(self._give, place, connection)
+        except RuntimeError:  # the engine was closed meanwhile
+            connection.close()
+            return
+        with self._lock:
+            others = [one for one in self._awaited.get(place, ()) if not one.done()]
+            self._awaited[place] = [*others, task]
 
     def _give(self, place: tuple[str, ...], connection: duckdb.DuckDBPyConnection) -> None:
         """Reset a database: what a query made is dropped before the next one gets it."""
@@ -265,7 +286,7 @@ class DuckdbSession:
             for name, (schema, _) in inputs.items():
                 _give(name, schema, held[name], cursor)
             relation = cursor.sql(sql, params=list(parameters) or None)
-            reader = relation.to_arrow_reader(BATCH_ROWS)
+            reader = relation.to_arrow_reader(batch_rows(len(relation.columns)))
             try:
                 while True:
                     batch = _next(reader)

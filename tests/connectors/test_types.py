@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from connectors.arrow import BATCH_ROWS
+from connectors.arrow import BATCH_ROWS, batch_rows
 from connectors.base import (
     Connection,
     ConnectorError,
@@ -217,3 +217,10 @@ def test_columns_of_embedded(embedded: Sample) -> None:
     for name in set(wanted) - {"h"}:
         assert wanted[name] in found[name].contract_types, name
     assert not embedded.connection.columns("nothing")
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows"), [(0, 65_536), (1, 65_536), (3, 43_008), (16, 8_192), (1000, 2_048)]
+)
+def test_wide_rows_come_in_fewer_at_once(columns: int, rows: int) -> None:
+    assert batch_rows(columns) == rows

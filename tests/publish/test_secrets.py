@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -93,3 +94,34 @@ def test_settings_of_a_source_come_complete(tmp_path: Path) -> None:
     assert settings == {"path": "/data/a/b.sqlite", "url": "postgresql://u:p@host/db"}
     absolute = Source("sales", "crm", "sqlite", {"path": "/there/b.sqlite"})
     assert _secrets(tmp_path).settings(absolute, Path("/data"))["path"] == "/there/b.sqlite"
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    secrets = _secrets(tmp_path)
+    _write(tmp_path, "hr", "KEY", "first")
+    assert secrets.get("hr", "KEY") == "first"
+    _write(tmp_path, "hr", "KEY", "other")
+    assert secrets.get("hr", "KEY") == "other"
+    settled = time.time() + 60
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(time, "time", lambda: settled)
+        assert secrets.get("hr", "KEY") == "other"
+        _write(tmp_path, "hr", "KEY", "third")
+        assert secrets.get("hr", "KEY") == "third"
+        (tmp_path / "hr" / "KEY").unlink()
+        with pytest.raises(InvalidConfig, match="missing"):
+            secrets.get("hr", "KEY")
+
+
+def test_a_link_that_leads_elsewhere_meanwhile_is_refused(tmp_path: Path) -> None:
+    _write(tmp_path, "hr", "KEY", "own")
+    _write(tmp_path, "sales", "KEY", "foreign")
+    secrets = _secrets(tmp_path)
+    with pytest.MonkeyPatch.context() as patched:
+        settled = time.time() + 60
+        patched.setattr(time, "time", lambda: settled)
+        assert secrets.get("hr", "KEY") == "own"
+        (tmp_path / "hr" / "KEY").unlink()
+        (tmp_path / "hr" / "KEY").symlink_to(tmp_path / "sales" / "KEY")
+        with pytest.raises(InvalidConfig, match="another domain"):
+            secrets.get("hr", "KEY")
