@@ -109,7 +109,7 @@ class Limiter:
     def _budget(self, user: str) -> _Budget:
         budget = self._budgets.get(user)
         if budget is None:
-            budget = _Budget(tokens=2 * self._rate, filled_at=self._clock())
+            budget = _Budget(tokens=max(1.0, 2 * self._rate), filled_at=self._clock())
             self._budgets[user] = budget
             self._forget_idle()
         self._budgets.move_to_end(user)

@@ -18,6 +18,7 @@ from gateway.errors import InvalidConfig, RateLimited
 from gateway.limits import Limiter
 from gateway.request import Principal
 from gateway.shared_limits import SharedRate
+from tests.identity.mesh import basic, open_shop
 
 NORA, CARL = Principal("nora"), Principal("carl")
 RATE = 50.0
@@ -116,3 +117,24 @@ def test_a_store_that_is_none(uri: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
         SharedRate(uri, RATE)
     assert "storage" in caught.value.message and "redis://" in caught.value.remedy
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_two_gateways_over_http_name_one_store(is_shared: bool, tmp_path: Path) -> None:
+    """Once in twenty seconds: by both together, or, which is the control, by each."""
+    port = _free_port()
+    limits: dict[str, object] = {"requests_per_second": 0.05}
+    if is_shared:
+        limits["storage"] = f"redis://127.0.0.1:{port}/0"
+    with (
+        redis(tmp_path, port),
+        open_shop(tmp_path, {"limits": limits}) as one,
+        open_shop(tmp_path) as other,
+    ):
+        assert one.ask(basic("amy"), "select 1") == [[1]]
+        response = other.client.post(
+            "/v1/query", json={"sql": "select 1"}, headers={"Authorization": basic("amy")}
+        )
+        assert response.status_code == (429 if is_shared else 200)
+        assert not is_shared or 1 <= int(response.headers["Retry-After"]) <= 20
+        assert other.ask(basic("ben"), "select 1") == [[1]]

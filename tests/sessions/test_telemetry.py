@@ -128,6 +128,7 @@ def test_texts_go_along_where_that_is_set_without_their_literals(tmp_path: Path)
     assert b"secret" not in b"".join(collector.bodies)
 
 
+@pytest.mark.long
 def test_a_collector_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
     with open_shop(tmp_path, {"telemetry": {"endpoint": "http://127.0.0.1:1"}}) as shop:
         began = time.monotonic()
