@@ -14,6 +14,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
+from connectors.file_states import changed
 from gateway.choosing import Choice, choose, next_ones, prices_of
 from gateway.constants import literal_text
 from gateway.differencing import Atom
@@ -165,6 +166,14 @@ class Loading:
             return session.read_in_place(one.name, sql, views, one.columns, is_view)
         except ConnectorError as error:
             raise self._fetching.reason or source_error(error, one) from None
+
+    def see_to_files(self) -> None:
+        """An error where files that the merge reads are not what they were before."""
+        for one in self._plan.fragments:
+            held = self._in_place.get(one.name)
+            problem = changed(held.states) if held is not None else None
+            if problem is not None:
+                raise self._fetching.reason or source_error(ConnectorError(problem), one)
 
     def unreadable(self, error: ConnectorError) -> SqluiceError:
         """The error of files that the merge reads itself, as a caller may see it."""
