@@ -199,6 +199,8 @@ def _answer_all(
         while True:
             request, values = requests.get()
             _answer(request, values, opened, out)
+    except Exception as failure:  # noqa: BLE001 - a driver may raise anything: it is told, and the end
+        _tell(f"the driver's process ends: {type(failure).__name__}: {failure}", out)
     finally:
         os._exit(1)
 
@@ -215,6 +217,10 @@ def _answer(
                 _write(batch, out)
     except _errors(opened) as failure:
         error = str(failure) or type(failure).__name__
+    _tell(error, out)
+
+
+def _tell(error: str, out: BinaryIO) -> None:
     out.write(json.dumps({"error": error}).encode() + b"\n")
     out.flush()
 
