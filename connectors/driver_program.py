@@ -117,8 +117,14 @@ class Sqlalchemy:
         self._connection.execution_options(stream_results=True, max_row_buffer=FETCH_ROWS)
         self._driver = self._connection.connection.driver_connection
 
+    def _see_to_session(self) -> None:
+        """SQLAlchemy would connect anew by itself, and nothing of the session's would be set."""
+        if self._connection.invalidated:
+            raise ConnectionError("the session has ended")
+
     def run(self, sql: str, values: pa.RecordBatch | None) -> Iterator[pa.RecordBatch]:
         """The rows of a statement."""
+        self._see_to_session()
         given = values.to_pylist()[0] if values is not None else {}
         bound = {f"p{name}": value for name, value in given.items()}
         try:
@@ -134,6 +140,7 @@ class Sqlalchemy:
         self, catalog: str | None, schema: str | None, table: str
     ) -> pa.RecordBatch:
         """What is known of a table's columns."""
+        self._see_to_session()
         inspector = self._sqlalchemy.inspect(self._connection)
         found = inspector.get_columns(table, schema) if inspector.has_table(table, schema) else []
         self._connection.rollback()

@@ -42,7 +42,7 @@ _TOLD = frozenset({"access_denied", "limit_exceeded", "purpose_required", "rate_
                    "timeout", "unsupported_sql"})  # fmt: skip
 _UNUSABLE = frozenset({"source_unavailable", "unauthenticated", ""})
 _MISSING = frozenset({"unknown_table", "unknown_column"})
-_LARGEST = 2**63 - 1
+_LARGEST, _SECONDS = 2**63 - 1, 10.0
 _PROBE = "SHOW timezone"  # it touches no source
 # A transport, and what ends its socket.
 _Opened = tuple[FlightTransport, Callable[[], None]]
@@ -157,7 +157,7 @@ class FlightsqlConnector:
             if not isinstance(address, Remote):
                 raise ConnectorError("url is grpc://host:port")
             open_one = partial(_opened, address, sign_in, asked, certificates)
-            opened = with_cut(open_one, urlsplit(address.url).port or 0)
+            opened = with_cut(open_one, urlsplit(address.url).port or 0, _SECONDS)
         except Error as error:
             raise _refused(error, caller is not None) from error
         return FlightsqlConnection(opened, identity, caller is not None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -36,6 +36,16 @@ ENDED = ("source_unavailable", "source_error")
 LARGE = "select id, s from {}.large"
 SMALL = "select count(*) n, min(version) v from {}.small"
 MIXED = "select count(*) n, max(l.s) m from {}.large l join sqlite.large q on l.id = q.id"
+
+
+def _quick(values: Sequence[object], *quick: object) -> list[object]:
+    """All of them, of which `make test` takes only some."""
+    return [one if one in quick else pytest.param(*_as_tuple(one), marks=pytest.mark.long)
+            for one in values]  # fmt: skip
+
+
+def _as_tuple(one: object) -> tuple[object, ...]:
+    return one if isinstance(one, tuple) else (one,)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +131,7 @@ def test_killed_before_during_and_after(kind: str, driven: Driven) -> None:
     _check_nothing_left(driven)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", _quick(KINDS, "adbc", "objects"))
 def test_refused_and_reset(kind: str, driven: Driven) -> None:
     assert _code(driven, SMALL.format(kind)) == "ok"
     proxy = driven.proxies[kind]
@@ -136,7 +146,7 @@ def test_refused_and_reset(kind: str, driven: Driven) -> None:
     _check_nothing_left(driven)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", _quick(KINDS, "flightsql"))
 @pytest.mark.parametrize(
     "size",
     [pytest.param(0, id="from the start", marks=pytest.mark.long),
@@ -148,7 +158,8 @@ def test_stalled(kind: str, size: int, driven: Driven) -> None:
     driven.proxies[kind].break_after("stall", size)
     began = time.monotonic()
     assert _code(driven, LARGE.format(kind), seconds=1.5) == "timeout"
-    assert time.monotonic() - began < 10
+    # Whoever connects anew waits for a while.
+    assert time.monotonic() - began < 20
     assert _code(driven, SMALL.format(QUIET)) == "ok"
     driven.proxies[kind].mend()
     assert within(15, lambda: driven.leased() == 0), driven.leased()
@@ -156,6 +167,7 @@ def test_stalled(kind: str, size: int, driven: Driven) -> None:
     _check_nothing_left(driven)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", BY_POSTGRES)
 def test_permission_lost(kind: str, driven: Driven) -> None:
     sql = SMALL.format(kind)
@@ -195,15 +207,15 @@ def test_a_grant_is_lost_at_another_gateway(driven: Driven) -> None:
 
 @pytest.mark.parametrize(
     ("change", "wanted"),
-    [
+    _quick([
         ("ALTER COLUMN version TYPE text", "source_error"),
         ("ALTER COLUMN version TYPE numeric USING version + 0.5", "source_error"),
         ("ALTER COLUMN version TYPE bigint", "ok"),
         ("ALTER COLUMN version TYPE bigint USING 3000000000", "source_error"),
         ("DROP COLUMN version", "source_error"),
         ("RENAME TO gone", "source_error"),
-    ],
-)
+    ], ("ALTER COLUMN version TYPE text", "source_error")),
+)  # fmt: skip
 def test_a_changed_column(change: str, wanted: str, driven: Driven) -> None:
     """Another type serves where every value fits, else the source is in error."""
     for kind in BY_POSTGRES:
@@ -217,14 +229,14 @@ def test_a_changed_column(change: str, wanted: str, driven: Driven) -> None:
 
 @pytest.mark.parametrize(
     ("version", "wanted"),
-    [
+    _quick([
         ("'one'", "source_error"),
         ("1.5::DECIMAL(5,1)", "source_error"),
         ("2::BIGINT", "ok"),
         ("3000000000", "source_error"),
         ("1 AS other, 1", "ok"),
-    ],
-)
+    ], ("3000000000", "source_error")),
+)  # fmt: skip
 def test_a_changed_object(version: str, wanted: str, driven: Driven) -> None:
     sql = "select id, version from objects.small"
     try:
@@ -237,6 +249,7 @@ def test_a_changed_object(version: str, wanted: str, driven: Driven) -> None:
     assert _code(driven, sql) == "ok"
 
 
+@pytest.mark.long
 def test_an_object_that_is_gone(driven: Driven) -> None:
     store = driven.servers.store
     assert store is not None
