@@ -168,10 +168,11 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class InPlace:
-    """How the merge engine may read tables itself: views by physical name, files below a folder."""
+    """How the merge engine may read tables: views by physical name, files of a folder as found."""
 
     folder: str
     views: tuple[tuple[str, str], ...]
+    states: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,25 @@ Takes: `path`, `format` (parquet, csv, json), `tables` (JSON: the contracts' typ
 each physical name), and optionally `types`, such as `code VARCHAR, day DATE`, where a file holds
 another type: columns of CSV and JSON, partitions of Parquet.
 Gives: connections that can read below `path` and nowhere else; a physical name is a glob relative
-to it. Never follows a link out of it.
+to it. Never follows a link out of it, never ends an answer well whose files were written or removed
+while it was read; one that comes meanwhile is part of the answer or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import duckdb
+import pyarrow as pa
 
-from connectors.base import ConnectorError, ConnectorUnavailable, InPlace, SourceSize
+from connectors.base import (
+    ConnectorError,
+    ConnectorUnavailable,
+    Fragment,
+    InPlace,
+    SourceSize,
+)
 from connectors.file_reading import (
     SETTINGS,
     Reading,
@@ -23,6 +31,7 @@ from connectors.file_reading import (
     pattern_of,
     reading_of,
 )
+from connectors.file_states import State, changed, settled
 from connectors.parquet_sizes import size_of
 
 
@@ -36,15 +45,29 @@ class FilesConnection(ReadingConnection):
         super().__init__(connection, reading)
         self._root = root
 
+    def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
+        states = self._states(fragment.tables)
+        for number, batch in enumerate(super()._batches(fragment)):
+            if number == 0:
+                _see_to(states)
+            yield batch
+        # What has left is told to be of no use where a file changed meanwhile.
+        _see_to(states)
+
     def in_place(self, tables: Sequence[str]) -> InPlace:
         """Views of the tables' files; the folder that they lie below."""
         views = []
+        states = self._states(tables)
         for name in tables:
             files = self._matching(name)
             if not files:
                 raise ConnectorUnavailable(f"no file matches {name}")
             views.append((name, self._view(name, files, self._reading.guessed())))
-        return InPlace(f"{self._root}/", tuple(views))
+        return InPlace(f"{self._root}/", tuple(views), states)
+
+    def _states(self, tables: Sequence[str]) -> tuple[tuple[str, State], ...]:
+        """The states of all files of the tables, before anybody opens them."""
+        return settled(self._root / file for name in tables for file in self._matching(name))
 
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
         """What the footers of Parquet files say; nothing of files that have none."""
@@ -81,3 +104,9 @@ class FilesConnector:
 
 
 CONNECTOR = FilesConnector()
+
+
+def _see_to(states: Sequence[tuple[str, State]]) -> None:
+    problem = changed(states)
+    if problem is not None:
+        raise ConnectorError(problem)

@@ -177,9 +177,14 @@ class _Running:
         loading.load(session, self.cancel)
         merge = plan.merge or f'SELECT * FROM "{plan.fragments[0].name}"'
         try:
-            yield from session.stream(merge, values, {})
+            with closing_batches(session.stream(merge, values, {})) as batches:
+                for number, batch in enumerate(batches):
+                    if number == 0:
+                        loading.see_to_files()
+                    yield batch
         except ConnectorError as error:
             raise loading.unreadable(error) from None
+        loading.see_to_files()
 
     def _open(self, folders: tuple[str, ...]) -> MergeSession:
         session = self.run.engine.open(self.run.timezone, folders)

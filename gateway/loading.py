@@ -16,6 +16,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
+from connectors.file_states import changed
 from gateway.choosing import (
     Choice,
     Ended,
@@ -235,6 +236,14 @@ class Loading:
             took = Took(seconds=spent, keys_of=keys_of, is_in_place=True)
             self._fetching.took[one.name] = took
         return could
+
+    def see_to_files(self) -> None:
+        """An error where files that the merge reads are not what they were before."""
+        for one in self._plan.fragments:
+            held = self._in_place.get(one.name)
+            problem = changed(held.states) if held is not None else None
+            if problem is not None:
+                raise self._fetching.reason or source_error(ConnectorError(problem), one)
 
     def unreadable(self, error: ConnectorError) -> SqluiceError:
         """The error of files that the merge reads itself, as a caller may see it."""

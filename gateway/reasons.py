@@ -66,6 +66,7 @@ _REASONS = {
         "the source cannot evaluate the whole policy, so the gateway does",
         "write the policy with comparisons of columns with constants; " + _CERTIFY,
     ),
+    "rarely_repeats": ("the key that it is joined by hardly repeats, so groups save little", ""),
     "recursive": ("recursion is the gateway's", ""),
     "reads_groups": ("reads groups, which the merge makes", ""),
     "reads_several": (

@@ -3,7 +3,8 @@
 Takes: a draft. Gives: a draft in which a relation that a grouped query joins by a key of its
 groups, and otherwise only aggregates, delivers one row a key, with its counts and sums. Rows of one
 key are alike to all that stands around them, so nothing else changes. Never for floats, whose sums
-depend on their order, for tables that show groups only, nor where the merge reads rows in place.
+depend on their order, for tables that show groups only, where the merge reads rows in place, nor
+where there would be almost as many groups as rows.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from gateway.blocks import block_verdict
-from gateway.draft import Draft, Input, Note, PhysicalTable
+from gateway.draft import Draft, Input, Note
 from gateway.implied import bare, flat
 from gateway.partial import Partial, simple_aggregates
+from gateway.repeats import often_repeats
 
 
 def aggregate_early(draft: Draft) -> Draft:
@@ -29,7 +31,7 @@ def aggregate_early(draft: Draft) -> Draft:
         for table in _tables(select):
             one = inputs.get(table.name)
             if one is not None and _may_shrink(select, table, one, draft, inputs):
-                found = _Early(select, table, one, draft.context.tables[one.relations[0].address])
+                found = _Early(select, table, one)
                 reason = found.apply(replace(draft, inputs=inputs), inputs)
                 if reason is None:
                     break
@@ -67,7 +69,7 @@ def _tables(select: exp.Select) -> list[exp.Table]:
 def _may_shrink(
     select: exp.Select, table: exp.Table, one: Input, draft: Draft, inputs: dict[str, Input]
 ) -> bool:
-    """Whether its rows travel, alone from their source, and repeat the key that it is joined by."""
+    """Whether its rows travel, and alone from their source."""
     relation = one.relations[0]
     abilities = draft.abilities_of(relation)
     if one.block is not None or one.limit is not None or relation.block is not None:
@@ -89,7 +91,6 @@ class _Early:
     select: exp.Select
     table: exp.Table
     one: Input
-    physical: PhysicalTable
 
     def apply(self, draft: Draft, inputs: dict[str, Input]) -> str | None:
         """None where it was done, else the reason why not."""
@@ -98,6 +99,8 @@ class _Early:
         key = self._key()
         if aggregates is None or key is None:
             return "not_combinable" if aggregates is None else "not_one_key"
+        if not often_repeats(draft, self.one, [(self.one.relations[0], key)]):
+            return "rarely_repeats"
         partial = Partial(alias, shape, {})
         finals = [(node, partial.final(node)) for node in aggregates]
         block = self._block(key, partial)
@@ -126,8 +129,7 @@ class _Early:
             # A query within might look at single rows.
             return None
         named = {one.name for one in read if one.find_ancestor(exp.AggFunc) is None}
-        if len(named) != 1 or named <= self.physical.unique:
-            # By a unique column there would be as many groups as rows.
+        if len(named) != 1:
             return None
         (name,) = named
         keys = {(one.table, one.name) for one in self.select.args["group"].expressions

@@ -14,7 +14,7 @@ from pathlib import Path
 from connectors.base import load_abilities
 from gateway.authorize import authorize, directory, visible
 from gateway.bind import bind
-from gateway.draft import PlanContext
+from gateway.draft import PlanContext, TableSize
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.guard import guard, render
 from gateway.identity import principal_of
@@ -23,7 +23,7 @@ from gateway.plan import plan
 from gateway.prepare import physical_tables
 from gateway.publish import build_snapshot
 from gateway.request import Request
-from gateway.resolve import resolve
+from gateway.resolve import Address, resolve
 
 FILE = Path(__file__).with_name("golden.yaml")
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -32,10 +32,11 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Mesh:
-    """The sample mesh and an engine to bind with."""
+    """The sample mesh and an engine to bind with; `sizes` are those that planning knows."""
 
     def __init__(self) -> None:
         self.snapshot = build_snapshot(CONF)
+        self.sizes: Mapping[Address, TableSize] = {}
         self.engine = DuckdbEngine(EngineSettings(memory="256MB", threads=1, spill=".spill"))
 
 
@@ -75,6 +76,7 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         abilities={identity: load_abilities(kind) for identity, kind in kinds.items()},
         parameters=values,
         require_pushdown=require_pushdown,
+        sizes=mesh.sizes,
         describe=lambda tree, given: tuple(
             (field.metadata or {})[b"type"].decode()
             for field in mesh.engine.describe(tree.sql("duckdb"), shapes, given, "UTC")

@@ -1,0 +1,65 @@
+"""Whether rows repeat so often that one of each is fetched, by what is known of a table's size.
+
+Takes: statements over the sample mesh, sizes of its table of flights. Gives: whether their
+fragment groups, or fetches each row once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from gateway.draft import ColumnSize, TableSize
+from gateway.resolve import Address
+from tests.golden.forms import Mesh, forms_of
+
+FLIGHTS = Address("operations", "departures", "flights")
+ONE = "select distinct upper(dest) as u from operations.departures"
+TWO = "select distinct upper(dest) as u, month from operations.departures"
+FEW = "select distinct upper(dest) as u from operations.departures where flight_id < {}"
+SUMS = (
+    "select a.faa, sum(f.distance) as d from network.reference.airports a "
+    "join operations.departures f on f.dest = a.faa group by a.faa"
+)
+ROWS = 100_000.0
+
+
+@pytest.fixture
+def mesh() -> Iterator[Mesh]:
+    made = Mesh()
+    yield made
+    made.engine.close()
+
+
+def _known(**distinct: float) -> Mapping[Address, TableSize]:
+    columns = {name: ColumnSize(value) for name, value in distinct.items()}
+    columns["flight_id"] = ColumnSize(ROWS, 0.0, ROWS)
+    return {FLIGHTS: TableSize(ROWS, columns)}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sql", "wanted"),
+    [
+        ({}, ONE, True),
+        ({}, TWO, False),
+        (_known(), ONE, True),
+        (_known(), TWO, False),
+        (_known(dest=100), ONE, True),
+        (_known(dest=90_000), ONE, False),
+        (_known(dest=100, month=12), TWO, True),
+        (_known(dest=10_000, month=12), TWO, False),
+        # Where a filter leaves few rows, each of them is likely to have a value of its own.
+        (_known(dest=100), FEW.format(30), False),
+        (_known(dest=100), FEW.format(30_000), True),
+        ({}, SUMS, True),
+        (_known(dest=100), SUMS, True),
+        (_known(dest=90_000), SUMS, False),
+    ],
+)
+def test_worth_it(
+    sizes: Mapping[Address, TableSize], sql: str, wanted: bool, mesh: Mesh
+) -> None:
+    mesh.sizes = sizes
+    planned = forms_of(mesh, "nora", sql)["planned"]
+    assert ("pushed DISTINCT" in planned or "pushed aggregates by dest" in planned) == wanted
