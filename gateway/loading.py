@@ -345,7 +345,9 @@ def ranges_in(one: PlannedFragment, sent: Fragment) -> int:
 
 def _ends(slot: KeySlot, keys: Keys | None) -> tuple[object, ...]:
     """The lowest and the highest key, where what lies between is not nearly everything."""
-    if keys is None or keys.low is None or kept_by_range(slot, keys) > _NARROW:
+    if keys is None or kept_by_range(slot, keys) > _NARROW:
+        return ()
+    if keys.low is None or keys.high is None:
         return ()
     return keys.low, keys.high
 

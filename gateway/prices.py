@@ -128,7 +128,7 @@ class LearnedPrices:
         self._follow()
 
     def _follow(self) -> None:
-        """Take over what other gateways learnt later than this one."""
+        """Take over what other gateways learnt of sources that this one has not asked itself."""
         try:
             with reading(self._state) as connection:
                 rows: Mapping[str, PriceRow] = price_rows(connection)
@@ -138,7 +138,7 @@ class LearnedPrices:
         with self._lock:
             for name, row in rows.items():
                 known = self._known(name)
-                if row.at > known.at:
+                if row.at > known.at and not known.samples:
                     known.exact, known.at = _price(row), row.at
                     known.in_force = rounded(known.exact, known.in_force)
 

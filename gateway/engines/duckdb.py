@@ -262,9 +262,10 @@ class DuckdbSession:
         """About how many distinct values a column has, and its lowest and highest as `kind`."""
         cursor, value = self._cursor(), quoted(column)
         ends = [f"TRY_CAST({end}({value}) AS {kind})" if kind else "NULL" for end in ("min", "max")]
-        # Dates without an end have no form in Python.
+        # Other dates have no form in Python.
+        years = "BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
         shown = ", ".join(
-            f"CASE WHEN isfinite({one}) THEN {one} END" if kind == "DATE" else one for one in ends
+            f"CASE WHEN {one} {years} THEN {one} END" if kind == "DATE" else one for one in ends
         )
         sql = f"SELECT approx_count_distinct({value}), {shown} FROM {quoted(name)}"
         try:

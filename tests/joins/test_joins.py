@@ -90,9 +90,10 @@ def test_written_ones_with_ranges(
         return ranges[-1]
 
     monkeypatch.setattr(loading, "ranges_in", counting)
-    for sql in WRITTEN:
+    asked = WRITTEN[::2]
+    for sql in asked:
         _check(sql, joined)
-    assert sum(ranges) > len(WRITTEN) / 4, ranges
+    assert sum(ranges) > len(asked) / 4, ranges
 
 
 def test_written_ones_with_keys(joined: Joined, keyed: Counter[str]) -> None:
