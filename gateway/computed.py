@@ -36,7 +36,7 @@ class TypedText(str):
         made.type_name = type_name
         return made
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # two make one
         """What a copy is made from: trees that hold such a text are copied."""
         return str(self), self.type_name
 

@@ -214,7 +214,7 @@ def _column_rows(
 def _references(
     table: VisibleTable, shown: Mapping[str, VisibleTable]
 ) -> Mapping[str, tuple[str, str, str]]:
-    """What a column refers to, by which key and as which part of it, where the caller knows all of both ends."""
+    """What a column refers to, by which key, as which part: where he knows all of both ends."""
     own = {one.name for one in table.columns}
     found: dict[str, tuple[str, str, str]] = {}
     for one in table.table.relationships:

@@ -51,6 +51,8 @@ class FlightTransport:
         self, address: Remote, sign_in: SignIn, settings: Settings, encryption: Encryption
     ) -> None:
         """Connect and sign in."""
+        if sign_in.oauth is not None and not address.is_encrypted:
+            raise InterfaceError("Client credentials need an encrypted way: say tls=True.")
         options = _options(settings) | _signing_in(sign_in)
         if address.is_encrypted:
             options |= _encrypting(encryption)

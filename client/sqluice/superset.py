@@ -3,8 +3,8 @@
 Takes: nothing. Gives: the engine spec that Superset finds by the entry point group
 `superset.db_engine_specs`. Importable inside Superset alone: nothing else of the client loads it.
 
-A domain is a catalog, a product a schema. Who runs a query is told to the gateway where the database
-says "impersonate logged in user"; policies then hold for that person.
+A domain is a catalog, a product a schema. Who runs a query is told to the gateway where the
+database says "impersonate logged in user"; policies then hold for that person.
 """
 
 from __future__ import annotations

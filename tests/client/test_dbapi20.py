@@ -12,7 +12,7 @@ import unittest
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import dbapi20
 import pytest
@@ -41,7 +41,7 @@ class Writing(sqluice.Cursor):
 
     def execute(self, operation: str, parameters: Sequence[object] | None = None) -> Writing:
         """Read through the gateway; tables that are made or dropped are emptied."""
-        verb, table = operation.split()[0], operation.split()[2]
+        verb, _, table, *_ = operation.split()
         if verb == "select":
             super().execute(operation, parameters)
             return self
@@ -69,9 +69,9 @@ class WritingConnection(sqluice.Connection):
         return Writing(self, self._transport.statement())
 
 
-def connect(*arguments: Any, **named: Any) -> WritingConnection:
+def connect(*arguments: str, **named: str) -> WritingConnection:
     """As the module does."""
-    made = sqluice.connect(*arguments, **named)
+    made = sqluice.connect(*arguments, **named)  # type: ignore[arg-type]  # by name
     made.__class__ = WritingConnection
     assert isinstance(made, WritingConnection)
     return made

@@ -128,8 +128,9 @@ def test_statements(engine: Engine) -> None:
             sql = sa.select(origin).where(where).distinct()
             assert connection.scalars(sql).all() == ["EWR"], str(where)
         assert connection.scalars(sa.select(origin).where(origin.in_([]))).all() == []
-        paged = sa.select(table.c.flight_id).order_by(table.c.flight_id).limit(2).offset(1)
-        assert connection.scalars(paged).all() == [2, 3]
+        ids = sa.select(table.c.flight_id).order_by(table.c.flight_id)
+        first = connection.scalars(ids.limit(3)).all()
+        assert connection.scalars(ids.limit(2).offset(1)).all() == first[1:]
         # A second value of the same statement comes from the cache and is not the first one's.
         for text, count in (("EW", 1), ("J", 1), ("XX", 0)):
             sql = sa.select(origin).where(origin.startswith(text)).distinct()
@@ -161,7 +162,7 @@ def test_every_type_has_its_own(arrow: pa.DataType, name: str, group: object) ->
     made = type_of(type_code(arrow))
     assert not isinstance(made, sa.types.NullType)
     nested = ("STRUCT", "MAP", "NULL")
-    assert isinstance(made, Named) == (name.split("(")[0] in nested), name
+    assert isinstance(made, Named) == (name.split("(", maxsplit=1)[0] in nested), name
 
 
 def test_isolation_and_transactions(engine: Engine) -> None:

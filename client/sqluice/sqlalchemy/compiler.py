@@ -114,10 +114,15 @@ class SqluiceCompiler(compiler.SQLCompiler):
         columns = ", ".join("NULL" for _ in element_types or (None,))
         return f"SELECT {columns} WHERE 1 = 0"
 
-    def _format_frame_clause(self, range_: Any, **kw: Any) -> str:
+    def visit_frame_clause(self, frameclause: Any, **kw: Any) -> str:
         """A frame's bounds are constants."""
-        made: str = super()._format_frame_clause(range_, **{**kw, "literal_execute": True})  # type: ignore[no-untyped-call]
-        return made
+        from_two: Any = super()
+        return str(from_two.visit_frame_clause(frameclause, **{**kw, "literal_execute": True}))
+
+    def _format_frame_clause(self, range_: Any, **kw: Any) -> str:
+        """The same in 1.4."""
+        before_two: Any = super()
+        return str(before_two._format_frame_clause(range_, **{**kw, "literal_execute": True}))
 
     def _pattern(
         self, binary: Any, around: tuple[str, str], function: str, *, is_not: bool = False,

@@ -100,7 +100,7 @@ class Streams:
         return True
 
     def sweep(self, everything: bool = False, closed_too: bool = False) -> None:
-        """Stop what nobody fetched in time; also what was closed meanwhile, or whatever there is."""
+        """Stop what nobody fetched in time; also what was closed, or whatever there is."""
         now = time.monotonic()
         with self._lock:
             stale = [

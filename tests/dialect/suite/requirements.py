@@ -13,13 +13,13 @@ from sqlalchemy.testing.requirements import SuiteRequirements
 
 _HAS = """
 nullsordering intersect except_ window_functions window_range window_range_numeric ctes tuple_in
-boolean_col_expressions 
+boolean_col_expressions
 comment_reflection datetime_interval
 datetime_literals datetime_timezone timestamp_microseconds datetime_historic date_historic
 json_type uuid_data_type precision_numerics_enotation_small
 precision_numerics_many_significant_digits precision_numerics_retains_significant_digits
-infinity_floats regexp_match regexp_replace mod_operator_as_percent_sign 
-ctes_with_values order_by_label_with_expression 
+infinity_floats regexp_match regexp_replace mod_operator_as_percent_sign
+ctes_with_values order_by_label_with_expression
 
 """.split()
 _LACKS = """
@@ -34,7 +34,8 @@ class Requirements(SuiteRequirements):
 
 
 def _given(is_open: bool) -> Any:
-    return property(lambda self: exclusions.open() if is_open else exclusions.closed())
+    made: Any = exclusions
+    return property(lambda self: made.open() if is_open else made.closed())
 
 
 for _name in _HAS:

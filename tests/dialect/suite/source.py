@@ -56,7 +56,7 @@ SHOWN = Shown()
 def _written(connection: Any, element: Any, multiparams: Any, params: Any, options: Any) -> Any:
     if connection.dialect.name != SqluiceDialect.name:
         return element, multiparams, params
-    if isinstance(element, DDLElement) or isinstance(element, UpdateBase):
+    if isinstance(element, DDLElement | UpdateBase):
         with WRITER.begin() as writer:
             given = multiparams or params
             writer.execute(element, *([given] if given else []))
@@ -68,7 +68,8 @@ def _written(connection: Any, element: Any, multiparams: Any, params: Any, optio
         elif isinstance(element, DropTable):
             SHOWN.tables.pop((element.element.schema, element.element.name), None)
             SHOWN.is_new = True
-        nothing = DDL("SELECT 1") if isinstance(element, DDLElement) else text("SELECT 1")
+        ddl: Any = DDL
+        nothing = ddl("SELECT 1") if isinstance(element, DDLElement) else text("SELECT 1")
         return nothing, [], {}
     SHOWN.tell()
     return element, multiparams, params
