@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -114,7 +115,8 @@ def test_both_sides_show_a_certificate(secured: Secured) -> None:
 
 @pytest.mark.parametrize("case", ["no authority", "no certificate", "a stranger's"])
 def test_who_cannot_show_one_stays_outside(secured: Secured, case: str) -> None:
-    shown = {"certificate": secured.client[0], "key": secured.client[1], "tls": secured.authority}
+    certificate, key = secured.client
+    shown: dict[str, Any] = {"certificate": certificate, "key": key, "tls": secured.authority}
     if case == "no authority":
         del shown["tls"]
     elif case == "no certificate":

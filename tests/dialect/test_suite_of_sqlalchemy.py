@@ -1,7 +1,7 @@
 """SQLAlchemy's own suite, on the newest version and on 1.4, over products of a PostgreSQL.
 
 Takes: environments with SQLAlchemy and the client alone. Gives: the suite's verdict; what it leaves
-out stands with its reasons in `suite/exclusions.toml`. Never runs the gateway in an old environment.
+out stands with its reasons in `suite/exclusions.toml`. Never runs the gateway in an old one.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class Terminal:
     def here(self, text: str) -> str:
         """Text of a page with the addresses of our gateway."""
         found = text.replace("http://127.0.0.1:7080", self.gateway.http)
-        return found.replace("grpc://127.0.0.1:7051", self.gateway.flight)
+        found = found.replace("grpc://127.0.0.1:7051", self.gateway.flight)
+        return found.replace("127.0.0.1:7051", self.gateway.flight.removeprefix("grpc://"))
 
     def _typed(self, command: Command) -> str:
         first, *rest = (self.here(one) for one in command.words)

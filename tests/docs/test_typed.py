@@ -17,7 +17,11 @@ from tests.docs.shell import ROOT, Terminal
 from tests.sample import CONF, SampleMesh
 
 PAGES: tuple[str, ...] = ("README.md", "CONTRIBUTING.md", "client/README.md")
-PAGES += tuple(f"docs/{one.name}" for one in sorted((ROOT / "docs").glob("*.md")))
+PAGES += tuple(
+    str(one.relative_to(ROOT))
+    for folder in (ROOT / "docs", ROOT / "docs" / "clients")
+    for one in sorted(folder.glob("*.md"))
+)
 
 
 @pytest.fixture(scope="module")

@@ -114,6 +114,10 @@ class SqluiceCompiler(compiler.SQLCompiler):
         columns = ", ".join("NULL" for _ in element_types or (None,))
         return f"SELECT {columns} WHERE 1 = 0"
 
+    def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
+        """A parameter with its type."""
+        return f"CAST({sqltext} AS {self.dialect.type_compiler_instance.process(dbapi_type)})"
+
     def visit_frame_clause(self, frameclause: Any, **kw: Any) -> str:
         """A frame's bounds are constants."""
         from_two: Any = super()

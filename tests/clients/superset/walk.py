@@ -84,12 +84,9 @@ def walk(address: str) -> None:
 
 def connect(nora: Person, address: str) -> int:
     """The address is that of one who may stand in for others."""
-    body = {
-        "database_name": "gateway", "sqlalchemy_uri": address, "impersonate_user": True,
-        "expose_in_sqllab": True,
-    }  # fmt: skip
+    body = {"database_name": "gateway", "sqlalchemy_uri": address, "impersonate_user": True}
     nora.ask("POST", "database/test_connection/", body)
-    made: int = nora.ask("POST", "database/", body)["id"]
+    made: int = nora.ask("POST", "database/", {**body, "expose_in_sqllab": True})["id"]
     print("connected")
     return made
 

@@ -42,5 +42,6 @@ def pytest_collection_modifyitems(session: Any, config: Any, items: Any) -> None
         (left if found else kept).append(one)
     items[:] = kept
     config.hook.pytest_deselected(items=left)
-    if not config.option.keyword and PATTERNS - used:
+    # 1.4 has fewer tests than the newest, for which the lines are written.
+    if not config.option.keyword and not VERSION.startswith("1.") and PATTERNS - used:
         raise AssertionError(f"these leave out nothing: {sorted(PATTERNS - used)}")
