@@ -135,7 +135,7 @@ def test_misuse_is_told_before_anything_is_sent(secured: Secured, tmp_path: Path
         {"certificate": certificate, "key": key, "tls": False},
     ):  # fmt: skip
         with pytest.raises(sqluice.InterfaceError):
-            sqluice.connect(secured.address, user="nora", password="x", **named)  # type: ignore[arg-type]  # by name
+            sqluice.connect(secured.address, user="nora", password="x", **named)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import re
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import text, types
 from sqlalchemy.engine import default, interfaces
 
 import sqluice
@@ -61,7 +61,7 @@ class SqluiceDialect(default.DefaultDialect):
     supports_is_distinct_from = True
     supports_unicode_statements = True
     supports_unicode_binds = True
-    returns_unicode_strings = True
+    returns_unicode_strings = getattr(types.String, "RETURNS_UNICODE", True)
     postfetch_lastrowid = False
     insert_returning = update_returning = delete_returning = False
     use_insertmanyvalues = False

@@ -74,12 +74,11 @@ def walk(address: str) -> None:
     from superset.app import create_app  # noqa: PLC0415  # its configuration is made before
 
     application = create_app()
-    with application.app_context():
-        nora, carl = (Person(application, name) for name in PEOPLE)
-        database = connect(nora, address)
-        browse(nora, database)
-        lab(nora, carl, database)
-        chart(nora, carl, database)
+    nora, carl = (Person(application, name) for name in PEOPLE)
+    database = connect(nora, address)
+    browse(nora, database)
+    lab(nora, carl, database)
+    chart(nora, carl, database)
 
 
 def connect(nora: Person, address: str) -> int:

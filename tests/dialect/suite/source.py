@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from sqlalchemy import DDL, create_engine, event, text
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Compiled, Engine
 from sqlalchemy.schema import CreateTable, DDLElement, DropTable
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -56,10 +56,16 @@ SHOWN = Shown()
 def _written(connection: Any, element: Any, multiparams: Any, params: Any, options: Any) -> Any:
     if connection.dialect.name != SqluiceDialect.name:
         return element, multiparams, params
+    if isinstance(element, Compiled) and element.isinsert:
+        element = element.statement
     if isinstance(element, DDLElement | UpdateBase):
         with WRITER.begin() as writer:
             given = multiparams or params
-            writer.execute(element, *([given] if given else []))
+            if isinstance(element, DropTable):
+                name = WRITER.dialect.identifier_preparer.format_table(element.element)
+                writer.exec_driver_sql(f"DROP TABLE {name} CASCADE")
+            else:
+                writer.execute(element, *([given] if given else []))
         if isinstance(element, CreateTable):
             table = element.element
             if _NAME.fullmatch(table.name):
