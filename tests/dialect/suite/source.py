@@ -56,7 +56,7 @@ SHOWN = Shown()
 def _written(connection: Any, element: Any, multiparams: Any, params: Any, options: Any) -> Any:
     if connection.dialect.name != SqluiceDialect.name:
         return element, multiparams, params
-    if isinstance(element, Compiled) and element.isinsert:
+    if isinstance(element, Compiled) and getattr(element, "isinsert", False):
         element = element.statement
     if isinstance(element, DDLElement | UpdateBase):
         with WRITER.begin() as writer:
