@@ -56,7 +56,8 @@ SHOWN = Shown()
 def _written(connection: Any, element: Any, multiparams: Any, params: Any, options: Any) -> Any:
     if connection.dialect.name != SqluiceDialect.name:
         return element, multiparams, params
-    if isinstance(element, Compiled) and getattr(element, "isinsert", False):
+    compiled = isinstance(element, Compiled) and getattr(element, "isinsert", False)
+    if compiled:
         element = element.statement
     if isinstance(element, DDLElement | UpdateBase):
         with WRITER.begin() as writer:
@@ -76,7 +77,7 @@ def _written(connection: Any, element: Any, multiparams: Any, params: Any, optio
             SHOWN.is_new = True
         ddl: Any = DDL
         nothing = ddl("SELECT 1") if isinstance(element, DDLElement) else text("SELECT 1")
-        return nothing, [], {}
+        return nothing.compile(dialect=connection.dialect) if compiled else nothing, [], {}
     SHOWN.tell()
     return element, multiparams, params
 
