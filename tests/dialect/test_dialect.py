@@ -116,6 +116,23 @@ def test_each_sees_what_he_may(host: str) -> None:
     assert found == {"nora": True, "ola": False}
 
 
+def test_columns_are_those_that_describe_shows(sample: SampleMesh) -> None:
+    shown: dict[str, set[tuple[str, ...]]] = {}
+    for user in ("nora", "carl", "mara", "petra", "otto"):
+        rows = sample.ask(user, "SHOW COLUMNS").to_pylist()
+        tables = {f'{one["domain"]}."{one["product"]}".{one["table"]}' for one in rows}
+        listed = sample.ask(user, "SHOW TABLES").to_pylist()
+        assert len(tables) == len(listed)
+        for table in tables:
+            described = sample.ask(user, f"DESCRIBE {table}").to_pylist()
+            names = [one["column"] for one in rows if table.endswith(f".{one['table']}")
+                     and table.startswith(f'{one["domain"]}."{one["product"]}"')]  # fmt: skip
+            assert names == [one["column_name"] for one in described], (user, table)
+        shown[user] = {(one["domain"], one["table"], one["column"], one["masked"]) for one in rows}
+    # The comparison bites: what they see differs, in columns and in masks.
+    assert len({frozenset(one) for one in shown.values()}) > 2
+
+
 def test_statements(engine: Engine) -> None:
     table = sa.Table("departures", sa.MetaData(), autoload_with=engine)
     origin = table.c.origin

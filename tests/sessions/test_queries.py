@@ -6,8 +6,10 @@ import threading
 from datetime import UTC, datetime
 from functools import partial
 
-from gateway.errors import SqluiceError
-from gateway.queries import Queries
+import pytest
+
+from gateway.errors import Conflict, SqluiceError
+from gateway.queries import Queries, is_query_key, keyed_query_id
 from gateway.request import Principal, Request
 
 NORA, CARL = Principal("nora"), Principal("carl")
@@ -110,3 +112,20 @@ def test_many_threads_may_use_it() -> None:
         one.join(timeout=60)
     assert queries.count == 0
     assert len(queries.list(NORA, ended=True)) == 50
+
+
+def test_a_query_that_runs_is_not_replaced() -> None:
+    queries = Queries()
+    queries.started(_request("a"))
+    with pytest.raises(Conflict):
+        queries.started(_request("a", CARL))
+    assert queries.list(OLA)[0].user == "nora"
+    queries.finished("a")
+    queries.started(_request("a"))
+
+
+def test_a_key_makes_another_id_for_everybody() -> None:
+    key = f"k_{'0' * 32}"
+    assert is_query_key(key) and not is_query_key("k_1") and not is_query_key("q_" + "0" * 24)
+    assert keyed_query_id("nora", key) == keyed_query_id("nora", key)
+    assert keyed_query_id("nora", key) != keyed_query_id("carl", key)
