@@ -37,14 +37,15 @@ class LocalGateway:
     def execute(
         self, sql: str, parameters: tuple[object, ...] = (), query_id: str | None = None
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch], Mapping[str, object]]:
-        """Schema with its labels, batches, and what else is known: the query's id."""
+        """Schema with labels, batches, and what else is known: query_id and masked columns."""
         request = self._session.request(sql, datetime.now(UTC), parameters, query_id)
         statement = parse(request)
         if statement.kind == "set":
             self._session.apply(statement)
-            return pa.schema([]), iter(()), {"query_id": request.query_id}
+            return pa.schema([]), iter(()), {"query_id": request.query_id, "masked": ()}
         result = self._opened.gateway.answer(request)
-        return labelled(result), result.batches(), {"query_id": result.query_id}
+        info = {"query_id": result.query_id, "masked": result.masked}
+        return labelled(result), result.batches(), info
 
     def set(self, name: str, value: str | None) -> None:
         """Change a setting of the session."""

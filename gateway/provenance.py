@@ -17,9 +17,7 @@ from gateway.result import ProductUse, Result
 _FRESHNESS = frozenset({"freshness", "frequency", "latency"})
 
 
-def tell_provenance(
-    result: Result, decision: Decision, edges: Iterable[Edge], mesh: Mesh
-) -> None:
+def tell_provenance(result: Result, decision: Decision, edges: Iterable[Edge], mesh: Mesh) -> None:
     """Write both into a result."""
     result.products = products_of(decision, mesh)
     result.masks = masks_of(edges, decision)

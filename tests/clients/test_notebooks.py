@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 def test_notebooks(sample: SampleMesh, tmp_path: Path) -> None:
     venv.create(tmp_path / "environment", with_pip=True)
     python = str(tmp_path / "environment" / "bin" / "python")
-    wanted = ["jupysql==0.11.1", "marimo==0.25.2", "pandas", "polars", "sqlalchemy<3"]
+    wanted = ["ipython", "jupysql==0.11.1", "marimo==0.25.2", "pandas", "polars", "sqlalchemy<3"]
     subprocess.run(
         [python, "-m", "pip", "install", "-q", *wanted, str(ROOT / "client")],
         check=True, timeout=900,

@@ -229,7 +229,9 @@ def test_urls(url: str, target: str, named: dict[str, object]) -> None:
     assert arguments_of(make_url(url)) == (target, named)
 
 
-@pytest.mark.parametrize("url", ["sqluice://h/?hello=1", "sqluice://", "sqluice://h/?query_timeout=x"])
+@pytest.mark.parametrize(
+    "url", ["sqluice://h/?hello=1", "sqluice://", "sqluice://h/?query_timeout=x"]
+)
 def test_urls_that_say_nothing_known(url: str) -> None:
     with pytest.raises(sa.exc.ArgumentError):
         arguments_of(make_url(url))

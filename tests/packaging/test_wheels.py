@@ -157,3 +157,6 @@ def test_the_client_beside_old_libraries(
     assert done.returncode == 0, done.stderr
     ran = environment.run("python", "-c", "import sqluice.flight; print(sqluice.apilevel)")
     assert (ran.stdout.strip(), ran.returncode) == ("2.0", 0), ran.stderr
+    code = "import sqlalchemy; print(sqlalchemy.create_engine('sqluice://h/d').dialect.name)"
+    ran = environment.run("python", "-W", "error", "-c", code)
+    assert (ran.stdout.strip(), ran.returncode) == ("sqluice", 0), ran.stderr

@@ -53,9 +53,7 @@ class Person:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """The answer of Superset's own interface."""
-        answer = self.client.open(
-            f"/api/v1/{path}", method=method, json=body, headers=self.headers
-        )
+        answer = self.client.open(f"/api/v1/{path}", method=method, json=body, headers=self.headers)
         assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json
 
