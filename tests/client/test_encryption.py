@@ -84,7 +84,7 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def secured(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """The sample mesh behind TLS."""
+    """The sample mesh behind TLS; where clients show certificates, none sends a password."""
     folder = tmp_path_factory.mktemp("certificates")
     authority, other = issue("authority"), issue("other")
     server = FlightSqlServer(
@@ -104,11 +104,12 @@ def secured(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Ite
     thread.join(5)
 
 
-def test_both_sides_show_a_certificate(secured: Secured) -> None:
+def test_both_sides_show_a_certificate(sample: SampleMesh, secured: Secured) -> None:
     certificate, key = secured.client
+    identity = sample.opened.identity
+    token = identity.issue(identity.authenticate_basic("nora", "nora-demo")).value
     with sqluice.connect(
-        secured.address, user="nora", password="nora-demo", tls=secured.authority,
-        certificate=certificate, key=key,
+        secured.address, token=token, tls=secured.authority, certificate=certificate, key=key,
     ) as connection:  # fmt: skip
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
 
