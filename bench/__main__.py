@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; 0 where all answers are right and nothing moves beyond its limit."""
     given = _parser().parse_args(arguments)
     numbers = [int(one) for one in given.queries.split(",")] if given.queries else list(ALL)
-    report = measure(given.folder, given.sf, numbers, given.repeat, told)
+    report = measure(given.folder, given.sf, numbers, given.repeat, told, orders=given.orders)
     before = json.loads(given.compare.read_text()) if given.compare else None
     _say(_table(report, before))
     if given.fragments:
@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--sf", type=float, default=0.1, help="scale factor (default 0.1)")
     made.add_argument("--queries", help="numbers of statements, such as 3,5 (default: all 22)")
     made.add_argument("--repeat", type=int, default=3, help="counted rounds (default 3)")
+    made.add_argument(
+        "--orders", choices=("postgres", "mariadb"), default="postgres",
+        help="where the orders lie (default postgres)",
+    )  # fmt: skip
     made.add_argument("--json", type=Path, help="write the figures to a file")
     made.add_argument("--compare", type=Path, help="figures of an earlier run")
     made.add_argument("--fragments", action="store_true", help="print what is sent to the sources")

@@ -1,8 +1,9 @@
 """DuckDB with ATTACH, as a program in an environment of its own; knows nothing of the project.
 
-Takes: as arguments the Parquet folder, the SQLite file, and `domain=url` for each PostgreSQL
-database; a statement a line, as JSON, on standard input. Gives: a line of JSON for each, with
-seconds and rows. `queries` in place of a statement gives the texts that its TPC-H extension ships.
+Takes: as arguments the Parquet folder, the SQLite file, and `domain=url` for each database of
+PostgreSQL or MariaDB; a statement a line, as JSON, on standard input. Gives: a line of JSON for
+each, with seconds and rows. `queries` in place of a statement gives the texts that its TPC-H
+extension ships.
 
     python attached.py FILES SUPPLY.sqlite crm=postgresql://... sales=postgresql://...
 """
@@ -14,6 +15,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 
@@ -28,15 +30,25 @@ def load(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     connection.execute(f"LOAD '{path}'")
 
 
+def mysql_place(url: str) -> str:
+    """A URL in the words of the scanner."""
+    parts = urlsplit(url)
+    return (
+        f"host={parts.hostname} port={parts.port} user={parts.username} "
+        f"password={parts.password} database={parts.path.strip('/')}"
+    )
+
+
 def opened(
     files: str, sqlite: str, databases: dict[str, str], names: dict[str, list[str]]
 ) -> duckdb.DuckDBPyConnection:
     """All tables under their plain names, wherever they lie."""
     connection = duckdb.connect()
-    for one in ("tpch", "postgres_scanner", "sqlite_scanner"):
+    for one in ("tpch", "mysql_scanner", "postgres_scanner", "sqlite_scanner"):
         load(connection, one)
     for domain, url in databases.items():
-        connection.execute(f"ATTACH '{url}' AS {domain} (TYPE postgres, READ_ONLY)")
+        kind, place = ("mysql", mysql_place(url)) if url.startswith("mysql") else ("postgres", url)
+        connection.execute(f"ATTACH '{place}' AS {domain} (TYPE {kind}, READ_ONLY)")
     connection.execute(f"ATTACH '{sqlite}' AS supply (TYPE sqlite, READ_ONLY)")
     for domain, tables in names.items():
         for table in tables:

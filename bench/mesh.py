@@ -45,12 +45,12 @@ def open_mesh(places: Places) -> OpenGateway:
     _write(conf / "governance" / "taxonomy.yaml", _TAXONOMY)
     _write(conf / "governance" / "policies" / "all.yaml", _POLICIES)
     for domain in DOMAINS:
-        _write(conf / "domains" / domain / "domain.yaml", _domain(domain))
-        if DOMAINS[domain] == "postgres":
-            secret = places.folder / "secrets" / domain / "URL"
-            _write(secret, places.server.url(places.database(domain)))
+        kind = places.kinds[domain]
+        _write(conf / "domains" / domain / "domain.yaml", _domain(domain, kind))
+        if kind in ("mysql", "postgres"):
+            _write(places.folder / "secrets" / domain / "URL", places.url(domain))
     for table in TABLES:
-        _write_product(conf / "domains" / table.domain, table)
+        _write_product(conf / "domains" / table.domain, table, places)
     return open_gateway(load_config(conf, {"SQLUICE_DATA": str(places.folder)}))
 
 
@@ -59,19 +59,20 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _domain(domain: str) -> str:
+def _domain(domain: str, kind: str) -> str:
     source = {
+        "mysql": "{connector: mysql, secrets: {url: URL}}",
         "postgres": "{connector: postgres, secrets: {url: URL}}",
         "sqlite": "{connector: sqlite, settings: {path: supply.sqlite}}",
         "files": "{connector: files, settings: {path: files, format: parquet}}",
-    }[DOMAINS[domain]]
+    }[kind]
     return (
         f"kind: Domain\nname: {domain}\ndescription: Tables of a benchmark.\n"
         f"owners: [nobody]\nsources:\n  rows: {source}\n"
     )
 
 
-def _write_product(base: Path, table: TpchTable) -> None:
+def _write_product(base: Path, table: TpchTable, places: Places) -> None:
     name = table.name
     _write(
         base / f"{name}.odps.yaml",
@@ -81,8 +82,11 @@ def _write_product(base: Path, table: TpchTable) -> None:
         "team: {name: t, members: [{username: nobody, role: owner}]}\n",
     )
     columns = "".join(_column(table, column) for column in table.columns)
-    kind = DOMAINS[table.domain]
-    physical = {"files": f"{name}/*.parquet", "postgres": f"public.{name}"}.get(kind, name)
+    physical = {
+        "files": f"{name}/*.parquet",
+        "mysql": f"{places.database(table.domain)}.{name}",
+        "postgres": f"public.{name}",
+    }.get(places.kinds[table.domain], name)
     _write(
         base / "contracts" / f"{name}.odcs.yaml",
         f"apiVersion: v3.2.0\nkind: DataContract\nid: c-{name}\nversion: 1.0.0\nstatus: active\n"

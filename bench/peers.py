@@ -20,11 +20,11 @@ import duckdb
 import pyarrow as pa
 
 from bench.places import Places
-from bench.tables import DOMAINS, TABLES
+from bench.tables import TABLES
 
 # The newest DuckDB for which its scanners are packaged.
 PEER = "1.5.5"
-_EXTENSIONS = ("tpch", "tpcds", "postgres-scanner", "sqlite-scanner")
+_EXTENSIONS = ("tpch", "tpcds", "mysql-scanner", "postgres-scanner", "sqlite-scanner")
 _INSTALL_SECONDS = 600
 
 
@@ -62,9 +62,9 @@ class Attached:
         """Start the process; its environment is made once."""
         python = peer_python(places.folder.parent)
         databases = [
-            f"{domain}={places.server.url(places.database(domain))}"
-            for domain, kind in DOMAINS.items()
-            if kind == "postgres"
+            f"{domain}={places.url(domain)}"
+            for domain, kind in places.kinds.items()
+            if kind in ("mysql", "postgres")
         ]
         self._process = subprocess.Popen(
             [python, Path(__file__).with_name("attached.py"), places.files, places.sqlite,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import duckdb
 import psycopg
 
 from bench.tables import DOMAINS, TABLES, TpchTable
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
 
 MAKE_SECONDS = 3600
@@ -27,15 +28,30 @@ _LOGICAL = {"integer": "INTEGER", "bigint": "BIGINT", "text": "VARCHAR", "date":
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where everything lies. `files` holds Parquet, a folder for each table."""
+    """Where everything lies. `files` holds Parquet, a folder for each table.
+
+    With `mariadb` the orders lie there, else in PostgreSQL.
+    """
 
     folder: Path
     files: Path
     sqlite: Path
     server: Server
+    mariadb: mysql.Server | None = None
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """What each domain keeps its tables in, and the connector that reads it."""
+        return {**DOMAINS, "sales": "mysql"} if self.mariadb is not None else DOMAINS
+
+    def url(self, domain: str) -> str:
+        """The address of a domain's database."""
+        if self.mariadb is not None and self.kinds[domain] == "mysql":
+            return self.mariadb.url(self.database(domain))
+        return self.server.url(self.database(domain))
 
     def database(self, domain: str) -> str:
-        """The PostgreSQL database of a domain."""
+        """The name of a domain's database."""
         return f"bench_{domain}"
 
     def parquet(self, table: str) -> str:
@@ -43,13 +59,15 @@ class Places:
         return str(self.files / table / "*.parquet")
 
 
-def make_places(folder: Path, scale: float, server: Server) -> Places:
-    """All places, filled."""
-    made = Places(folder, folder / "files", folder / "supply.sqlite", server)
+def make_places(
+    folder: Path, scale: float, server: Server, mariadb: mysql.Server | None = None
+) -> Places:
+    """All places but MariaDB, filled."""
+    made = Places(folder, folder / "files", folder / "supply.sqlite", server, mariadb)
     folder.mkdir(parents=True, exist_ok=True)
     if not made.files.exists():
         _make_files(made, scale)
-    for domain, kind in DOMAINS.items():
+    for domain, kind in made.kinds.items():
         tables = [one for one in TABLES if one.domain == domain]
         if kind == "postgres":
             _fill_postgres(made, domain, tables)

@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from bench.mariadb import fill_mysql
 from bench.mesh import open_mesh
 from bench.ours import Ours, addressed
 from bench.peers import Attached, Floor
 from bench.places import make_places
+from bench.tables import TABLES
+from gateway.demo import mysql
 from gateway.demo.postgres import find_server
 from gateway.opening import settle
 from gateway.probe.outcomes import difference, of_batches
@@ -62,15 +65,17 @@ class Report:
         return math.exp(statistics.fmean(logs)) if logs else None
 
 
-def measure(
+def measure(  # noqa: PLR0913  # what the command line gives
     folder: Path, scale: float, numbers: Sequence[int], repeat: int,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None, *, orders: str = "postgres",
 ) -> Report:
     """Place the data where it is missing, check every answer, measure interleaved."""
     home = folder / f"tpch-{scale:g}"
-    with find_server(home / "postgres") as server:
-        tell(f"placing TPC-H at scale {scale:g}")
-        places = make_places(home, scale, server)
+    with find_server(home / "postgres") as server, _mariadb(orders) as mariadb:
+        tell(f"placing TPC-H at scale {scale:g}, orders in {orders}")
+        places = make_places(home, scale, server, mariadb)
+        if mariadb is not None:
+            fill_mysql(places, mariadb, "sales", [one for one in TABLES if one.domain == "sales"])
         opened = open_mesh(places)
         # As in a process that serves.
         settle()
@@ -87,6 +92,20 @@ def measure(
         finally:
             opened.close()
     return Report(scale, tuple(measured))
+
+
+@contextmanager
+def _mariadb(orders: str) -> Iterator[mysql.Server | None]:
+    """A server for the orders where they shall lie in one."""
+    if orders != "mariadb":
+        yield None
+        return
+    server = mysql.find_server()
+    try:
+        with server:
+            yield server
+    finally:
+        server.discard()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ kind of source that the mesh has gets all statements, without a word here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from gateway.demo.mysql import NoMysql, find_server
 from tests.differential.compare import assert_same, is_ordered
 from tests.differential.traps_mesh import EMBEDDED, TrapsMesh, open_traps
+from tests.mysql import no_mysql
 from tests.sample import SampleMesh
 
 TRAPS: list[dict[str, Any]] = [
@@ -38,9 +41,23 @@ NUMBERED = [(number, *one) for number, one in enumerate(CASES)]
 @pytest.fixture(scope="session")
 def traps(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrapsMesh]:
     """The mesh, on the server that the sample mesh has started."""
-    made = open_traps(tmp_path_factory.mktemp("traps"), sample.server)
-    yield made
-    made.close()
+    try:
+        mariadb = find_server()
+    except NoMysql:
+        mariadb = None  # said by the test below
+    with mariadb or contextlib.nullcontext():
+        made = open_traps(tmp_path_factory.mktemp("traps"), sample.server, mariadb)
+        yield made
+        made.close()
+    if mariadb is not None:
+        mariadb.discard()
+
+
+def test_mariadb_is_among_them(traps: TrapsMesh) -> None:
+    """Else the traps are not asked of it: said aloud, and a failure where it must be there."""
+    if "mariadb_no_case" not in traps.products:
+        no_mysql()
+    assert "mariadb_no_case" in traps.products
 
 
 def test_every_trap_has_its_place() -> None:
@@ -51,7 +68,7 @@ def test_every_trap_has_its_place() -> None:
 
 
 def _products(case: dict[str, Any], traps: TrapsMesh) -> list[str]:
-    over = case.get("over", [*EMBEDDED, "bytes"])
+    over = case.get("over", [*EMBEDDED, "bytes", "mariadb_no_case"])
     return [one for one in traps.products if over == "text" or one in over]
 
 
