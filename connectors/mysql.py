@@ -51,7 +51,7 @@ class MysqlConnection(StreamingConnection):
 
     def __init__(self, address: Mapping[str, Any]) -> None:
         """Connect, with what the driver takes."""
-        super().__init__()
+        super().__init__(self._end)
         self._address = address
         self._driver: Any = pymysql.connect(**address)  # rows are taken below what it shows
 
@@ -132,10 +132,10 @@ class MysqlConnection(StreamingConnection):
             with contextlib.closing(pymysql.connect(**{**self._address, **quick})) as other:
                 other.query(f"KILL {what} {self._driver.thread_id()}")
         except self.errors:
-            self._cut()  # it does not answer any more; whoever reads meets the end
+            self._end()  # it does not answer any more; whoever reads meets the end
             raise
 
-    def _cut(self) -> None:
+    def _end(self) -> None:
         self._broken = True
         with contextlib.suppress(OSError, AttributeError):
             self._driver._sock.shutdown(socket.SHUT_RDWR)

@@ -22,7 +22,6 @@ from gateway.certify.probes import COLUMNS, FULL_TYPES, Probe
 from gateway.dialects import written
 from gateway.pushable import Checker
 from gateway.spelling import spelled
-from gateway.trees import as_type
 
 Row = tuple[object, ...]
 # What stands in the place of a reference to `probe`.
@@ -67,9 +66,7 @@ class Asker:
         """What the source gives for the same statement in its own dialect."""
         described = self.reference.execute(f"DESCRIBE {sql}").fetchall()
         types = [str(row[1]) for row in described]
-        text, values, value_types = rendered(sql, self)
-        fragment = Fragment(text, _columns(types), self.tables, values, value_types)
-        return _outcome(self.connection, fragment)
+        return outcome(self.connection, rendered(sql, self), types, self.tables)
 
     def difference(self, probe: Probe) -> tuple[str, Outcome, Outcome] | None:
         """The first statement whose answers differ, with DuckDB's and the source's; else None."""
@@ -93,17 +90,10 @@ def outcome(
     connection: Connection, sql: str, types: Sequence[str], tables: tuple[str, ...] = ()
 ) -> Outcome:
     """What a source gives for a statement of its own dialect whose columns have these types."""
-    return _outcome(connection, Fragment(sql, _columns(types), tables))
-
-
-def _columns(types: Sequence[str]) -> tuple[FragmentColumn, ...]:
-    return tuple(FragmentColumn(f"c{place}", kind) for place, kind in enumerate(types))
-
-
-def _outcome(connection: Connection, fragment: Fragment) -> Outcome:
+    columns = tuple(FragmentColumn(f"c{place}", kind) for place, kind in enumerate(types))
     rows: list[Row] = []
     try:
-        for batch in connection.stream(fragment):
+        for batch in connection.stream(Fragment(sql, columns, tables)):
             rows += zip(*map(_listed, batch.columns), strict=True)
     except (ConnectorError, OverflowError) as error:
         return Outcome(None, str(error))
@@ -119,14 +109,8 @@ def _listed(column: pa.Array | pa.ChunkedArray) -> list[object]:
     return found
 
 
-def rendered(sql: str, asker: Asker) -> tuple[str, tuple[object, ...], tuple[str, ...]]:
-    """A statement over `probe` as the planner sends it, its bound values and their types.
-
-    Typed constants are bound, since dialects spell them in their own ways.
-    """
-    abilities = asker.abilities
-    values: list[object] = []
-    types: list[str] = []
+def rendered(sql: str, asker: Asker) -> str:
+    """A statement over `probe` as the planner sends it."""
 
     def place(node: exp.Expression) -> exp.Expression:
         if isinstance(node, exp.Table) and node.name == "probe":
@@ -136,30 +120,13 @@ def rendered(sql: str, asker: Asker) -> tuple[str, tuple[object, ...], tuple[str
             is_output = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
             name = exp.to_identifier(node.name)
             return exp.Alias(this=made, alias=name) if is_output else made
-        if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
-            types.append(node.to.sql("duckdb"))
-            values.append(_constant(asker.reference, node.this.name, types[-1]))
-            return _parameter(len(values), types[-1], abilities)
         return node
 
     tree = exp.Paren(this=sqlglot.parse_one(sql, read="duckdb"))
-    if not abilities.is_reference:
-        checker = Checker(abilities, lambda column: _TYPES.get(column.name), (), "UTC")
+    if not asker.abilities.is_reference:
+        checker = Checker(asker.abilities, lambda column: _TYPES.get(column.name), (), "UTC")
         spelled(tree, checker.type_name)
-    whole = tree.this.transform(place)
-    return written(whole, abilities.dialect), tuple(values), tuple(types)
-
-
-def _parameter(number: int, type_name: str, abilities: Abilities) -> exp.Expression:
-    mark = "$" if abilities.parameter_style == "dollar" else "?"
-    place = exp.Var(this=f"{mark}{number}")
-    return as_type(place, type_name) if type_name in abilities.cast_parameters else place
-
-
-def _constant(held: duckdb.DuckDBPyConnection, text: str, type_name: str) -> object:
-    # To the end: an answer that is not read to its end keeps the connection.
-    ((value,),) = held.execute(f"SELECT CAST(? AS {type_name})", [text]).fetchall()
-    return str(value) if type_name == "UUID" else value
+    return written(tree.this.transform(place), asker.abilities.dialect)
 
 
 def physical(table: str, abilities: Abilities) -> Relation:

@@ -8,13 +8,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pymysql
 import pytest
+import sqlglot
 import yaml
 
 from connectors.base import (
@@ -28,6 +31,7 @@ from connectors.base import (
 )
 from connectors.mysql_wire import Rows, bound
 from gateway.demo.mysql import Server
+from gateway.dialects import written
 from tests.connectors.test_cancel import check_cancel, check_close, works
 from tests.connectors.test_connections import MORE, VALUES, one
 from tests.mysql import running_mysql
@@ -329,3 +333,33 @@ def test_batches_are_bounded(mysql: Connection) -> None:
     assert max(one.num_rows for one in batches) <= 65_536
     table = pa.Table.from_batches(batches)
     assert table.column(0).to_pylist() == list(range(1, 200_001))
+
+
+CONSTANTS = [
+    ("CAST('1970-01-01 00:00:00.000001' AS TIMESTAMP)", "TIMESTAMP"),
+    ("CAST('0001-01-01' AS TIMESTAMP)", "TIMESTAMP"),
+    ("CAST('2024-02-29 12:30:00.25+02:00' AS TIMESTAMPTZ)", "TIMESTAMP WITH TIME ZONE"),
+    ("CAST('23:59:59.999999' AS TIME)", "TIME"),
+    ("CAST('9999-12-31' AS DATE)", "DATE"),
+    (f"CAST({Decimal.from_float(5e-324):f} AS DOUBLE)", "DOUBLE"),
+    ("CAST(-0.1 AS DOUBLE)", "DOUBLE"),
+    ("CAST(9007199254740991 AS DOUBLE)", "DOUBLE"),
+    ("CAST(-99999999999999999999999999999999999.999 AS DECIMAL(38,3))", "DECIMAL(38,3)"),
+    ("CAST('12345678-1234-1234-1234-123456789abc' AS UUID)", "UUID"),
+    ("'it''s \\ \"x\" \n é😀'", "VARCHAR"),
+]
+
+
+@pytest.mark.parametrize(("text", "name"), CONSTANTS)
+def test_constants_keep_their_value(mysql: Connection, text: str, name: str) -> None:
+    """As they are written into a statement: no digit and no part of a second is lost."""
+    made = sqlglot.parse_one(f"SELECT {text}", read="duckdb")
+    wanted = duckdb.sql(f"SELECT {text}").to_arrow_table().column(0)[0].as_py()
+    found = one(mysql, written(made, "mysql"), name)
+    assert str(found) == str(wanted) and type(found) is type(wanted)
+
+
+def test_what_sqlglot_writes_loses_parts_of_seconds(mysql: Connection) -> None:
+    """The control."""
+    made = sqlglot.parse_one("SELECT CAST('1970-01-01 00:00:00.000001' AS TIMESTAMP)")
+    assert str(one(mysql, made.sql("mysql"), "TIMESTAMP")) == "1970-01-01 00:00:00"

@@ -1,245 +1,188 @@
-"""MariaDB goes away, stalls, is full, or takes a permission back: a clear error, nothing left over.
+"""MariaDB breaks: before, during and after a fragment, by itself and on the way.
 
-Takes: a server of its own, which is killed, stopped and started. Gives: what the connector says
-each time, within its deadline, and that the server runs nothing afterwards.
+Takes: a server of its own behind a proxy. Gives: the code of each fault; that the other sources
+answer; that nothing is left running, leased or open; that no part of an answer ends cleanly.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import struct
-import threading
+import contextlib
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from pathlib import Path
 
+import pymysql
 import pytest
 
-from connectors.base import (
-    Connection,
-    ConnectorCancelled,
-    ConnectorError,
-    ConnectorUnavailable,
-    Fragment,
-    FragmentColumn,
-    load_connector,
-)
 from gateway.demo.mysql import OwnServer
+from tests.faults.mariadb import (
+    ACCOUNT,
+    BrokenMariadb,
+    connected,
+    make_mariadb,
+    open_mariadb,
+    port_of,
+)
+from tests.faults.outcomes import ENDED, WHOLE, check_rest, code_of, leased, midway
+from tests.faults.places import ROLE, ROWS
 from tests.mysql import running_mysql
+from tests.served import within
 
-pytestmark = pytest.mark.long
-COLUMN = (FragmentColumn("x", "BIGINT"),)
-MANY = Fragment("SELECT a.seq FROM mysql.seq_1_to_3000 a, mysql.seq_1_to_3000 b", COLUMN, ())
-FEW = Fragment("SELECT a.seq FROM mysql.seq_1_to_300 a, mysql.seq_1_to_300 b", COLUMN, ())
-SLOW = Fragment("SELECT SLEEP(20)", COLUMN, ())
-# What nobody can ask to stop any more, and what ends by itself.
-SHORT = Fragment("SELECT SLEEP(3)", COLUMN, ())
-WITHIN = 5.0
+LARGE, SMALL = "select id, s from mariadb.large", "select count(*) n from mariadb.small"
+MIXED = "select count(*) n from mariadb.large l join sqlite.large q on l.id = q.id"
+# Few enough that a test may have them all.
+_CONNECTIONS = 12
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[OwnServer]:
-    """A server that may be ended; a few connections are all that it takes."""
-    with running_mysql("--max-connections=12") as found:
-        assert isinstance(found, OwnServer)
-        yield found
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, OwnServer]]:
+    """A server that may be killed, whoever else has one."""
+    folder = tmp_path_factory.mktemp("faults")
+    options = ("--innodb-flush-log-at-trx-commit=1", f"--max-connections={_CONNECTIONS}")
+    with running_mysql(*options) as server:
+        assert isinstance(server, OwnServer)
+        make_mariadb(folder, server)
+        yield folder, server
 
 
 @pytest.fixture
-def server(own: OwnServer) -> OwnServer:
-    """The server, running again whatever was done to it."""
-    own.start()
-    return own
+def broken(home: tuple[Path, OwnServer]) -> Iterator[BrokenMariadb]:
+    folder, server = home
+    server.start()
+    made = open_mariadb(folder, server)
+    yield made
+    made.close()
 
 
-def opened(server: OwnServer, **settings: str) -> Connection:
-    return load_connector("mysql").connect({"url": server.url(), **settings})
+def _restart(broken: BrokenMariadb) -> None:
+    broken.server.start()
+    broken.proxy.target = port_of(broken.server)
 
 
-def running(server: OwnServer) -> int:
-    """Statements of others that run on; what is being ended has a second."""
-    time.sleep(1)
-    sql = "SELECT count(*) FROM information_schema.processlist WHERE command = 'Query' "
-    with closing(opened(server)) as other:
-        own = Fragment(f"{sql} AND id <> CONNECTION_ID()", COLUMN, ())
-        return int(next(iter(other.stream(own))).column(0)[0].as_py())
+@pytest.mark.long
+def test_killed_before_during_and_after(broken: BrokenMariadb) -> None:
+    mesh = broken.mesh
+    assert code_of(mesh, SMALL) == "ok"
+    broken.server.kill()
+    assert code_of(mesh, SMALL) == "source_unavailable"
+    assert code_of(mesh, MIXED) == "source_unavailable"
+    check_rest(mesh)
+    _restart(broken)
+    assert code_of(mesh, SMALL) == "ok"
+    code, rows = midway(mesh, LARGE, broken.server.kill)
+    assert code in ENDED and 0 < rows < ROWS
+    check_rest(mesh)
+    _restart(broken)
+    assert code_of(mesh, LARGE) == "ok"
+    broken.server.kill()
+    check_rest(mesh)
+    _restart(broken)
+    assert code_of(mesh, SMALL) == "ok"
+    assert broken.sessions() == 0
 
 
-def fails(connection: Connection, fragment: Fragment) -> None:
-    """The statement ends in time, with the error of a source that is gone."""
+def test_refused_and_reset(broken: BrokenMariadb) -> None:
+    mesh = broken.mesh
+    assert code_of(mesh, SMALL) == "ok"
+    code, rows = midway(mesh, LARGE, lambda: broken.proxy.break_after("reset", 0))
+    assert code in ENDED and 0 < rows < ROWS
+    check_rest(mesh)
+    broken.proxy.break_after("reset", 20_000_000)
+    assert code_of(mesh, LARGE) in ENDED
+    broken.proxy.break_after("reset", 3_000_000)
+    assert code_of(mesh, MIXED) in ENDED
+    broken.proxy.mend()
+    assert code_of(mesh, SMALL) == "ok"
+    assert within(10, lambda: broken.sessions() == 0)
+    broken.proxy.refuse()
+    assert code_of(mesh, SMALL) == "source_unavailable"
+    check_rest(mesh)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [0, 20_000_000], ids=["from the start", "midway"])
+def test_stalled(broken: BrokenMariadb, size: int) -> None:
+    """Who does not answer meets the deadline, and whoever waited for him goes on."""
+    mesh = broken.mesh
+    assert code_of(mesh, SMALL) == "ok"
+    broken.proxy.break_after("stall", size)
     began = time.monotonic()
-    with pytest.raises(ConnectorUnavailable):
-        list(connection.stream(fragment))
-    assert time.monotonic() - began < WITHIN
-    with pytest.raises(ConnectorUnavailable):
-        connection.ping()
-    connection.close()
+    assert code_of(mesh, LARGE, seconds=2) == "timeout"
+    assert time.monotonic() - began < 10
+    for domain in WHOLE:
+        assert code_of(mesh, f"select count(*) n from {domain}.small") == "ok"
+    broken.proxy.mend()
+    assert within(15, lambda: leased(mesh) == 0), leased(mesh)
+    assert within(15, lambda: broken.sessions() == 0)
+    assert code_of(mesh, SMALL) == "ok"
 
 
-def test_killed_before_a_fragment(server: OwnServer) -> None:
-    connection = opened(server)
-    server.kill()
-    fails(connection, MANY)
-    with pytest.raises(ConnectorUnavailable):
-        opened(server)
-
-
-def test_killed_while_it_computes(server: OwnServer) -> None:
-    connection = opened(server)
-    timer = threading.Timer(0.3, os.kill, (server.process_id, signal.SIGKILL))
-    timer.start()
-    fails(connection, SLOW)
-    timer.join()
-    server.kill()
-
-
-def test_killed_between_batches(server: OwnServer) -> None:
-    """What came is never passed off as the whole: the stream does not end, it breaks."""
-    connection = opened(server)
-    batches = connection.stream(MANY)
-    assert next(batches).num_rows > 0
-    server.kill()
-    with pytest.raises(ConnectorUnavailable):
-        list(batches)
-    connection.close()
-
-
-def test_killed_after_a_fragment(server: OwnServer) -> None:
-    connection = opened(server)
-    assert sum(one.num_rows for one in connection.stream(FEW)) == 90_000
-    server.kill()
-    fails(connection, MANY)
-
-
-def test_a_session_that_is_ended(server: OwnServer) -> None:
-    connection = opened(server)
-    (batch,) = connection.stream(Fragment("SELECT CONNECTION_ID()", COLUMN, ()))
-    server.run(f"KILL CONNECTION {batch.column(0)[0]}")
-    fails(connection, MANY)
-
-
-def test_stalled_it_is_cancelled(server: OwnServer) -> None:
-    """A server that does not answer cannot be asked to stop; the session is given up in time."""
-    connection = opened(server)
-    batches = connection.stream(SHORT)
-
-    def stall() -> None:
-        os.kill(server.process_id, signal.SIGSTOP)
-        connection.cancel()
-
-    timer = threading.Timer(0.3, stall)
-    timer.start()
+def test_slow_meets_the_deadline_at_the_source(broken: BrokenMariadb) -> None:
     began = time.monotonic()
-    with pytest.raises(ConnectorCancelled):
-        next(batches)
-    assert time.monotonic() - began < WITHIN
-    timer.join()
-    os.kill(server.process_id, signal.SIGCONT)
-    connection.close()
-    time.sleep(3)
-    assert running(server) == 0
+    assert code_of(broken.mesh, "select s from mariadb.slow", seconds=1) == "timeout"
+    assert time.monotonic() - began < 5
+    assert within(5, lambda: broken.sessions() == 0)
+    check_rest(broken.mesh)
 
 
-def test_stalled_it_is_gone_after_its_time(server: OwnServer) -> None:
-    """Nobody cancels: so many seconds without a byte end the statement."""
-    connection = opened(server, timeout="1")
-    fails(connection, SLOW)
-    assert running(server) == 0
+def test_out_of_connections(broken: BrokenMariadb) -> None:
+    """Others have them all; then they give them back."""
+    mesh = broken.mesh
+    with contextlib.ExitStack() as held:
+        with pytest.raises(pymysql.OperationalError, match="Too many connections"):
+            for _ in range(_CONNECTIONS + 1):
+                held.enter_context(connected(broken.server, ROLE))
+        assert code_of(mesh, SMALL) == "source_unavailable"
+        check_rest(mesh)
+    assert within(5, lambda: code_of(mesh, SMALL) == "ok")
 
 
-def test_a_greeting_that_does_not_come() -> None:
-    """Connecting has its time too, and what is no server is unavailable."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"mysql://a:b@127.0.0.1:{silent.getsockname()[1]}/"
-        began = time.monotonic()
-        with pytest.raises(ConnectorUnavailable):
-            load_connector("mysql").connect({"url": url, "timeout": "2"})
-        assert time.monotonic() - began < 8
+def test_permission_lost(broken: BrokenMariadb) -> None:
+    mesh, server = broken.mesh, broken.server
+    assert code_of(mesh, SMALL) == "ok"
+    server.run(f"REVOKE SELECT ON faults.small FROM {ACCOUNT}")
+    assert code_of(mesh, SMALL) == "source_error"
+    server.run(f"GRANT SELECT ON faults.small TO {ACCOUNT}")
+    assert code_of(mesh, SMALL) == "ok"
+    server.run(f"ALTER USER {ACCOUNT} IDENTIFIED BY 'another'")
+    revoked = f"REVOKE SELECT ON faults.large FROM {ACCOUNT}"
+    # What began with the right to read may end; the next may not begin.
+    assert midway(mesh, LARGE, lambda: server.run(revoked)) == ("ok", ROWS)
+    assert code_of(mesh, LARGE) == "source_error"
+    mesh.opened.pools.close()
+    assert code_of(mesh, SMALL) == "source_unavailable"
+    check_rest(mesh)
+    assert broken.sessions() == 0
 
 
 @pytest.mark.parametrize(
-    "says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\0\0\0\x0ax\0\0\0"]
-)
-def test_something_else_at_that_port(says: bytes) -> None:
-    """Reset at once, or another protocol."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer() -> None:
-            one, _ = listening.accept()
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            if says:
-                one.sendall(says)
-            one.close()
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        with pytest.raises(ConnectorUnavailable):
-            url = f"mysql://a:b@127.0.0.1:{listening.getsockname()[1]}/"
-            load_connector("mysql").connect({"url": url, "timeout": "2"})
-        thread.join()
-
-
-def test_out_of_connections(server: OwnServer) -> None:
-    """The next one is unavailable; a statement that cannot be killed any more still ends here."""
-    held: list[Connection] = []
-    with pytest.raises(ConnectorError):
-        for _ in range(30):
-            held.append(opened(server))
-    connection = held[0]
-    batches = connection.stream(SHORT)
-    timer = threading.Timer(0.3, connection.cancel)
-    timer.start()
-    began = time.monotonic()
-    with pytest.raises(ConnectorCancelled):
-        next(batches)
-    assert time.monotonic() - began < WITHIN
-    timer.join()
-    for one in held:
-        one.close()
-    time.sleep(3)
-    assert running(server) == 0
+    ("changes", "wanted"),
+    [
+        (("MODIFY version text",), "source_error"),
+        (("MODIFY version decimal(10,1)",), "ok"),
+        (("DROP version", "ADD version decimal(10,1) DEFAULT 1.5"), "source_error"),
+        (("MODIFY version bigint",), "ok"),
+        (("DROP version", "ADD version bigint DEFAULT 3000000000"), "source_error"),
+        (("DROP version",), "source_error"),
+        (("RENAME TO faults.gone",), "source_error"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_changed_column(changes: tuple[str, ...], wanted: str, broken: BrokenMariadb) -> None:
+    """Another type serves where every value fits, else the source is in error."""
+    sql = "select id, version from mariadb.small"
+    assert code_of(broken.mesh, sql) == "ok"
+    broken.server.run(*(f"ALTER TABLE faults.small {one}" for one in changes))
+    assert code_of(broken.mesh, sql) == wanted
+    check_rest(broken.mesh)
 
 
-def test_a_permission_that_is_taken_back(server: OwnServer) -> None:
-    """Between two fragments: an error, and the session goes on."""
-    server.run(
-        "CREATE OR REPLACE DATABASE kept",
-        "CREATE TABLE kept.t (x bigint)",
-        "INSERT INTO kept.t VALUES (7)",
-        "CREATE OR REPLACE USER reader@'127.0.0.1' IDENTIFIED BY 'word'",
-        "GRANT SELECT ON kept.t TO reader@'127.0.0.1'",
-    )
-    url = server.url("", "reader", "word")
-    fragment = Fragment("SELECT x FROM kept.t", COLUMN, ())
-    with closing(load_connector("mysql").connect({"url": url})) as connection:
-        assert [one.to_pydict() for one in connection.stream(fragment)] == [{"x": [7]}]
-        server.run("REVOKE SELECT ON kept.t FROM reader@'127.0.0.1'")
-        with pytest.raises(ConnectorError) as told:
-            list(connection.stream(fragment))
-        assert not isinstance(told.value, ConnectorUnavailable)
-        assert not connection.columns("kept.t")
-        connection.ping()
-
-
-def test_a_column_that_changed_its_type(server: OwnServer) -> None:
-    """What does not fit any more is an error, not another value."""
-    server.run("CREATE OR REPLACE DATABASE kept", "CREATE TABLE kept.t (x bigint)",
-               "INSERT INTO kept.t VALUES (7)")  # fmt: skip
-    fragment = Fragment("SELECT x FROM kept.t", COLUMN, ())
-    with closing(opened(server)) as connection:
-        assert list(connection.stream(fragment))
-        server.run("ALTER TABLE kept.t MODIFY x varchar(20)")
-        with pytest.raises(ConnectorError, match="type is text"):
-            list(connection.stream(fragment))
-
-
-def test_nothing_is_left(server: OwnServer) -> None:
-    """Of statements that were left in the middle the server runs none."""
-    with closing(opened(server)) as connection:
-        batches = connection.stream(MANY)
-        next(batches)
-        batches.close()  # type: ignore[attr-defined]  # the protocol promises an iterator only
-        assert running(server) == 0
-        connection.ping()
+@pytest.mark.long
+def test_through_the_proxy_alone(broken: BrokenMariadb) -> None:
+    """A control: without a fault all of this is whole, and leaves sessions that are idle."""
+    assert midway(broken.mesh, LARGE, lambda: None) == ("ok", ROWS)
+    assert code_of(broken.mesh, MIXED) == "ok"
+    assert broken.sessions() == 0
+    assert broken.sessions("true") > 0
+    broken.mesh.opened.pools.close()
+    assert within(5, lambda: broken.sessions("true") == 0)
