@@ -23,6 +23,7 @@ from urllib.parse import quote, urlsplit
 
 ENVIRONMENT = "SQLUICE_TEST_MYSQL_URL"
 START_SECONDS, STOP_SECONDS = 60.0, 15.0
+HOME = "/tmp"
 _FOLDERS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/libexec"
 # Throwaway data: what a crash would lose can be built again. Others' settings are not read.
 FAST = (
@@ -94,9 +95,12 @@ class Server:
 class OwnServer(Server):
     """A server with data of its own, run by MariaDB's own programs."""
 
-    def __init__(self, binary: str, installer: str, more: tuple[str, ...] = ()) -> None:
-        """Nothing is made or started yet; `more` are further options."""
+    def __init__(
+        self, binary: str, installer: str, more: tuple[str, ...] = (), home: str = HOME
+    ) -> None:
+        """Nothing is made or started yet; `more` are further options, `home` holds the data."""
         super().__init__("")
+        self._home = home
         self._binary, self._installer, self._more = binary, installer, more
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,15 +148,16 @@ class OwnServer(Server):
             self._process = None
 
     def discard(self) -> None:
-        """Stop it and delete its data."""
-        self.stop()
+        """End it and delete its data, which nobody needs in order any more."""
+        self.kill()
+        atexit.unregister(self.discard)
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _made(self) -> Path:
         # The path of a socket has at most 107 bytes, and the server's user must reach it.
-        folder = Path(tempfile.mkdtemp(prefix="sqluice-mysql-", dir="/tmp"))
+        folder = Path(tempfile.mkdtemp(prefix="sqluice-mysql-", dir=self._home))
         account = _account()
         if account:
             shutil.chown(folder, account)
@@ -208,11 +213,11 @@ class OwnServer(Server):
         return False
 
 
-def find_server(*more: str) -> Server:
+def find_server(*more: str, home: str = HOME) -> Server:
     """The server to use, not started yet; NoMysql where there is none.
 
     The URL in the environment comes first, then MariaDB's own programs on this machine; with
-    `more`, further options of the server, only those.
+    `more`, further options of the server, only those. Data are made below `home`.
     """
     address = os.environ.get(ENVIRONMENT)
     if address and not more:
@@ -223,7 +228,7 @@ def find_server(*more: str) -> Server:
     )
     if binary is None or installer is None:
         raise NoMysql(f"no MariaDB server: set {ENVIRONMENT} or install mariadb-server")
-    return OwnServer(binary, installer, more)
+    return OwnServer(binary, installer, more, home)
 
 
 def _account() -> str:

@@ -11,7 +11,7 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +19,7 @@ import pymysql
 import pytest
 import sqlglot
 import yaml
+from sqlglot import exp
 
 from connectors.base import (
     Connection,
@@ -138,6 +139,8 @@ def test_columns(mysql_server: Server, mysql: Connection) -> None:
         assert set(case["may_be"]) <= column.contract_types, case
         assert bool(case["may_be"]) == bool(column.contract_types), case
     assert not mysql.columns("typed.T") and not mysql.columns("t")
+    with closing(load_connector("mysql").connect({"url": mysql_server.url("typed")})) as within:
+        assert within.columns("t") == found and not within.columns("T")
 
 
 def test_the_session(mysql_server: Server) -> None:
@@ -353,10 +356,12 @@ CONSTANTS = [
 @pytest.mark.parametrize(("text", "name"), CONSTANTS)
 def test_constants_keep_their_value(mysql: Connection, text: str, name: str) -> None:
     """As they are written into a statement: no digit and no part of a second is lost."""
-    made = sqlglot.parse_one(f"SELECT {text}", read="duckdb")
-    wanted = duckdb.sql(f"SELECT {text}").to_arrow_table().column(0)[0].as_py()
+    made = cast("exp.Expression", sqlglot.parse_one(f"SELECT {text}", read="duckdb"))
+    with closing(duckdb.connect()) as held:
+        held.execute("SET TimeZone = 'UTC'")
+        ((wanted,),) = held.execute(f"SELECT {text}").fetchall()
     found = one(mysql, written(made, "mysql"), name)
-    assert str(found) == str(wanted) and type(found) is type(wanted)
+    assert str(found) == str(wanted)
 
 
 def test_what_sqlglot_writes_loses_parts_of_seconds(mysql: Connection) -> None:

@@ -7,7 +7,6 @@ kind of source that the mesh has gets all statements, without a word here.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from gateway.demo.mysql import NoMysql, find_server
 from tests.differential.compare import assert_same, is_ordered
 from tests.differential.traps_mesh import EMBEDDED, TrapsMesh, open_traps
-from tests.mysql import no_mysql
+from tests.mysql import mysql_or_none, no_mysql
 from tests.sample import SampleMesh
 
 TRAPS: list[dict[str, Any]] = [
@@ -41,16 +39,10 @@ NUMBERED = [(number, *one) for number, one in enumerate(CASES)]
 @pytest.fixture(scope="session")
 def traps(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrapsMesh]:
     """The mesh, on the server that the sample mesh has started."""
-    try:
-        mariadb = find_server()
-    except NoMysql:
-        mariadb = None  # said by the test below
-    with mariadb or contextlib.nullcontext():
+    with mysql_or_none() as mariadb:
         made = open_traps(tmp_path_factory.mktemp("traps"), sample.server, mariadb)
         yield made
         made.close()
-    if mariadb is not None:
-        mariadb.discard()
 
 
 def test_mariadb_is_among_them(traps: TrapsMesh) -> None:
