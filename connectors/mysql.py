@@ -10,12 +10,9 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import ssl
 import struct
 from collections.abc import Generator, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
 import pymysql
@@ -26,9 +23,11 @@ from connectors.base import (
     ConnectorUnavailable,
     Fragment,
     SourceColumn,
+    SourceSize,
 )
+from connectors.mysql_address import address_of
+from connectors.mysql_sizes import size_of
 from connectors.mysql_wire import (
-    COLLATION,
     TABLES,
     Rows,
     bound,
@@ -39,7 +38,7 @@ from connectors.mysql_wire import (
 )
 
 SESSION, COLUMNS = TABLES["session"], TABLES["sql"]["columns"]
-_CONNECT_SECONDS, _KILL_SECONDS, _READ_SECONDS = 5, 1, "300"
+_KILL_SECONDS = 1
 # What a server says that is none, or breaks off in the middle of a greeting.
 _BABBLE = (struct.error, IndexError, AssertionError, UnicodeError, ValueError)
 
@@ -77,6 +76,12 @@ class MysqlConnection(StreamingConnection):
             SourceColumn(name, shown, nullable == "YES", contract_types(kind, shown, *rest))
             for name, shown, nullable, kind, *rest in found
         )
+
+    def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
+        """What the server's own statistics and the ends of its indices say."""
+        with self.asking():
+            found = {name: size_of(self._rows, name) for name in tables}
+        return {name: size for name, size in found.items() if size is not None}
 
     def close(self) -> None:
         """Give everything back; idempotent."""
@@ -152,7 +157,7 @@ class MysqlConnector:
         """Open a session; `tls = "false"` permits plaintext to other machines."""
         if "url" not in settings or set(settings) - {"url", "tls", "timeout"}:
             raise ConnectorError("mysql takes url, tls and timeout")
-        address = _address(settings)
+        address = address_of(settings)
         try:
             opened = MysqlConnection(address)
         except (*MysqlConnection.errors, *_BABBLE) as error:
@@ -166,35 +171,3 @@ class MysqlConnector:
 
 
 CONNECTOR = MysqlConnector()
-
-
-def _address(settings: Mapping[str, str]) -> dict[str, Any]:
-    """What the driver takes: times to give up, and TLS to any machine but this one."""
-    parts = urlsplit(settings["url"])
-    given, seconds = dict(parse_qsl(parts.query)), settings.get("timeout", _READ_SECONDS)
-    if parts.scheme not in ("mysql", "mariadb") or not parts.hostname or set(given) - {"ssl_ca"}:
-        raise ConnectorError("url is no mysql://user:password@host/database?ssl_ca=file")
-    if not seconds.isdigit() or not int(seconds):
-        raise ConnectorError("timeout is a number of seconds")
-    address: dict[str, Any] = {
-        "host": parts.hostname, "port": parts.port or 3306,
-        "user": unquote(parts.username or ""), "password": unquote(parts.password or ""),
-        "database": unquote(parts.path.strip("/")) or None,
-        "charset": "utf8mb4", "collation": COLLATION, "autocommit": True,
-        "connect_timeout": _CONNECT_SECONDS, "read_timeout": int(seconds),
-        "write_timeout": int(seconds),
-    }  # fmt: skip
-    if "ssl_ca" in given:
-        address["ssl"] = ssl.create_default_context(cafile=given["ssl_ca"])
-    elif settings.get("tls", "true") != "false" and not _is_here(parts.hostname):
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        address["ssl"] = context
-    return address
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

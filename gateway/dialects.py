@@ -18,10 +18,13 @@ _ZONED = ("timestamptz", "timestampltz")
 def written(statement: exp.Expression, dialect: str) -> str:
     """The text of a statement that nobody needs any longer: writing it may change it.
 
-    MySQL and MariaDB have no FILTER of an aggregate, keep no part of a second where a cast does
-    not say so, know no offset from UTC, and round long decimals before they are floats.
+    MySQL and MariaDB have no FILTER of an aggregate and no MATERIALIZED, keep no part of a second
+    where a cast does not say so, know no offset from UTC, and round long decimals before they are
+    floats.
     """
     if dialect == "mysql":
+        for one in statement.find_all(exp.CTE):
+            one.set("materialized", None)
         if statement.find(exp.Filter):
             statement = statement.transform(_filtered)
         if statement.find(exp.Cast):

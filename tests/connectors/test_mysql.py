@@ -28,8 +28,10 @@ from connectors.base import (
     ConnectorUnavailable,
     Fragment,
     FragmentColumn,
+    Sizing,
     load_connector,
 )
+from connectors.mysql_address import address_of
 from connectors.mysql_wire import Rows, bound
 from gateway.demo.mysql import Server
 from gateway.dialects import written
@@ -291,7 +293,7 @@ def test_a_server_without_tls_gets_no_password(
     mysql_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where TLS is needed and the server has none the driver gives up by itself."""
-    monkeypatch.setattr("connectors.mysql._is_here", lambda host: False)
+    monkeypatch.setattr("connectors.mysql_address._is_here", lambda host: False)
     with pytest.raises(ConnectorUnavailable, match=r"(?i)ssl|tls"):
         load_connector("mysql").connect({"url": mysql_server.url()})
 
@@ -314,7 +316,7 @@ def _certificate(folder: Path, name: str) -> tuple[Path, Path]:
 @pytest.mark.long
 def test_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """To another machine encrypted; with an authority's file its certificate is checked."""
-    monkeypatch.setattr("connectors.mysql._is_here", lambda host: False)
+    monkeypatch.setattr("connectors.mysql_address._is_here", lambda host: False)
     cipher = "SELECT VARIABLE_VALUE FROM information_schema.session_status "
     cipher += "WHERE VARIABLE_NAME = 'Ssl_cipher'"
     with TemporaryDirectory() as place:
@@ -364,7 +366,44 @@ def test_constants_keep_their_value(mysql: Connection, text: str, name: str) -> 
     assert str(found) == str(wanted)
 
 
+@pytest.mark.parametrize("word", ["", "MATERIALIZED", "NOT MATERIALIZED"])
+def test_a_cte_may_be_materialized(mysql: Connection, word: str) -> None:
+    """MariaDB does not know the word."""
+    text = f"WITH q AS {word} (SELECT 7 AS x) SELECT a.x FROM q AS a, q AS b"
+    made = cast("exp.Expression", sqlglot.parse_one(text, read="duckdb"))
+    assert one(mysql, written(made, "mysql"), "BIGINT") == 7
+
+
 def test_what_sqlglot_writes_loses_parts_of_seconds(mysql: Connection) -> None:
     """The control."""
     made = sqlglot.parse_one("SELECT CAST('1970-01-01 00:00:00.000001' AS TIMESTAMP)")
     assert str(one(mysql, made.sql("mysql"), "TIMESTAMP")) == "1970-01-01 00:00:00"
+
+
+def test_sizes(mysql_server: Server, mysql: Connection) -> None:
+    """By statistics and indices; nothing of a view, no part of a text."""
+    mysql_server.run(
+        "CREATE DATABASE IF NOT EXISTS typed",
+        "CREATE OR REPLACE TABLE typed.sized (id int PRIMARY KEY, k int, d date, s varchar(9), "
+        "free int, INDEX (k, free), INDEX (d), INDEX (s))",
+        "INSERT INTO typed.sized SELECT seq, seq % 100, DATE'2020-01-01' + INTERVAL seq % 28 DAY, "
+        "CONCAT('s', seq % 7), seq FROM mysql.seq_1_to_5000",
+        "ANALYZE TABLE typed.sized",
+        "CREATE OR REPLACE VIEW typed.seen AS SELECT * FROM typed.sized",
+        "CREATE OR REPLACE TABLE typed.bare (x int)",
+    )
+    names = ["typed.sized", "typed.seen", "typed.bare", "typed.none"]
+    found = cast(Sizing, mysql).sizes(names)
+    assert set(found) == {"typed.sized", "typed.bare"} and not found["typed.bare"].columns
+    size = found["typed.sized"]
+    assert size.rows == pytest.approx(5000, rel=0.2)
+    # 18262: 2020-01-01 as days since 1970.
+    ends = {name: known[1:] for name, known in size.columns.items()}
+    assert ends == {"id": (1, 5000), "k": (0, 99), "d": (18262, 18289), "s": (None, None)}
+    for name, values in {"id": 5000, "k": 100, "d": 28, "s": 7}.items():
+        assert values / 3 < (size.columns[name][0] or 0) < values * 3, name
+    table = "SELECT MIN(id), MAX(id), MIN(d), MAX(d) FROM typed.sized"
+    with closing(pymysql.connect(**address_of({"url": mysql_server.url()}))) as held:
+        cursor = held.cursor()
+        cursor.execute(f"EXPLAIN {table}")
+        assert "optimized away" in str(cursor.fetchall())
