@@ -65,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--repeat", type=int, default=3, help="counted rounds (default 3)")
     made.add_argument(
         "--layout", choices=sorted(LAYOUTS), default="mesh",
-        help="four domains (mesh, default), or all tables in one PostgreSQL (one)",
+        help="four domains (mesh, default), the same with orders in MariaDB (mariadb), or all "
+        "tables in one PostgreSQL (one)",
     )  # fmt: skip
     made.add_argument(
         "--slow-link", type=Link.of, metavar="MS,MBIT",

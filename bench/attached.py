@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 
@@ -28,15 +29,25 @@ def load(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     connection.execute(f"LOAD '{path}'")
 
 
+def mysql_place(url: str) -> str:
+    """A URL in the words of the scanner."""
+    parts = urlsplit(url)
+    return (
+        f"host={parts.hostname} port={parts.port} user={parts.username} "
+        f"password={parts.password} database={parts.path.strip('/')}"
+    )
+
+
 def opened(
     files: str, sqlite: str, databases: dict[str, str], names: dict[str, list[str]]
 ) -> duckdb.DuckDBPyConnection:
     """All tables under their plain names, wherever they lie."""
     connection = duckdb.connect()
-    for one in ("tpch", "postgres_scanner", "sqlite_scanner"):
+    for one in ("tpch", "mysql_scanner", "postgres_scanner", "sqlite_scanner"):
         load(connection, one)
     for domain, url in databases.items():
-        connection.execute(f"ATTACH '{url}' AS {domain} (TYPE postgres, READ_ONLY)")
+        kind, place = ("mysql", mysql_place(url)) if url.startswith("mysql") else ("postgres", url)
+        connection.execute(f"ATTACH '{place}' AS {domain} (TYPE {kind}, READ_ONLY)")
     if "supply" in names:
         connection.execute(f"ATTACH '{sqlite}' AS supply (TYPE sqlite, READ_ONLY)")
     for domain, tables in names.items():

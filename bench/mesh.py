@@ -59,7 +59,7 @@ def write_mesh(places: Places) -> Config:
     _write(conf / "governance" / "policies" / "all.yaml", _POLICIES.replace("DOMAIN", filtered))
     for domain, kind in layout.domains.items():
         _write(conf / "domains" / domain / "domain.yaml", _domain(domain, kind))
-        if kind == "postgres":
+        if domain in layout.servers:
             _write(places.folder / "secrets" / domain / "URL", places.url(domain))
     for table in layout.tables:
         _write_product(conf / "domains" / table.domain, table, layout.domains[table.domain])
@@ -86,6 +86,7 @@ def _write(path: Path, text: str) -> None:
 
 def _domain(domain: str, kind: str) -> str:
     source = {
+        "mysql": "{connector: mysql, secrets: {url: URL}}",
         "postgres": "{connector: postgres, secrets: {url: URL}}",
         "sqlite": "{connector: sqlite, settings: {path: supply.sqlite}}",
         "files": "{connector: files, settings: {path: files, format: parquet}}",

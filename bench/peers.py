@@ -26,7 +26,7 @@ from bench.tables import TABLES
 
 # The newest DuckDB for which its scanners are packaged.
 PEER = "1.5.5"
-_EXTENSIONS = ("tpch", "tpcds", "postgres-scanner", "sqlite-scanner")
+_EXTENSIONS = ("tpch", "tpcds", "mysql-scanner", "postgres-scanner", "sqlite-scanner")
 _INSTALL_SECONDS = 600
 
 

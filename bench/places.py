@@ -20,6 +20,7 @@ import psycopg
 
 from bench.link import SlowLink
 from bench.tables import MESH, TABLES, Layout, TpchTable
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
 
 MAKE_SECONDS = 3600
@@ -31,7 +32,8 @@ _LOGICAL = {"integer": "INTEGER", "bigint": "BIGINT", "text": "VARCHAR", "date":
 class Places:
     """Where everything lies. `files` holds Parquet, a folder for each table.
 
-    `link` is what the databases are reached through.
+    `link` is what the databases of PostgreSQL are reached through; `mariadb` is there where the
+    layout wants it.
     """
 
     folder: Path
@@ -40,13 +42,16 @@ class Places:
     server: Server
     layout: Layout = MESH
     link: SlowLink | None = None
+    mariadb: mysql.Server | None = None
 
     def database(self, domain: str) -> str:
-        """The PostgreSQL database of a domain."""
+        """The name of a domain's database."""
         return f"bench_{domain}"
 
     def url(self, domain: str) -> str:
         """The URL of a domain's database."""
+        if self.mariadb is not None and self.layout.domains[domain] == "mysql":
+            return self.mariadb.url(self.database(domain))
         url = self.server.url(self.database(domain))
         return url if self.link is None else self.link.through(url)
 
@@ -56,7 +61,7 @@ class Places:
 
 
 def make_places(folder: Path, scale: float, server: Server, layout: Layout = MESH) -> Places:
-    """All places, filled."""
+    """All places but MariaDB's, filled."""
     made = Places(folder, folder / "files", folder / "supply.sqlite", server, layout)
     folder.mkdir(parents=True, exist_ok=True)
     if not made.files.exists():

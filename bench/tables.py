@@ -99,8 +99,8 @@ class Layout:
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The domains that keep their tables in PostgreSQL."""
-        return tuple(one for one, kind in self.domains.items() if kind == "postgres")
+        """The domains that keep their tables in a server."""
+        return tuple(one for one, kind in self.domains.items() if kind in ("mysql", "postgres"))
 
     def of(self, domain: str) -> tuple[TpchTable, ...]:
         """The tables of a domain."""
@@ -112,4 +112,5 @@ MESH = Layout("mesh", DOMAINS, TABLES)
 ONE = Layout(
     "one", {"warehouse": "postgres"}, tuple(replace(one, domain="warehouse") for one in TABLES)
 )
-LAYOUTS = {one.name: one for one in (MESH, ONE)}
+MARIADB = Layout("mariadb", {**DOMAINS, "sales": "mysql"}, TABLES)
+LAYOUTS = {one.name: one for one in (MESH, ONE, MARIADB)}

@@ -19,12 +19,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from bench.link import Link, SlowLink
+from bench.mariadb import fill_mysql
 from bench.mesh import open_mesh
 from bench.ours import Ours, addressed
 from bench.peers import Attached, Database, Floor
 from bench.places import Places, make_places
 from bench.served import Client, Served
-from bench.tables import MESH, Layout
+from bench.tables import MESH, ONE, Layout
+from gateway.demo import mysql
 from gateway.demo.postgres import find_server
 from gateway.opening import settle
 from gateway.probe.outcomes import difference, of_batches
@@ -106,7 +108,7 @@ def measure(folder: Path, asked: Asked, tell: Callable[[str], None] = lambda _: 
         client = Client(served.connect(link_cost=link_cost))
         stack.callback(client.close)
         peers: list[Attached | Database] = [attached]
-        if asked.layout.servers == tuple(asked.layout.domains):
+        if asked.layout is ONE:
             peers.append(stack.enter_context(closing(Database(places))))
         ours = tuple(Ours(opened, one, link_cost) for one in ("open", "governed"))
         runners = Runners(
@@ -125,10 +127,15 @@ def placed(
     folder: Path, asked: Asked, tell: Callable[[str], None] = lambda _: None
 ) -> Iterator[tuple[Places, Places]]:
     """The data in their places, for the gateway and for its peer: each has a link of its own."""
-    home = folder / f"tpch-{asked.scale:g}"
+    home, layout = folder / f"tpch-{asked.scale:g}", asked.layout
     with find_server(home / "postgres") as server, ExitStack() as stack:
         tell(f"placing TPC-H at scale {asked.scale:g}")
-        places = make_places(home, asked.scale, server, asked.layout)
+        places = make_places(home, asked.scale, server, layout)
+        for domain in (one for one, kind in layout.domains.items() if kind == "mysql"):
+            mariadb = mysql.find_server()
+            stack.callback(mariadb.discard)
+            places = replace(places, mariadb=stack.enter_context(mariadb))
+            fill_mysql(places, mariadb, domain, layout.of(domain))
         if asked.link is None:
             yield places, places
             return

@@ -101,6 +101,7 @@ class Abilities:
     can_sort: bool = False
     can_join: bool = False
     can_outer_join: bool = False
+    can_full_join: bool = False
     can_group: bool = False
     can_distinct: bool = False
     can_set_operation: bool = False
@@ -430,8 +431,8 @@ _DECLARABLE = frozenset(
     """
     qualified_names schema parameter_style cast_parameters text_cast text_collation comparable
     sortable groupable functions aggregates casts maximum_parameters maximum_list can_filter
-    can_limit can_sort can_join can_outer_join can_group can_distinct can_set_operation can_window
-    can_subquery can_cte
+    can_limit can_sort can_join can_outer_join can_full_join can_group can_distinct
+    can_set_operation can_window can_subquery can_cte
     """.split()
 )
 _DIALECTS = frozenset(one.lower() for one in DIALECTS)

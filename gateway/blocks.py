@@ -256,7 +256,7 @@ class _StructureCheck:
             if not (self.abilities.can_outer_join if join.side else self.abilities.can_join):
                 return "join"
             on = join.args.get("on")
-            if join.side == "FULL" and not _is_equality(on):
+            if join.side == "FULL" and not (self.abilities.can_full_join and _is_equality(on)):
                 return "join"
             reason = self._expression(on) if on is not None else None
             if reason:

@@ -16,6 +16,7 @@ from sqlglot import exp
 from connectors.base import Abilities
 from gateway.constants import INTEGERS, family
 from gateway.decision import Condition
+from gateway.dialects import written
 from gateway.draft import (
     Draft,
     Input,
@@ -28,7 +29,7 @@ from gateway.draft import (
 from gateway.estimates import bounds_of, share_of_a_key, values_at_provider
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
-from gateway.trees import DUCKDB, as_type, last_text
+from gateway.trees import DUCKDB, as_type
 
 # Stands around the number of a parameter while a text is cut; no name or number holds it.
 _MARK = "\x02"
@@ -344,10 +345,10 @@ def _finish(
     for number, node in enumerate(list(shown.find_all(exp.Parameter)) if shown else (), start=1):
         node.replace(exp.Var(this=f"${number}"))
     pieces = _cut(real, abilities, slots) if slots or abilities.in_place else ()
-    sql = last_text(_without_slots(real), abilities.dialect)
+    sql = written(_without_slots(real), abilities.dialect)
     return Rendered(
         sql,
-        without_quotes(last_text(shown, abilities.dialect) if shown else sql),
+        without_quotes(written(shown, abilities.dialect) if shown else sql),
         tuple(node.meta["value"] for node in bound),
         tuple(node.meta["type"] for node in bound),
         tuple(node.meta.get("constant") for node in bound),
@@ -368,7 +369,7 @@ def _cut(
     for one in places:
         told = f"s{one.meta['slot']}" if "slot" in one.meta else f"{one.meta['number']}"
         one.replace(exp.Var(this=f"{_MARK}{told}{_MARK}"))
-    parts = copy.sql(abilities.dialect).split(_MARK)
+    parts = written(copy, abilities.dialect).split(_MARK)
     if len(parts) != 2 * len(places) + 1:
         # A text of the statement holds the mark.
         return ()

@@ -16,7 +16,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = (
     "tests/packaging/test_wheels.py",
+    "tests/connectors/test_mysql_faults.py",
     "tests/faults/test_files.py",
+    "tests/faults/test_mysql.py",
     "tests/faults/test_postgres.py",
 )
 # Minutes each; all that follow take seconds.

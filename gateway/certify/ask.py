@@ -19,6 +19,7 @@ from sqlglot import exp
 
 from connectors.base import Abilities, Connection, ConnectorError, Fragment, FragmentColumn
 from gateway.certify.probes import COLUMNS, FULL_TYPES, Probe
+from gateway.dialects import written
 from gateway.pushable import Checker
 from gateway.spelling import spelled
 
@@ -125,8 +126,7 @@ def rendered(sql: str, asker: Asker) -> str:
     if not asker.abilities.is_reference:
         checker = Checker(asker.abilities, lambda column: _TYPES.get(column.name), (), "UTC")
         spelled(tree, checker.type_name)
-    sent: str = tree.this.transform(place).sql(asker.abilities.dialect)
-    return sent
+    return written(tree.this.transform(place), asker.abilities.dialect)
 
 
 def physical(table: str, abilities: Abilities) -> Relation:

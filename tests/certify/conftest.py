@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from gateway.certify import run
+from gateway.demo import mysql as mariadb
 from gateway.demo.postgres import NoPostgres, Server, find_server
 from tests.connectors.conformance.samples import in_sqlite
 from tests.differential.traps_mesh import TrapsMesh, open_over
+from tests.mysql import running_mysql
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +32,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with found:
         yield found
     found.discard()
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[mariadb.Server]:
+    """A MariaDB server; a run that must have one fails without."""
+    with running_mysql() as found:
+        yield found
 
 
 @pytest.fixture

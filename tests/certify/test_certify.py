@@ -31,6 +31,7 @@ from gateway.certify.measure import bounds, most_of
 from gateway.certify.probes import Probe, all_probes
 from gateway.certify.rows import dialect_of, reference
 from gateway.certify.run import Subject, certify, settings_of
+from gateway.demo import mysql as mariadb
 from gateway.demo.postgres import Server
 from tests.connectors.conformance.samples import Sample, in_duckdb, in_files, in_sqlite
 
@@ -92,6 +93,29 @@ def test_all_of_postgres_is_as_declared(postgres: Connection) -> None:
     assert len(made.proved) == sum(one.declared(declared) for one in all_probes())
 
 
+@pytest.mark.long
+def test_all_of_mariadb_is_as_declared(mysql: Connection) -> None:
+    declared = load_abilities("mysql")
+    made = certify(Subject("d.s", "mysql", declared, NOTHING), mysql)
+    assert made.differs == ()
+    assert len(made.proved) == sum(one.declared(declared) for one in all_probes())
+
+
+def test_what_is_found_of_mariadb(mysql: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "comparable.VARCHAR", "comparable.TIME", "functions.Like", "can_filter")
+    declared = load_abilities("mysql")
+    tables = {"certified.plain": ("a", "b", "c", "d")}
+    made = certify(Subject("d.s", "mysql", declared, tables), mysql)
+    assert made.differs == ()
+    assert "MariaDB" in made.version
+    assert made.barrier is not None and made.barrier.bites and not made.barrier.broken
+    assert {one.column: one.compares for one in made.collations} == {
+        "a": "other", "b": "other", "c": "bytes",
+    }  # fmt: skip
+    # However a column compares, it is never sent as it is.
+    assert made.bytewise == ()
+
+
 @pytest.mark.parametrize("make", [in_duckdb, in_files])
 def test_duckdb_is_itself(
     make: Callable[[Path], Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +126,20 @@ def test_duckdb_is_itself(
         made = certify(subject(sample), sample.connection)
     assert made.differs == ()
     assert all(one.is_same for one in made.facts), [one for one in made.facts if not one.is_same]
+
+
+@pytest.fixture(scope="module")
+def mysql(mysql_server: mariadb.Server) -> Iterator[Connection]:
+    """A database whose texts ignore case, blanks at the end, and nothing."""
+    mysql_server.run(
+        "CREATE DATABASE certified",
+        "CREATE TABLE certified.plain (a varchar(9) CHARACTER SET utf8mb4 COLLATE "
+        "utf8mb4_general_ci, b varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, "
+        "c varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin, d integer)",
+    )
+    settings = {"url": mysql_server.url("certified")}
+    with closing(load_connector("mysql").connect(settings)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from gateway.demo import mysql as mariadb
 from gateway.demo.postgres import NoPostgres, Server, find_server
 from tests.connectors.conformance.samples import Sample, in_duckdb, in_files, in_sqlite
+from tests.mysql import running_mysql
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with found:
         yield found
     found.discard()
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[mariadb.Server]:
+    """A MariaDB server; a run that must have one fails without."""
+    with running_mysql() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

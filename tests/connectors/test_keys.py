@@ -26,6 +26,7 @@ from connectors.base import (
     load_abilities,
     load_connector,
 )
+from gateway.demo import mysql as mariadb
 from gateway.demo.postgres import Server
 
 TEXTS = ["a", "A", "a ", "", "it's", 'q"q', "back\\slash", "{b,c}", "NULL", "é", "x,y", "null", "1"]
@@ -36,7 +37,7 @@ VALUES: dict[str, list[object]] = {
     "DATE": [date(1, 1, 1), date(1970, 1, 1), date(2024, 2, 29), date(9999, 12, 31)],
     "UUID": [str(UUID(int=0)), str(UUID(int=2**128 - 1)), "0b9d1c6e-9a0f-4f0c-8d39-0c1d6a3f8e55"],
 }
-KINDS = ("duckdb", "files", "postgres", "sqlite")
+KINDS = ("duckdb", "files", "mysql", "postgres", "sqlite")
 CASES = [
     (kind, name) for kind in KINDS for name in VALUES if name in load_abilities(kind).key_types
 ]
@@ -44,7 +45,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def held(
-    tmp_path_factory: pytest.TempPathFactory, server: Server
+    tmp_path_factory: pytest.TempPathFactory, server: Server, mysql_server: mariadb.Server
 ) -> Iterator[dict[str, Connection]]:
     """A connection to each kind, with the table `t_<type>` of each type and one NULL."""
     folder = tmp_path_factory.mktemp("keys")
@@ -68,10 +69,16 @@ def held(
                              name == "INTEGER" else text])  # fmt: skip
             ours.execute(f"COPY {table} TO '{folder}/files/{table}.parquet'")
         lite.commit()
+    mysql_server.run("DROP DATABASE IF EXISTS asked", "CREATE DATABASE asked")
+    for name in (one for one in VALUES if one in load_abilities("mysql").key_types):
+        rows = ", ".join(f"({value})" for value in [*VALUES[name], "NULL"])
+        table = f"asked.keys_{name.lower()}"
+        mysql_server.run(f"CREATE TABLE {table} (x {name})", f"INSERT INTO {table} VALUES {rows}")
     settings = {
         "duckdb": {"path": str(folder / "x.duckdb")},
         "sqlite": {"path": str(folder / "x.sqlite")},
         "postgres": {"url": server.url("postgres")},
+        "mysql": {"url": mysql_server.url("asked")},
         "files": {"path": str(folder / "files"), "format": "parquet"},
     }
     made = {kind: load_connector(kind).connect(settings[kind]) for kind in KINDS}
@@ -84,13 +91,16 @@ def _found(connection: Connection, kind: str, name: str, keys: pa.Array) -> list
     abilities = load_abilities(kind)
     table = f"keys_{name.lower()}"
     physical = f"{table}.parquet" if kind == "files" else table
-    column = '(CAST("x" AS TEXT) COLLATE "C")' if (kind, name) == ("postgres", "VARCHAR") else '"x"'
+    quote = "`" if kind == "mysql" else '"'
+    column = f"{quote}x{quote}"
+    if (kind, name) == ("postgres", "VARCHAR"):
+        column = f'(CAST({column} AS TEXT) COLLATE "C")'
     mark = "$1" if abilities.parameter_style == "dollar" else "?1"
     where = abilities.keys.format(column=column, keys=mark, type=abilities.key_types[name])
-    schema = "public" if kind == "postgres" else "main"
+    schema = {"postgres": "public", "mysql": "asked"}.get(kind, "main")
     bound = "BIGINT[]" if name in ("INTEGER", "BIGINT") else f"{name}[]"
     fragment = Fragment(
-        f'SELECT "x" AS "x" FROM "{schema}"."{physical}" WHERE {where}',
+        f'SELECT "x" AS "x" FROM "{schema}"."{physical}" WHERE '.replace('"', quote) + where,
         (FragmentColumn("x", name),), (physical,), (keys,), (bound,),
     )  # fmt: skip
     return [one for batch in connection.stream(fragment) for one in batch.column(0).to_pylist()]

@@ -17,6 +17,7 @@ import yaml
 
 from tests.differential.compare import assert_same, is_ordered
 from tests.differential.traps_mesh import EMBEDDED, TrapsMesh, open_traps
+from tests.mysql import mysql_or_none, no_mysql
 from tests.sample import SampleMesh
 
 TRAPS: list[dict[str, Any]] = [
@@ -38,9 +39,17 @@ NUMBERED = [(number, *one) for number, one in enumerate(CASES)]
 @pytest.fixture(scope="session")
 def traps(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrapsMesh]:
     """The mesh, on the server that the sample mesh has started."""
-    made = open_traps(tmp_path_factory.mktemp("traps"), sample.server)
-    yield made
-    made.close()
+    with mysql_or_none() as mariadb:
+        made = open_traps(tmp_path_factory.mktemp("traps"), sample.server, mariadb)
+        yield made
+        made.close()
+
+
+def test_mariadb_is_among_them(traps: TrapsMesh) -> None:
+    """Else the traps are not asked of it: said aloud, and a failure where it must be there."""
+    if "mariadb_no_case" not in traps.products:
+        no_mysql()
+    assert "mariadb_no_case" in traps.products
 
 
 def test_every_trap_has_its_place() -> None:
@@ -51,7 +60,7 @@ def test_every_trap_has_its_place() -> None:
 
 
 def _products(case: dict[str, Any], traps: TrapsMesh) -> list[str]:
-    over = case.get("over", [*EMBEDDED, "bytes"])
+    over = case.get("over", [*EMBEDDED, "bytes", "mariadb_no_case"])
     return [one for one in traps.products if over == "text" or one in over]
 
 

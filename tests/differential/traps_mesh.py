@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from gateway.config import load_config
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
 from gateway.identity import principal_of
 from gateway.opening import OpenGateway, open_gateway
@@ -23,9 +24,11 @@ from gateway.request import Limits, Request
 from gateway.sessions import new_query_id
 from tests.connectors.conformance.samples import (
     FLAVOURS,
+    MYSQL_FLAVOURS,
     Sample,
     in_duckdb,
     in_files,
+    in_mysql,
     in_postgres,
     in_sqlite,
     lacks,
@@ -119,10 +122,17 @@ class TrapsMesh:
             one.close()
 
 
-def open_traps(folder: Path, server: Server) -> TrapsMesh:
-    """Build the sources, those flavours that the server can do, and open a gateway over them."""
-    samples = dict(_samples(folder, server))
-    urls = {one: server.url(f"rows_{one}") for one in samples if one not in EMBEDDED}
+def open_traps(folder: Path, server: Server, mariadb: mysql.Server | None = None) -> TrapsMesh:
+    """Build the sources, those flavours that the server can do, and open a gateway over them.
+
+    The flavours of MariaDB, where there is one, are products of their names after `mariadb_`.
+    """
+    samples = dict(_samples(folder, server, mariadb))
+    urls = {}
+    for one in (each for each in samples if each not in EMBEDDED):
+        text = one.removeprefix("mariadb_")
+        where = server if text == one or mariadb is None else mariadb
+        urls[one] = where.url(f"rows_{text}")
     return open_over(folder, samples, urls)
 
 
@@ -145,7 +155,12 @@ def open_over(
     return TrapsMesh(opened, tuple(samples), reference)
 
 
-def _samples(folder: Path, server: Server) -> Iterable[tuple[str, Sample]]:
+def _samples(
+    folder: Path, server: Server, mariadb: mysql.Server | None
+) -> Iterable[tuple[str, Sample]]:
+    for text in MYSQL_FLAVOURS if mariadb is not None else ():
+        assert mariadb is not None
+        yield f"mariadb_{text}", in_mysql(mariadb, text)
     for kind, make in EMBEDDED.items():
         (folder / kind).mkdir()
         yield kind, make(folder / kind)
@@ -182,9 +197,7 @@ def _write_mesh(conf: Path, samples: Mapping[str, Sample]) -> None:
         folder.mkdir(parents=True)
     (conf / "gateway.toml").write_text("")
     sources = "".join(
-        f"  {one}: {_SOURCES.get(one, '{connector: postgres, secrets: {url: URL_' + one.upper())}"
-        f"{'' if one in _SOURCES else '}}'}\n"
-        for one in samples
+        f"  {one}: {_SOURCES.get(one, _server_source(one, samples))}\n" for one in samples
     )
     (base / "domain.yaml").write_text(
         "kind: Domain\nname: traps\ndescription: Rows that trip engines up.\n"
@@ -198,6 +211,10 @@ def _write_mesh(conf: Path, samples: Mapping[str, Sample]) -> None:
     (conf / "governance" / "policies" / "all.yaml").write_text(_POLICIES)
     for name, sample in samples.items():
         _write_product(base, name, sample)
+
+
+def _server_source(name: str, samples: Mapping[str, Sample]) -> str:
+    return f"{{connector: {samples[name].kind}, secrets: {{url: URL_{name.upper()}}}}}"
 
 
 def _write_product(base: Path, name: str, sample: Sample) -> None:

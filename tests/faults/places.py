@@ -19,6 +19,7 @@ import duckdb
 import psycopg
 
 from gateway.demo.postgres import Server
+from tests.faults.outcomes import leased
 from tests.faults.proxy import Proxy
 from tests.plain_mesh import PlainMesh, PlainSource, PlainTable, open_plain
 
@@ -41,8 +42,7 @@ class Broken:
 
     def leased(self) -> int:
         """How many connections are out of their pools."""
-        pools = self.mesh.opened.pools
-        return sum(pools._maximum - one.slots._value for one in pools._pools.values())
+        return leased(self.mesh)
 
     def sessions(self, condition: str = "state <> 'idle'") -> int:
         """How many sessions of the gateway's the server has."""
@@ -60,8 +60,7 @@ class Broken:
 
 def make_places(folder: Path, server: Server) -> None:
     """Make all rows; `slow` sleeps before its first one."""
-    for name in ("sqlite", "duckdb", "files"):
-        write_file(folder, name, 1)
+    write_files(folder)
     rows = f"SELECT g::int AS id, 1 AS version, {_WIDE} AS s FROM generate_series(1, {ROWS}) g"
     server.run("postgres", "CREATE DATABASE faults", f"CREATE ROLE {ROLE} LOGIN PASSWORD '{WORD}'")
     # Views, since only what comes over the wire counts.
@@ -87,25 +86,37 @@ def open_broken(folder: Path, server: Server) -> Broken:
     )
     proxy = Proxy(port_of(server))
     url = f"postgresql://{ROLE}:{WORD}@127.0.0.1:{proxy.port}/faults"
+    mesh = open_beside(folder, "postgres", PlainSource("postgres", {}, {"url": url}), "public.{}")
+    return Broken(folder, server, proxy, mesh)
+
+
+def open_beside(folder: Path, domain: str, source: PlainSource, form: str) -> PlainMesh:
+    """A mesh of a source that can be broken, and of the files."""
     sources: Mapping[str, PlainSource] = {
-        "postgres": PlainSource("postgres", {}, {"url": url}),
+        domain: source,
         "sqlite": PlainSource("sqlite", {"path": "sqlite/rows.sqlite"}, {}),
         "duckdb": PlainSource("duckdb", {"path": "duckdb/rows.duckdb"}, {}),
         "files": PlainSource("files", {"path": "files", "format": "parquet"}, {}),
     }
-    form = {"postgres": "public.{}", "files": "{}.parquet"}
+    forms = {domain: form, "files": "{}.parquet"}
     tables = [
-        PlainTable(domain, name, form.get(domain, "{}").format(name), COLUMNS)
-        for domain in sources
+        PlainTable(one, name, forms.get(one, "{}").format(name), COLUMNS)
+        for one in sources
         for name in ("large", "small")
     ]
-    slow = PlainTable("postgres", "slow", "public.slow", COLUMNS)
-    return Broken(folder, server, proxy, open_plain(folder, sources, [*tables, slow]))
+    slow = PlainTable(domain, "slow", form.format("slow"), COLUMNS)
+    return open_plain(folder, sources, [*tables, slow])
 
 
 def port_of(server: Server) -> int:
     """The server's own port."""
     return int(urlsplit(server.url("postgres")).port or 0)
+
+
+def write_files(folder: Path) -> None:
+    """The rows of the sources that are files."""
+    for name in ("sqlite", "duckdb", "files"):
+        write_file(folder, name, 1)
 
 
 def write_file(folder: Path, name: str, version: int, in_place: bool = False) -> None:

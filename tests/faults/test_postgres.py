@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.demo.postgres import OwnServer, find_server
-from gateway.errors import SqluiceError
-from gateway.request import Limits
+from tests.faults.outcomes import ENDED, WHOLE, check_rest, code_of, leased, midway
 from tests.faults.places import ROLE, ROWS, Broken, make_places, open_broken, port_of
 from tests.served import within
 
 LARGE, SMALL = "select id, s from postgres.large", "select count(*) n from postgres.small"
 MIXED = "select count(*) n from postgres.large l join sqlite.large q on l.id = q.id"
-ENDED = ("source_unavailable", "source_error")
 
 
 @pytest.fixture(scope="module")
@@ -59,74 +57,42 @@ def _restart(broken: Broken) -> None:
     broken.proxy.target = port_of(broken.server)
 
 
-def _code(broken: Broken, sql: str, seconds: float = 30) -> str:
-    """How a statement ends; an answer must be whole."""
-    try:
-        broken.mesh.ask(sql, limits=Limits(seconds=seconds))
-    except SqluiceError as error:
-        assert "postgres" not in error.message.replace("postgres.large", "").replace(
-            "postgres.small", ""
-        ).replace("postgres.slow", ""), "a source's own text"
-        return error.code
-    return "ok"
-
-
-def _midway(broken: Broken, fault: Callable[[], object], seconds: float = 30) -> tuple[str, int]:
-    """How a large answer ends whose source breaks after the first batch, and rows until then."""
-    result = broken.mesh.start(LARGE, limits=Limits(seconds=seconds))
-    batches = result.batches()
-    rows = next(batches).num_rows
-    fault()
-    try:
-        rows += sum(batch.num_rows for batch in batches)
-    except SqluiceError as error:
-        return error.code, rows
-    return "ok", rows
-
-
-def _check_rest(broken: Broken) -> None:
-    """The others answer, and nothing is left."""
-    for domain in ("sqlite", "duckdb", "files"):
-        assert _code(broken, f"select count(*) n from {domain}.small") == "ok"
-    assert within(10, lambda: broken.leased() == 0), broken.leased()
-
-
 @pytest.mark.long
 def test_killed_before_during_and_after(broken: Broken) -> None:
-    assert _code(broken, SMALL) == "ok"
+    assert code_of(broken.mesh, SMALL) == "ok"
     _kill(broken)
-    assert _code(broken, SMALL) == "source_unavailable"
-    assert _code(broken, MIXED) == "source_unavailable"
-    _check_rest(broken)
+    assert code_of(broken.mesh, SMALL) == "source_unavailable"
+    assert code_of(broken.mesh, MIXED) == "source_unavailable"
+    check_rest(broken.mesh)
     _restart(broken)
-    assert _code(broken, SMALL) == "ok"
-    code, rows = _midway(broken, lambda: _kill(broken))
+    assert code_of(broken.mesh, SMALL) == "ok"
+    code, rows = midway(broken.mesh, LARGE, lambda: _kill(broken))
     assert code in ENDED and 0 < rows < ROWS
-    _check_rest(broken)
+    check_rest(broken.mesh)
     _restart(broken)
-    assert _code(broken, LARGE) == "ok"
+    assert code_of(broken.mesh, LARGE) == "ok"
     _kill(broken)
-    _check_rest(broken)
+    check_rest(broken.mesh)
     _restart(broken)
-    assert _code(broken, SMALL) == "ok"
+    assert code_of(broken.mesh, SMALL) == "ok"
     assert broken.sessions() == 0
 
 
 def test_refused_and_reset(broken: Broken) -> None:
-    assert _code(broken, SMALL) == "ok"
-    code, rows = _midway(broken, lambda: broken.proxy.break_after("reset", 0))
+    assert code_of(broken.mesh, SMALL) == "ok"
+    code, rows = midway(broken.mesh, LARGE, lambda: broken.proxy.break_after("reset", 0))
     assert code in ENDED and 0 < rows < ROWS
-    _check_rest(broken)
+    check_rest(broken.mesh)
     broken.proxy.break_after("reset", 20_000_000)
-    assert _code(broken, LARGE) in ENDED
+    assert code_of(broken.mesh, LARGE) in ENDED
     broken.proxy.break_after("reset", 3_000_000)
-    assert _code(broken, MIXED) in ENDED
+    assert code_of(broken.mesh, MIXED) in ENDED
     broken.proxy.mend()
-    assert _code(broken, SMALL) == "ok"
+    assert code_of(broken.mesh, SMALL) == "ok"
     assert within(10, lambda: broken.sessions() == 0)
     broken.proxy.refuse()
-    assert _code(broken, SMALL) == "source_unavailable"
-    _check_rest(broken)
+    assert code_of(broken.mesh, SMALL) == "source_unavailable"
+    check_rest(broken.mesh)
 
 
 @pytest.mark.parametrize(
@@ -136,45 +102,46 @@ def test_refused_and_reset(broken: Broken) -> None:
 )  # fmt: skip
 def test_stalled(broken: Broken, size: int) -> None:
     """Who does not answer meets the deadline, and whoever waited for him goes on."""
-    assert _code(broken, SMALL) == "ok"
+    assert code_of(broken.mesh, SMALL) == "ok"
     broken.proxy.break_after("stall", size)
     began = time.monotonic()
-    assert _code(broken, LARGE, seconds=2) == "timeout"
+    assert code_of(broken.mesh, LARGE, seconds=2) == "timeout"
     assert time.monotonic() - began < 10
-    for domain in ("sqlite", "duckdb", "files"):
-        assert _code(broken, f"select count(*) n from {domain}.small") == "ok"
+    for domain in WHOLE:
+        assert code_of(broken.mesh, f"select count(*) n from {domain}.small") == "ok"
     broken.proxy.mend()
-    assert within(15, lambda: broken.leased() == 0), broken.leased()
+    assert within(15, lambda: leased(broken.mesh) == 0), leased(broken.mesh)
     assert within(15, lambda: broken.sessions() == 0)
-    assert _code(broken, SMALL) == "ok"
+    assert code_of(broken.mesh, SMALL) == "ok"
 
 
 def test_slow_meets_the_deadline_at_the_source(broken: Broken) -> None:
     began = time.monotonic()
-    assert _code(broken, "select s from postgres.slow", seconds=1) == "timeout"
+    assert code_of(broken.mesh, "select s from postgres.slow", seconds=1) == "timeout"
     assert time.monotonic() - began < 5
     assert within(5, lambda: broken.sessions() == 0)
-    _check_rest(broken)
+    check_rest(broken.mesh)
 
 
 def test_out_of_connections_and_permission_lost(broken: Broken) -> None:
     broken.server.run("faults", f"ALTER ROLE {ROLE} CONNECTION LIMIT 0")
-    assert _code(broken, SMALL) == "source_unavailable"
-    _check_rest(broken)
+    assert code_of(broken.mesh, SMALL) == "source_unavailable"
+    check_rest(broken.mesh)
     broken.server.run("faults", f"ALTER ROLE {ROLE} CONNECTION LIMIT 9")
-    assert _code(broken, SMALL) == "ok"
+    assert code_of(broken.mesh, SMALL) == "ok"
     broken.server.run("faults", f"REVOKE SELECT ON small FROM {ROLE}")
-    assert _code(broken, SMALL) == "source_error"
+    assert code_of(broken.mesh, SMALL) == "source_error"
     broken.server.run("faults", f"GRANT SELECT ON small TO {ROLE}")
-    assert _code(broken, SMALL) == "ok"
+    assert code_of(broken.mesh, SMALL) == "ok"
     broken.server.run("faults", f"ALTER ROLE {ROLE} PASSWORD 'another'")
-    code, rows = _midway(
-        broken, lambda: broken.server.run("faults", f"REVOKE SELECT ON large FROM {ROLE}")
+    code, rows = midway(
+        broken.mesh, LARGE,
+        lambda: broken.server.run("faults", f"REVOKE SELECT ON large FROM {ROLE}")
     )
     # What began with the right to read may end; the next may not begin.
     assert (code, rows) == ("ok", ROWS)
-    assert _code(broken, LARGE) == "source_error"
-    _check_rest(broken)
+    assert code_of(broken.mesh, LARGE) == "source_error"
+    check_rest(broken.mesh)
     assert broken.sessions() == 0
 
 
@@ -192,16 +159,16 @@ def test_out_of_connections_and_permission_lost(broken: Broken) -> None:
 def test_a_changed_column(change: str, wanted: str, broken: Broken) -> None:
     """Another type serves where every value fits, else the source is in error."""
     sql = "select id, version from postgres.small"
-    assert _code(broken, sql) == "ok"
+    assert code_of(broken.mesh, sql) == "ok"
     broken.server.run("faults", f"ALTER TABLE small {change}")
-    assert _code(broken, sql) == wanted
-    _check_rest(broken)
+    assert code_of(broken.mesh, sql) == wanted
+    check_rest(broken.mesh)
 
 
 def test_through_the_proxy_alone(broken: Broken) -> None:
     """A control: without a fault all of this is whole, and leaves sessions that are idle."""
-    assert _midway(broken, lambda: None) == ("ok", ROWS)
-    assert _code(broken, MIXED) == "ok"
+    assert midway(broken.mesh, LARGE, lambda: None) == ("ok", ROWS)
+    assert code_of(broken.mesh, MIXED) == "ok"
     assert broken.sessions() == 0
     assert broken.sessions("true") > 0
     broken.mesh.opened.pools.close()

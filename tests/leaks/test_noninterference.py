@@ -29,6 +29,7 @@ from tests.leaks.worlds import (
     World,
     ddl,
 )
+from tests.mysql import no_mysql
 from tests.sample import SampleMesh
 
 ATTACKS = [
@@ -73,7 +74,8 @@ def outcome(
 
 def statement(attack: str, kind: str, table: str, merged: bool = False) -> str:
     """The attack on a table of a kind of source."""
-    other = KINDS[(KINDS.index(kind) + 1) % len(KINDS)]
+    # One that is there without a server of MariaDB.
+    other = KINDS[(KINDS.index(kind) + 1) % (len(KINDS) - 1)]
     sql = attack.replace("{t}", MERGED) if merged else attack
     names = {"{t}": f"{kind}.{table}", "{o}": f"{kind}.open", "{x}": f"{other}.open"}
     for mark, name in names.items():
@@ -90,6 +92,8 @@ def told_apart(
     worlds: list[World], user: str, statements: list[str], push_down: bool = True
 ) -> None:
     """Assert that no statement tells the worlds apart."""
+    if any("leaks.mysql." in one for one in statements) and "mysql" not in worlds[0].kinds:
+        no_mysql()
     told = []
     for sql in statements:
         for zone in zones(sql):
@@ -107,11 +111,12 @@ SHORT = (
     ("files", "cases", "people"),
     ("sqlite", "filter", "cells"),
     ("duckdb", "dated", "people"),
+    ("mysql", "filter", "people"),
 )
 
 
 def share(number: int) -> list[str]:
-    """One of four parts of the attacks."""
+    """One of five parts of the attacks."""
     always = ("{o}", "moment") if SHORT[number][2] == "cells" else ("{o}",)
     return [
         one

@@ -1,8 +1,9 @@
 """Two meshes that differ only in what nobody of the test may see.
 
-Takes: a folder and a PostgreSQL server. Gives: two open gateways over four kinds of source. In
-world `calm` hidden rows and cells hold harmless values, in world `wild` the values on which casts,
-divisions and patterns fail. Never differs in anything visible.
+Takes: a folder, a PostgreSQL server, a MariaDB server where there is one. Gives: two open gateways
+over five kinds of source, over four without MariaDB. In world `calm` hidden rows and cells hold
+harmless values, in world `wild` the values on which casts, divisions and patterns fail. Never
+differs in anything visible.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import duckdb
 from adbc_driver_postgresql import dbapi
 
 from gateway.config import load_config
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
 from gateway.opening import OpenGateway, open_gateway
 
-KINDS = ("postgres", "sqlite", "duckdb", "files")
+KINDS = ("postgres", "sqlite", "duckdb", "files", "mysql")
 Row = tuple[object, ...]
 # id, tenant, secret, number, note, moment, code, amount
 VISIBLE: tuple[Row, ...] = (
@@ -41,6 +43,8 @@ BROKEN: Mapping[str, Row] = {
     "postgres": (10, "B", "x", 1, "delta", "infinity", "x", "NaN"),
     "sqlite": (10, "B", "x", "abc", "delta", "never", "x", "much"),
     "duckdb": (10, "B", "x", 1, "delta", "infinity", "x", "0.00"),
+    # Whose tenant is the caller's to who ignores case and blanks at the end.
+    "mysql": (10, "a ", "x", 1, "delta", "0000-00-00 00:00:00", "x", "0.00"),
 }
 # For the users whose cells are masked, not their rows: the same rows with other cells, which the
 # masks make the same.
@@ -74,30 +78,39 @@ class World:
 
     name: str
     opened: OpenGateway
+    kinds: tuple[str, ...]
 
 
-def open_world(name: str, folder: Path, server: Server) -> World:
+def open_world(
+    name: str, folder: Path, server: Server, mariadb: mysql.Server | None = None
+) -> World:
     """Build the databases and the mesh of a world."""
     data = folder / name
     data.mkdir(parents=True)
     masked = tuple((*one[:2], *CELLS[name]) for one in VISIBLE)
 
     def tables(kind: str) -> Tables:
-        rows = VISIBLE + HIDDEN[name] + ((BROKEN[kind],) if name == "wild" else ())
+        broken = (BROKEN[kind],) if name == "wild" else ()
+        rows = VISIBLE + HIDDEN[name] + broken
         return {"people": rows, "cells": masked, "open": OPEN}
 
     _build_postgres(name, server, tables("postgres"))
     _build_sqlite(data, tables("sqlite"))
     _build_duckdb(data, tables("duckdb"))
-    conf = data / "conf"
-    _write_mesh(conf)
-    secret = data / "secrets" / "leaks" / "URL"
-    secret.parent.mkdir(parents=True)
-    secret.write_text(server.url(f"leaks_{name}"))
+    conf, secrets = data / "conf", data / "secrets" / "leaks"
+    secrets.mkdir(parents=True)
+    (secrets / "URL").write_text(server.url(f"leaks_{name}"))
+    kinds: tuple[str, ...] = KINDS
+    if mariadb is None:
+        kinds = tuple(one for one in KINDS if one != "mysql")
+    else:
+        _build_mysql(name, mariadb, tables("mysql"))
+        (secrets / "MYSQL").write_text(mariadb.url(f"leaks_{name}"))
+    _write_mesh(conf, kinds)
     key = data / "secrets" / "governance" / "PSEUDONYM_PEOPLE"
     key.parent.mkdir(parents=True)
     key.write_text("k" * 40)
-    return World(name, open_gateway(load_config(conf, {"SQLUICE_DATA": str(data)})))
+    return World(name, open_gateway(load_config(conf, {"SQLUICE_DATA": str(data)})), kinds)
 
 
 Tables = Mapping[str, tuple[Row, ...]]
@@ -122,6 +135,24 @@ def _build_postgres(name: str, server: Server, tables: Tables) -> None:
         # What the control's policies look subjects up in.
         cursor.execute("CREATE TABLE public.entitlements AS SELECT 'A' AS t")
         connection.commit()
+
+
+def _build_mysql(name: str, server: mysql.Server, tables: Tables) -> None:
+    """Text ignores case and blanks at the end unless it is told otherwise."""
+    database = f"leaks_{name}"
+    text = "varchar(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
+    statements = []
+    for table, content in tables.items():
+        columns = ddl(table, text).replace("timestamp with time zone", "timestamp(6) NULL")
+        # No offset is written, and a moment with a zone ends in 2038.
+        rows = ", ".join(map(_literal, content)).replace("+00:00", "").replace("2199-", "2037-")
+        rows = rows.replace("\\", "\\\\")
+        statements += [f"CREATE TABLE {database}.{table} {columns}",
+                       f"INSERT INTO {database}.{table} VALUES {rows}"]  # fmt: skip
+    server.run(
+        f"DROP DATABASE IF EXISTS {database}", f"CREATE DATABASE {database}",
+        "SET time_zone = '+00:00', sql_mode = ''", *statements,
+    )  # fmt: skip
 
 
 def _literal(row: Row) -> str:
@@ -175,11 +206,12 @@ _PHYSICAL = {
     "sqlite": "{}",
     "duckdb": "main.{}",
     "files": "{}/*.parquet",
+    "mysql": "{}",
 }
 _SOURCES = """
 kind: Domain
 name: leaks
-description: Four kinds of source.
+description: All kinds of source.
 owners: [nobody]
 sources:
   postgres: {connector: postgres, secrets: {url: URL}}
@@ -187,6 +219,7 @@ sources:
   duckdb: {connector: duckdb, settings: {path: leaks.duckdb}}
   files: {connector: files, settings: {path: files, format: parquet}}
 """
+_MYSQL = "  mysql: {connector: mysql, secrets: {url: MYSQL}}\n"
 _POLICIES = """
 kind: Policy
 id: mask-text
@@ -220,12 +253,12 @@ effect: {mask: {kind: bucket, size: 100}}
 """
 
 
-def _write_mesh(conf: Path) -> None:
+def _write_mesh(conf: Path, kinds: tuple[str, ...]) -> None:
     base = conf / "domains" / "leaks"
     for folder in (base / "contracts", base / "grants", conf / "governance" / "policies"):
         folder.mkdir(parents=True)
     (conf / "gateway.toml").write_text("")
-    (base / "domain.yaml").write_text(_SOURCES)
+    (base / "domain.yaml").write_text(_SOURCES + (_MYSQL if "mysql" in kinds else ""))
     (conf / "governance" / "taxonomy.yaml").write_text(
         "kind: Taxonomy\ntags: {hidden.text: x, hidden.number: x, hidden.note: x, "
         "hidden.moment: x, hidden.code: x, hidden.amount: x}\n"
@@ -243,7 +276,7 @@ def _write_mesh(conf: Path) -> None:
             f'subjects: [{{groups: [{name}]}}]\neffect: {{filter: "{condition}"}}\n'
         )
     (conf / "governance" / "policies" / "all.yaml").write_text("---\n".join(policies))
-    for kind in KINDS:
+    for kind in kinds:
         _write_product(base, kind)
 
 

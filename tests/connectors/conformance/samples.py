@@ -24,6 +24,7 @@ from connectors.base import (
 )
 from gateway.certify.ask import Asker, physical
 from gateway.certify.rows import reference
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
 
 # The type of s, and how its database sorts and compares when nobody says otherwise.
@@ -50,6 +51,21 @@ _SQLITE = {
     "f": "DOUBLE", "s": "TEXT", "d": "DATE", "t": "TIMESTAMP", "z": "TIMESTAMP", "c": "TIME",
     "u": "UUID", "h": "BIGINT",
 }  # fmt: skip
+_MYSQL = {
+    "id": "int", "b": "tinyint(1)", "n": "smallint", "i": "int", "l": "bigint",
+    "m": "decimal(12,2)", "f": "double", "d": "date", "t": "datetime(6)",
+    "z": "timestamp(6) NULL", "c": "time(6)",
+    "u": "uuid", "h": "decimal(38,0)",
+}  # fmt: skip
+# The type of s in MariaDB; each compares texts in another way when nobody says otherwise.
+MYSQL_FLAVOURS: Mapping[str, str] = {
+    "no_case": "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+    "padded": "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    "linguistic": "text CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_nopad_ci",
+    "char": "char(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_swedish_ci",
+    "latin": "varchar(20) CHARACTER SET latin1 COLLATE latin1_german2_ci",
+    "enum": "enum",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +161,49 @@ def in_postgres(server: Server, flavour: str) -> Sample:
     server.run(database, f"CREATE TABLE probe ({shown})", f"INSERT INTO probe VALUES {values}")
     connection = load_connector("postgres").connect({"url": server.url(database)})
     return Sample("postgres", flavour, "public.probe", connection, held)
+
+
+def in_mysql(server: mysql.Server, flavour: str) -> Sample:
+    """The rows in a database of one flavour; no NaN, no moment beyond 2038 with a zone."""
+    held = reference()
+    held.execute("UPDATE probe SET f = NULL WHERE isnan(f) OR isinf(f)")
+    first, last = ("TIMESTAMPTZ '1970-01-01 00:00:00+00'", "TIMESTAMPTZ '2038-01-01 00:00:00+00'")
+    held.execute(f"UPDATE probe SET z = NULL WHERE z <= {first} OR z > {last}")
+    kind = MYSQL_FLAVOURS[flavour]
+    if flavour == "char":
+        held.execute("UPDATE probe SET s = rtrim(s, ' ')")
+    if flavour == "latin":
+        held.execute("UPDATE probe SET s = NULL WHERE regexp_matches(s, '[^\\x01-\\xff]')")
+    if kind == "enum":  # a label loses the blanks at its end
+        held.execute("UPDATE probe SET s = NULL WHERE s <> rtrim(s, ' ')")
+        found = held.execute("SELECT DISTINCT s FROM probe WHERE s IS NOT NULL ORDER BY md5(s)")
+        texts = [row[0].replace("\\", "\\\\").replace("'", "''") for row in found.fetchall()]
+        labels = ", ".join(f"'{one}'" for one in texts)
+        kind = f"enum({labels}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    types = _MYSQL | {"s": kind}
+    names = [row[0] for row in held.execute("DESCRIBE probe").fetchall()]
+    shown = ", ".join(f"{name} {types[name]}" for name in names)
+    picked = ["(z AT TIME ZONE 'UTC')::VARCHAR" if n == "z" else f"{n}::VARCHAR" for n in names]
+    rows = held.execute(f"SELECT {', '.join(picked)} FROM probe").fetchall()
+    values = ", ".join(f"({', '.join(map(_mysql_literal, row, names))})" for row in rows)
+    database = f"rows_{flavour}"
+    server.run(
+        f"DROP DATABASE IF EXISTS {database}",
+        f"CREATE DATABASE {database}",
+        "SET time_zone = '+00:00'",
+        f"CREATE TABLE {database}.probe ({shown})",
+        f"INSERT INTO {database}.probe VALUES {values}",
+    )
+    connection = load_connector("mysql").connect({"url": server.url(database)})
+    return Sample("mysql", flavour, f"{database}.probe", connection, held)
+
+
+def _mysql_literal(value: str | None, name: str) -> str:
+    if value is None:
+        return "NULL"
+    if name == "s":
+        return f"_utf8mb4 x'{value.encode().hex()}'"
+    return {"true": "1", "false": "0"}.get(value, f"'{value}'")
 
 
 def _enum(held: duckdb.DuckDBPyConnection) -> tuple[str, str, str]:

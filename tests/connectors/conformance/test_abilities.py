@@ -21,13 +21,16 @@ from connectors.base import (
 )
 from gateway.certify.ask import same
 from gateway.certify.probes import Probe, all_probes
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
 from gateway.pushable import Checker
 from gateway.spelling import spelled
 from tests.connectors.conformance.samples import (
     FLAVOURS,
+    MYSQL_FLAVOURS,
     Sample,
     in_duckdb,
+    in_mysql,
     in_postgres,
     lacks,
 )
@@ -36,7 +39,7 @@ PROBES = {one.name: one for one in all_probes()}
 REASONS: Mapping[str, Mapping[str, str]] = yaml.safe_load(
     Path(__file__).with_name("reasons.yaml").read_text(encoding="utf-8")
 )
-KINDS = ("postgres", "sqlite")
+KINDS = ("mysql", "postgres", "sqlite")
 Verdict = Callable[[Sample, Probe], str | None]
 
 
@@ -143,6 +146,58 @@ def test_duckdb_compares_by_bytes(no_case: Sample, name: str) -> None:
 def test_the_collation_of_duckdb_bites(no_case: Sample) -> None:
     """The control: as it stands the column ignores case."""
     asker, sql = no_case.asker, "SELECT id FROM probe WHERE {s} = 'A'"
+    wanted = asker.expected(sql.format(s="s"))
+    assert same(wanted, asker.found(sql.format(s="s")))
+    assert not same(wanted, asker.found(sql.format(s="S")))
+
+
+@pytest.fixture(scope="session")
+def mysql_flavours(mysql_server: mysql.Server) -> Iterator[Callable[[str], Sample]]:
+    """Makes the rows in MariaDB once for each flavour."""
+    made: dict[str, Sample] = {}
+
+    def make(name: str) -> Sample:
+        if name not in made:
+            made[name] = in_mysql(mysql_server, name)
+        return made[name]
+
+    yield make
+    for sample in made.values():
+        sample.connection.close()
+        sample.reference.close()
+
+
+# How texts compare by themselves differs most in the first two; the others are for the long run.
+MYSQL_PAIRS = [
+    pytest.param(flavour, name, marks=() if flavour in ("no_case", "padded") else pytest.mark.long)
+    for flavour in MYSQL_FLAVOURS
+    for name in (PROBES if flavour == "no_case" else TEXT_PROBES)
+]
+
+
+@pytest.mark.parametrize(("flavour", "name"), MYSQL_PAIRS)
+def test_mysql(mysql_flavours: Callable[[str], Sample], flavour: str, name: str) -> None:
+    """What is declared holds whatever the collation; what is not declared has a reason."""
+    check(mysql_flavours(flavour), PROBES[name])
+
+
+MYSQL_CONTROLS = {
+    "no_case": "SELECT id FROM probe WHERE {s} = 'A'",
+    "padded": "SELECT id FROM probe WHERE {s} = 'a'",
+    "linguistic": "SELECT id FROM probe WHERE {s} > 'Z'",
+    "char": "SELECT count(DISTINCT {s}) FROM probe",
+    "latin": "SELECT a.id, b.id FROM probe AS a JOIN probe AS b ON a.{s} = b.{s}",
+    "enum": "SELECT id FROM probe ORDER BY {s} ASC NULLS LAST, id ASC NULLS LAST LIMIT 9",
+}
+
+
+@pytest.mark.parametrize("flavour", MYSQL_CONTROLS)
+def test_the_flavours_of_mysql_bite(
+    mysql_flavours: Callable[[str], Sample], flavour: str
+) -> None:
+    """The control: without the cast and the collation MariaDB answers otherwise."""
+    sample = mysql_flavours(flavour)
+    asker, sql = sample.asker, MYSQL_CONTROLS[flavour]
     wanted = asker.expected(sql.format(s="s"))
     assert same(wanted, asker.found(sql.format(s="s")))
     assert not same(wanted, asker.found(sql.format(s="S")))
