@@ -26,12 +26,19 @@ _opening: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
 
 def with_cut(
-    connect: Callable[[], _Opened], port: int
+    connect: Callable[[], _Opened], port: int, seconds: float | None = None
 ) -> tuple[_Opened, Callable[[], None]]:
-    """The connection, and what ends its socket."""
+    """The connection, and what ends its socket; after so many seconds it is opened no longer."""
     with _opening[port]:
         before = _held(port)
-        made = connect()
+        late = threading.Timer(seconds or 0.0, lambda: _cut(_held(port) - before))
+        late.daemon = True
+        if seconds is not None:
+            late.start()
+        try:
+            made = connect()
+        finally:
+            late.cancel()
         new = _held(port) - before
     return made, partial(_cut, new)
 

@@ -85,12 +85,15 @@ class ProcessConnection(StreamingConnection):
         assert process.stdout is not None
         while True:
             line = process.stdout.readline()
-            if not line:
-                raise ConnectionError("the driver's process ended")
+            if not line.endswith(b"\n"):
+                raise _ended(process)
             told = json.loads(line)
             if "error" in told:
                 return str(told["error"])
-            yield from pa.ipc.open_stream(process.stdout.read(told["size"]))
+            frame = process.stdout.read(told["size"])
+            if len(frame) < told["size"]:
+                raise _ended(process)
+            yield from pa.ipc.open_stream(frame)
 
     def _send(
         self, process: subprocess.Popen[bytes], request: Mapping[str, object], values: bytes = b""
@@ -156,6 +159,15 @@ class ProcessConnection(StreamingConnection):
         if self._process is not None:
             for _ in self.ask("run", sql=self._probing):
                 pass
+
+
+def _ended(process: subprocess.Popen[bytes]) -> ConnectionError:
+    """What to say of a process that is gone, or closed its output: how it ended tells why."""
+    try:
+        status = f"status {process.wait(_STOP_SECONDS)}"
+    except subprocess.TimeoutExpired:
+        status = "it still runs"
+    return ConnectionError(f"the driver's process ended ({status})")
 
 
 def _end_of(frames: Generator[pa.RecordBatch, None, str]) -> str:

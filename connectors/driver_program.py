@@ -117,8 +117,14 @@ class Sqlalchemy:
         self._connection.execution_options(stream_results=True, max_row_buffer=FETCH_ROWS)
         self._driver = self._connection.connection.driver_connection
 
+    def _see_to_session(self) -> None:
+        """SQLAlchemy would connect anew by itself, and nothing of the session's would be set."""
+        if self._connection.invalidated:
+            raise ConnectionError("the session has ended")
+
     def run(self, sql: str, values: pa.RecordBatch | None) -> Iterator[pa.RecordBatch]:
         """The rows of a statement."""
+        self._see_to_session()
         given = values.to_pylist()[0] if values is not None else {}
         bound = {f"p{name}": value for name, value in given.items()}
         try:
@@ -134,6 +140,7 @@ class Sqlalchemy:
         self, catalog: str | None, schema: str | None, table: str
     ) -> pa.RecordBatch:
         """What is known of a table's columns."""
+        self._see_to_session()
         inspector = self._sqlalchemy.inspect(self._connection)
         found = inspector.get_columns(table, schema) if inspector.has_table(table, schema) else []
         self._connection.rollback()
@@ -199,6 +206,8 @@ def _answer_all(
         while True:
             request, values = requests.get()
             _answer(request, values, opened, out)
+    except Exception as failure:  # noqa: BLE001 - a driver may raise anything: it is told, and the end
+        _tell(f"the driver's process ends: {type(failure).__name__}: {failure}", out)
     finally:
         os._exit(1)
 
@@ -215,6 +224,10 @@ def _answer(
                 _write(batch, out)
     except _errors(opened) as failure:
         error = str(failure) or type(failure).__name__
+    _tell(error, out)
+
+
+def _tell(error: str, out: BinaryIO) -> None:
     out.write(json.dumps({"error": error}).encode() + b"\n")
     out.flush()
 

@@ -10,14 +10,17 @@ but who it was opened for, never sends a secret in clear to another machine unle
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pyarrow as pa
 
-from connectors.arrow import StreamingConnection
+from connectors.arrow import CUT_SECONDS, StreamingConnection
 from connectors.base import (
     ConnectorError,
     ConnectorRefused,
@@ -25,6 +28,7 @@ from connectors.base import (
     Fragment,
     SourceColumn,
 )
+from connectors.cutting import with_cut
 from sqluice.address import Remote, read_address
 from sqluice.errors import Error
 from sqluice.flight import FlightStatement, FlightTransport
@@ -38,7 +42,9 @@ _TOLD = frozenset({"access_denied", "limit_exceeded", "purpose_required", "rate_
                    "timeout", "unsupported_sql"})  # fmt: skip
 _UNUSABLE = frozenset({"source_unavailable", "unauthenticated", ""})
 _MISSING = frozenset({"unknown_table", "unknown_column"})
-_LARGEST = 2**63 - 1
+_LARGEST, _SECONDS = 2**63 - 1, 10.0
+_PROBE = "SHOW timezone"  # it touches no source
+_Opened = tuple[FlightTransport, Callable[[], None]]
 
 
 class FlightsqlConnection(StreamingConnection):
@@ -46,10 +52,11 @@ class FlightsqlConnection(StreamingConnection):
 
     errors = (Error, OSError)
 
-    def __init__(self, transport: FlightTransport, identity: str, is_somebodys: bool) -> None:
+    def __init__(self, opened: _Opened, identity: str, is_somebodys: bool) -> None:
         """Take over an open transport."""
-        super().__init__()
-        self._transport = transport
+        super().__init__(self._cut_off)
+        self._transport, self._end_socket = opened
+        self._is_over = False
         self._passes_on = identity == "caller"
         self._may_ask = is_somebodys or not self._passes_on
         self._statement: FlightStatement | None = None
@@ -58,7 +65,7 @@ class FlightsqlConnection(StreamingConnection):
         """The table's columns, as far as whoever signs in may know; none where there is none."""
         name = ".".join('"' + one.replace('"', '""') + '"' for one in physical_name.split("."))
         try:
-            found = self._rows(f"DESCRIBE {name}")
+            found = _rows_of(self._transport, f"DESCRIBE {name}")
         except Error as error:
             if error.code in _MISSING:
                 return ()
@@ -74,7 +81,10 @@ class FlightsqlConnection(StreamingConnection):
     def close(self) -> None:
         """Give everything back; idempotent."""
         self._broken = True
-        self._transport.close()
+        if not self._is_over:
+            return self._transport.close()
+        self._end_socket()  # whoever fell silent is not waited for
+        threading.Thread(target=self._transport.close, daemon=True).start()
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         if not self._may_ask:
@@ -98,22 +108,25 @@ class FlightsqlConnection(StreamingConnection):
         kind = ConnectorUnavailable if code in _UNUSABLE else ConnectorError
         return kind(str(error).strip())
 
-    def _rows(self, sql: str) -> list[dict[str, str]]:
-        statement = self._transport.statement()
-        with contextlib.closing(statement):
-            batches = statement.execute(sql, ()).batches
-            return [row for batch in batches for row in batch.to_pylist()]
-
     def _interrupt(self) -> None:
-        statement = self._statement
-        if statement is not None:
+        self._is_over = True  # it may be silence that was stopped: to ask once more is to wait
+        if (statement := self._statement) is not None:
             statement.cancel()
 
-    def probe(self) -> None:
-        """Ask for something that touches no source; raises the client's errors."""
-        self._rows("SHOW timezone")
+    def _cut_off(self) -> None:
+        """A gateway that falls silent is not waited for, nor asked again."""
+        self._is_over = self._broken = True
+        self._end_socket()
 
-    _probe = probe
+    def _probe(self) -> None:
+        if self._is_over:
+            raise ConnectionError("the connection was stopped")
+        late = threading.Timer(CUT_SECONDS, self._cut_off)
+        late.start()
+        try:
+            _rows_of(self._transport, _PROBE)
+        finally:
+            late.cancel()
 
 
 class FlightsqlConnector:
@@ -139,24 +152,38 @@ class FlightsqlConnector:
         certificates = settings.get("certificates")
         if certificates is not None and not Path(certificates).is_file():
             raise ConnectorError(f"there is no file {certificates}")
-        is_plain = settings.get("tls") == "false"
         try:
-            address = read_address(settings["url"], False if is_plain else None)
+            address = read_address(settings["url"], {"false": False}.get(settings.get("tls", "")))
             if not isinstance(address, Remote):
                 raise ConnectorError("url is grpc://host:port")
-            transport = FlightTransport(address, sign_in, asked, certificates)
+            open_one = partial(_opened, address, sign_in, asked, certificates)
+            opened = with_cut(open_one, urlsplit(address.url).port or 0, _SECONDS)
         except Error as error:
             raise _refused(error, caller is not None) from error
-        opened = FlightsqlConnection(transport, identity, caller is not None)
-        try:
-            opened.probe()  # whether the caller is known there is told by the first call
-        except Error as error:
-            opened.close()
-            raise _refused(error, caller is not None) from error
-        return opened
+        return FlightsqlConnection(opened, identity, caller is not None)
 
 
 CONNECTOR = FlightsqlConnector()
+
+
+def _opened(
+    address: Remote, sign_in: SignIn, asked: Settings, certificates: str | None
+) -> FlightTransport:
+    """A transport over which the other gateway has answered once."""
+    transport = FlightTransport(address, sign_in, asked, certificates)
+    try:
+        _rows_of(transport, _PROBE)  # whether the caller is known there is told by the first call
+    except Error:
+        transport.close()
+        raise
+    return transport
+
+
+def _rows_of(transport: FlightTransport, sql: str) -> list[dict[str, str]]:
+    """The whole answer to a small statement."""
+    with contextlib.closing(transport.statement()) as statement:
+        batches = statement.execute(sql, ()).batches
+        return [row for batch in batches for row in batch.to_pylist()]
 
 
 def _refused(error: Error, is_somebodys: bool) -> ConnectorError:

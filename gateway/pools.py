@@ -124,9 +124,12 @@ class Pools:
             yield connection
             healthy = True
         finally:
-            if connection is not None:
-                self._give_back(pool, key, connection, healthy)
-            pool.slots.release()
+            try:
+                if connection is not None:
+                    self._give_back(pool, key, connection, healthy)
+            finally:
+                # Whatever a driver says to its end, the place is free.
+                pool.slots.release()
 
     def _told(self, source: Source, settings: Mapping[str, str]) -> Mapping[str, str]:
         """What the connector is told of the caller."""

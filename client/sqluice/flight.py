@@ -117,9 +117,12 @@ class FlightStatement:
         self._end_stream()
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
-            # A gateway that has gone has forgotten the statement by itself.
-            with contextlib.suppress(dbapi.Error):
+            try:
                 cursor.close()
+            except dbapi.Error:
+                # A gateway that has gone has forgotten the statement by itself. The driver has let
+                # go of it too, and fails where it is told so once more.
+                cursor._closed = True
 
     def _end_stream(self) -> None:
         reader, self._reader = self._reader, None

@@ -240,6 +240,25 @@ def test_a_session_begins_with_its_statements(server: Server) -> None:
         assert batch.to_pydict() == {"x": ["on"]}
 
 
+def test_a_session_that_ended_is_not_made_anew(server: Server) -> None:
+    """The next one would have none of its settings."""
+    told = "SET application_name = 'of the session'"
+    fragment = Fragment(
+        "SELECT current_setting('application_name') AS x", (FragmentColumn("x", "VARCHAR"),), ()
+    )
+    with closing(opened(by_psycopg(server), "postgres", session=told)) as connection:
+        (batch,) = connection.stream(fragment)
+        assert batch.to_pydict() == {"x": ["of the session"]}
+        server.run(
+            "postgres",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'of the session'",
+        )
+        for _ in range(2):
+            with pytest.raises(ConnectorUnavailable):
+                list(connection.stream(fragment))
+
+
 WRONG: tuple[dict[str, str], ...] = (
     {},
     {"url": "sqlite://", "dialect": "sqlit"},
