@@ -44,7 +44,6 @@ _UNUSABLE = frozenset({"source_unavailable", "unauthenticated", ""})
 _MISSING = frozenset({"unknown_table", "unknown_column"})
 _LARGEST, _SECONDS = 2**63 - 1, 10.0
 _PROBE = "SHOW timezone"  # it touches no source
-# A transport, and what ends its socket.
 _Opened = tuple[FlightTransport, Callable[[], None]]
 
 
@@ -57,7 +56,7 @@ class FlightsqlConnection(StreamingConnection):
         """Take over an open transport."""
         super().__init__(self._cut_off)
         self._transport, self._end_socket = opened
-        self._is_cut = False
+        self._is_over = False
         self._passes_on = identity == "caller"
         self._may_ask = is_somebodys or not self._passes_on
         self._statement: FlightStatement | None = None
@@ -82,7 +81,10 @@ class FlightsqlConnection(StreamingConnection):
     def close(self) -> None:
         """Give everything back; idempotent."""
         self._broken = True
-        self._transport.close()
+        if not self._is_over:
+            return self._transport.close()
+        self._end_socket()  # whoever fell silent is not waited for
+        threading.Thread(target=self._transport.close, daemon=True).start()
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         if not self._may_ask:
@@ -107,20 +109,19 @@ class FlightsqlConnection(StreamingConnection):
         return kind(str(error).strip())
 
     def _interrupt(self) -> None:
-        statement = self._statement
-        if statement is not None:
+        self._is_over = True  # it may be silence that was stopped: to ask once more is to wait
+        if (statement := self._statement) is not None:
             statement.cancel()
 
     def _cut_off(self) -> None:
         """A gateway that falls silent is not waited for, nor asked again."""
-        self._is_cut = self._broken = True
+        self._is_over = self._broken = True
         self._end_socket()
 
     def _probe(self) -> None:
-        if self._is_cut:
-            raise ConnectionError("the connection was cut off")
+        if self._is_over:
+            raise ConnectionError("the connection was stopped")
         late = threading.Timer(CUT_SECONDS, self._cut_off)
-        late.daemon = True
         late.start()
         try:
             _rows_of(self._transport, _PROBE)
@@ -150,10 +151,9 @@ class FlightsqlConnector:
         certificates = settings.get("certificates")
         if certificates is not None and not Path(certificates).is_file():
             raise ConnectorError(f"there is no file {certificates}")
-        is_plain = settings.get("tls") == "false"
         try:
             sign_in = SignIn(settings.get("user"), settings.get("password"), settings.get("token"))
-            address = read_address(settings["url"], False if is_plain else None)
+            address = read_address(settings["url"], {"false": False}.get(settings.get("tls", "")))
             if not isinstance(address, Remote):
                 raise ConnectorError("url is grpc://host:port")
             open_one = partial(_opened, address, sign_in, asked, certificates)

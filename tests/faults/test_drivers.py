@@ -131,7 +131,7 @@ def test_killed_before_during_and_after(kind: str, driven: Driven) -> None:
     _check_nothing_left(driven)
 
 
-@pytest.mark.parametrize("kind", _quick(KINDS, "adbc", "objects"))
+@pytest.mark.parametrize("kind", _quick(KINDS, "adbc"))
 def test_refused_and_reset(kind: str, driven: Driven) -> None:
     assert _code(driven, SMALL.format(kind)) == "ok"
     proxy = driven.proxies[kind]
