@@ -38,7 +38,11 @@ class Small:
 
     def connect(self, user: str = "all", **options: Any) -> psycopg.Connection[tuple[Any, ...]]:  # noqa: ANN401 - psycopg's own
         """A connection in autocommit; the caller closes it."""
-        chosen = {"password": f"{user}-demo", "autocommit": True, "connect_timeout": 20} | options
+        chosen: dict[str, Any] = {
+            "password": f"{user}-demo",
+            "autocommit": True,
+            "connect_timeout": 20,
+        } | options
         return psycopg.connect(self.address, user=user, **chosen)
 
 
