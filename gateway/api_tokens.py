@@ -38,7 +38,7 @@ from gateway.state.engine import moment_text, reading, writing
 log = logging.getLogger("gateway.tokens")
 
 PREFIX = "sqt_"
-ENDPOINTS = ("http", "flight", "pgwire", "mcp")
+ENDPOINTS = ("http", "flight", "postgres", "mcp")
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID, _SECRET, _CHECKSUM = 10, 32, 6
 _FORM = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{_ID + _SECRET}}})([0-9A-Za-z]{{{_CHECKSUM}}})")

@@ -21,12 +21,9 @@ def connect(gateway: Served) -> Iterator[Connect]:
     with ExitStack() as stack:
 
         def made(user: str = "nora", **options: Any) -> Connection:  # noqa: ANN401 - psycopg's own
-            options = {
-                "autocommit": True,
-                "password": f"{user}-demo",
-                "connect_timeout": 20,
-            } | options
-            return stack.enter_context(psycopg.connect(gateway.pgwire, user=user, **options))
+            chosen: dict[str, Any] = {"password": f"{user}-demo", "connect_timeout": 20}
+            chosen |= {"autocommit": True, **options}
+            return stack.enter_context(psycopg.connect(gateway.pgwire, user=user, **chosen))
 
         yield made
 

@@ -80,6 +80,20 @@ def test_types_follow_from_the_statement(nora: Connection) -> None:
     nora.execute("deallocate typed")
 
 
+def test_what_was_told_of_a_prepared_statement_holds(nora: Connection) -> None:
+    """A number for which DuckDB takes a narrower type comes in the type that was described."""
+    text = b"select $1::bigint as a, $2 as b, $3 + 1 as c from network.reference.airlines limit 1"
+    nora.pgconn.prepare(b"told", text, [0, 0, 20])
+    described = nora.pgconn.describe_prepared(b"told")
+    assert [described.ftype(one) for one in range(described.nfields)] == [20, 25, 20]
+    for binary, wanted in ((0, b"2"), (1, (2).to_bytes(8, "big"))):
+        given: list[bytes] = [b"1", b"x", b"1"]
+        ran = nora.pgconn.exec_prepared(b"told", given, result_format=binary)
+        assert ran.status == pq.ExecStatus.TUPLES_OK, ran.error_message
+        assert ran.get_value(0, 2) == wanted
+    nora.execute("deallocate told")
+
+
 def test_prepared_statements(connect: Connect) -> None:
     connection = connect(prepare_threshold=0)
     for month in (1, 2, 1):
@@ -243,7 +257,7 @@ def test_a_default_domain_and_a_row_limit(connect: Connect) -> None:
 
 def test_two_people_read_different_rows(connect: Connect, sample: SampleMesh) -> None:
     text = "select carrier, count(*) as n from operations.departures group by carrier"
-    seen = {}
+    seen: dict[str, list[Any]] = {}
     for user in ("nora", "carl"):
         wanted = sample.ask(user, text)
         pairs = zip(*(one.to_pylist() for one in wanted.columns), strict=True)

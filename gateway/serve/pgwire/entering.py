@@ -191,17 +191,8 @@ async def _by_password(
     password = Body(await _answer(reader)).text()
 
     def check() -> SignedIn:
-        if password.startswith(Identity.token_prefix):
-            principal = identity.authenticate_bearer(password, ENDPOINT)
-            if principal.user != start.user:
-                identity.sign_in_failed(start.user, ENDPOINT)
-                raise Unauthenticated("The token is another user's.")
-            return _signed_in(
-                start, principal, lambda: identity.authenticate_bearer(password, ENDPOINT), identity
-            )
-        verifier = identity.verifier(start.user)
-        principal = identity.authenticate_basic(start.user, password, ENDPOINT)
-        return _signed_in(start, principal, lambda: identity.still(start.user, verifier), identity)
+        found = identity.sign_in(start.user, password, ENDPOINT, acting_as=start.acting_as)
+        return SignedIn(start, found.principal, found.again)
 
     return await work(check)
 
