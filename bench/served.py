@@ -20,7 +20,7 @@ from adbc_driver_flightsql import dbapi
 from bench.mesh import PASSWORD, environment
 from bench.places import Places
 
-_READY = re.compile(r"ready http=(\S+) flight=(\S+) pid=(\d+)")
+_READY = re.compile(r"ready http=(\S+) flight=(\S+) pgwire=\S+ pid=(\d+)")
 _START = "from sqluice.command import main; main()"
 _END_SECONDS = 20
 
@@ -34,7 +34,7 @@ class Served:
         command = [sys.executable, "-c", _START, "serve", "--conf", str(conf)]
         with (places.folder / "served.log").open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
-                [*command, "--http-port", "0", "--flight-port", "0"],
+                [*command, "--http-port", "0", "--flight-port", "0", "--pgwire-port", "0"],
                 env={**os.environ, **environment(places)},
                 stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip

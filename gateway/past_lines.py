@@ -6,7 +6,7 @@ a source: what entitlement tables gave is what was recorded, and quotas count as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -68,6 +68,9 @@ class _Remembered:
     entitlements: _Entitled
     usage: _Unused = _Unused()
     decision_point: None = None
+    learning: None = None
+    statistics: None = None
+    edition: Callable[[], int] = lambda: 0
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
     resolved: Remembered[ResolvedQuery] = field(default_factory=lambda: Remembered(resolve))
     shaping: Remembered[frozenset[int]] = field(

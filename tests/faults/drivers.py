@@ -63,7 +63,7 @@ class Far:
         conf = write_mesh(self.folder, mesh)
         _fill_duckdb(self.folder / f"data/rows.{version}.duckdb", version)
         found = self.held.enter_context(started(conf, self.folder / "data", {}))
-        self.port, self.pid = int(urlsplit(found[2]).port or 0), int(found[3])
+        self.port, self.pid = int(urlsplit(found[2]).port or 0), int(found[4])
 
     def kill(self) -> None:
         """End it at once."""

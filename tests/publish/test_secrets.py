@@ -106,8 +106,8 @@ def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(time, "time", lambda: settled)
         assert secrets.get("hr", "KEY") == "other"
-        _write(tmp_path, "hr", "KEY", "third")
-        assert secrets.get("hr", "KEY") == "third"
+        _write(tmp_path, "hr", "KEY", "the third")
+        assert secrets.get("hr", "KEY") == "the third"
         (tmp_path / "hr" / "KEY").unlink()
         with pytest.raises(InvalidConfig, match="missing"):
             secrets.get("hr", "KEY")

@@ -138,14 +138,20 @@ def _sqlite_value(name: str) -> str:
     return f"{name}::VARCHAR" if name in "mdtcu" else name
 
 
+# Databases by server: several modules ask for the same rows, and none of them writes.
+_FILLED: dict[str, set[str]] = {}
+
+
 def in_postgres(server: Server, flavour: str) -> Sample:
     """The rows in a database of one flavour; raises what the server cannot do."""
     held = reference()
     kind, options, first = FLAVOURS[flavour] if flavour in FLAVOURS else _enum(held)
     database = f"rows_{flavour}"
-    server.run("postgres", f"CREATE DATABASE {database} TEMPLATE template0 {options}")
-    if first:
-        server.run(database, first)
+    is_there = database in _FILLED.setdefault(server.url("postgres"), set())
+    if not is_there:
+        server.run("postgres", f"CREATE DATABASE {database} TEMPLATE template0 {options}")
+        if first:
+            server.run(database, first)
     if flavour == "char":
         held.execute("UPDATE probe SET s = rtrim(s, ' ')")
     types = _POSTGRES | {"s": kind}
@@ -158,7 +164,9 @@ def in_postgres(server: Server, flavour: str) -> Sample:
         + ")"
         for row in rows
     )
-    server.run(database, f"CREATE TABLE probe ({shown})", f"INSERT INTO probe VALUES {values}")
+    if not is_there:
+        server.run(database, f"CREATE TABLE probe ({shown})", f"INSERT INTO probe VALUES {values}")
+        _FILLED[server.url("postgres")].add(database)
     connection = load_connector("postgres").connect({"url": server.url(database)})
     return Sample("postgres", flavour, "public.probe", connection, held)
 
