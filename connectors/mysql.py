@@ -38,7 +38,7 @@ from connectors.mysql_wire import (
 )
 
 SESSION, COLUMNS = TABLES["session"], TABLES["sql"]["columns"]
-_KILL_SECONDS = 1
+_KILL_SECONDS, _ANSWER_SECONDS = 1, 5
 # What a server says that is none, or breaks off in the middle of a greeting.
 _BABBLE = (struct.error, IndexError, AssertionError, UnicodeError, ValueError)
 
@@ -52,7 +52,11 @@ class MysqlConnection(StreamingConnection):
         """Connect, with what the driver takes."""
         super().__init__(self._end)
         self._address = address
-        self._driver: Any = pymysql.connect(**address)  # rows are taken below what it shows
+        self._driver: Any = self._opened()  # rows are taken below what it shows
+
+    def _opened(self) -> Any:  # noqa: ANN401 - a driver without types
+        """Until it is prepared nobody waits long for an answer."""
+        return pymysql.connect(**{**self._address, "read_timeout": _ANSWER_SECONDS})
 
     def prepare(self) -> None:
         """Set the session's settings and see that they hold."""
@@ -65,6 +69,7 @@ class MysqlConnection(StreamingConnection):
         number = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\..*MariaDB", version)
         if number is None or (int(number[1]), int(number[2])) < (10, 6):
             raise ConnectorError(f"{version} is not MariaDB 10.6 or later: nothing is proved there")
+        self._driver._read_timeout = self._address["read_timeout"]
 
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The live table's columns; an empty sequence where there is no such table."""
@@ -79,8 +84,10 @@ class MysqlConnection(StreamingConnection):
 
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
         """What the server's own statistics and the ends of its indices say."""
+        self._driver._read_timeout = _ANSWER_SECONDS
         with self.asking():
             found = {name: size_of(self._rows, name) for name in tables}
+        self._driver._read_timeout = self._address["read_timeout"]
         return {name: size for name, size in found.items() if size is not None}
 
     def close(self) -> None:
@@ -118,7 +125,7 @@ class MysqlConnection(StreamingConnection):
             self._interrupt("CONNECTION")
             self._driver._force_close()
             if again:  # not read to the end: what the server still says may be long
-                self._driver = pymysql.connect(**self._address)
+                self._driver = self._opened()
                 self.prepare()
                 self._broken = False
 
