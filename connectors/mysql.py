@@ -85,9 +85,11 @@ class MysqlConnection(StreamingConnection):
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
         """What the server's own statistics and the ends of its indices say."""
         self._driver._read_timeout = _ANSWER_SECONDS
-        with self.asking():
-            found = {name: size_of(self._rows, name) for name in tables}
-        self._driver._read_timeout = self._address["read_timeout"]
+        try:
+            with self.asking():
+                found = {name: size_of(self._rows, name) for name in tables}
+        finally:
+            self._driver._read_timeout = self._address["read_timeout"]
         return {name: size for name, size in found.items() if size is not None}
 
     def close(self) -> None:

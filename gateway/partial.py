@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from gateway.aggregates import has_unknown_aggregate
 from gateway.constants import INTEGERS, family
 
 _PARTS = ("expressions", "having", "order")
@@ -30,6 +31,8 @@ def simple_aggregates(
         part = select.args.get(key)
         for each in part if isinstance(part, list) else [part]:
             found += list(each.find_all(exp.AggFunc)) if each is not None else []
+    if has_unknown_aggregate(select):
+        return None
     types = dict(shape)
     return found if found and all(_is_simple(one, alias, types) for one in found) else None
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from gateway.aggregates import has_unknown_aggregate
 from gateway.blocks import block_verdict, output_types
 from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, Note
@@ -71,7 +72,7 @@ def _tables_of_sets(select: exp.Select) -> Iterator[exp.Table]:
 def _absorbs(select: exp.Select) -> bool:
     """Whether rows that repeat below change nothing of what the query is asked for."""
     distinct, group = select.args.get("distinct"), select.args.get("group")
-    if select.args.get("qualify") or select.find(*_ROW_BY_ROW):
+    if select.args.get("qualify") or select.find(*_ROW_BY_ROW) or has_unknown_aggregate(select):
         return False
     aggregates = list(_aggregates(select))
     if group is not None or aggregates or select.args.get("having"):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from sqlglot import exp
 from sqlglot.optimizer.scope import traverse_scope
 
+from gateway.aggregates import has_aggregate
 from gateway.draft import Draft, Note
 from gateway.gate import needs_gate_filter
 from gateway.passes.spread_limits import rows_wanted
@@ -29,7 +30,9 @@ def push_limit(draft: Draft) -> Draft:
     for scope in traverse_scope(draft.tree):
         select = scope.expression
         rows = _rows(select) if isinstance(select, exp.Select) else None
-        if rows is None or len(scope.sources) != 1 or select.find(exp.AggFunc, exp.Window):
+        if rows is None or len(scope.sources) != 1:
+            continue
+        if has_aggregate(select) or select.find(exp.Window):
             continue
         table = next(iter(scope.sources.values()))
         name = table.name if isinstance(table, exp.Table) else ""

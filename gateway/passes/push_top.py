@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from gateway.aggregates import has_aggregate
 from gateway.blocks import block_verdict
 from gateway.draft import Draft, Input, Note
 from gateway.implied import bare
@@ -47,7 +48,8 @@ def _leading(select: exp.Select) -> exp.Table | None:
                 one.kind in ("", "OUTER") for one in joins)  # fmt: skip
     if not plain or any(select.args.get(key) for key in _BETWEEN):
         return None
-    if any(one.find(exp.AggFunc, exp.Window, exp.Unnest, exp.Explode) for one in _outputs(select)):
+    odd = (exp.Window, exp.Unnest, exp.Explode)
+    if any(has_aggregate(one) or one.find(*odd) for one in _outputs(select)):
         return None
     return first.this
 

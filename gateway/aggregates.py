@@ -1,0 +1,21 @@
+"""Aggregates in a tree, those too that the parser has no class for.
+
+Takes: a part of a tree. Gives: whether aggregates stand in it. Never trusts `exp.AggFunc` alone:
+count_star, mean, fsum and twenty more are parsed as functions without a name of their own.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from gateway.functions import is_aggregate
+
+
+def has_aggregate(node: exp.Expr) -> bool:
+    """Whether an aggregate stands anywhere in it."""
+    return node.find(exp.AggFunc) is not None or has_unknown_aggregate(node)
+
+
+def has_unknown_aggregate(node: exp.Expr) -> bool:
+    """Whether an aggregate stands in it that the parser has no class for."""
+    return any(is_aggregate(one.name) for one in node.find_all(exp.Anonymous))
