@@ -73,7 +73,8 @@ def stopped(first: sqluice.Connection, other: sqluice.Connection) -> list[str]:
 
 def test_killed_from_another_connection(served: Served) -> None:
     with served.connect(query_timeout=20) as first, served.connect() as other:
-        assert stopped(first, other)[-2:] == ["cancelling", "cancelled"]
+        # Who is told first, the killer or the killed, is the threads' affair.
+        assert sorted(stopped(first, other)[-2:]) == ["cancelled", "cancelling"]
 
 
 def test_nobody_kills_what_is_anothers(served: Served) -> None:

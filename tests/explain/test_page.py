@@ -13,7 +13,7 @@ from sqluice.display import plan
 from tests.sample import SampleMesh
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "sql.md"
-_EXPECTED = re.compile(r"[0-9.]+ ms")
+_EXPECTED = re.compile(r"[0-9.]+ ms|(?<=expected ms)( +)[0-9.]+")
 _BLOCK = re.compile(
     r"```sql explain as (?P<user>\w+)\n(?P<sql>.*?)```\n+```text explained\n(?P<told>.*?)```", re.S
 )
