@@ -33,11 +33,13 @@ class Polling:
         parts = urlsplit(gateway.flight)
         self.channel = grpc.insecure_channel(f"{parts.hostname}:{parts.port}")
         self.signed = ((raw.token[0].decode(), raw.token[1].decode()),)
-        self._ask = self.channel.unary_unary("/arrow.flight.protocol.FlightService/PollFlightInfo")
+        self.call: Any = self.channel.unary_unary(
+            "/arrow.flight.protocol.FlightService/PollFlightInfo"
+        )
 
     def ask(self, descriptor: bytes) -> Any:  # noqa: ANN401 - a message built at run time
         """One poll."""
-        return parse("FlightPollInfo", self._ask(descriptor, metadata=self.signed, timeout=30))
+        return parse("FlightPollInfo", self.call(descriptor, metadata=self.signed, timeout=30))
 
     def begin(self, sql: str) -> Any:  # noqa: ANN401
         """The first one."""
@@ -98,8 +100,7 @@ def test_a_poll_is_its_users_own(polling: Polling, gateway: Served, raw: RawClie
 def stop_polling(polling: Polling, descriptor: bytes, gateway: Served) -> None:
     """A client who leaves while he polls stops the statement."""
     assert within(10, gateway.running)
-    ask = polling.channel.unary_unary("/arrow.flight.protocol.FlightService/PollFlightInfo")
-    call = ask.future(descriptor, metadata=polling.signed, timeout=30)
+    call = polling.call.future(descriptor, metadata=polling.signed, timeout=30)
     time.sleep(0.1)
     call.cancel()
     assert within(5, lambda: gateway.running() == 0)
@@ -109,7 +110,7 @@ def test_a_statement_that_fails_says_so_in_a_poll(polling: Polling) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         polling.begin("select nothing from network.reference.airlines")
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
-    assert caught.value.details().startswith("unknown_column: ")
+    assert str(caught.value.details()).startswith("unknown_column: ")
 
 
 def test_adbc_shows_progress(gateway: Served) -> None:

@@ -195,9 +195,11 @@ def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
 class FlightEndpoint:
     """The server, with threads of its own."""
 
-    def __init__(self, opened: OpenGateway, host: str, port: int) -> None:
-        """Bind; OSError where the port is taken."""
-        files = tls_files(opened.config)
+    def __init__(
+        self, opened: OpenGateway, host: str, port: int, files: TlsFiles | None = None
+    ) -> None:
+        """Bind; `files` are those of the settings where none are given."""
+        files = files or tls_files(opened.config)
         self.scheme = "grpc" if files is None else "grpc+tls"
         self._calls = FlightSqlCalls(opened)
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="flight")

@@ -167,7 +167,7 @@ def _close(result: Future[Result]) -> None:
 
 
 class Watcher:
-    """One thread that looks whether clients are still there: of calls, and of what waits for them."""
+    """One thread that looks whether clients are still there, of calls and of what waits."""
 
     def __init__(self, sweep: Callable[[], None]) -> None:
         self._sweep = sweep
