@@ -161,7 +161,9 @@ def _chosen(
     plain = own.of(one.rows)
     best = Choice(frozenset(), (), one.rows, plain, plain, late=plain)
     # What the merge reads itself it reads when all others have ended, unless it becomes a table.
-    lost, worth = (_WAITING, _WORTH) if one.in_place is None else (0.0, _WORTH_A_TABLE)
+    lost, worth, floor = _WAITING, _WORTH, 0.0
+    if one.in_place is not None:
+        lost, worth, floor = 0.0, _WORTH_A_TABLE, own.statement
     slots = one.keyed.slots if one.keyed is not None else ()
     # Whoever would wait for this one gives it nothing.
     providers = {slot.provider for slot in slots} - set(asking)
@@ -182,7 +184,7 @@ def _chosen(
         rows = best.rows * kept
         alone = own.of(rows, sent + more)
         keyed = alone + lost * longest
-        if keyed < best.keyed * worth:
+        if keyed - floor < (best.keyed - floor) * worth:
             sent, waited = sent + more, longest
             waits = best.waits if is_known else best.waits | {slot.provider}
             ranges = best.ranges | {slot} if is_range else best.ranges
