@@ -28,8 +28,12 @@ _DEAR = 20.0
 _DAY_ZERO = date(1970, 1, 1)
 # Less than this share of the cost is not worth waiting for.
 _WORTH = 0.75
+# As much has to go where the merge would read the rows where they lie: narrowed ones are copied.
+_WORTH_A_TABLE = 0.25
 # Of what a fragment waits for others, how much counts as lost: they run side by side otherwise.
 _WAITING = 0.3
+# Who waits for whom is followed so far: a chain of keys over four fragments.
+_DEEPEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,8 @@ class Choice:
     """For one fragment: `waits` are fragments to end first, `slots` those to be filled.
 
     ranges: of the slots those that get the lowest and the highest key in the place of all. rows:
-    expected with these keys. plain, keyed: milliseconds expected without and with them.
+    expected with these keys. plain, keyed: milliseconds expected without and with them; keyed
+    counts waiting in part, late as a whole.
     """
 
     waits: frozenset[str]
@@ -95,6 +100,7 @@ class Choice:
     plain: float
     keyed: float
     ranges: frozenset[KeySlot] = frozenset()
+    late: float = 0.0
 
 
 def declared(given: Mapping[str, float]) -> Prices:
@@ -127,29 +133,63 @@ def choose(
     most_keys: int | None,
 ) -> Choice:
     """The best known way to run a fragment. most_keys None: keys stay, so all of them may come."""
-    own = prices[one.name]
+    return _chosen(one, _Known(fragments, ended, prices), most_keys, (one.name,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a choice is made by."""
+
+    fragments: Mapping[str, PlannedFragment]
+    ended: Ended
+    prices: Mapping[str, Prices]
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """Of a provider, as the choice for itself would have it: its rows, milliseconds to wait."""
+
+    rows: float
+    waited: float
+
+
+def _chosen(
+    one: PlannedFragment, known: _Known, most_keys: int | None, asking: tuple[str, ...]
+) -> Choice:
+    """The choice for a fragment. asking: itself, and before it those that would wait for it."""
+    own, ended = known.prices[one.name], known.ended
     plain = own.of(one.rows)
-    best = Choice(frozenset(), (), one.rows, plain, plain)
-    if one.keyed is None:
-        return best
-    sent = 0.0
-    for slot in sorted(one.keyed.slots, key=lambda each: _keys(each, fragments, ended)):
-        if slot.provider == one.name:
-            continue
-        keys = _keys(slot, fragments, ended)
+    best = Choice(frozenset(), (), one.rows, plain, plain, late=plain)
+    # What the merge reads itself it reads when all others have ended, unless it becomes a table.
+    lost, worth, floor = _WAITING, _WORTH, 0.0
+    if one.in_place is not None:
+        lost, worth, floor = 0.0, _WORTH_A_TABLE, own.statement
+    slots = one.keyed.slots if one.keyed is not None else ()
+    # Whoever would wait for this one gives it nothing.
+    providers = {slot.provider for slot in slots} - set(asking)
+    expected = {name: _expected(name, known, asking) for name in providers}
+    counts = {
+        slot: _keys(slot, expected[slot.provider], ended)
+        for slot in slots if slot.provider in providers
+    }  # fmt: skip
+    sent = waited = 0.0
+    for slot in sorted(counts, key=lambda each: counts[each]):
+        keys = counts[slot]
         counted = ended.keys.get((slot.provider, slot.column))
         cost = partial(_cost, own, best.rows)
         kept, is_range = _kept(slot, keys, counted, most_keys, cost)
         more = 0.0 if is_range else keys
         is_known = slot.provider in ended.rows
-        waited = 0.0 if is_known else prices[slot.provider].of(fragments[slot.provider].rows)
+        longest = max(waited, expected[slot.provider].waited)
         rows = best.rows * kept
-        keyed = own.of(rows, sent + more) + _WAITING * waited
-        if keyed < best.keyed * _WORTH:
-            sent += more
+        alone = own.of(rows, sent + more)
+        keyed = alone + lost * longest
+        if keyed - floor < (best.keyed - floor) * worth:
+            sent, waited = sent + more, longest
             waits = best.waits if is_known else best.waits | {slot.provider}
             ranges = best.ranges | {slot} if is_range else best.ranges
-            best = Choice(waits, (*best.slots, slot), rows, plain, keyed, ranges)
+            slots = (*best.slots, slot)
+            best = Choice(waits, slots, rows, plain, keyed, ranges, alone + longest)
     return best
 
 
@@ -157,14 +197,15 @@ def offers(
     one: PlannedFragment, fragments: Mapping[str, PlannedFragment], prices: Mapping[str, Prices]
 ) -> Iterator[Offer]:
     """What each slot of a fragment would give by itself, before anything has run."""
-    nothing = Ended()
+    known = _Known(fragments, Ended(), prices)
     for slot in one.keyed.slots if one.keyed is not None else ():
         if slot.provider == one.name:
             continue
-        keys = _keys(slot, fragments, nothing)
+        provider = _expected(slot.provider, known, (one.name,))
+        keys = _keys(slot, provider, known.ended)
         rows = one.rows * min(1.0, keys * slot.share)
-        waited = prices[slot.provider].of(fragments[slot.provider].rows)
-        yield Offer(slot, keys, rows, prices[one.name].of(rows, keys) + _WAITING * waited)
+        keyed = prices[one.name].of(rows, keys) + _WAITING * provider.waited
+        yield Offer(slot, keys, rows, keyed)
 
 
 def _kept(
@@ -223,22 +264,20 @@ def next_ones(
     return (min(waiting, key=lambda name: (waiting[name].plain, name)),)
 
 
-def _keys(slot: KeySlot, fragments: Mapping[str, PlannedFragment], ended: Ended) -> float:
+def _expected(name: str, known: _Known, asking: tuple[str, ...]) -> _Expected:
+    """What a provider will give, narrowed itself where that is worth it, and how late."""
+    if name in known.ended.rows:
+        return _Expected(float(known.ended.rows[name]), 0.0)
+    provider = known.fragments[name]
+    if len(asking) == _DEEPEST:
+        return _Expected(provider.rows, known.prices[name].of(provider.rows))
+    made = _chosen(provider, known, None, (*asking, name))
+    return _Expected(made.rows, made.late)
+
+
+def _keys(slot: KeySlot, provider: _Expected, ended: Ended) -> float:
     """How many keys a provider has at most, as far as is known."""
     counted = ended.keys.get((slot.provider, slot.column))
     if counted is not None:
         return float(counted.values)
-    most = slot.values if slot.values is not None else float("inf")
-    known = ended.rows.get(slot.provider)
-    if known is not None:
-        return min(float(known), most)
-    provider = fragments[slot.provider]
-    rows = min(provider.rows, most)
-    for each in provider.keyed.slots if provider.keyed is not None else ():
-        # What narrows the provider itself, if it is narrowed.
-        if each.provider in ended.rows:
-            rows = min(rows, provider.rows * min(1.0, ended.rows[each.provider] * each.share))
-        elif each.provider != slot.provider:
-            other = fragments[each.provider].rows
-            rows = min(rows, provider.rows * min(1.0, other * each.share))
-    return rows
+    return provider.rows if slot.values is None else min(provider.rows, slot.values)

@@ -76,9 +76,11 @@ def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> fl
         return 1 / max(_visible(draft, relation) or size.rows, 1.0)
     known = size.columns.get(edge.column, _NOTHING).distinct
     other = _distinct_at_provider(draft, edge)
-    if known is None:
-        # A foreign key has at most as many values as the key that it refers to.
-        known = min(other, size.rows) if other is not None else size.rows / 10
+    # A foreign key has at most as many values as the key that it refers to.
+    if other is not None:
+        known = min(other, size.rows if known is None else known)
+    elif known is None:
+        known = size.rows / 10
     return 1 / max(known, 1.0)
 
 

@@ -110,8 +110,10 @@ class Loading:
             self._expect_no_less(running.values())
             choices = {name: self._choice(one, self._ended) for name, one in waiting.items()}
             for name in next_ones(choices, frozenset(running.values())):
-                one = waiting.pop(name)
-                task = pool.submit(self._load, session, one, choices[name], self._ended)
+                one, choice = waiting.pop(name), choices[name]
+                # Whoever may wait for it knows from now on how it runs.
+                self._fragments[name] = replace(one, rows=choice.rows, keyed=None)
+                task = pool.submit(self._load, session, one, choice, self._ended)
                 running[task] = name
             # Who waits is asked again while others bring more than was expected of them.
             patience = _PATIENCE if waiting else None

@@ -5,11 +5,14 @@ Takes: fragments with expected rows, prices. Gives: choices and orders.
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import pytest
 
 from connectors.base import Fragment
-from gateway.choosing import Ended, Prices, choose, next_ones
-from gateway.draft import KeyedForm, KeySlot, PlannedFragment
+from gateway.choosing import IN_PLACE, Ended, Prices, choose, next_ones
+from gateway.draft import InPlaceForm, KeyedForm, KeySlot, PlannedFragment
 from gateway.resolve import Address
 
 NEAR = Prices(0.5, 1.5, 0.4)
@@ -80,6 +83,52 @@ def test_a_chain_is_narrowed_from_its_small_end() -> None:
         "a": set(), "b": {"a"}, "c": {"b"}
     }  # fmt: skip
     assert next_ones(choices, frozenset()) == ("a",)
+
+
+@pytest.mark.parametrize(("few", "waits"), [(1_000, {"orders"}), (90_000, set())])
+def test_a_wait_is_priced_by_what_the_provider_will_bring(few: float, waits: set[str]) -> None:
+    """Orders are many, but a few keys of `few` leave a few of them."""
+    fragments = {
+        "few": _fragment("few", few),
+        "orders": _fragment("orders", 150_000, ("few", 1 / 150_000), ("customers", 1 / 15_000)),
+        "customers": _fragment("customers", 15_000, ("orders", 1 / 15_000)),
+    }
+    made = choose(
+        fragments["customers"], fragments, Ended(), dict.fromkeys(fragments, FAR), 100_000
+    )
+    assert made.waits == waits
+
+
+@pytest.mark.parametrize(("share", "slots"), [(1 / 1_000, 1), (1 / 30, 0)])
+def test_what_is_read_in_place_waits_for_keys_that_leave_little(share: float, slots: int) -> None:
+    """For nothing is lost: the merge begins when all have ended."""
+    fragments = {
+        "near": replace(
+            _fragment("near", 600_000, ("few", share)), in_place=InPlaceForm((), is_view=True)
+        ),
+        "few": _fragment("few", 20),
+    }
+    prices = {"near": IN_PLACE, "few": Prices(60.0, 1.5, 0.4)}
+    made = choose(fragments["near"], fragments, Ended(), prices, None)
+    assert len(made.slots) == slots
+    away = dict(fragments, near=replace(fragments["near"], in_place=None))
+    assert not choose(away["near"], away, Ended(), prices, None).slots
+
+
+def test_a_ring_of_waits_ends() -> None:
+    """Each of eight could take keys of all others."""
+    names = [f"f{number}" for number in range(8)]
+    fragments = {
+        one: _fragment(one, 100_000, *((other, 1 / 200_000) for other in names if other != one))
+        for one in names
+    }
+    began = time.perf_counter()
+    choices = {
+        name: choose(one, fragments, Ended(), dict.fromkeys(names, FAR), 100_000)
+        for name, one in fragments.items()
+    }
+    assert next_ones(choices, frozenset())
+    assert time.perf_counter() - began < 2
 
 
 def test_who_wait_for_each_other_do_not_wait_for_ever() -> None:
