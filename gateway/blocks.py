@@ -16,7 +16,7 @@ from gateway.constants import INTEGERS, family, value_of
 from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
-from gateway.pushable import Checker, folded, reads_zone
+from gateway.pushable import Checker, folded, reads_zone, same_meaning
 from gateway.spelling import PART_FUNCTIONS, TRUNCATIONS
 from gateway.trees import DUCKDB, as_type
 from gateway.volatile import is_volatile
@@ -246,8 +246,34 @@ class _StructureCheck:
                 inner = self.outputs.get(id(node.args["query"].unnest()), {}).values()
                 same = [family(one or "?") for one in inner] == [kind]
                 return None if kind in self.abilities.groupable and same else "subquery"
+            case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
+                return self._beside_one_value(node)
             case _:
                 return "subquery"
+
+    def _beside_one_value(self, node: exp.Expression) -> str | None:
+        """A comparison with a sub-query that has exactly one row, whatever the outer row is."""
+        sides = [node.this, node.expression]
+        kinds = []
+        for side in sides:
+            if isinstance(side, exp.Subquery):
+                query = side.this
+                if not _is_one_value(query):
+                    return "subquery"
+                kinds.append(next(iter(self.outputs.get(id(query), {}).values()), None))
+                continue
+            if side.find(exp.Query) is not None:
+                return "subquery"
+            reason = self.checker.refusal(side)
+            if reason:
+                return reason
+            kinds.append(self.checker.type_name(side))
+        one, other = kinds
+        if one is None or other is None:
+            return "type_unknown"
+        if family(one) not in self.abilities.comparable:
+            return "collation" if one == "VARCHAR" else "type_not_comparable"
+        return None if same_meaning(one, other) else "type_mismatch"
 
     def _joins(self, query: exp.Select) -> str | None:
         for join in query.args.get("joins") or []:
@@ -349,3 +375,20 @@ def _is_equality(on: exp.Expression | None) -> bool:
             return isinstance(on.this, exp.Column) and isinstance(on.expression, exp.Column)
         case _:
             return False
+
+
+def _is_one_value(query: exp.Expression) -> bool:
+    """An aggregate over all rows, alone: no error of a second row, nothing of the outer query.
+
+    What reads the outer row stays: a source without an index would run it once for each.
+    """
+    if not isinstance(query, exp.Select) or len(query.expressions) != 1:
+        return False
+    parts = {key for key, value in query.args.items() if value}
+    if parts - {"expressions", "from_", "joins", "where", "having"} or query.find(exp.Window):
+        return False
+    output = query.expressions[0]
+    # Found here and not in a sub-query of its own, which would leave a row for each.
+    aggregate = any(one.find_ancestor(exp.Select) is query for one in output.find_all(exp.AggFunc))
+    scope = build_scope(query)
+    return aggregate and scope is not None and not scope.external_columns

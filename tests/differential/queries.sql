@@ -341,3 +341,13 @@ select f.carrier, count(*) from operations.departures f, network.reference.airli
 select count(*) from loyalty.members m join (select * from loyalty.members) n on m.member_id = n.member_id, network.reference.airlines a where n.region = m.region and a.carrier = 'UA';
 -- who: mara petra
 select m.member_id, t.n from loyalty.members m, lateral (select count(*) n from loyalty.trips t where t.member_id = m.member_id) t where exists (select * from loyalty.trips z where z.email = m.email);
+
+-- class: comparisons with one aggregate
+select p.tailnum from fleet.aircraft p where p.seats = (select max(q.seats) from fleet.aircraft q);
+select p.engine, count(*) n from fleet.aircraft p group by p.engine having count(*) > (select min(q.engines) from fleet.aircraft q);
+select a.faa from network.reference.airports a where a.alt >= (select max(b.alt) from network.reference.airports b where b.faa = 'none such');
+select f.flight_id from operations.departures f where f.distance > (select max(p.seats) * 10 from fleet.aircraft p) and f.month = 1;
+-- who: mara petra
+select m.member_id from loyalty.members m where m.spend <> (select min(o.spend) from loyalty.members o where o.spend is null);
+-- who: mara petra
+select m.member_id from loyalty.members m where m.spend < (select sum(o.spend) from loyalty.members o);

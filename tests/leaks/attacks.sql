@@ -117,3 +117,5 @@ select p.id from {t} p limit (select count(*) from {t} q where q.number = 7);
 select unnest(case when p.number = 7 then [1, 2] else [] end) from {t} p limit 2;
 select p.id, p.moment, p.amount, p.number from {t} p where p.id = 10;
 select count(p.moment), count(p.amount), count(p.number) from {t} p where p.id >= 7;
+select p.id from {t} p where p.number >= (select max(q.number) from {t} q);
+select count(*) from {t} p having count(*) > (select min(q.number) from {t} q);
