@@ -248,8 +248,9 @@ def _share(node: exp.Expression, size: TableSize) -> float:
             return max(high - low, 0.0) if low is not None and high is not None else _RANGE / 2
         case exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
             return _range(node, size)
-        case exp.Like():
-            return _LIKE
+        case exp.Like() | exp.ILike():
+            # NOT LIKE is one node.
+            return 1 - _LIKE if node.args.get("negate") else _LIKE
         case exp.Is():
             return _NULL
         case _:
