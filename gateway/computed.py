@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
-from gateway.moments import day_of, later, moment_of, span_of, truncated
+from gateway.moments import day_of, later, moment_of, span_of, truncated, without_zone
 
 Operand = Callable[[exp.Expression], object]
 ZONED = "TIMESTAMP WITH TIME ZONE"
@@ -154,14 +153,13 @@ def _cast(value: object, target: str, timezone: str) -> object | None:
     zoned = target == ZONED
     if target == "DATE":
         if isinstance(value, datetime):
-            local = value if value.tzinfo is None else value.astimezone(ZoneInfo(timezone))
-            return local.date()
+            local = value if value.tzinfo is None else without_zone(value, timezone)
+            return None if local is None else local.date()
         return day_of(value)
     if target in ("TIMESTAMP", ZONED):
         if isinstance(value, datetime) and value.tzinfo is not None and not zoned:
-            return value.astimezone(ZoneInfo(timezone)).replace(tzinfo=None, fold=0)
-        made = moment_of(value, zoned, timezone)
-        return made if made is None or not zoned else made.astimezone(UTC)
+            return without_zone(value, timezone)
+        return moment_of(value, zoned, timezone)
     if target in _BITS:
         return _whole(value, target)
     if target == "VARCHAR":

@@ -29,6 +29,7 @@ _INTEGER_BITS = {
 INTEGERS = frozenset(_INTEGER_BITS)
 # Whole numbers of one sign and up to so many bits have one type in the merge engine.
 _BITS = (31, 63, 64, 127, 128)
+_EXAMPLES = (1.0, "x", b"x", timedelta(1), date(2000, 1, 1), UUID(int=1))
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -97,8 +98,10 @@ def _typed_literal(cast: exp.Cast) -> TypedText:
 def type_of_value(value: object) -> str | None:
     """The type that the merge engine gives a parameter; None for what has more than one value."""
     match value:
-        case None | bool() | float() | str() | bytes() | time() | timedelta() | UUID():
+        case None | bool() | float() | str() | bytes() | timedelta() | UUID():
             return type(value).__name__
+        case time():
+            return "time" if value.tzinfo is None else "time with zone"
         case int():
             bits = (value if value >= 0 else ~value).bit_length()
             return f"int {next((one for one in _BITS if bits <= one), bits)} {value < 0}"
@@ -111,6 +114,29 @@ def type_of_value(value: object) -> str | None:
             return "date"
         case _:
             return None
+
+
+def example_of(value: object) -> object:
+    """Another value of the same `type_of_value`, the same one whatever the value is.
+
+    It fits wherever most of its type do: what is chosen by it is chosen by the type.
+    """
+    match value:
+        case bool():
+            return True
+        case int():
+            bits = (value if value >= 0 else ~value).bit_length()
+            shorter = max((one for one in _BITS if one < bits), default=0)
+            return (1 << shorter) if value >= 0 else ~(1 << shorter)
+        case Decimal():
+            exponent = value.as_tuple().exponent
+            return Decimal((0, (0,), exponent if isinstance(exponent, int) else 0))
+        case datetime():
+            return datetime(2000, 1, 1, tzinfo=None if value.tzinfo is None else UTC)
+        case time():
+            return time(tzinfo=None if value.tzinfo is None else UTC)
+        case _:
+            return next((one for one in _EXAMPLES if isinstance(value, type(one))), None)
 
 
 def fold(

@@ -5,14 +5,18 @@ Takes: a statement and a dialect. Gives: its text. Never decides what may be sen
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+import re
+from datetime import datetime
 
 from sqlglot import exp
 
+from gateway.moments import moment_of
 from gateway.trees import last_text
 
 _MOMENTS = ("timestamp", "timestampntz", "datetime")
 _ZONED = ("timestamptz", "timestampltz")
+_NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def written(statement: exp.Expression, dialect: str) -> str:
@@ -54,10 +58,9 @@ def _exact(node: exp.Expression) -> exp.Expression:
     if not isinstance(node, exp.Cast):
         return node
     kind, text = node.to, _constant_text(node.this)
-    if kind.is_type("double") and text is not None:
-        return exp.Var(this=_float(float(text)))
-    if kind.is_type(*_MOMENTS, *_ZONED) and text is not None:
-        return exp.Var(this=f"TIMESTAMP'{_plain_moment(text)}'")
+    constant = None if text is None else _constant(text, kind)
+    if constant is not None:
+        return exp.Var(this=constant)
     if kind.is_type(*_MOMENTS, "time") and not kind.expressions:
         kind.set("expressions", [exp.DataTypeParam(this=exp.Literal.number(6))])
     return node
@@ -69,11 +72,22 @@ def _constant_text(node: exp.Expression) -> str | None:
     return node.name if isinstance(node, exp.Literal) else None
 
 
-def _float(number: float) -> str:
+def _constant(text: str, kind: exp.DataType) -> str | None:
+    """A float or a moment as MySQL reads it; None for what it has no constant for."""
+    if kind.is_type("double"):
+        return _float(float(text)) if _NUMBER.fullmatch(text) else None
+    if not kind.is_type(*_MOMENTS, *_ZONED):
+        return None
+    # An offset counts whatever the type is.
+    moment = moment_of(text, True, "UTC")
+    return None if moment is None else f"TIMESTAMP'{_plain(moment)}'"
+
+
+def _float(number: float) -> str | None:
+    if not math.isfinite(number):
+        return None
     return repr(number) if "e" in repr(number) else f"{number!r}e0"
 
 
-def _plain_moment(text: str) -> str:
-    moment = datetime.fromisoformat(text)
-    plain = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    return plain.isoformat(" ", "microseconds")
+def _plain(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -2,8 +2,8 @@
 
 Takes: a draft, with the sizes and the counts that barrier rule 5 permits to look at. Gives: rows of
 an input, and what share of a relation's rows one key keeps. Never knows more of a restricted table
-than what its contract says and what came under the same decision; what it does not know it guesses,
-the same for everybody.
+than what its contract says and what came under the same decision, nor what a parameter is; what it
+does not know it guesses, the same for everybody.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from gateway.guard import GuardedRelation
 UNKNOWN_ROWS = 100_000.0
 # Guesses of what a predicate lets through.
 _EQUAL, _RANGE, _LIKE, _NULL, _OTHER, _FILTER, _COMPARED = 0.05, 0.3, 0.1, 0.05, 0.5, 0.3, 0.3
+# Who gives the number of rows as a parameter wants no more than that.
+_LIMITED = 1_000.0
 _UNKNOWN = TableSize(UNKNOWN_ROWS)
 _NOTHING = ColumnSize()
 # What of a predicate statistics tell something of.
@@ -169,21 +171,19 @@ def _relation_rows(draft: Draft, one: Input, relation: GuardedRelation) -> float
     size = _size(draft, relation)
     seen = _visible(draft, relation)
     rows = size.rows * _FILTER ** len(relation.filters) if seen is None else seen
-    rows *= _share_of_all(one.pushed.get(relation.name, ()), size, draft.context.parameters)
+    rows *= _share_of_all(one.pushed.get(relation.name, ()), size)
     return max(rows, 1.0)
 
 
-def _share_of_all(
-    predicates: Sequence[exp.Expression], size: TableSize, parameters: tuple[object, ...]
-) -> float:
+def _share_of_all(predicates: Sequence[exp.Expression], size: TableSize) -> float:
     """Predicates count as independent, but for the two ends of one range."""
     share = 1.0
     ends: dict[str, list[float]] = {}
     for one in predicates:
         is_end = isinstance(one, exp.LT | exp.LTE | exp.GT | exp.GTE)
-        known = _end(one, size, parameters) if is_end else None
+        known = _end(one, size) if is_end else None
         if known is None:
-            share *= _share(one, size, parameters)
+            share *= _share(one, size)
         else:
             ends.setdefault(known[0], []).append(known[1])
     for shares in ends.values():
@@ -191,14 +191,12 @@ def _share_of_all(
     return share
 
 
-def _end(
-    node: exp.Expression, size: TableSize, parameters: tuple[object, ...]
-) -> tuple[str, float] | None:
+def _end(node: exp.Expression, size: TableSize) -> tuple[str, float] | None:
     """The column of one end of a range and what it lets through, where its bounds are known."""
     names = [one.name for one in (node.this, node.expression) if isinstance(one, exp.Column)]
     if len(names) != 1 or size.columns.get(names[0], _NOTHING).low is None:
         return None
-    return names[0], _range(node, size, parameters)
+    return names[0], _range(node, size)
 
 
 def _block_rows(draft: Draft, one: Input, block: exp.Expression) -> float:
@@ -214,31 +212,31 @@ def _block_rows(draft: Draft, one: Input, block: exp.Expression) -> float:
     if isinstance(block, exp.Select):
         where = block.args.get("where")
         if where is not None:
-            rows *= _share(where.this, _UNKNOWN, draft.context.parameters)
+            rows *= _share(where.this, _UNKNOWN)
         if block.args.get("group") is not None:
             rows = rows**0.75
         elif any(each.find(exp.AggFunc) for each in block.expressions):
             rows = 1.0
         rows *= _EQUAL if block.args.get("having") is not None else 1.0
         limit = block.args.get("limit")
-        most = value_of(limit.expression, draft.context.parameters) if limit is not None else None
-        if isinstance(most, int):
-            rows = min(rows, float(most))
+        if limit is not None:
+            most = _known_value(limit.expression)
+            rows = min(rows, float(most) if isinstance(most, int) else _LIMITED)
     return max(rows, 1.0)
 
 
-def _share(node: exp.Expression, size: TableSize, parameters: tuple[object, ...]) -> float:
+def _share(node: exp.Expression, size: TableSize) -> float:
     """Of all rows, those for which a predicate is true."""
     match node:
         case exp.Paren():
-            return _share(node.this, size, parameters)
+            return _share(node.this, size)
         case exp.And():
-            return _share(node.this, size, parameters) * _share(node.expression, size, parameters)
+            return _share(node.this, size) * _share(node.expression, size)
         case exp.Or():
-            both = [_share(one, size, parameters) for one in (node.this, node.expression)]
+            both = [_share(one, size) for one in (node.this, node.expression)]
             return min(1.0, sum(both))
         case exp.Not():
-            return 1 - _share(node.this, size, parameters)
+            return 1 - _share(node.this, size)
         case exp.EQ() | exp.NullSafeEQ():
             return _equal(node, size)
         case exp.NEQ() | exp.NullSafeNEQ():
@@ -247,13 +245,14 @@ def _share(node: exp.Expression, size: TableSize, parameters: tuple[object, ...]
             each = _one_value(size, node.this)
             return min(1.0, each * max(1, len(node.expressions)))
         case exp.Between():
-            low = _below(node.this, node.args["low"], size, parameters)
-            high = _below(node.this, node.args["high"], size, parameters)
+            low = _below(node.this, node.args["low"], size)
+            high = _below(node.this, node.args["high"], size)
             return max(high - low, 0.0) if low is not None and high is not None else _RANGE / 2
         case exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
-            return _range(node, size, parameters)
-        case exp.Like():
-            return _LIKE
+            return _range(node, size)
+        case exp.Like() | exp.ILike():
+            # NOT LIKE is one node.
+            return 1 - _LIKE if node.args.get("negate") else _LIKE
         case exp.Is():
             return _NULL
         case _:
@@ -270,29 +269,32 @@ def _one_value(size: TableSize, column: exp.Expression) -> float:
     return 1 / max(distinct, 1.0) if distinct is not None else _EQUAL
 
 
-def _range(node: exp.Expression, size: TableSize, parameters: tuple[object, ...]) -> float:
+def _range(node: exp.Expression, size: TableSize) -> float:
     left, right = node.this, node.expression
     if isinstance(left, exp.Column) and isinstance(right, exp.Column):
         return _COMPARED
     is_below = isinstance(node, exp.LT | exp.LTE)
     if isinstance(right, exp.Column):
         left, right, is_below = right, left, not is_below
-    found = _below(left, right, size, parameters)
+    found = _below(left, right, size)
     if found is None:
         return _RANGE
     return found if is_below else 1 - found
 
 
-def _below(
-    column: exp.Expression, bound: exp.Expression, size: TableSize, parameters: tuple[object, ...]
-) -> float | None:
+def _below(column: exp.Expression, bound: exp.Expression, size: TableSize) -> float | None:
     """Of all rows, those whose value lies below a bound, as if values were spread evenly."""
     known = size.columns.get(column.name, _NOTHING)
-    value = _number(bound.meta["value"] if "value" in bound.meta else value_of(bound, parameters))
+    value = _number(_known_value(bound))
     if value is None or known.low is None or known.high is None:
         return None
     width = known.high - known.low
     return min(1.0, max(0.0, (value - known.low) / width)) if width > 0 else 0.5
+
+
+def _known_value(constant: exp.Expression) -> object | None:
+    """What stands in the text: a parameter has other values when the plan is used again."""
+    return None if constant.find(exp.Parameter) is not None else value_of(constant, ())
 
 
 def _number(value: object) -> float | None:

@@ -53,7 +53,7 @@ def moment_of(value: object, zoned: bool, timezone: str) -> datetime | None:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             return localized(value, timezone) if zoned else value
-        return value.astimezone(UTC) if zoned else None
+        return on_clocks(value) if zoned else None
     if isinstance(value, date):
         midnight = datetime(value.year, value.month, value.day)
         return localized(midnight, timezone) if zoned else midnight
@@ -71,7 +71,15 @@ def _parsed(text: str, zoned: bool, timezone: str) -> datetime | None:
         return None
     if not zoned:
         return moment
-    return localized(moment, timezone) if moment.tzinfo is None else moment.astimezone(UTC)
+    return localized(moment, timezone) if moment.tzinfo is None else on_clocks(moment)
+
+
+def on_clocks(moment: datetime, timezone: str = "UTC") -> datetime | None:
+    """A moment with a zone as the clocks of another show it; None before year 1, after 9999."""
+    try:
+        return moment.astimezone(UTC if timezone == "UTC" else ZoneInfo(timezone))
+    except OverflowError:
+        return None
 
 
 def localized(moment: datetime, timezone: str) -> datetime | None:
@@ -79,10 +87,7 @@ def localized(moment: datetime, timezone: str) -> datetime | None:
     local = moment.replace(tzinfo=ZoneInfo(timezone))
     if local.utcoffset() != local.replace(fold=1).utcoffset():
         return None
-    try:
-        return local.astimezone(UTC)
-    except OverflowError:
-        return None
+    return on_clocks(local)
 
 
 def span_of(node: exp.Expr) -> Span | None:
@@ -110,20 +115,24 @@ def later(value: object, span: Span, timezone: str) -> datetime | None:
     Months and days of a zoned moment are counted on the clocks of the time zone.
     """
     if isinstance(value, datetime) and value.tzinfo is not None:
-        moved = value.astimezone(UTC)
+        moved = on_clocks(value)
         if span.months or span.days:
-            local = value.astimezone(ZoneInfo(timezone)).replace(tzinfo=None, fold=0)
-            shifted = _shifted(local, Span(span.months, span.days))
-            found = None if shifted is None else localized(shifted, timezone)
-            if found is None:
-                return None
-            moved = found
+            shifted = _shifted(without_zone(value, timezone), Span(span.months, span.days))
+            moved = None if shifted is None else localized(shifted, timezone)
         return _shifted(moved, Span(seconds=span.seconds))
     start = moment_of(value, False, timezone) if isinstance(value, date) else None
     return None if start is None else _shifted(start, span)
 
 
-def _shifted(moment: datetime, span: Span) -> datetime | None:
+def without_zone(moment: datetime, timezone: str) -> datetime | None:
+    """A moment with a zone as the clocks of another show it, without that zone."""
+    shown = on_clocks(moment, timezone)
+    return None if shown is None else shown.replace(tzinfo=None, fold=0)
+
+
+def _shifted(moment: datetime | None, span: Span) -> datetime | None:
+    if moment is None:
+        return None
     year, month = divmod(moment.year * 12 + moment.month - 1 + span.months, 12)
     try:
         day = min(moment.day, calendar.monthrange(year, month + 1)[1])
@@ -136,8 +145,8 @@ def _shifted(moment: datetime, span: Span) -> datetime | None:
 def truncated(unit: str, value: object, timezone: str) -> datetime | None:
     """The beginning of the year, quarter, month, week, day, hour, minute or second of a value."""
     if isinstance(value, datetime) and value.tzinfo is not None:
-        local = value.astimezone(ZoneInfo(timezone)).replace(tzinfo=None, fold=0)
-        begun = _begun(unit, local)
+        local = without_zone(value, timezone)
+        begun = None if local is None else _begun(unit, local)
         return None if begun is None else localized(begun, timezone)
     moment = moment_of(value, False, timezone) if isinstance(value, date) else None
     return None if moment is None else _begun(unit, moment)

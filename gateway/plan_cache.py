@@ -1,8 +1,9 @@
 """Plans that were made before, by what shaped them.
 
-Takes: a request, its resolved tables and its decision. Gives: the `Key` of its plan, remembered
-forms, and a plan with other parameters in the places of the earlier ones. Never gives a plan that
-was made for another decision, revision, time zone or types of parameters (DESIGN 6).
+Takes: a request, its resolved tables and its decision. Gives: the `Key` of its plan, the values
+that a plan may be made with, remembered forms, and a plan with other parameters in the places of
+the earlier ones. Never gives a plan that was made for another decision, revision, time zone or
+types of parameters (DESIGN 6), nor one that rests on a value that its key does not hold.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Generic, TypeVar
 
 from sqlglot import exp
 
-from gateway.constants import type_of_value, value_at_source
+from gateway.constants import example_of, type_of_value, value_at_source
 from gateway.decision import Decision
 from gateway.draft import Plan, PlannedFragment
 from gateway.pushable import COMPARISONS
@@ -82,6 +83,24 @@ def key_of(
         decision.fingerprint,
         tuple(shaping),
         editions,
+    )
+
+
+def examples(key: Key, values: tuple[object, ...]) -> tuple[object, ...]:
+    """The values of a request as far as its key tells them, and for the others some of their types.
+
+    What is made with these follows from the key alone: whoever finds it learns of no other value.
+    """
+    held = zip(key.parameters, values, strict=True)
+    return tuple(value if isinstance(one, tuple) else example_of(value) for one, value in held)
+
+
+def for_these_values(key: Key, values: tuple[object, ...]) -> Key:
+    """The key of what is made for these values alone."""
+    held = zip(key.parameters, values, strict=True)
+    return replace(
+        key,
+        parameters=tuple(one if isinstance(one, tuple) else (one, repr(v)) for one, v in held),
     )
 
 

@@ -48,6 +48,8 @@ from gateway.plan_cache import (
     Key,
     PlanCache,
     Remembered,
+    examples,
+    for_these_values,
     key_of,
     shaping_parameters,
     with_parameters,
@@ -194,15 +196,45 @@ def prepare(
     schema = _named(schema_of(guarded.tree, request.parameters), guarded.outputs)
     watch.lap("describe")
     made = Plan((), None, guarded.outputs)
+    lasting = _Lasting(key, made)
     if with_plan:
-        made = plan(guarded, plan_context(guarded, request, snapshot, services))
+        context = plan_context(guarded, request, snapshot, services)
+        made, lasting = _planned(guarded, context, key)
         watch.lap("plan")
     edges = lineage(bound, decision) if with_plan else ()
     values = request.parameters
     prepared = Prepared(bound, decision, guarded, schema, made, edges, values, clock, watch.laps)
-    if key is not None and not _is_hasty(made, services):
-        services.plans.put(key, prepared)
+    if lasting.key is not None and not _is_hasty(made, services):
+        services.plans.put(lasting.key, replace(prepared, plan=lasting.plan, parameters=()))
     return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class _Lasting:
+    """A plan as it is remembered, and under which key; None: it is not."""
+
+    key: Key | None
+    plan: Plan
+
+
+def _planned(guarded: GuardedQuery, context: PlanContext, key: Key | None) -> tuple[Plan, _Lasting]:
+    """A plan with the caller's values, and the form that others may use.
+
+    That form is made without his values, so that it tells nothing of them. Where it does not hold
+    for them a plan is made with them, for whoever gives the same.
+    """
+    values = context.parameters
+    if key is None or not values or any(one.block for one in guarded.relations.values()):
+        made = plan(guarded, context)
+        return made, _Lasting(None if values else key, made)
+    given = len(key.parameters)
+    others = examples(key, values[:given]) + values[given:]
+    shared = plan(guarded, replace(context, parameters=others))
+    bound = with_parameters(shared, values, context.timezone)
+    if bound is not None:
+        return bound, _Lasting(key, shared)
+    made = plan(guarded, context)
+    return made, _Lasting(for_these_values(key, values[:given]), made)
 
 
 def _is_hasty(made: Plan, services: Services) -> bool:
@@ -326,11 +358,18 @@ def _bound(
     return point.restrict(request, bound.columns, decision, snapshot), bound
 
 
-def _kept(
-    request: Request, services: Services, key: Key | None
-) -> Prepared | None:
+def _kept(request: Request, services: Services, key: Key | None) -> Prepared | None:
     """What was made of the same text for an equal decision, with this request's parameters."""
-    found = services.plans.get(key) if key is not None else None
+    if key is None:
+        return None
+    kept = _under(key, request, services)
+    if kept is None and request.parameters:
+        return _under(for_these_values(key, request.parameters), request, services)
+    return kept
+
+
+def _under(key: Key, request: Request, services: Services) -> Prepared | None:
+    found = services.plans.get(key)
     if found is None:
         return None
     values = request.parameters + readings(found.clock, request)

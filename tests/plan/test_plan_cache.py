@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
+import duckdb
 import pytest
 
 from connectors.base import load_abilities
 from gateway.authorize import authorize, directory, visible
 from gateway.bind import bind
+from gateway.constants import example_of, type_of_value
 from gateway.decision import Decision, PolicyIndex
 from gateway.draft import Plan, PlanContext
 from gateway.errors import UnknownTable
@@ -72,6 +75,7 @@ def test_other_values_share_a_plan(snapshot: Snapshot) -> None:
         {"parameters": (None,)},
         {"parameters": (Decimal("17"),)},
         {"parameters": (date(2013, 1, 1),)},
+        {"parameters": (time(9),)},
     ],
     ids=str,
 )
@@ -141,6 +145,48 @@ def test_the_latest_are_kept(snapshot: Snapshot) -> None:
     assert cache.get(first) == "first"
     cache.put(third, "third")
     assert [cache.get(one) for one in (first, second, third)] == ["first", None, "third"]
+
+
+def test_a_time_with_a_zone_is_of_another_type(snapshot: Snapshot) -> None:
+    """What reads the session's time zone stays in the merge, and that is the value's to say."""
+    assert key(snapshot, parameters=(time(9),)) == key(snapshot, parameters=(time(10),))
+    assert key(snapshot, parameters=(time(9),)) != key(snapshot, parameters=(time(9, tzinfo=UTC),))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0, 17, 2**31 - 1), (-1, -17, -(2**31)), (2**31, 2**40, 2**63 - 1),
+        (-(2**31) - 1, -(2**40)), (2**63, 2**64 - 1), (-(2**63) - 1,), (2**64, 2**100), (2**127,),
+        (True, False), (2.5, -1e300),
+        (Decimal("17.25"), Decimal("-0.01")), ("", "a long text"), (b"", b"bytes"), (None,),
+        (time(9, 30), time(0)), (time(9, 30, tzinfo=UTC),), (timedelta(3),), (UUID(int=7),),
+        (date(2013, 1, 1), date(1, 1, 1)), (datetime(2013, 1, 1, 5), datetime(1, 1, 1)),
+        (datetime(2013, 1, 1, 5, tzinfo=UTC),),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_example_is_of_the_type_and_tells_nothing_of_the_value(
+    values: tuple[object, ...],
+) -> None:
+    """Also of the type that the merge engine gives it; of a decimal, but for its digits."""
+    examples = {repr(example_of(one)) for one in values}
+    assert len(examples) == 1
+    for one in values:
+        example = example_of(one)
+        if isinstance(one, Decimal):
+            assert isinstance(example, Decimal)
+            assert example.as_tuple().exponent == one.as_tuple().exponent
+            continue
+        assert type_of_value(example) == type_of_value(one)
+        if not (isinstance(one, int) and one >= 2**127):
+            assert _kind(example) == _kind(one)
+
+
+def _kind(value: object) -> object:
+    found = duckdb.sql("SELECT ?", params=[value])
+    assert found is not None
+    return found.types
 
 
 def planned(snapshot: Snapshot, sql: str, *values: object) -> Plan:
