@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ _TABLES = {
     "open": ("public.open", {"id": "INTEGER", "word": "VARCHAR"}),
     "many": ("public.many", _PAIR),
     "slow": ("public.slow", _PAIR),
+    "late": ("public.slow", _PAIR),
     "missing": ("public.no_such_table", _PAIR),
     "few": ("public.open", {"id": "INTEGER", "word": "VARCHAR"}),
     "shut": ("public.open", {"id": "INTEGER", "word": "VARCHAR"}),
@@ -58,6 +60,14 @@ _MASKS = {
     "amount": {"mask": {"kind": "bucket", "size": 100}},
 }  # fmt: skip
 _PART = [{"groups": ["part"]}]
+
+
+def _day_off() -> str:
+    """A day that is neither today nor near it."""
+    today = datetime.now(UTC).weekday()
+    return ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[(today + 3) % 7]
+
+
 _POLICIES: tuple[Mapping[str, Any], ...] = (
     {"id": "stock.rows", "match": {"table": "people"}, "subjects": _PART,
      "effect": {"filter": "tenant IN (subject.tenant)"}},
@@ -66,12 +76,13 @@ _POLICIES: tuple[Mapping[str, Any], ...] = (
     {"id": "stock.few", "match": {"table": "few"}, "effect": {"limit": {"rows": 3}}},
     {"id": "stock.shut", "match": {"table": "shut"},
      "effect": {"limit": {"hours": {"from": "00:00", "to": "00:01", "zone": "UTC",
-                                    "days": ["sun"]}}}},
+                                    "days": [_day_off()]}}}},
+    {"id": "stock.late", "match": {"table": "late"}, "effect": {"limit": {"seconds": 1}}},
     {"id": "stock.spent", "match": {"table": "spent"},
      "effect": {"limit": {"requests": 1, "per": "day"}}},
     {"id": "stock.asked", "match": {"table": "asked"}, "effect": {"require": {"purpose": True}}},
     {"id": "stock.grouped", "match": {"table": "grouped"},
-     "effect": {"aggregate": {"entity": "id", "minimum": 2, "dimensions": ["tenant"],
+     "effect": {"aggregate": {"entity": "id", "minimum": 2, "dimensions": ["tenant", "note"],
                               "remember": 30}}},
 )  # fmt: skip
 

@@ -6,12 +6,16 @@ One module, since all of it asks one gateway, which is started once.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
+from gateway import errors
+from sqluice.codes import CODES
 from tests.matrix.doors import DOORS, Read
 from tests.matrix.expected import Reference, expected, reference
+from tests.matrix.faults import ELSEWHERE, FAULTS, PRIVATE, STATEMENTS, UNPROVOKED, Told, wanted
 from tests.matrix.house import House, opened_house
 from tests.matrix.kinds import COLUMNS, statement
 
@@ -69,3 +73,46 @@ def test_every_type_is_what_plain_duckdb_says(
         assert not differences(found, wanted), name
     rows = known["values"].values()
     assert all(None in one and len(set(map(repr, one))) > 1 for one in rows)
+
+
+def asked_everywhere(house: House, sql: str, password: str | None = None) -> dict[str, Told]:
+    """What each door tells of an error, all of them at once."""
+    with ThreadPoolExecutor(len(FAULTS)) as pool:
+        tasks = {name: pool.submit(ask, house, sql, password) for name, ask in FAULTS.items()}
+        return {name: task.result(60) for name, task in tasks.items()}
+
+
+def check(told: dict[str, Told], code: str, product: str = "", policy: str = "") -> None:
+    """All doors tell the same code, in their own protocol's terms, and nothing that is private."""
+    for door, one in told.items():
+        assert one.code == code, (door, one)
+        assert one.outward == wanted(door, code), (door, one)
+        assert one.is_retryable in (None, CODES[code].retryable), door
+        assert (one.product, one.policy) == (product, policy), (door, one)
+        assert not PRIVATE.search(one.text), (door, PRIVATE.search(one.text))
+        assert bool(one.query_id) == (code != "unauthenticated"), (door, one)
+    ids = [one.query_id for one in told.values() if one.query_id]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("code", [
+    one for one in STATEMENTS if one not in ("cancelled", "unauthenticated", "internal")
+])  # fmt: skip
+def test_a_code_is_the_same_everywhere(house: House, code: str) -> None:
+    case = STATEMENTS[code]
+    if case.before:
+        house.local().execute(case.before).fetchall()
+    check(asked_everywhere(house, case.sql), code, case.product, case.policy)
+
+
+def test_who_is_not_signed_in(house: House) -> None:
+    told = asked_everywhere(house, "select 1", "a-wrong-word")
+    check(told, "unauthenticated")
+    assert not any("a-wrong-word" in one.text for door, one in told.items() if door != "in process")
+
+
+def test_the_codes_that_nothing_provokes_are_these() -> None:
+    provoked = {*STATEMENTS, *ELSEWHERE}
+    assert not provoked & set(UNPROVOKED)
+    assert provoked | set(UNPROVOKED) == set(CODES)
+    assert not {one.code for one in errors.SqluiceError.__subclasses__()} & set(UNPROVOKED)
