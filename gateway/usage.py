@@ -57,7 +57,7 @@ def _policy_of(bound: str, before: Limits, made: Limits, decision: Decision) -> 
     what = f"{bound} limited" if decision.limits.get(bound) == most else f"{bound} limited per "
     found = {
         one.policy for one in decision.reasons
-        if one.outcome == what or what.endswith(" ") and one.outcome.startswith(what)
+        if one.outcome == what or (what.endswith(" ") and one.outcome.startswith(what))
     }  # fmt: skip
     return found.pop() if len(found) == 1 else ""
 

@@ -87,7 +87,7 @@ def reference(database: str, sql: str) -> Reference:
 
 def base(kind: str) -> str:
     """A type without precision, values and quotes."""
-    return kind.split("(")[0].strip('"')
+    return kind.split("(", maxsplit=1)[0].strip('"')
 
 
 def expected(door: str, known: Reference) -> Read:

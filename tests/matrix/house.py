@@ -19,7 +19,6 @@ import psycopg
 import sqlalchemy
 
 import sqluice
-
 from gateway.demo.postgres import Server, find_server
 from tests.leaks.worlds import HIDDEN, VISIBLE, ddl
 from tests.matrix.kinds import COLUMNS, HELD, table_sql

@@ -42,7 +42,7 @@ _BESIDES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 COLUMNS: Mapping[str, tuple[str, tuple[str, ...]]] = {**matrix.COLUMNS, **_BESIDES}
 # What a contract can say; the others are made by expressions.
-HELD = tuple(one for one in matrix.COLUMNS if one not in matrix.MADE) + ("enormous",)
+HELD = (*(one for one in matrix.COLUMNS if one not in matrix.MADE), "enormous")
 
 
 def _expression(name: str) -> str:

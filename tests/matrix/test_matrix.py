@@ -5,6 +5,7 @@ One module, since all of it asks one gateway, which is started once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -13,11 +14,13 @@ import pytest
 
 from gateway import errors
 from sqluice.codes import CODES
+from tests.matrix import leaving
 from tests.matrix.doors import DOORS, Read
 from tests.matrix.expected import Reference, expected, reference
 from tests.matrix.faults import ELSEWHERE, FAULTS, PRIVATE, STATEMENTS, UNPROVOKED, Told, wanted
 from tests.matrix.house import House, opened_house
 from tests.matrix.kinds import COLUMNS, statement
+from tests.served import within
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +119,35 @@ def test_the_codes_that_nothing_provokes_are_these() -> None:
     assert not provoked & set(UNPROVOKED)
     assert provoked | set(UNPROVOKED) == set(CODES)
     assert not {one.code for one in errors.SqluiceError.__subclasses__()} & set(UNPROVOKED)
+
+
+def ends(house: House) -> float:
+    """Seconds until nothing runs at the source any more; bounded for a machine with much to do."""
+    began = time.monotonic()
+    assert within(10, lambda: not house.served.running())
+    assert house.served.is_idle()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("how", leaving.STATEMENTS)
+@pytest.mark.parametrize("door", leaving.DOORS)
+def test_who_cancels_stops_the_source(house: House, door: str, how: str) -> None:
+    codes: list[str] = []
+    with leaving.DOORS[door](house, leaving.STATEMENTS[how], codes) as stop:
+        assert within(30, lambda: house.served.running() == 1)
+        stop()
+        seconds = ends(house)
+    assert codes == ["cancelled"]
+    # What is promised is a second; the machine may have much to do.
+    assert seconds < 5
+
+
+@pytest.mark.parametrize("waiting", [
+    pytest.param(leaving.MIXED, id="mixed"),
+    pytest.param(leaving.CROSSED, id="crossed", marks=pytest.mark.long),
+])  # fmt: skip
+def test_who_is_killed_leaves_nothing_at_the_source(house: House, waiting: set[str]) -> None:
+    with leaving.clients(house, waiting) as kill:
+        assert within(60, lambda: house.served.running() == leaving.COUNT)
+        kill()
+        assert ends(house) < 5
