@@ -60,7 +60,7 @@ def _http_arrow(house: House, sql: str, user: str) -> Read:
 
 
 def _http_parquet(house: House, sql: str, user: str) -> Read:
-    return of_arrow(parquet.read_table(io.BytesIO(_body(house, sql, user, PARQUET))))
+    return of_arrow(parquet.ParquetFile(io.BytesIO(_body(house, sql, user, PARQUET))).read())
 
 
 def _http_json(house: House, sql: str, user: str) -> Read:

@@ -6,7 +6,6 @@ error that its client meets. Never reads a code out of a text where the protocol
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,10 @@ from sqluice.details import STATUS_KEY, facts_of
 from tests.flight.raw import RawClient
 from tests.matrix.doors import ARROW, CSV, JSON, PARQUET
 from tests.matrix.house import House
+from tests.served import basic
+
+# As nora, with another password where one is given; or as another user.
+Ask = Callable[[House, str, "str | None", str], "Told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ STATEMENTS: Mapping[str, Provoked] = {
     "timeout": Provoked("select * from stock.late", "stock.late", "stock.late"),
     "cancelled": Provoked("select * from stock.slow"),
     "unauthenticated": Provoked("select 1"),
-    "internal": Provoked("select 1"),
+    "internal": Provoked("select id from stock.open"),
 }  # fmt: skip
 # What no statement ends in, and why. The doors of a served gateway never show `invalid_config`:
 # files that are wrong do not come into force, and a gateway that begins with them does not begin.
@@ -64,10 +67,11 @@ UNPROVOKED: Mapping[str, str] = {
     "quality_gate": "nothing raises it yet: quality rules stop no query",
     "stale_data": "nothing raises it yet: freshness is told beside an answer, and stops no query",
 }
-# A key is what two queries can have in common; neither HTTP nor PostgreSQL's clients send one.
+# A key is what two queries can have in common; neither HTTP nor PostgreSQL's clients send one, and
+# in process a connection has its gateway for itself.
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "invalid_config": ("in process",),
-    "conflict": ("in process", "Flight SQL", "DB-API"),
+    "conflict": ("DB-API", "Flight SQL"),
 }
 # What pyarrow makes of the canonical codes; it has no class of its own for all others.
 FLIGHT: Mapping[str, type[flight.FlightError]] = {
@@ -98,6 +102,7 @@ class Told:
     product: str
     policy: str
     is_retryable: bool | None
+    message: str
     text: str
 
 
@@ -113,36 +118,34 @@ def wanted(door: str, code: str) -> object:
     return (entry.sqlstate,) if door == "ADBC" else (entry.pep249, entry.sqlstate)
 
 
-def _of_client(error: sqluice.Error) -> Told:
+def of_client(error: sqluice.Error) -> Told:
     outward = (type(error).__name__, error.sqlstate)
     return Told(
         error.code, outward, error.query_id, error.product, error.policy, error.is_retryable,
-        f"{error} {error.failure}",
+        error.message, f"{error} {error.failure}",
     )  # fmt: skip
 
 
 def _of_facts(facts: Mapping[str, str], outward: object, text: str) -> Told:
     return Told(
         facts["code"], outward, facts["query_id"] or None, facts["product"], facts["policy"],
-        facts["retryable"] == "true", f"{text} {facts}",
+        facts["retryable"] == "true", facts["message"], f"{text} {facts}",
     )  # fmt: skip
 
 
-def _in_process(house: House, sql: str, password: str | None) -> Told:
+def _in_process(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
     try:
-        connection = house.local("nora" if password is None else password)
+        connection = house.local(user if password is None else password)
         connection.execute(sql).fetchall()
     except sqluice.Error as error:
-        return _of_client(error)
+        return of_client(error)
     raise AssertionError("no error")
 
 
-def _http(accept: str) -> Callable[[House, str, str | None], Told]:
-    def ask(house: House, sql: str, password: str | None) -> Told:
-        from tests.served import basic  # noqa: PLC0415 - only here
-
+def _http(accept: str) -> Ask:
+    def ask(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
         answer = house.served.ask(
-            "/v1/query", {"sql": sql}, Accept=accept, Authorization=basic("nora", password)
+            "/v1/query", {"sql": sql}, Accept=accept, Authorization=basic(user, password)
         )
         body = answer.json if answer.status != 200 else _broken(answer.body, accept)
         fault = body["error"]
@@ -150,7 +153,7 @@ def _http(accept: str) -> Callable[[House, str, str | None], Told]:
         assert fault["query_id"] == answer.headers["X-Sqluice-Query-Id"]
         return Told(
             fault["code"], outward, fault["query_id"], fault["product"] or "",
-            fault["policy"] or "", fault["retryable"], answer.body.decode(),
+            fault["policy"] or "", fault["retryable"], fault["message"], answer.body.decode(),
         )  # fmt: skip
 
     return ask
@@ -160,10 +163,18 @@ def _broken(body: bytes, accept: str) -> dict[str, dict[str, object]]:
     raise AssertionError(f"no error: {accept} {body[:200]!r}")
 
 
-def _flight(house: House, sql: str, password: str | None) -> Told:
-    try:
-        with RawClient(house.served.flight, "nora", password) as client:
+def _flight(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
+    def ask() -> None:
+        with RawClient(house.served.flight, user, password) as client:
             client.read("CommandStatementQuery", query=sql)
+
+    return of_flight(ask)
+
+
+def of_flight(ask: Callable[[], object]) -> Told:
+    """What a call of Flight fails with."""
+    try:
+        ask()
     except flight.FlightError as error:
         status = parse("Status", error.extra_info)
         facts = facts_of([(STATUS_KEY, status.details[0].SerializeToString())])
@@ -171,10 +182,10 @@ def _flight(house: House, sql: str, password: str | None) -> Told:
     raise AssertionError("no error")
 
 
-def _adbc(house: House, sql: str, password: str | None) -> Told:
+def _adbc(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
     options = {} if password is None else {"password": password}
     try:
-        with house.served.connect(**options) as connection, connection.cursor() as cursor:
+        with house.served.connect(user, **options) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
             cursor.fetchall()
     except adbc_driver_manager.Error as error:
@@ -183,33 +194,33 @@ def _adbc(house: House, sql: str, password: str | None) -> Told:
     raise AssertionError("no error")
 
 
-def _dbapi(house: House, sql: str, password: str | None) -> Told:
+def _dbapi(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
     options = {} if password is None else {"password": password}
     try:
-        with house.connect(**options) as connection:
+        with house.connect(user, **options) as connection:
             connection.execute(sql).fetchall()
     except sqluice.Error as error:
-        return _of_client(error)
+        return of_client(error)
     raise AssertionError("no error")
 
 
-def _sqlalchemy(house: House, sql: str, password: str | None) -> Told:
+def _sqlalchemy(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
     options = {} if password is None else {"password": password}
     try:
-        with house.engine(**options).connect() as connection:
+        with house.engine(user, **options).connect() as connection:
             connection.execute(sqlalchemy.text(sql)).fetchall()
     except sqlalchemy.exc.DBAPIError as error:
         assert isinstance(error.orig, sqluice.Error)
         assert type(error).__name__ == type(error.orig).__name__
-        return _of_client(error.orig)
+        return of_client(error.orig)
     raise AssertionError("no error")
 
 
-def _wire(is_binary: bool) -> Callable[[House, str, str | None], Told]:
-    def ask(house: House, sql: str, password: str | None) -> Told:
+def _wire(is_binary: bool) -> Ask:
+    def ask(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
         options = {} if password is None else {"password": password}
         try:
-            with house.wire(**options) as made, made.cursor(binary=is_binary) as cursor:
+            with house.wire(user, **options) as made, made.cursor(binary=is_binary) as cursor:
                 cursor.execute(sql.encode())
         except psycopg.Error as error:
             told = error.diag
@@ -218,19 +229,19 @@ def _wire(is_binary: bool) -> Callable[[House, str, str | None], Told]:
                 # first where it went.
                 text = str(error).partition("FATAL: ")[2]
                 assert CODES["unauthenticated"].remedy in text
-                return Told("unauthenticated", "28000", None, "", "", None, text)
+                return Told("unauthenticated", "28000", None, "", "", None, "", text)
             code, _, query = str(told.message_detail).partition(", query ")
-            seen = {key: getattr(told, key) for key in dir(told) if not key.startswith("_")}
+            seen = {key: str(getattr(told, key)) for key in dir(told) if not key.startswith("_")}
             return Told(
                 code, told.sqlstate, query or None, told.schema_name or "",
-                told.constraint_name or "", None, f"{error} {json.dumps(seen, default=str)}",
+                told.constraint_name or "", None, str(told.message_primary), f"{error} {seen}",
             )  # fmt: skip
         raise AssertionError("no error")
 
     return ask
 
 
-FAULTS: Mapping[str, Callable[[House, str, str | None], Told]] = {
+FAULTS: Mapping[str, Ask] = {
     "in process": _in_process,
     "HTTP Arrow": _http(ARROW),
     "HTTP Parquet": _http(PARQUET),

@@ -84,7 +84,7 @@ def _http(house: House, sql: str, codes: list[str]) -> Iterator[Stop]:
 
     asked: list[str] = []
     with _running(read, []):
-        yield lambda: asked.extend(_delete_all(house))
+        yield lambda: asked.extend(delete_all(house))
     codes += [str(served.ask(f"/v1/queries/{one}").json["state"]) for one in asked]
 
 
@@ -94,7 +94,7 @@ def _flight(house: House, sql: str, codes: list[str]) -> Iterator[Stop]:
     with RawClient(house.served.flight, "nora") as client:
         if sql == WAITING:
             with _running(lambda: client.start(sql), codes):
-                yield lambda: _delete_all(house)
+                yield lambda: delete_all(house)
             return
         info = client.start(sql)
         reader = client.reader(info)
@@ -102,7 +102,7 @@ def _flight(house: House, sql: str, codes: list[str]) -> Iterator[Stop]:
             yield lambda: client.cancel(info)
 
 
-def _delete_all(house: House) -> list[str]:
+def delete_all(house: House) -> list[str]:
     """Stop all that runs, over HTTP; gives what it was."""
     running = [str(one["query_id"]) for one in house.served.ask("/v1/queries").json["queries"]]
     for one in running:

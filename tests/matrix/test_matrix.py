@@ -5,19 +5,36 @@ One module, since all of it asks one gateway, which is started once.
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+import sqluice
 from gateway import errors
 from sqluice.codes import CODES
-from tests.matrix import leaving
+from tests.flight.raw import RawClient
+from tests.matrix import leaving, probes
 from tests.matrix.doors import DOORS, Read
 from tests.matrix.expected import Reference, expected, reference
-from tests.matrix.faults import ELSEWHERE, FAULTS, PRIVATE, STATEMENTS, UNPROVOKED, Told, wanted
+from tests.matrix.faults import (
+    ELSEWHERE,
+    FAULTS,
+    PRIVATE,
+    STATEMENTS,
+    UNPROVOKED,
+    Ask,
+    Told,
+    of_client,
+    of_flight,
+    wanted,
+)
 from tests.matrix.house import House, opened_house
 from tests.matrix.kinds import COLUMNS, statement
 from tests.served import within
@@ -78,10 +95,14 @@ def test_every_type_is_what_plain_duckdb_says(
     assert all(None in one and len(set(map(repr, one))) > 1 for one in rows)
 
 
-def asked_everywhere(house: House, sql: str, password: str | None = None) -> dict[str, Told]:
+def asked_everywhere(
+    house: House, sql: str, password: str | None = None, doors: Mapping[str, Ask] = FAULTS
+) -> dict[str, Told]:
     """What each door tells of an error, all of them at once."""
-    with ThreadPoolExecutor(len(FAULTS)) as pool:
-        tasks = {name: pool.submit(ask, house, sql, password) for name, ask in FAULTS.items()}
+    with ThreadPoolExecutor(len(doors)) as pool:
+        tasks = {
+            name: pool.submit(ask, house, sql, password, "nora") for name, ask in doors.items()
+        }
         return {name: task.result(60) for name, task in tasks.items()}
 
 
@@ -151,3 +172,91 @@ def test_who_is_killed_leaves_nothing_at_the_source(house: House, waiting: set[s
         assert within(60, lambda: house.served.running() == leaving.COUNT)
         kill()
         assert ends(house) < 5
+
+
+def test_a_query_that_somebody_stops(house: House) -> None:
+    chosen = {name: FAULTS[name] for name in (
+        "HTTP JSON", "Flight SQL", "ADBC", "DB-API", "SQLAlchemy", "PostgreSQL text",
+    )}  # fmt: skip
+
+    def stop() -> None:
+        assert within(60, lambda: house.served.running() == len(chosen))
+        assert len(leaving.delete_all(house)) == len(chosen)
+
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(stop)
+        check(asked_everywhere(house, STATEMENTS["cancelled"].sql, doors=chosen), "cancelled")
+        stopping.result()
+
+
+def test_two_queries_of_one_key(house: House) -> None:
+    key = "k_" + "7" * 32
+    with house.connect() as connection, connection.cursor() as first:
+        first._key = key
+        first.execute(leaving.STREAMING)
+        with house.connect() as other, RawClient(house.served.flight, "nora") as client:
+            second = other.cursor()
+            second._key = key
+            with pytest.raises(sqluice.OperationalError) as caught:
+                second.execute("select 1")
+            client.options = client.with_headers((b"x-sqluice-query-key", key.encode()))
+            told = {
+                "DB-API": of_client(caught.value),
+                "Flight SQL": of_flight(lambda: client.start("select 1")),
+            }
+    assert {one.code for one in told.values()} == {"conflict"}
+    assert all(one.outward == wanted(door, "conflict") for door, one in told.items())
+    assert set(told) == set(ELSEWHERE["conflict"])
+    assert house.served.is_idle()
+
+
+def test_files_that_are_wrong(house: House, tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text("[no.such.section]\nx = 1\n")
+    with pytest.raises(sqluice.OperationalError) as caught:
+        sqluice.connect(f"{tmp_path}/", user="nora")
+    told = of_client(caught.value)
+    assert (told.code, told.outward) == ("invalid_config", wanted("in process", "invalid_config"))
+
+
+@pytest.mark.parametrize("attacks", [
+    pytest.param(probes.ATTACKS[::9], id="some"),
+    pytest.param(probes.ATTACKS, id="all", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+])  # fmt: skip
+def test_policies_hold_through_every_door(house: House, attacks: tuple[str, ...]) -> None:
+    wrong, told_more = [], Counter[str]()
+    for sql in probes.statements(attacks):
+        known = probes.in_process(house, sql, "part")
+        open_to_all = probes.in_process(house, sql, "nora")
+        assert not any(one in repr(known) for one in probes.HIDDEN if one not in sql), sql
+        with ThreadPoolExecutor(len(DOORS)) as pool:
+            tasks = {
+                door: pool.submit(
+                    probes.through, door, house, sql, "part", not isinstance(known, Reference)
+                )
+                for door in DOORS
+            }
+        for door, task in tasks.items():
+            found, other = repr(task.result()), repr(probes.wanted(door, open_to_all))
+            if found != repr(probes.wanted(door, known)):
+                wrong.append((door, sql, found, known))
+            told_more[door] += found != other
+    assert not wrong
+    # A control: without the policies the same attacks are answered otherwise.
+    assert all(told_more[door] > len(attacks) / 3 for door in DOORS), told_more
+
+
+def test_an_audit_that_cannot_be_written(house: House) -> None:
+    """What is a defect to every caller: nothing is answered that is not written down."""
+    state = house.conf.parent / "data" / "gateway" / "state.sqlite"
+
+    def rename(old: str, new: str) -> None:
+        with closing(sqlite3.connect(state, timeout=20, isolation_level=None)) as connection:
+            connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    rename("audit_records", "away")
+    try:
+        check(asked_everywhere(house, STATEMENTS["internal"].sql), "internal")
+    finally:
+        rename("away", "audit_records")
+    # The same state, written to again.
+    assert house.served.query("select 1 as x").json["rows"] == [[1]]
