@@ -97,8 +97,16 @@ def expected(door: str, known: Reference) -> Read:
 
 def _arrow(known: Reference) -> Read:
     plain = of_arrow(known.table)
-    types = tuple((one, kind) for (one, _), kind in zip(plain.types, known.kinds, strict=True))
-    return Read(types, plain.values)
+    shown = zip(_shown(plain), known.kinds, strict=True)
+    return Read(tuple(shown), plain.values)
+
+
+def _shown(read: Read) -> list[str]:
+    return [one for one, _ in _pairs(read)]
+
+
+def _pairs(read: Read) -> list[tuple[str, str]]:
+    return [(str(one[0]), str(one[1])) for one in read.types if isinstance(one, tuple)]
 
 
 def _parquet(known: Reference) -> Read:
@@ -119,8 +127,7 @@ def _parquet(known: Reference) -> Read:
 
 def _named(read: Read) -> list[tuple[str, str]]:
     """The types, what is inside a list and a map called as Parquet calls it."""
-    pairs = [(str(one[0]), str(one[1])) for one in read.types if isinstance(one, tuple)]
-    return [(re.sub(r"list<l?: ", "list<element: ", one), kind) for one, kind in pairs]
+    return [(re.sub(r"list<l?: ", "list<element: ", one), kind) for one, kind in _pairs(read)]
 
 
 def _json(known: Reference) -> Read:
