@@ -56,7 +56,7 @@ REFLECTED: Mapping[str, type[types.TypeEngine[Any]]] = {
     "DECIMAL": types.Numeric, "FLOAT": types.Float, "DOUBLE": types.Float, "VARCHAR": types.String,
     "BLOB": types.LargeBinary, "DATE": types.Date, "TIME": types.Time,
     "TIMESTAMP": types.DateTime, "TIMESTAMP WITH TIME ZONE": types.DateTime,
-    "JSON": types.JSON,
+    "TIMESTAMPTZ": types.DateTime, "JSON": types.JSON,
 }  # fmt: skip
 
 

@@ -10,12 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+import sqlalchemy
 
 import sqluice
 from gateway import errors
@@ -23,7 +25,7 @@ from sqluice.codes import CODES
 from tests.flight.raw import RawClient
 from tests.matrix import leaving, probes
 from tests.matrix.doors import DOORS, Read
-from tests.matrix.expected import Reference, expected, reference
+from tests.matrix.expected import Reference, expected, reference, reflected
 from tests.matrix.faults import (
     ELSEWHERE,
     FAULTS,
@@ -37,7 +39,7 @@ from tests.matrix.faults import (
     wanted,
 )
 from tests.matrix.house import House, opened_house
-from tests.matrix.kinds import COLUMNS, statement
+from tests.matrix.kinds import COLUMNS, HELD, statement
 from tests.served import within
 
 
@@ -94,6 +96,51 @@ def test_every_type_is_what_plain_duckdb_says(
         assert not differences(found, wanted), name
     rows = known["values"].values()
     assert all(None in one and len(set(map(repr, one))) > 1 for one in rows)
+
+
+def test_sqlalchemy_reflects_and_reads_every_type(house: House) -> None:
+    engine = house.engine()
+    table = sqlalchemy.Table("items", sqlalchemy.MetaData(), schema="kinds.items",
+                             autoload_with=engine)  # fmt: skip
+    kinds = {name: COLUMNS[name][0] for name in HELD}
+    wrong = {
+        name: table.c[name].type for name, kind in kinds.items()
+        if not isinstance(table.c[name].type, reflected(kind))
+    }  # fmt: skip
+    assert not wrong
+    with engine.connect() as connection:
+        rows = connection.execute(sqlalchemy.select(table).order_by(table.c.id)).fetchall()
+    values = [getattr(row, "code") for row in rows]  # noqa: B009 - a column, to the type checker
+    assert UUID("d3b07384-d9a0-4c9b-8a6d-1d1b1b1b1bff") in values and None in values
+    assert {"a": [1, None]} in [row.document for row in rows]
+
+
+# Years, and moments of a day, that Python's types have no room for; Arrow and DuckDB have.
+BEYOND = ("DATE '12013-01-31'", "DATE '0044-03-15 (BC)'", "TIMESTAMP 'infinity'")
+
+
+@pytest.mark.parametrize("value", BEYOND)
+def test_a_value_beyond_python(house: House, value: str) -> None:
+    sql = f"SELECT {value} AS x"
+    with house.connect() as connection:
+        for one in (house.local(), connection):
+            assert one.execute(sql).fetch_arrow_table().num_rows == 1
+            with pytest.raises(sqluice.DataError) as caught:
+                one.execute(sql).fetchall()
+            assert "x" in caught.value.message and caught.value.remedy
+
+
+def test_a_quota_names_its_policy_and_product(house: House) -> None:
+    with house.connect() as connection:
+        for _ in range(2):
+            with suppress(sqluice.OperationalError):
+                connection.execute("select * from stock.spent").fetchall()
+        with pytest.raises(sqluice.OperationalError) as caught:
+            connection.execute("select * from stock.spent")
+    error = caught.value
+    assert (error.code, error.policy, error.product) == (
+        "rate_limited", "stock.spent", "stock.spent",
+    )  # fmt: skip
 
 
 def asked_everywhere(
