@@ -23,7 +23,6 @@ from uuid import UUID
 import duckdb
 import numpy
 import pyarrow as pa
-import sqlalchemy
 from sqlalchemy import types
 
 from tests.matrix.doors import Read, of_arrow
@@ -272,7 +271,5 @@ def reflected(kind: str) -> type[types.TypeEngine[Any]]:
     """The class that SQLAlchemy has for a type."""
     if kind.endswith("]"):
         return types.ARRAY
-    # From 2.0 on SQLAlchemy has a type for these itself.
-    return (
-        getattr(sqlalchemy, "Uuid", types.TypeEngine) if kind == "UUID" else REFLECTED[base(kind)]
-    )
+    # SQLAlchemy 1.4 has no type for these.
+    return types.TypeEngine if kind == "UUID" else REFLECTED[base(kind)]
