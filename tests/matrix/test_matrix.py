@@ -174,7 +174,18 @@ def test_a_code_is_the_same_everywhere(house: House, code: str) -> None:
     case = STATEMENTS[code]
     if case.before:
         house.local().execute(case.before).fetchall()
-    check(asked_everywhere(house, case.sql), code, case.product, case.policy)
+    told = asked_everywhere(house, case.sql)
+    check(told, code, case.product, case.policy)
+    # Refusals are written down, each once, also where the client only prepared.
+    assert [audited(house, str(one.query_id)) for one in told.values()] == [1] * len(told)
+
+
+def audited(house: House, query_id: str) -> int:
+    """How often a request is written down."""
+    state = house.conf.parent / "data" / "gateway" / "state.sqlite"
+    sql = "SELECT count(*) FROM audit_records WHERE kind = 'started' AND query_id = ?"
+    with closing(sqlite3.connect(state, timeout=20)) as connection:
+        return int(connection.execute(sql, [query_id]).fetchone()[0])
 
 
 def test_who_is_not_signed_in(house: House) -> None:
