@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -82,6 +82,16 @@ def reference(database: str, sql: str) -> Reference:
             for name, kind in zip(relation.columns, kinds, strict=True)
         )
         return Reference(kinds, relation.project(shown).to_arrow_table())
+
+
+def in_utc(value: Any) -> object:  # noqa: ANN401 - any value
+    """The same value, its moments in one spelling of UTC."""
+    if isinstance(value, list):
+        return [in_utc(one) for one in value]
+    if isinstance(value, dict):
+        return {name: in_utc(one) for name, one in value.items()}
+    is_zoned = isinstance(value, datetime) and value.tzinfo is not None
+    return value.astimezone(UTC) if is_zoned else value
 
 
 def base(kind: str) -> str:

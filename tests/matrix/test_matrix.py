@@ -11,9 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,7 +23,7 @@ from sqluice.codes import CODES
 from tests.flight.raw import RawClient
 from tests.matrix import leaving, probes
 from tests.matrix.doors import DOORS, Read
-from tests.matrix.expected import Reference, expected, reference, reflected
+from tests.matrix.expected import Reference, expected, in_utc, reference, reflected
 from tests.matrix.faults import (
     ELSEWHERE,
     FAULTS,
@@ -61,16 +59,6 @@ ASKED: Mapping[str, Callable[[str], str]] = {
 def known(house: House) -> dict[str, Reference]:
     database = str(house.conf.parent / "data" / "kinds.duckdb")
     return {name: reference(database, asked("items")) for name, asked in ASKED.items()}
-
-
-def in_utc(value: Any) -> object:  # noqa: ANN401 - any value
-    """The same value, its moments in one spelling of UTC."""
-    if isinstance(value, list):
-        return [in_utc(one) for one in value]
-    if isinstance(value, dict):
-        return {name: in_utc(one) for name, one in value.items()}
-    is_zoned = isinstance(value, datetime) and value.tzinfo is not None
-    return value.astimezone(UTC) if is_zoned else value
 
 
 def differences(found: Read, wanted: Read) -> list[object]:
