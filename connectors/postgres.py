@@ -37,6 +37,11 @@ _NO_COPY = {"adbc.postgresql.use_copy": "false"}
 _BY_COPY = {"adbc.postgresql.batch_size_hint_bytes": "4194304"}
 # So many expected rows are asked for at once, which the driver holds; a few times more may come.
 FEW_ROWS, MOST_ROWS = 1_000, 10_000
+# A statement that sends nothing ends soon after a gateway that was killed; from version 14 on.
+_LEAVE_WITH_CLIENT = (
+    "SELECT set_config(name, '500', false) FROM pg_settings "
+    "WHERE name = 'client_connection_check_interval'"
+)
 
 
 class PostgresConnection(StreamingConnection):
@@ -58,6 +63,9 @@ class PostgresConnection(StreamingConnection):
                 raise ConnectorError(f"{name} is {value!r} and cannot be made {wanted!r}")
         if encoding == "SQL_ASCII":
             raise ConnectorError("a database in SQL_ASCII does not say what its texts are")
+        # Not every system can tell a server that a client is gone.
+        with contextlib.suppress(*self.errors):
+            self._rows(_LEAVE_WITH_CLIENT)
 
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The live table's columns; an empty sequence where there is no such table."""

@@ -246,11 +246,14 @@ class _Taker:
 
     def _refuse(self, why: str) -> NoReturn:
         dimensions = ", ".join(sorted(self.rule.dimensions & set(self.types)))
-        raise UnsupportedSql(
+        refused = UnsupportedSql(
             f"{self.address} shows groups only: {why}.",
             hint=f"Ask as SELECT dimensions, count(*) FROM {self.address} GROUP BY dimensions; its "
             f"dimensions are: {dimensions}.",
         )
+        refused.policy = self.rule.policy
+        refused.product = f"{self.address.domain}.{self.address.product}"
+        raise refused
 
 
 def _parts(window: exp.Window) -> list[exp.Expr]:

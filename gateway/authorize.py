@@ -291,7 +291,7 @@ def _purpose(met: list[_Met], asking: Asking, index: PolicyIndex) -> tuple[str |
     purpose = asking.purpose
     possible: set[str] | None = None
     failing: TableEntry | None = None
-    needed = False
+    asking_why: list[_Met] = []
     for one in met:
         allowed = _allowed(one, asking, index)
         if allowed is None:
@@ -299,13 +299,13 @@ def _purpose(met: list[_Met], asking: Asking, index: PolicyIndex) -> tuple[str |
             if purpose is None or purpose in index.purposes:
                 continue
             allowed = set(index.purposes)
-        needed = True
+        asking_why.append(one)
         if purpose is not None and purpose not in allowed:
             failing = failing or one.entry
         possible = allowed if possible is None else possible & allowed
     if purpose is not None and failing is None:
         return purpose, False
-    if purpose is None and not needed:
+    if purpose is None and not asking_why:
         return None, False
     choices = sorted(possible or ())
     if not choices:
@@ -313,12 +313,17 @@ def _purpose(met: list[_Met], asking: Asking, index: PolicyIndex) -> tuple[str |
     if purpose is None and len(choices) == 1:
         return choices[0], True
     listed = ", ".join(choices)
-    raise PurposeRequired(
+    wanting = PurposeRequired(
         f"Say why you ask; your purposes here are: {listed}.",
         hint=f"SET purpose = '{choices[0]}', the field `purpose` of an HTTP request, or the Flight "
         "SQL header x-sqluice-purpose. EXPLAIN POLICY before the query tells the smallest grant "
         "for another.",
     )
+    tables = {f"{one.domain}.{one.product}" for one in (each.entry.address for each in asking_why)}
+    wanting.product = tables.pop() if len(tables) == 1 else ""
+    policies = {policy for one in asking_why for policy in _requiring(one)}
+    wanting.policy = policies.pop() if len(policies) == 1 else ""
+    raise wanting
 
 
 def _allowed(one: _Met, asking: Asking, index: PolicyIndex) -> set[str] | None:
@@ -332,11 +337,15 @@ def _granted(one: _Met, index: PolicyIndex) -> set[str] | None:
     """The purposes for which the grants and policies let a table be read."""
     if all(grant.grant.purposes for grant in one.grants):
         return {name for grant in one.grants for name in grant.grant.purposes}
-    required = any(
-        one.entry.policies[number].policy.settings.get("purpose")
-        for number in bits_of(one.applying & one.entry.effects.require)
-    )
-    return set(index.purposes) if required else None
+    return set(index.purposes) if _requiring(one) else None
+
+
+def _requiring(one: _Met) -> tuple[str, ...]:
+    """The policies that want a purpose, whatever the grants want."""
+    policies = (one.entry.policies[number].policy for number in bits_of(
+        one.applying & one.entry.effects.require
+    ))  # fmt: skip
+    return tuple(policy.id for policy in policies if policy.settings.get("purpose"))
 
 
 def purposes_of(index: PolicyIndex, address: Address, asking: Asking) -> frozenset[str] | None:

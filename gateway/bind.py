@@ -14,7 +14,7 @@ from sqlglot import exp
 from gateway.binding.check import columns_read
 from gateway.binding.queries import Binder
 from gateway.binding.scopes import Scope, Shape, Visible
-from gateway.errors import UnsupportedSql
+from gateway.errors import UnknownColumn, UnsupportedSql
 from gateway.resolve import Address, ResolvedQuery
 from gateway.trees import without_notes
 
@@ -48,6 +48,10 @@ def bind(resolved: ResolvedQuery, visible: Visible) -> BoundQuery:
     try:
         bound = Binder(visible).bind(resolved.tree.copy(), Scope(parent=None), Shape())
         columns = columns_read(bound.node, visible)
+    except UnknownColumn as error:
+        products = {f"{one.domain}.{one.product}" for one in resolved.tables}
+        error.product = products.pop() if len(products) == 1 else ""
+        raise
     except RecursionError:
         raise UnsupportedSql("The statement is nested too deeply.") from None
     outputs = tuple(one.name for one in bound.outputs)

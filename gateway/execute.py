@@ -157,7 +157,9 @@ class _Running:
                 self.run.on_finish(result, failure)
 
     def _time_out(self) -> None:
-        self.cancel(TimedOut(f"The query ran longer than {self.run.limits.seconds:g} seconds."))
+        late = TimedOut(f"The query ran longer than {self.run.limits.seconds:g} seconds.")
+        late.policy = self.run.limits.policy_of("seconds")
+        self.cancel(late)
 
     def _answer(self) -> Iterator[pa.RecordBatch]:
         plan = self.plan

@@ -17,9 +17,8 @@ from gateway.errors import Unauthenticated
 from gateway.identity import principal_of
 from gateway.labels import labelled
 from gateway.opening import OpenGateway, open_gateway
-from gateway.parse import parse
 from gateway.queries import is_query_key, keyed_query_id
-from gateway.sessions import Session, new_query_id
+from gateway.sessions import Session, new_query_id, setting_of
 
 
 class LocalGateway:
@@ -39,8 +38,8 @@ class LocalGateway:
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch], Mapping[str, object]]:
         """Schema with labels, batches, and what else is known: query_id and masked columns."""
         request = self._session.request(sql, datetime.now(UTC), parameters, query_id)
-        statement = parse(request)
-        if statement.kind == "set":
+        statement = setting_of(request)
+        if statement is not None:
             self._session.apply(statement)
             return pa.schema([]), iter(()), {"query_id": request.query_id, "masked": ()}
         result = self._opened.gateway.answer(request)

@@ -85,10 +85,12 @@ class Limiter:
         with self._lock:
             for policy, most in turns:
                 if self._held[principal.user, policy] >= most:
-                    raise RateLimited(
+                    over = RateLimited(
                         f"You run {most} such statements already, the most that you may at once.",
                         retry_after=_TRY_AGAIN_SECONDS,
                     )
+                    over.policy = policy
+                    raise over
             self._held.update((principal.user, policy) for policy, _ in turns)
 
     def release(self, principal: Principal, turns: Sequence[tuple[str, int]]) -> None:

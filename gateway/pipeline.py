@@ -25,6 +25,7 @@ from gateway.alternatives import Priced, weigh
 from gateway.audit import AuditFinish, Starting
 from gateway.authorize import directory, purposes, unknown_table, visible
 from gateway.choosing import Prices, declared
+from gateway.concerned import concern, concerning
 from gateway.decision import Decision, Standing
 from gateway.differencing import Asked, Atom
 from gateway.draft import PlannedFragment
@@ -103,17 +104,13 @@ class Gateway:
                 return self._run(request, statement, snapshot)
             return self._told(request, statement, snapshot)
         except SqluiceError as error:
-            error.query_id = request.query_id
-            if not error.is_audited:
-                self._refused(request, snapshot, error.code)
-            log_private(error, request, self._services)
+            self._refuse(error, request, snapshot)
             raise
         except Exception as error:
             # A defect of ours: the caller gets a stable code, the log the traceback.
             log.exception("request failed", extra={"query_id": request.query_id})
             failure = InternalError("The gateway failed on this request.", private=repr(error))
-            failure.query_id = request.query_id
-            self._refused(request, snapshot, failure.code)
+            self._refuse(failure, request, snapshot)
             raise failure from error
 
     def describe(self, request: Request) -> Described:
@@ -133,7 +130,7 @@ class Gateway:
             types = infer_parameters(made.bound.tree, visible(made.decision), count)
             return Described(made.schema, count, statement.kind, types)
         except SqluiceError as error:
-            error.query_id = request.query_id
+            self._refuse(error, request, snapshot)
             raise
 
     def catalog(
@@ -160,10 +157,14 @@ class Gateway:
         """The running queries that the principal may see, with `ended` also late ones."""
         return self._services.queries.list(principal, ended)
 
-    def _refused(self, request: Request, snapshot: Snapshot, code: str) -> None:
-        self._services.audit.refused(audit_start(request, snapshot, None), code)
-        self._services.metrics.refused(request.endpoint, code)
-        trace_brief(request, self._services, code)
+    def _refuse(self, error: SqluiceError, request: Request, snapshot: Snapshot) -> None:
+        """Write a refusal down, once, also one of a statement that was only prepared."""
+        error.query_id = request.query_id
+        if not error.is_audited:
+            self._services.audit.refused(audit_start(request, snapshot, None), error.code)
+            self._services.metrics.refused(request.endpoint, error.code)
+            trace_brief(request, self._services, error.code)
+        log_private(error, request, self._services)
 
     def _run(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         services = self._services
@@ -174,9 +175,10 @@ class Gateway:
         try:
             prepared = prepare(request, statement, snapshot, services)
             decision = prepared.decision
-            services.limiter.hold(request.principal, decision.turns)
-            held = decision.turns
-            left = services.usage.begin(request.principal.user, decision.quotas, request.now)
+            with concerning(decision):
+                services.limiter.hold(request.principal, decision.turns)
+                held = decision.turns
+                left = services.usage.begin(request.principal.user, decision.quotas, request.now)
             entitled = services.audit.keep(decision.entitlements)
             ticket = services.audit.starting(audit_start(request, snapshot, prepared, entitled))
         except BaseException as error:
@@ -248,6 +250,7 @@ class Gateway:
         check, learning = self._services.self_check, self._services.learning
 
         def finished(result: Result | None, failure: SqluiceError | None) -> None:
+            concern(failure, prepared.decision)
             finish(result, failure)
             if failure is not None or result is None:
                 return

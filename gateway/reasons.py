@@ -92,6 +92,10 @@ _REASONS = {
     ),
     "type_not_comparable": ("the source does not compare this type exactly", _CERTIFY),
     "type_not_identical": ("the source's type is not proved to be the same", _TYPES),
+    "type_not_kept": (
+        "what it gives is lost on the way from a source, so the gateway makes it",
+        "cast it to text in the statement",
+    ),
     "type_unknown": (
         "the type of an expression is not certain",
         "publish what it computes as a column of its own, with its type in the contract",

@@ -71,12 +71,18 @@ class Limits:
     """Bounds of one statement: rows of the answer, seconds of its run, bytes of the answer.
 
     More `rows` or `bytes` than that is an error; `first` is what the caller asked to be cut at.
+    `policies` names the one that set a bound, by the name of the bound, where one alone did.
     """
 
     rows: int | None = None
     seconds: float = 300.0
     bytes: int | None = None
     first: int | None = None
+    policies: tuple[tuple[str, str], ...] = ()
+
+    def policy_of(self, bound: str) -> str:
+        """The policy that set a bound; '' where none did, or several."""
+        return dict(self.policies).get(bound, "")
 
 
 @dataclass(frozen=True, slots=True)

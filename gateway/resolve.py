@@ -241,13 +241,15 @@ class _Resolver:
         self, table: exp.Table, parts: tuple[str, ...], matches: list[Address]
     ) -> AmbiguousName:
         line, column = place_of(table)
-        return AmbiguousName(
+        made = AmbiguousName(
             f"{_shown(parts)} can mean {', '.join(sorted(map(_pinned, matches)))}"
             f"{_at(line, column)}.",
             line=line,
             column=column,
             hint='Name the version, as in domain."product@1".table.',
         )
+        made.product = f"{matches[0].domain}.{matches[0].product}"
+        return made
 
     def _unknown(self, table: exp.Table, parts: tuple[str, ...]) -> UnknownTable:
         line, column = place_of(table)

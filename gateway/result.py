@@ -124,12 +124,9 @@ def bounded(
             result.rows += batch.num_rows
             result.bytes += batch.nbytes
             if limits.rows is not None and result.rows > limits.rows:
-                raise LimitExceeded(
-                    f"The answer has more than {limits.rows} rows, the most you may take.",
-                    hint="Narrow the query, add LIMIT, or ask for a higher limit.",
-                )
+                raise _over(limits, "rows", f"{limits.rows} rows, the most you may take")
             if limits.bytes is not None and result.bytes > limits.bytes:
-                raise LimitExceeded(f"The answer has more than {limits.bytes} bytes.")
+                raise _over(limits, "bytes", f"{limits.bytes} bytes")
             if batch.num_rows:
                 yield batch
             if result.truncated:
@@ -138,3 +135,12 @@ def bounded(
         closer = getattr(batches, "close", None)
         if closer is not None:
             closer()
+
+
+def _over(limits: Limits, bound: str, most: str) -> LimitExceeded:
+    made = LimitExceeded(
+        f"The answer has more than {most}.",
+        hint="Narrow the query, add LIMIT, or ask for a higher limit.",
+    )
+    made.policy = limits.policy_of(bound)
+    return made

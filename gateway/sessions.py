@@ -18,8 +18,8 @@ from zoneinfo import available_timezones
 
 from sqlglot.dialects import DIALECTS
 
-from gateway.errors import TypeMismatch, UnsupportedSql
-from gateway.parse import ParsedStatement
+from gateway.errors import SqluiceError, TypeMismatch, UnsupportedSql
+from gateway.parse import ParsedStatement, parse
 from gateway.request import Limits, Principal, Request
 
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0, "h": 3600.0}
@@ -244,6 +244,15 @@ class Session:
             require_pushdown=settings.require_pushdown,
             link_cost=settings.link_cost,
         )
+
+
+def setting_of(request: Request) -> ParsedStatement | None:
+    """A SET or RESET, which is the session's affair; None: the gateway answers, or refuses."""
+    try:
+        statement = parse(request)
+    except SqluiceError:
+        return None
+    return statement if statement.kind == "set" else None
 
 
 def new_query_id() -> str:

@@ -22,6 +22,7 @@ from gateway.state.usage import Used, add_usage, used
 
 __all__ = ["Left", "Usage", "Used", "within_policy"]
 
+_BOUNDS = ("rows", "bytes", "seconds")
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
 
 
@@ -40,10 +41,25 @@ def within_policy(limits: Limits, decision: Decision, left: Left) -> Limits:
     rows = [one for one in (limits.rows, asked.get("rows"), left.rows) if one is not None]
     size = [one for one in (limits.bytes, asked.get("bytes"), left.bytes) if one is not None]
     times = [one for one in (limits.seconds, asked.get("seconds"), left.seconds) if one is not None]
-    return replace(
+    made = replace(
         limits, rows=min(rows) if rows else None, bytes=min(size) if size else None,
         seconds=min(times),
     )  # fmt: skip
+    named = ((one, _policy_of(one, limits, made, decision)) for one in _BOUNDS)
+    return replace(made, policies=tuple(pair for pair in named if pair[1]))
+
+
+def _policy_of(bound: str, before: Limits, made: Limits, decision: Decision) -> str:
+    """The one policy that made a bound narrower than it was; '' where there are several."""
+    most = getattr(made, bound)
+    if most == getattr(before, bound):
+        return ""
+    what = f"{bound} limited" if decision.limits.get(bound) == most else f"{bound} limited per "
+    found = {
+        one.policy for one in decision.reasons
+        if one.outcome == what or (what.endswith(" ") and one.outcome.startswith(what))
+    }  # fmt: skip
+    return found.pop() if len(found) == 1 else ""
 
 
 class Usage:

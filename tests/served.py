@@ -110,8 +110,9 @@ class Served:
     def running(self, what: str = "count(*)") -> int:
         """How many statements run in PostgreSQL for the gateway."""
         sql = (
-            f"SELECT {what} FROM pg_stat_activity WHERE state = 'active' AND datname = 'operations'"
-            " AND backend_type = 'client backend' AND application_name <> 'test'"
+            f"SELECT {what} FROM pg_stat_activity WHERE state = 'active'"
+            " AND datname = current_database() AND backend_type = 'client backend'"
+            " AND application_name <> 'test'"
         )
         with psycopg.connect(self.source, autocommit=True, application_name="test") as connection:
             found = connection.execute(sql).fetchone()

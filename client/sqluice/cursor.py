@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sqluice.errors import Error, InterfaceError, NotSupportedError
+from sqluice.codes import code_of
+from sqluice.errors import DataError, Error, Failure, InterfaceError, NotSupportedError
 from sqluice.known import Known, Progress, known_of, warnings_of
 from sqluice.transport import Answer, Statement
 from sqluice.types import Described, describe
@@ -234,4 +235,17 @@ def _slices(batches: Iterator[pa.RecordBatch]) -> Iterator[list[Row]]:
     for batch in batches:
         for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
             part = batch.slice(start, _ROWS_AT_ONCE)
-            yield list(zip(*(one.to_pylist() for one in part.columns), strict=True))
+            yield list(zip(*map(_values, part.schema, part.columns), strict=True))
+
+
+def _values(field: pa.Field, column: pa.Array) -> list[Any]:
+    try:
+        found: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        # Arrow knows years, and parts of a second, that Python's types have no room for.
+        raise DataError(Failure(
+            f"A value of {field.name} is beyond what Python's types hold.", "type_error",
+            "Cast the column to VARCHAR, or fetch the answer as an Arrow table.",
+            sqlstate=code_of("type_error").sqlstate,
+        )) from None
+    return found

@@ -7,6 +7,7 @@ Takes: Arrow types. Gives: SQL type names, which are plain text and yet compare 
 from __future__ import annotations
 
 import datetime
+import re
 import time
 from typing import Final
 
@@ -63,7 +64,9 @@ NUMBER = TypeGroup(
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
     "UBIGINT", "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN",
 )  # fmt: skip
-DATETIME = TypeGroup("DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "INTERVAL")
+DATETIME = TypeGroup(
+    "DATE", "TIME", "TIME WITH TIME ZONE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "INTERVAL"
+)
 ROWID = TypeGroup()
 
 _PLAIN: dict[pa.DataType, str] = {
@@ -84,7 +87,8 @@ _PLAIN: dict[pa.DataType, str] = {
     pa.date64(): "DATE",
     pa.month_day_nano_interval(): "INTERVAL",
 }
-_SAID = frozenset({b"UUID", b"JSON"})
+_SAID = frozenset({"UUID", "JSON", "TIME WITH TIME ZONE", "BIT"})
+_LISTS = re.compile(r"(\[\d*\])+$")
 _EXTENSIONS = {"arrow.uuid": "UUID", "arrow.json": "JSON", "arrow.bool8": "BOOLEAN"}
 
 
@@ -103,8 +107,8 @@ def type_code(arrow: pa.DataType) -> str:
 
 def field_code(field: pa.Field) -> str:
     """The SQL name of a field's type; the gateway says it where Arrow has text alone."""
-    said: bytes = (field.metadata or {}).get(b"type", b"")
-    return said.decode() if said in _SAID else type_code(field.type)
+    said = (field.metadata or {}).get(b"type", b"").decode()
+    return said if _LISTS.sub("", said) in _SAID else type_code(field.type)
 
 
 def describe(schema: pa.Schema) -> tuple[Described, ...] | None:

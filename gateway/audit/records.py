@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from gateway.audit.entitled import KeptValues, Values
 from gateway.audit.heads import Head, head_line, sink_of
 from gateway.audit.writer import Record, Writer, WriterSettings
+from gateway.errors import InternalError
 from gateway.normalise import cut
 from gateway.state import audit as rows
 from gateway.state.engine import moment_text
@@ -142,7 +143,11 @@ class Audit:
 
     def told(self, start: AuditStart, finish: AuditFinish) -> None:
         """Commit both records of a request that has nothing to wait for."""
-        self._writer.append(_started(start), self._finished(start.query_id, finish))
+        try:
+            self._writer.append(_started(start), self._finished(start.query_id, finish))
+        except InternalError as error:
+            error.query_id = start.query_id
+            raise
 
     def refused(self, start: AuditStart, code: str) -> None:
         """Both records of a request that was refused before it ran."""

@@ -129,7 +129,9 @@ class DecisionPoint:
         self._known(wire, tuple(read))
         for one in refused:
             what = f"these columns of {one}: {', '.join(read[one])}" if read[one] else str(one)
-            raise AccessDenied(f"You may not read {what}.")
+            denied = AccessDenied(f"You may not read {what}.")
+            denied.product = f"{one.domain}.{one.product}"
+            raise denied
         raise HiddenTable(_HIDDEN)
 
     def _known(self, wire: Wire, addresses: tuple[Address, ...]) -> None:

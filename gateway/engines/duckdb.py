@@ -24,6 +24,7 @@ from connectors.base import ConnectorError, misfit_of
 from gateway.engines.base import Catalog, Shapes
 from gateway.engines.describing import Describer, Lending, quoted
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
+from gateway.leaving import leaving
 
 # An error whose text quotes bytes that are no text arrives as one of decoding.
 _FAILURES = (duckdb.Error, OSError, pa.ArrowException, UnicodeDecodeError)
@@ -286,7 +287,7 @@ class DuckdbSession:
         try:
             for name, (schema, _) in inputs.items():
                 _give(name, schema, held[name], cursor)
-            relation = cursor.sql(sql, params=list(parameters) or None)
+            relation = _readable(cursor.sql(sql, params=list(parameters) or None))
             reader = relation.to_arrow_reader(batch_rows(len(relation.columns)))
             try:
                 while True:
@@ -347,6 +348,19 @@ class DuckdbSession:
         if self._reads_files and isinstance(error, duckdb.IOException):
             return ConnectorError(_text_of(error))
         return run_error(error)
+
+
+def _readable(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The same rows, with text for what Arrow would lose."""
+    kinds = [str(one) for one in relation.types]
+    told = [leaving(one) for one in kinds]
+    if told == kinds:
+        return relation
+    items = (
+        f"#{place}" if kind == other else f"CAST(#{place} AS {other})"
+        for place, (kind, other) in enumerate(zip(kinds, told, strict=True), 1)
+    )
+    return relation.project(", ".join(items))
 
 
 class _Held:

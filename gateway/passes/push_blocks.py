@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from gateway.blocks import BlockVerdict, block_verdict, output_types
 from gateway.draft import Draft, Input, Note
+from gateway.leaving import leaving
 
 # What the engine calls the type of a bare NULL.
 _UNTYPED = '"NULL"'
@@ -52,9 +53,14 @@ def _names_refusal(query: exp.Expression, names: list[str]) -> str | None:
 
 
 def _types_refusal(query: exp.Expression, draft: Draft) -> str | None:
-    """A NULL takes its type from what stands around the block, which no source sees."""
+    """A NULL takes its type from what stands around the block, which no source sees.
+
+    And what Arrow would lose on the way from a source stays where it is written as text.
+    """
     types = output_types(query, draft)
-    return "untyped_null" if any(_UNTYPED in one for one in types) else None
+    if any(_UNTYPED in one for one in types):
+        return "untyped_null"
+    return "type_not_kept" if any(leaving(one) != one for one in types) else None
 
 
 def _replace(

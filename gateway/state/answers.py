@@ -45,22 +45,26 @@ class Answers:
             for group, entity, dimensions in atoms:
                 groups.setdefault(group, []).append(known.position(entity, dimensions))
             if len(known.entity_of) > rule.atoms:
-                raise LimitExceeded(
+                too_many = LimitExceeded(
                     f"{asked.table} shows groups only, and your answers would be about more than "
                     f"the {rule.atoms} entities with their dimensions that are kept apart.",
                     hint="Ask for fewer, or ask the owner of the product for a higher limit.",
                 )
+                too_many.policy = rule.policy
+                raise too_many
             sets = {bitmap(one) for one in groups.values()}
             sets.add(bitmap(place for one in groups.values() for place in one))
             new = [AnsweredSet(bits, asked.shape) for bits in sorted(sets - {0})]
             answered = list(_answered(connection, asked, rule, ledger))
             if any(reveals_few(one, answered, known.entity_of, rule.minimum) for one in new):
-                raise AccessDenied(
+                too_few = AccessDenied(
                     f"{asked.table} shows groups only, and beside an earlier answer of yours this "
                     f"one would show fewer than {rule.minimum} entities.",
                     hint="Repeat the earlier question, or group by other dimensions; EXPLAIN "
                     "POLICY before the query tells the policy, and the exception that would help.",
                 )
+                too_few.policy = rule.policy
+                raise too_few
             known.write(connection)
             for one in new:
                 _write(connection, asked, ledger, one)

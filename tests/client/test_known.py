@@ -45,7 +45,7 @@ def test_a_failed_statement_has_its_id(opened: Connect) -> None:
     with pytest.raises(sqluice.ProgrammingError) as caught:
         cursor.execute("SELECT nothing FROM operations.departures")
     assert cursor.query_id == caught.value.query_id is not None
-    assert caught.value.policy == caught.value.product == ""
+    assert (caught.value.policy, caught.value.product) == ("", "operations.departures")
 
 
 def stopped(first: sqluice.Connection, other: sqluice.Connection) -> list[str]:

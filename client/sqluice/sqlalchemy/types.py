@@ -16,7 +16,7 @@ from sqlalchemy import types
 from sqlalchemy.sql.type_api import NativeForEmulated
 
 _PARAMETERS = re.compile(r"(?P<name>[A-Z ]+?)\s*\((?P<values>[\d, ]+)\)")
-_ARRAY = re.compile(r"(?P<item>.+)\[\d*\]")
+_ARRAY = re.compile(r"(?P<item>.+?)(?P<dimensions>(\[\d*\])+)")
 _MICROSECOND = timedelta(microseconds=1)
 
 Processor = Callable[[Any], Any]
@@ -188,7 +188,8 @@ def type_of(name: str) -> types.TypeEngine[Any]:
     """The type of a name such as `DECIMAL(12,2)` or `VARCHAR[]`."""
     array = _ARRAY.fullmatch(name)
     if array is not None:
-        return types.ARRAY(type_of(array["item"]))
+        item, deep = type_of(array["item"]), array["dimensions"].count("[")
+        return types.ARRAY(item, dimensions=deep if deep > 1 else None)
     plain = _PLAIN.get(name)
     if plain is not None:
         return plain()

@@ -16,13 +16,12 @@ import pyarrow as pa
 
 from gateway.labels import labelled
 from gateway.opening import OpenGateway
-from gateway.parse import parse
 from gateway.pipeline import Described
 from gateway.request import Request
 from gateway.result import Result
 from gateway.serve.flight.streams import Begun
 from gateway.serve.flight.widening import is_java, widened
-from gateway.sessions import Session
+from gateway.sessions import Session, setting_of
 
 SOON_SECONDS = 0.3
 _AT_ONCE = 64
@@ -31,7 +30,7 @@ _SET_ANSWER = pa.schema([("setting", pa.string()), ("value", pa.string())])
 
 def shape(opened: OpenGateway, request: Request) -> Described:
     """What is known of a statement before it runs; `SET` is the session's own affair."""
-    if parse(request).kind == "set":
+    if setting_of(request) is not None:
         return Described(_SET_ANSWER, 0, "set")
     return opened.gateway.describe(request)
 
@@ -45,8 +44,8 @@ class Starting:
 
     def begin(self, session: Session, request: Request, agent: str) -> Begun:
         """Start a statement; raises what it raises, as far as that is known soon enough."""
-        statement = parse(request)
-        if statement.kind == "set":
+        statement = setting_of(request)
+        if statement is not None:
             session.apply(statement)
             row = {"setting": [statement.argument], "value": [statement.value]}
             table = pa.table(row, schema=_SET_ANSWER)

@@ -20,10 +20,11 @@ from pyarrow import parquet
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
-from gateway.errors import InternalError, SqluiceError
+from gateway.errors import InternalError, SqluiceError, TypeMismatch
 from gateway.labels import labelled
 from gateway.result import Result
 from gateway.serve.http.faults import error_body
+from gateway.serve.http.parquet_types import parquet_batch, parquet_schema
 from gateway.serve.http.plain import plain_values
 
 log = logging.getLogger("gateway.http")
@@ -184,11 +185,15 @@ class _Pieces(io.RawIOBase):
 def parquet_pieces(result: Result) -> Iterator[bytes]:
     """A Parquet file, whole before its first piece leaves: an error is raised here."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever reads it
+    schema = parquet_schema(labelled(result))
     try:
-        with parquet.ParquetWriter(file, labelled(result)) as writer:
+        with parquet.ParquetWriter(file, schema) as writer:
             for batch in result.batches():
-                writer.write_batch(batch)
+                writer.write_batch(parquet_batch(batch, schema))
         file.seek(0)
+    except pa.ArrowNotImplementedError as error:
+        file.close()
+        raise _beyond_parquet(result, error) from None
     except BaseException:
         file.close()
         raise
@@ -201,6 +206,16 @@ def parquet_pieces(result: Result) -> Iterator[bytes]:
                 yield piece
 
     return pieces()
+
+
+def _beyond_parquet(result: Result, error: pa.ArrowNotImplementedError) -> TypeMismatch:
+    made = TypeMismatch(
+        "Parquet has no form for a type of the answer.",
+        hint="Cast the column to text, or ask for an Arrow stream.",
+        private=str(error),
+    )
+    made.query_id = result.query_id
+    return made
 
 
 _WRITERS: dict[str, Writer] = {

@@ -52,12 +52,16 @@ class Fault:
     hint: str = ""
     detail: str = ""
     position: int = 0
+    product: str = ""
+    policy: str = ""
 
     def body(self) -> bytes:
         """The fields of the message."""
         fields = [
             ("S", self.severity), ("V", self.severity), ("C", self.sqlstate), ("M", self.message),
             ("D", self.detail), ("H", self.hint), ("P", str(self.position or "")),
+            # The schema is the product that it is about, the constraint the policy that says no.
+            ("s", self.product), ("n", self.policy),
         ]  # fmt: skip
         made = b"".join(
             key.encode() + text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
@@ -82,7 +86,9 @@ def fault_of(
         sqlstate = READ_ONLY
     detail = f"{error.code}, query {error.query_id}" if error.query_id else error.code
     place = _position(sql, error.line, error.column) if has_places else 0
-    return Fault(severity, sqlstate, error.message, error.remedy, detail, place)
+    return Fault(
+        severity, sqlstate, error.message, error.remedy, detail, place, error.product, error.policy
+    )
 
 
 def _position(sql: str, line: int | None, column: int | None) -> int:

@@ -74,6 +74,21 @@ def uuid_binary(column: pa.Array) -> pa.Array:
     return of_matrix(pairs, column)
 
 
+def bits_binary(column: pa.Array) -> pa.Array:
+    """How many bits, then the bits, the first of a byte being its highest."""
+    texts = column.cast(pa.string()).cast(pa.binary())
+    lengths = pc.binary_length(texts).fill_null(0)
+    sizes = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    filling = pc.binary_repeat(pa.scalar(b"0"), pa.array(-sizes % 8))
+    filled = pc.binary_join_element_wise(texts, filling, b"")
+    digits = np.frombuffer(_joined(filled) if len(column) else b"", np.uint8)
+    offsets = np.zeros(len(column) + 1, np.int64)
+    np.cumsum((sizes + 7) // 8, out=offsets[1:])
+    packed = of_bytes(np.packbits(digits & 1).tobytes(), offsets, column)
+    counts = of_fixed(sizes.astype(">i4"), column)
+    return pc.binary_join_element_wise(counts, packed, b"")
+
+
 def interval_binary(column: pa.Array) -> pa.Array:
     """Microseconds, days, months."""
     parts = _parts(column)

@@ -32,6 +32,12 @@ _NO_MOMENT = np.iinfo(np.int64).max
 _YEAR, _DATE = 7, 13
 _CLOCK, _FRACTION = 8, 7
 _BC = np.frombuffer(b" BC", np.uint8)
+# A time of day with its offset, as DuckDB writes it.
+_ZONED_TIME = (
+    r"^(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,6}))?"
+    r"(?P<sign>[+-])(?P<hours>\d\d)(?::(?P<minutes>\d\d))?(?::(?P<seconds>\d\d))?$"
+)
+_WIRE_ZONED_TIME = np.dtype([("micros", ">i8"), ("west", ">i4")])
 
 
 def date_text(column: pa.Array) -> pa.Array:
@@ -88,6 +94,26 @@ def date_binary(column: pa.Array) -> pa.Array:
 def time_binary(column: pa.Array) -> pa.Array:
     """Microseconds of the day."""
     return of_fixed(integers(_micro(column)).astype(">i8"), column)
+
+
+def zoned_time_binary(column: pa.Array) -> pa.Array:
+    """Microseconds of the day, and seconds west of UTC."""
+    parts = pc.extract_regex(column.cast(pa.string()), _ZONED_TIME)
+
+    def number(name: str) -> Integers:
+        digits = pc.struct_field(parts, name)
+        if name == "fraction":
+            digits = pc.utf8_rpad(digits, 6, "0")
+        is_there = pc.fill_null(pc.not_equal(digits, ""), False)
+        return integers(pc.if_else(is_there, digits, "0").cast(pa.int64()))
+
+    made = np.empty(len(column), _WIRE_ZONED_TIME)
+    seconds = number("hour") * 3_600 + number("minute") * 60 + number("second")
+    made["micros"] = seconds * 1_000_000 + number("fraction")
+    east = number("hours") * 3_600 + number("minutes") * 60 + number("seconds")
+    is_west = pc.fill_null(pc.equal(pc.struct_field(parts, "sign"), "-"), False)
+    made["west"] = np.where(is_west.to_numpy(zero_copy_only=False), east, -east)
+    return of_fixed(made, column)
 
 
 def timestamp_binary(column: pa.Array) -> pa.Array:

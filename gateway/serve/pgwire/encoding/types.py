@@ -49,6 +49,8 @@ TIMESTAMP = WireType(1114, 8, times.timestamp_text, times.timestamp_binary)
 ZONED = WireType(1184, 8, times.timestamp_text, times.timestamp_binary)
 INTERVAL = WireType(1186, 16, texts.interval_text, texts.interval_binary)
 UUID = WireType(_UUID, 16, texts.plain, texts.uuid_binary)
+ZONED_TIME = WireType(1266, 12, texts.plain, times.zoned_time_binary)
+BITS = WireType(1562, -1, texts.plain, texts.bits_binary)
 UNSIGNED = WireType(1700, -1, numbers.unsigned_text, numbers.unsigned_binary)
 
 _SIMPLE: dict[pa.DataType, WireType] = {
@@ -63,10 +65,13 @@ _SIMPLE: dict[pa.DataType, WireType] = {
 # The numbers of the types of arrays, by that of their values.
 ARRAYS = {
     16: 1000, 17: 1001, 20: 1016, 21: 1005, 23: 1007, 25: 1009, 114: 199, 700: 1021, 701: 1022,
-    1082: 1182, 1083: 1183, 1114: 1115, 1184: 1185, 1186: 1187, 1700: 1231, 2950: 2951,
+    1082: 1182, 1083: 1183, 1114: 1115, 1184: 1185, 1186: 1187, 1266: 1270, 1562: 1563,
+    1700: 1231, 2950: 2951,
 }  # fmt: skip
 # Types whose texts hold nothing that an array would have to quote.
-_PLAIN = frozenset({16, 20, 21, 23, 700, 701, 1082, 1083, 1700, 2950})
+_PLAIN = frozenset({16, 20, 21, 23, 700, 701, 1082, 1083, 1266, 1562, 1700, 2950})
+# Types that Arrow holds as text, by what their fields tell.
+_TOLD = {"UUID": UUID, "JSON": JSON, "TIME WITH TIME ZONE": ZONED_TIME, "BIT": BITS}
 
 
 def wire_type(field: pa.Field) -> WireType:
@@ -84,10 +89,8 @@ def _of(kind: pa.DataType, name: str) -> WireType:
             if value is NESTED or value.oid not in ARRAYS or _is_list(kind)
             else (_array(value))
         )
-    if name == "UUID":
-        return UUID
-    if name == "JSON":
-        return JSON
+    if name in _TOLD:
+        return _TOLD[name]
     if kind in _SIMPLE:
         return _SIMPLE[kind]
     if pa.types.is_decimal(kind):

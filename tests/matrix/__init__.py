@@ -1,0 +1,1 @@
+"""One behaviour through every endpoint: types, errors, policies, cancelling."""
