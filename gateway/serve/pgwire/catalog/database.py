@@ -19,7 +19,7 @@ import pyarrow as pa
 from gateway.errors import Cancelled, LimitExceeded, SqluiceError, TimedOut, TypeMismatch
 from gateway.serve.pgwire.catalog.content import Content
 from gateway.serve.pgwire.catalog.names import Names
-from gateway.serve.pgwire.catalog.relations import Relation, relations
+from gateway.serve.pgwire.catalog.relations import Relation, listed, relations
 from gateway.serve.pgwire.catalog.rows import Row, fill
 from gateway.serve.pgwire.faults import WireError
 
@@ -69,6 +69,7 @@ class Database:
                 _load(connection, place, one, rows.get(name, ()))
         connection.execute("CREATE TABLE pg.this (database VARCHAR, username VARCHAR)")
         connection.execute("INSERT INTO pg.this VALUES (?, ?)", [content.database, content.user])
+        _load_keywords(connection)
         connection.execute(views)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -87,6 +88,13 @@ def _load(
         connection.register("held", held)
         connection.execute(f"INSERT INTO {place} SELECT * FROM held")
         connection.unregister("held")
+
+
+def _load_keywords(connection: duckdb.DuckDBPyConnection) -> None:
+    held = pa.Table.from_pylist([dict(one) for one in listed("keywords")])
+    connection.register("held", held)
+    connection.execute("CREATE TABLE pg.pg_get_keywords AS SELECT * FROM held")
+    connection.unregister("held")
 
 
 def _told(call: Callable[..., object]) -> Callable[..., object]:
@@ -118,14 +126,16 @@ class Asking:
         self._stopped = self._stopped or reason or Cancelled("The query was cancelled.")
         self._cursor.interrupt()
 
-    def read(self, sql: str, parameters: Sequence[object]) -> pa.Table:
+    def read(self, sql: str, parameters: Mapping[str, object]) -> pa.Table:
         """All rows; they are few, else LimitExceeded says so."""
         late = TimedOut("The query took longer than it may.")
         timer = threading.Timer(self._seconds or 3_600, lambda: self.stop(late))
         timer.daemon = True
         timer.start()
         try:
-            reader = self._cursor.execute(sql, list(parameters)).to_arrow_reader(_BATCH_ROWS)
+            reader = self._cursor.sql(sql, params=dict(parameters)).to_arrow_reader(
+                _BATCH_ROWS
+            )
             batches, size = [], 0
             for batch in reader:
                 size += batch.nbytes
@@ -139,7 +149,7 @@ class Asking:
             timer.cancel()
             self._cursor.close()
 
-    def schema(self, sql: str, parameters: Sequence[object]) -> pa.Schema:
+    def schema(self, sql: str, parameters: Mapping[str, object]) -> pa.Schema:
         """The shape of the answer."""
         return self.read(f"SELECT * FROM ({sql}) LIMIT 0", parameters).schema
 

@@ -62,11 +62,21 @@ _SIMPLE: dict[pa.DataType, WireType] = {
 }  # fmt: skip
 # The numbers of the types of arrays, by that of their values.
 ARRAYS = {
+    18: 1002, 19: 1003, 26: 1028,
     16: 1000, 17: 1001, 20: 1016, 21: 1005, 23: 1007, 25: 1009, 114: 199, 700: 1021, 701: 1022,
     1082: 1182, 1083: 1183, 1114: 1115, 1184: 1185, 1186: 1187, 1700: 1231, 2950: 2951,
 }  # fmt: skip
 # Types whose texts hold nothing that an array would have to quote.
-_PLAIN = frozenset({16, 20, 21, 23, 700, 701, 1082, 1083, 1700, 2950})
+_PLAIN = frozenset({16, 20, 21, 23, 26, 700, 701, 1082, 1083, 1700, 2950})
+# What only the columns of PostgreSQL's catalogs have.
+_CATALOG = {
+    "pg.oid": WireType(26, 4, numbers.integer_text, numbers.integer_binary),
+    "pg.xid": WireType(28, 4, numbers.integer_text, numbers.integer_binary),
+    "pg.name": WireType(19, 64, texts.plain, texts.plain),
+    "pg.char": WireType(18, 1, texts.plain, texts.plain),
+    "pg.varchar": WireType(1043, -1, texts.plain, texts.plain),
+    "pg.json": JSON,
+}
 
 
 def wire_type(field: pa.Field) -> WireType:
@@ -77,6 +87,10 @@ def wire_type(field: pa.Field) -> WireType:
 
 @functools.lru_cache(maxsize=1024)
 def _of(kind: pa.DataType, name: str) -> WireType:
+    if name in _CATALOG:
+        return _CATALOG[name]
+    if name.startswith("pg._") and pa.types.is_list(kind):
+        return _array(_of(kind.value_type, f"pg.{name[4:]}"))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         value = _of(kind.value_type, name.rpartition("[")[0])
         return (

@@ -1,0 +1,515 @@
+"""A statement over PostgreSQL's catalogs as one over the tables that hold them in DuckDB.
+
+Takes: a text, what the session is. Gives: DuckDB's SQL, PostgreSQL's types of its outputs and of
+its parameters. Never lets a class of nodes, a function or a relation through that is not on a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+
+from gateway.allowed import check_tree
+from gateway.errors import UnsupportedSql
+from gateway.serve.pgwire.catalog.database import SCHEMAS
+from gateway.serve.pgwire.catalog.known import templates
+from gateway.serve.pgwire.catalog.names import PATH_MARK
+from gateway.serve.pgwire.catalog.reading import read
+from gateway.serve.pgwire.catalog.relations import Relation, type_numbers
+from gateway.serve.pgwire.catalog.scopes import (
+    Outputs,
+    Scopes,
+    element_of,
+    output_name,
+    refuse_unknown,
+    relation_of,
+    type_name,
+)
+from gateway.serve.pgwire.faults import WireError
+
+# Casts to numbers of things: which function reads a text, which writes one.
+REGISTERED = {
+    "regclass": ("class_in", "class_out"), "regtype": ("type_in", "format_type"),
+    "regproc": ("procedure_in", "procedure_out"),
+    "regprocedure": ("procedure_in", "procedure_out"),
+    "regnamespace": ("schema_in", "schema_out"), "regrole": ("role_in", "role_out"),
+}  # fmt: skip
+_WITH_PATH = frozenset({"class_in", "class_out", "type_in"})
+_NUMBERS = frozenset({"oid", "int2", "int4", "int8", "xid", *REGISTERED})
+_TEXTS = frozenset({"text", "varchar", "name", "bpchar"})
+_CASTS = {
+    "oid": "UINTEGER", "xid": "UINTEGER", "char": "VARCHAR", "name": "VARCHAR", "text": "VARCHAR",
+    "varchar": "VARCHAR", "bpchar": "VARCHAR", "int2": "SMALLINT", "int4": "INTEGER",
+    "int8": "BIGINT", "bool": "BOOLEAN", "float8": "DOUBLE", "float4": "FLOAT",
+    "numeric": "DECIMAL(38, 10)", "json": "VARCHAR", "jsonb": "VARCHAR", "timestamptz": "TIMESTAMPTZ",
+    "timestamp": "TIMESTAMP", "date": "DATE", "int2vector": "SMALLINT[]", "oidvector": "UINTEGER[]",
+    "aclitem": "VARCHAR", "pg_node_tree": "VARCHAR", "cstring": "VARCHAR",
+}  # fmt: skip
+_TRUTH = (exp.And, exp.Or, exp.Case, exp.Cast, exp.Coalesce, exp.If, exp.Array, exp.RegexpLike,
+          exp.RegexpILike, exp.Exists)  # fmt: skip
+_KEYWORDS = "pg_get_keywords"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionValues:
+    """What statements may ask of the session. `path`: the schemas whose tables have bare names."""
+
+    database: str
+    user: str
+    pid: int
+    version: str
+    path: tuple[str, ...]
+    setting: Callable[[str], str]
+    settings: Callable[[], Mapping[str, str]]
+    change: Callable[[str, str, bool], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """SQL of DuckDB's; `parameters` are types by number, of as many as there are."""
+
+    sql: str
+    outputs: tuple[tuple[str, str | None], ...]
+    parameters: tuple[str, ...]
+    used: tuple[int, ...] = ()
+
+    def bound(self, values: Sequence[object]) -> Mapping[str, object]:
+        """The values of the parameters that are left, by number."""
+        return {str(at): values[at - 1] if at <= len(values) else None for at in self.used}
+
+
+def translate(sql: str, session: SessionValues) -> Translated:
+    """The statement for DuckDB; errors say what is not served."""
+    tree = read(sql)
+    made = _Translation(session)
+    return made.whole(tree)
+
+
+class _Translation:
+    def __init__(self, session: SessionValues) -> None:
+        self._session = session
+        self._scopes = Scopes()
+
+    def whole(self, tree: exp.Expression) -> Translated:
+        for table in tree.find_all(exp.Table):
+            self._check_table(table)
+        for select in tree.find_all(exp.Select):
+            _name_outputs(select)
+        # From the leaves up: whatever stands around a part sees its PostgreSQL type.
+        for node in list(tree.walk(bfs=False))[::-1]:
+            made = self._rewritten(node)
+            if made is not node:
+                self._scopes.called.setdefault(id(made), self._scopes.type_of(node) or "")
+                node.replace(made)
+        parameters = self._parameters(tree)
+        outputs: Outputs = self._scopes.outputs(tree)
+        outputs = self._as_text(tree, outputs)
+        for table in list(tree.find_all(exp.Table)):
+            _redirect(table, self._scopes, self._session)
+        _check(tree)
+        used = {int(one.name) for one in tree.find_all(exp.Parameter)}
+        return Translated(tree.sql("duckdb"), tuple(outputs), parameters, tuple(sorted(used)))
+
+    def _check_table(self, table: exp.Table) -> None:
+        if isinstance(table.this, exp.Func):
+            return
+        if self._scopes.cte_of(table) is None and relation_of(table) is None:
+            raise refuse_unknown(table)
+
+    def _rewritten(self, node: exp.Expr) -> exp.Expr:
+        match node:
+            case exp.Cast():
+                return self._cast(node)
+            case exp.Bracket():
+                return self._bracket(node)
+            case exp.EQ() | exp.NEQ() if isinstance(node.expression, exp.Any | exp.All):
+                return self._quantified(node)
+            case exp.Table() if isinstance(node.this, exp.Func):
+                return self._table_function(node)
+            case exp.Func() if not isinstance(node, _TRUTH) and not _is_source(node):
+                return self._call(node)
+            case _:
+                return node
+
+    def _quantified(self, node: exp.EQ | exp.NEQ) -> exp.Expr:
+        """`= ANY (array)`; where the array is a text, as what it says."""
+        held = node.expression.this
+        inner = held.this if isinstance(held, exp.Paren) else held
+        if isinstance(inner, exp.Literal) and inner.is_string:
+            node.expression.set("this", _array(inner.name))
+        if isinstance(node, exp.NEQ) and isinstance(node.expression, exp.All):
+            equal = exp.EQ(this=node.this, expression=exp.Any(this=node.expression.this))
+            return exp.Not(this=exp.Paren(this=equal))
+        return node
+
+    def _cast(self, node: exp.Cast) -> exp.Expr:
+        kind, inner = type_name(node.to), node.this
+        held = self._scopes.type_of(inner)
+        if kind in REGISTERED:
+            if held in _NUMBERS and not isinstance(inner, exp.Literal):
+                return self._typed(_as(inner, "UINTEGER"), kind)
+            return self._typed(self._named(REGISTERED[kind][0], _as(inner, "VARCHAR")), kind)
+        if kind in _TEXTS:
+            return self._typed(_as(self._text(inner, held), "VARCHAR"), kind)
+        element = element_of(kind)
+        if element is not None and isinstance(inner, exp.Literal) and inner.is_string:
+            inner = _array(inner.name)
+        duckdb = _duckdb_type(kind)
+        if duckdb is None:
+            raise WireError("0A000", f"The type {kind[:100]} is not served by the catalog.")
+        if element in REGISTERED:
+            duckdb = "UINTEGER[]"
+        return self._typed(_as(inner, duckdb), kind)
+
+    def _text(self, node: exp.Expr, kind: str | None) -> exp.Expr:
+        """An expression as PostgreSQL writes its values."""
+        if kind in REGISTERED:
+            return self._named(REGISTERED[kind][1], node)
+        if kind in ("int2vector", "oidvector"):
+            return exp.func("ARRAY_TO_STRING", node, exp.Literal.string(" "))
+        if kind is not None and kind.startswith("_"):
+            joined = exp.func("ARRAY_TO_STRING", node, exp.Literal.string(","))
+            return exp.Paren(this=_joined(exp.Literal.string("{"), joined, exp.Literal.string("}")))
+        return node
+
+    def _named(self, function: str, value: exp.Expr) -> exp.Expr:
+        arguments = [value]
+        if function == "format_type":
+            arguments.append(_as(exp.Literal.number(-2), "INTEGER"))
+        if function in _WITH_PATH or function == "format_type":
+            arguments.append(self._path())
+        return exp.Anonymous(this=f"udf_{function}", expressions=arguments)
+
+    def _path(self) -> exp.Expr:
+        return exp.Literal.string(PATH_MARK.join(self._session.path))
+
+    def _typed(self, node: exp.Expr, kind: str) -> exp.Expr:
+        self._scopes.called[id(node)] = kind
+        return node
+
+    def _bracket(self, node: exp.Bracket) -> exp.Expr:
+        """Vectors count from 0, where arrays count from 1."""
+        if self._scopes.type_of(node.this) in ("int2vector", "oidvector"):
+            kind = self._scopes.type_of(node) or ""
+            for one in node.expressions:
+                if not isinstance(one, exp.Slice):
+                    one.replace(exp.Add(this=one.copy(), expression=exp.Literal.number(1)))
+            self._scopes.called[id(node)] = kind
+        return node
+
+    def _call(self, node: exp.Func) -> exp.Expr:
+        name, arguments = _call_of(node)
+        if name.startswith("udf_"):
+            if id(node) in self._scopes.called:
+                return node
+            raise _no_function(name, len(arguments))
+        if name == "current_setting" and arguments:
+            return self._typed(self._setting(arguments), "text")
+        if name == "set_config" and len(arguments) == 3:
+            return self._typed(self._changed(arguments), "text")
+        if name == "json_build_object":
+            return self._typed(exp.Anonymous(this="json_object", expressions=arguments), "json")
+        found = templates().get(f"{name}/{len(arguments)}")
+        if found is None:
+            if isinstance(node, exp.Anonymous):
+                raise _no_function(name, len(arguments))
+            return node
+        kind, text = found
+        made = _filled(text, arguments, self._values(arguments))
+        if kind in ("anyarray",):
+            kind = self._scopes.type_of(arguments[0]) or kind
+        return self._typed(made, kind)
+
+    def _setting(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
+        if isinstance(arguments[0], exp.Literal):
+            return exp.Literal.string(self._session.setting(arguments[0].name))
+        text = exp.Literal.string
+        held = self._session.settings().items()
+        ifs = [exp.If(this=text(name), true=text(value)) for name, value in held]
+        return exp.Case(this=arguments[0], ifs=ifs)
+
+    def _changed(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
+        name, value, is_local = arguments
+        if not (isinstance(name, exp.Literal) and isinstance(value, exp.Literal)
+                and isinstance(is_local, exp.Boolean)):  # fmt: skip
+            raise UnsupportedSql("set_config takes constants: a setting, its value, true or false.")
+        return exp.Literal.string(self._session.change(name.name, value.name, bool(is_local.this)))
+
+    def _values(self, arguments: Sequence[exp.Expr]) -> Mapping[str, exp.Expr]:
+        session = self._session
+        text = exp.Literal.string
+        first = self._scopes.type_of(arguments[0]) if arguments else None
+        return {
+            "path": self._path(), "user": text(session.user), "database": text(session.database),
+            "pid": _as(exp.Literal.number(session.pid), "INTEGER"),
+            "version": text(session.version),
+            "current_schema": text(session.path[0]) if session.path else exp.Null(),
+            "schemas": exp.array(*map(text, session.path)),
+            "schemas_all": exp.array(*map(text, ("pg_catalog", *session.path))),
+            "base": exp.Literal.number(0 if first in ("int2vector", "oidvector") else 1),
+        }  # fmt: skip
+
+    def _table_function(self, node: exp.Table) -> exp.Expr:
+        """`unnest(x) AS u`: in PostgreSQL the column is called like the table."""
+        call = node.this
+        name, arguments = _call_of(call)
+        alias = node.args.get("alias")
+        if isinstance(call, exp.Explode):
+            kind = element_of(self._scopes.type_of(call.this))
+            call = self._typed(exp.Unnest(expressions=[call.this]), kind or "")
+        elif name == _KEYWORDS and not arguments:
+            return _keywords(alias)
+        elif isinstance(call, exp.GenerateSeries | exp.ExplodingGenerateSeries):
+            series = exp.GenerateSeries(**{key: value for key, value in call.args.items()})
+            call = self._typed(exp.Unnest(expressions=[series]), "int4")
+        elif not isinstance(call, exp.Unnest):
+            made = self._call(call)
+            if not isinstance(made, exp.Explode | exp.Unnest):
+                raise _no_function(name, len(arguments))
+            inner = made.this if isinstance(made, exp.Explode) else made.expressions[0]
+            call = self._typed(exp.Unnest(expressions=[inner]), self._scopes.type_of(made) or "")
+        node.set("db", None)
+        if alias is None:
+            alias = exp.TableAlias(this=exp.to_identifier(name, quoted=True))
+        if not alias.args.get("columns"):
+            alias.set("columns", [exp.to_identifier(alias.name, quoted=True)])
+        if node.args.get("ordinality"):
+            columns = alias.args["columns"]
+            place = columns[1] if len(columns) > 1 else exp.to_identifier("ordinality", True)
+            alias.set("columns", columns[:1])
+            call.set("offset", place.copy())
+        call.set("alias", alias)
+        return call
+
+    def _as_text(self, tree: exp.Expression, outputs: Outputs) -> Outputs:
+        """What the client gets of numbers that stand for names, and of vectors, is text."""
+        selects = [one for one in _arms(tree) if isinstance(one, exp.Select)]
+        made = list(outputs)
+        for at, (name, kind) in enumerate(outputs):
+            if kind not in REGISTERED and kind not in ("int2vector", "oidvector"):
+                continue
+            made[at] = (name, "text")
+            for select in selects:
+                if len(select.expressions) != len(outputs):
+                    raise UnsupportedSql("Name the columns here: * is not served.")
+                one = select.expressions[at]
+                inner = one.this if isinstance(one, exp.Alias) else one
+                inner.replace(self._text(inner.copy(), kind))
+        return made
+
+    def _parameters(self, tree: exp.Expression) -> tuple[str, ...]:
+        found: dict[int, str] = {}
+        for one in tree.find_all(exp.Parameter):
+            number = int(one.name) if one.name.isdigit() else 0
+            if not 1 <= number <= 65_535:
+                raise UnsupportedSql("A parameter is written $1, $2 ...")
+            kind = self._parameter(one)
+            if kind:
+                found.setdefault(number, kind)
+            else:
+                found.setdefault(number, "")
+        return tuple(found.get(at) or "text" for at in range(1, max(found, default=0) + 1))
+
+    def _parameter(self, one: exp.Parameter) -> str | None:
+        parent = one.parent
+        if isinstance(parent, exp.Cast):
+            return self._scopes.called.get(id(parent))
+        if isinstance(parent, exp.Binary):
+            other = parent.expression if parent.this is one else parent.this
+            return self._scopes.type_of(other)
+        if isinstance(parent, exp.In):
+            return self._scopes.type_of(parent.this)
+        if isinstance(parent, exp.Any) and isinstance(parent.parent, exp.Binary):
+            kind = self._scopes.type_of(parent.parent.this)
+            return f"_{kind}" if kind else None
+        return None
+
+
+def number_of_type(kind: str) -> int:
+    """The number by which a client is told of the type of a parameter."""
+    return 25 if kind in REGISTERED else type_numbers().get(kind, 25)
+
+
+def _duckdb_type(kind: str) -> str | None:
+    if kind in _CASTS:
+        return _CASTS[kind]
+    held = _CASTS.get(kind[1:]) if kind.startswith("_") else None
+    if held is None and kind[1:] in REGISTERED:
+        held = "UINTEGER"
+    if held is None:
+        return "DECIMAL(38, 10)" if kind.startswith(("numeric", "decimal")) else (
+            "VARCHAR" if kind.startswith(("varchar(", "char(", "bpchar(")) else None)  # fmt: skip
+    return f"{held}[]"
+
+
+def _as(node: exp.Expr, kind: str) -> exp.Cast:
+    return exp.Cast(this=node, to=exp.DataType.build(kind, dialect="duckdb"))
+
+
+def _joined(*parts: exp.Expr) -> exp.Expr:
+    made = parts[0]
+    for one in parts[1:]:
+        made = exp.DPipe(this=made, expression=one)
+    return made
+
+
+def _array(text: str) -> exp.Expr:
+    """`{a,"b c"}` as a list of texts."""
+    body = text.strip()
+    if not (body.startswith("{") and body.endswith("}")):
+        raise WireError("22P02", "The text is no array.", "Write '{a,b}'.")
+    values: list[exp.Expr] = []
+    for one in _split(body[1:-1]):
+        values.append(exp.Null() if one is None else exp.Literal.string(one))
+    return exp.Array(expressions=values)
+
+
+def _split(body: str) -> list[str | None]:
+    if not body.strip():
+        return []
+    parts: list[str | None] = []
+    word, quoted, inside, place = "", False, False, 0
+    while place < len(body):
+        one = body[place]
+        if one == "\\":
+            place += 1
+            word += body[place : place + 1]
+        elif one == '"':
+            inside, quoted = not inside, True
+        elif one == "," and not inside:
+            parts.append(word if quoted or word.strip().lower() != "null" else None)
+            word, quoted = "", False
+        else:
+            word += one
+        place += 1
+    parts.append(word if quoted or word.strip().lower() != "null" else None)
+    return parts
+
+
+def _call_of(node: exp.Func) -> tuple[str, list[exp.Expr]]:
+    """PostgreSQL's name of a function and its arguments."""
+    if isinstance(node, exp.Anonymous):
+        return node.name.lower(), list(node.expressions)
+    if isinstance(node, exp.Explode | exp.Unnest):
+        return "unnest", [node.this] if isinstance(node, exp.Explode) else list(node.expressions)
+    name = node.sql("postgres").partition("(")[0].strip().lower()
+    arguments: list[exp.Expr] = []
+    for key in node.arg_types:
+        value = node.args.get(key)
+        if isinstance(value, exp.Expr):
+            arguments.append(value)
+        elif isinstance(value, list):
+            arguments += [one for one in value if isinstance(one, exp.Expr)]
+    return name, arguments
+
+
+def _no_function(name: str, count: int) -> WireError:
+    return WireError(
+        "42883", f"The function {name[:100]} of {count} arguments is not served by the catalog.",
+        "Ask for it by name only where PostgreSQL's catalogs have it.",
+    )  # fmt: skip
+
+
+def _filled(
+    text: str, arguments: Sequence[exp.Expr], values: Mapping[str, exp.Expr]
+) -> exp.Expr:
+    """A template with its arguments."""
+    places: dict[str, exp.Expr] = {}
+
+    def placed(name: str, value: exp.Expr) -> str:
+        places[f"filled_{name}"] = value
+        return f"filled_{name}"
+
+    shown = {name: placed(name, value) for name, value in values.items()}
+    listed = [placed(str(at), value) for at, value in enumerate(arguments)]
+    made = sqlglot.parse_one(text.format(*listed, **shown), dialect="duckdb")
+    for column in list(made.find_all(exp.Column)):
+        value = places.get(column.name)
+        if value is None:
+            continue
+        value = value.copy() if value.parent is not None else value
+        if column is made:
+            return value
+        column.replace(value.copy())
+    return made
+
+
+def _name_outputs(select: exp.Select) -> None:
+    for one in list(select.expressions):
+        if isinstance(one, exp.Alias | exp.Star) or one.is_star:
+            continue
+        if isinstance(one, exp.Column):
+            continue
+        name = output_name(one)
+        made = exp.Alias(this=one.copy(), alias=exp.to_identifier(name, quoted=True))
+        one.replace(made)
+
+
+def _keywords(alias: exp.TableAlias | None) -> exp.Table:
+    """The function whose rows a table holds."""
+    return exp.Table(
+        this=exp.to_identifier(_KEYWORDS, quoted=True),
+        db=exp.to_identifier(SCHEMAS["pg_catalog"], quoted=True),
+        alias=alias or exp.TableAlias(this=exp.to_identifier(_KEYWORDS, quoted=True)),
+    )
+
+
+def _check(tree: exp.Expression) -> None:
+    """UnsupportedSql for whatever is on no list; what the templates call is on theirs."""
+    copied = tree.copy()
+    for node in list(copied.walk(bfs=False))[::-1]:
+        if isinstance(node, exp.Anonymous) and node.name.startswith("udf_"):
+            node.replace(exp.Coalesce(this=node.expressions[0], expressions=node.expressions[1:]))
+        elif isinstance(node, exp.Explode) and not isinstance(node.parent, exp.Table):
+            node.replace(exp.Coalesce(this=node.this, expressions=[]))
+        elif isinstance(node, exp.Unnest) and isinstance(node.parent, exp.Alias | exp.Dot):
+            node.replace(exp.Coalesce(this=node.expressions[0], expressions=[]))
+    check_tree(copied)
+
+
+def _is_source(node: exp.Func) -> bool:
+    """Whether a function stands in FROM."""
+    return isinstance(node.parent, exp.Table | exp.Lateral) and node.arg_key == "this"
+
+
+def _arms(query: exp.Expr) -> list[exp.Expr]:
+    if isinstance(query, exp.SetOperation):
+        return [*_arms(query.this), *_arms(query.expression)]
+    return _arms(query.this) if isinstance(query, exp.Subquery) else [query]
+
+
+def _redirect(table: exp.Table, scopes: Scopes, session: SessionValues) -> None:
+    """To the table that holds the relation."""
+    relation = None if isinstance(table.this, exp.Func) else relation_of(table)
+    if relation is None or scopes.cte_of(table) is not None:
+        return
+    if not table.args.get("alias"):
+        table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+    if relation.name == "pg_settings":
+        table.replace(exp.Subquery(this=_settings(relation, session), alias=table.args["alias"]))
+        return
+    table.set("db", exp.to_identifier(SCHEMAS[relation.schema], quoted=True))
+
+
+def _settings(relation: Relation, session: SessionValues) -> exp.Select:
+    """The settings as rows: only the session knows them."""
+    known = {"name", "setting", "boot_val", "reset_val"}
+    texts = {"category": "'Client'", "context": "'user'", "vartype": "'string'",
+             "source": "'default'", "pending_restart": "false"}  # fmt: skip
+    columns = ", ".join(
+        f"{'name' if one.name == 'name' else 'setting'} AS {one.name}" if one.name in known
+        else f"{texts.get(one.name, f'CAST(NULL AS {one.duckdb_type})')} AS {one.name}"
+        for one in relation.attributes
+    )  # fmt: skip
+    made = sqlglot.parse_one(f"SELECT {columns} FROM (VALUES ('', '')) AS held(name, setting)")
+    values = made.find(exp.Values)
+    assert values is not None and isinstance(made, exp.Select)
+    text = exp.Literal.string
+    values.set("expressions", [
+        exp.Tuple(expressions=[text(name), text(value)])
+        for name, value in session.settings().items()
+    ])  # fmt: skip
+    return made
