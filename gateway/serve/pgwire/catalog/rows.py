@@ -144,6 +144,8 @@ def _fill_schemas(made: Filling) -> None:
             "pg_namespace", oid=oid, nspname=name, nspowner=OWNER_OID,
             nspacl=[f"{OWNER}=UC/{OWNER}", f"=U/{OWNER}"],
         )  # fmt: skip
+    _describe(made, "pg_namespace", PG_CATALOG, 0, "system catalog schema")
+    _describe(made, "pg_namespace", PUBLIC_OID, 0, "standard public schema")
     for schema in made.content.schemas:
         oid = _schema_number(made, schema.name)
         if schema.name != PUBLIC:
@@ -178,6 +180,8 @@ def _fill_relation(made: Filling, one: Relation, schema: int) -> None:
     for place, column in enumerate(one.attributes, start=1):
         kind = types.get(column.type)
         if kind is not None:
+            if int(kind["typcollation"]):
+                kind = {**kind, "typcollation": "950"}  # names are compared by their bytes
             _attribute(made, one.oid, place, column.name, kind, is_required=column.is_required)
 
 
@@ -209,7 +213,7 @@ def _fill_table(made: Filling, table: ShownTable) -> None:
         reltype=made.number("row", table.key), relowner=OWNER_OID, relam=2, relfilenode=oid,
         reltuples=-1.0, relhasindex=bool(keys), relpersistence="p", relkind="r",
         relnatts=len(table.columns), relispopulated=True, relreplident="d",
-        relhastriggers=bool(table.foreign_keys),
+        relhastriggers=bool(table.foreign_keys) or table.key in _targets(made.content),
         relacl=[f"{OWNER}={_ALL}/{OWNER}", f"{made.content.user}={_READ}/{OWNER}"],
     )  # fmt: skip
     _describe(made, "pg_class", oid, 0, table.description)
@@ -226,6 +230,11 @@ def _fill_table(made: Filling, table: ShownTable) -> None:
 
 def _type_rows() -> Mapping[int, Mapping[str, str]]:
     return {int(row["oid"]): row for row in listed("types")}
+
+
+def _targets(content: Content) -> set[str]:
+    """The tables that foreign keys refer to: PostgreSQL watches both sides by triggers."""
+    return {one.target for table in content.tables for one in table.foreign_keys}
 
 
 def _fill_row_types(made: Filling, table: ShownTable, oid: int, schema: int) -> None:
