@@ -167,9 +167,7 @@ class Runner:
         if dropped:
             await self.work(lambda: _close_all(dropped))
 
-    async def _rows(
-        self, portal: Portal, command: _Reading, most: int, is_described: bool
-    ) -> None:
+    async def _rows(self, portal: Portal, command: _Reading, most: int, is_described: bool) -> None:
         tag = command.tag if isinstance(command, Query) else "SHOW"
         if isinstance(command, Probe | Catalog):
             tag = "SELECT"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import psycopg
 import pytest
@@ -11,7 +12,6 @@ import pytest
 from tests.pgwire.catalog.mesh import serving
 from tests.pgwire.catalog.oracle import oracle
 from tests.pgwire.small import DOMAIN, Small
-from typing import Any, TypeAlias
 
 USER = "all"
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"

@@ -83,7 +83,7 @@ def complete(conf: Path) -> None:
         table = contract["schema"][0]
         table["description"] = f"All {name}"
         for column in table["properties"]:
-            column |= said.get(column["name"], {})
+            column.update(said.get(column["name"], {}))
         path.write_text(yaml.safe_dump(contract, sort_keys=False), encoding="utf-8")
 
 
@@ -97,7 +97,9 @@ def serving(folder: Path) -> Iterator[Small]:
         for name, columns in TABLES.items():
             shown = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
             connection.execute(f"CREATE TABLE {name} ({shown})")
-        connection.execute("INSERT INTO customers VALUES (1, 'a@b', 'Ada', 0.5), (2, NULL, 'Bo', 1)")
+        connection.execute(
+            "INSERT INTO customers VALUES (1, 'a@b', 'Ada', 0.5), (2, NULL, 'Bo', 1)"
+        )
         connection.execute("INSERT INTO orders VALUES (10, 1, 'x', 'u'), (11, 2, 'y', 'v')")
     opened = open_gateway(load_config(conf, {}))
     endpoint = PgwireEndpoint(opened, "127.0.0.1", 0)

@@ -56,7 +56,7 @@ def statements(user: str) -> list[str]:
                     f"ALTER TABLE {name}.{name} ADD FOREIGN KEY ({column}) "
                     f"REFERENCES {schema}.{table} ({target})"
                 )
-        made += [f"GRANT USAGE ON SCHEMA {name} TO \"{user}\""]
+        made += [f'GRANT USAGE ON SCHEMA {name} TO "{user}"']
         made += [f'GRANT SELECT ON {name}.{name} TO "{user}"']
     path = ", ".join(["public", *sorted(TABLES)])
     return [*made, *links, f"ALTER DATABASE {DOMAIN} SET search_path = {path}"]

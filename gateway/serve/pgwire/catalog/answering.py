@@ -1,7 +1,7 @@
 """Answers of PostgreSQL's catalogs to one connection.
 
-Takes: statements over the catalogs. Gives: tables with PostgreSQL's types, of what the principal may
-know at that moment. Never shows what `gateway.catalog` does not list for him; asks for that anew
+Takes: statements over the catalogs. Gives: tables with PostgreSQL's types, of what the principal
+may know at that moment. Never shows what `gateway.catalog` does not list for him; asks for that anew
 with each statement, so that a grant that ended has ended here too.
 """
 
@@ -153,6 +153,8 @@ def _typed(table: pa.Table, outputs: Sequence[tuple[str, str | None]]) -> pa.Tab
         target = _ARROW.get(held)
         if element in ("oid", "regclass", "regtype"):
             held, target = "_oid", pa.list_(pa.int32())
+        elif held == "oidvector":
+            target = pa.list_(pa.int32())
         elif element is not None and not pa.types.is_list(made.type):
             held = ""
         if target is None and pa.types.is_null(made.type):
@@ -160,5 +162,7 @@ def _typed(table: pa.Table, outputs: Sequence[tuple[str, str | None]]) -> pa.Tab
         if target is not None and made.type != target:
             made = made.cast(target)
         columns.append(made)
-        fields.append(pa.field(name or table.schema.names[at], made.type, True, {"type": f"pg.{held}"}))
+        fields.append(
+            pa.field(name or table.schema.names[at], made.type, True, {"type": f"pg.{held}"})
+        )
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))

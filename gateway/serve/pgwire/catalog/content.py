@@ -130,9 +130,7 @@ def _product_key(one: VisibleTable) -> str:
     return f"{one.address.domain}.{one.address.product}@{one.address.major}"
 
 
-def _schema(
-    one: VisibleTable, is_within: bool, majors: Mapping[tuple[str, str], int]
-) -> str:
+def _schema(one: VisibleTable, is_within: bool, majors: Mapping[tuple[str, str], int]) -> str:
     address = one.address
     name = address.product
     if majors[address.domain, address.product] > 1:
@@ -162,9 +160,7 @@ def _table(one: VisibleTable, schema: str, by_path: Mapping[str, VisibleTable]) 
     )  # fmt: skip
 
 
-def _foreign_keys(
-    one: VisibleTable, by_path: Mapping[str, VisibleTable]
-) -> tuple[ForeignKey, ...]:
+def _foreign_keys(one: VisibleTable, by_path: Mapping[str, VisibleTable]) -> tuple[ForeignKey, ...]:
     """Relationships between tables of which the caller sees the columns."""
     found: list[ForeignKey] = []
     shown = {column.name for column in one.columns}

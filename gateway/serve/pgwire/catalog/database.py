@@ -15,16 +15,16 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from duckdb.func import FunctionNullHandling
 
 from gateway.errors import Cancelled, LimitExceeded, SqluiceError, TimedOut, TypeMismatch
 from gateway.serve.pgwire.catalog.content import Content
-from gateway.serve.pgwire.catalog.names import Names
+from gateway.serve.pgwire.catalog.names import Names, Value
 from gateway.serve.pgwire.catalog.relations import Relation, listed, relations
 from gateway.serve.pgwire.catalog.rows import Row, fill
 from gateway.serve.pgwire.faults import WireError
 
 SCHEMAS = {"pg_catalog": "pg", "information_schema": "info"}
-# Views that hold the same for everybody, or what only the session knows.
 _MEMORY = "256MB"
 _MOST_BYTES = 64 * 1024 * 1024
 _BATCH_ROWS = 2_048
@@ -59,8 +59,9 @@ class Database:
         connection.execute("CREATE SCHEMA pg; CREATE SCHEMA info")
         for name, (call, arguments, kind) in self.names.functions().items():
             connection.create_function(
-                f"udf_{name}", _told(call), arguments, kind, null_handling="special"
-            )
+                f"udf_{name}", _told(call), [*arguments], kind,
+                null_handling=FunctionNullHandling.SPECIAL,
+            )  # fmt: skip
         views = _VIEWS.read_text(encoding="utf-8")
         made = set(re.findall(r"CREATE VIEW (\w+\.\w+)", views))
         for (schema, name), one in relations().items():
@@ -97,11 +98,11 @@ def _load_keywords(connection: duckdb.DuckDBPyConnection) -> None:
     connection.unregister("held")
 
 
-def _told(call: Callable[..., object]) -> Callable[..., object]:
+def _told(call: Callable[..., Value]) -> Callable[..., Value]:
     """The function as SQL calls it: NULL of NULL; its errors travel as text."""
 
     @functools.wraps(call)
-    def made(*arguments: object) -> object:
+    def made(*arguments: object) -> Value:
         if None in arguments:
             return None
         try:
@@ -133,14 +134,14 @@ class Asking:
         timer.daemon = True
         timer.start()
         try:
-            reader = self._cursor.sql(sql, params=dict(parameters)).to_arrow_reader(
-                _BATCH_ROWS
-            )
+            reader = self._cursor.sql(sql, params=dict(parameters)).to_arrow_reader(_BATCH_ROWS)
             batches, size = [], 0
             for batch in reader:
                 size += batch.nbytes
                 if size > _MOST_BYTES:
-                    raise LimitExceeded("The answer of the catalog is too large.", hint="Narrow it.")
+                    raise LimitExceeded(
+                        "The answer of the catalog is too large.", hint="Narrow it."
+                    )
                 batches.append(batch)
             return pa.Table.from_batches(batches, reader.schema)
         except _FAILURES as error:
@@ -164,13 +165,16 @@ class Asking:
             return LimitExceeded("The question to the catalog needs too much memory.")
         if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException):
             return TypeMismatch("A value does not fit its type.", private=text)
-        if isinstance(error, duckdb.BinderException) and "not found" in text.split("\n")[0]:
+        if (
+            isinstance(error, duckdb.BinderException)
+            and "not found" in text.split("\n", maxsplit=1)[0]
+        ):
             return WireError("42703", f"A column does not exist: {_first(text)}")
         return unknown(_first(text))
 
 
 def _first(text: str) -> str:
-    return text.split("\n")[0].partition("Error: ")[2][:300]
+    return text.partition("\n")[0].partition("Error: ")[2][:300]
 
 
 def unknown(what: str) -> WireError:

@@ -52,9 +52,9 @@ def asks_catalog(words: Sequence[Word]) -> bool:
             if word.value.startswith("pg_") and not is_path:
                 return True
             reads = reads or not (after is not None and after.is_word("("))
-        if before is not None and before.is_word(",") and not is_path:
-            if ("pg_catalog", word.value) in relations():
-                return True
+        is_listed = before is not None and before.is_word(",") and not is_path
+        if is_listed and ("pg_catalog", word.value) in relations():
+            return True
         if before is not None and before.is_word(":") and word.value in _REGISTERED:
             return True
         calls = calls or (

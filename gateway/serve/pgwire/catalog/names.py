@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from gateway.serve.pgwire.catalog.relations import relations
 from gateway.serve.pgwire.catalog.rows import CLASSES, OWNER, OWNER_OID, PG_CATALOG, Row
@@ -20,6 +20,7 @@ from gateway.serve.pgwire.faults import WireError
 
 PATH_MARK = "\x1f"
 Record = Mapping[str, Any]
+Value: TypeAlias = str | int | bool | None
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _PART = re.compile(r'\s*("(?:[^"]|"")*"|[^\s".]+)\s*(\.|\Z)')
 # How SQL calls types, by their numbers.
@@ -121,7 +122,7 @@ class Names:
         self._constraints = {one["oid"]: one for one in self._records("pg_constraint")}
         self._indexes = {one["indexrelid"]: one for one in self._records("pg_index")}
 
-    def functions(self) -> Mapping[str, tuple[Callable[..., object], list[str], str]]:
+    def functions(self) -> Mapping[str, tuple[Callable[..., Value], list[str], str]]:
         """What DuckDB may call: the function, the types of its arguments, that of its value."""
         number, text, whole = "UINTEGER", "VARCHAR", "INTEGER"
         return {
@@ -160,10 +161,14 @@ class Names:
         if len(parts) == 1:
             schemas: Sequence[str] = ("pg_catalog", *path.split(PATH_MARK))
             return next(
-                (self._by_name[one, parts[0]] for one in schemas if (one, parts[0]) in self._by_name),
+                (
+                    self._by_name[one, parts[0]]
+                    for one in schemas
+                    if (one, parts[0]) in self._by_name
+                ),
                 None,
             )
-        return self._by_name.get(parts[-2:]) if len(parts) in (2, 3) else None
+        return self._by_name.get((parts[-2], parts[-1])) if len(parts) in (2, 3) else None
 
     def class_in(self, text: str, path: str) -> int:
         """A text or a number as a relation."""
@@ -194,14 +199,14 @@ class Names:
                 for one in ("pg_catalog", *path.split(PATH_MARK))
             )
             return next((one for one in found if one is not None), None)
-        return self._types_by_name.get(parts[-2:]) if len(parts) in (2, 3) else None
+        return self._types_by_name.get((parts[-2], parts[-1])) if len(parts) in (2, 3) else None
 
     def type_in(self, text: str, path: str) -> int:
         """A text or a number as a type."""
         return _found(self.type_named(text, path), text, "42704", "type")
 
     def format_type(self, oid: int, modifier: int, path: str) -> str:
-        """How SQL writes a type; the modifier -1 says that it has none, -2 that it does not count."""
+        """How SQL writes a type; the modifier -1: it has none, -2: none is asked for."""
         if oid == 0:
             return "-"
         one = self.types.get(oid)
@@ -333,7 +338,9 @@ class Names:
 
     def may_database(self, database: str, privileges: str) -> bool:
         """Whether one of the rights on a database is held: who sees it may connect."""
-        known = {str(one[key]) for one in self._records("pg_database") for key in ("oid", "datname")}
+        known = {
+            str(one[key]) for one in self._records("pg_database") for key in ("oid", "datname")
+        }
         if database not in known:
             raise _fault("3D000", f'database "{database}" does not exist')
         return "connect" in _rights(privileges)

@@ -39,9 +39,10 @@ def _parsed(sql: str) -> exp.Expression:
             "The question to the catalog cannot be read.", private=str(error)
         ) from None
     trees = [one for one in found if one is not None]
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+    tree = trees[0] if len(trees) == 1 else None
+    if not isinstance(tree, exp.Query) or not isinstance(tree, exp.Expression):
         raise UnsupportedSql("The catalog answers queries only.", hint="Send SELECT.")
-    return trees[0]
+    return tree
 
 
 def read(sql: str) -> exp.Expression:
@@ -83,7 +84,7 @@ def _plain_node(node: exp.Expr) -> exp.Expr:
         case exp.ByteString():
             return exp.Literal.string(node.this)
         case exp.Collate():
-            return node.this
+            return node.this  # type: ignore[no-any-return]  # a node, as all of its kind
         case exp.Operator():
             return _operator(node)
         case exp.Dot():

@@ -77,7 +77,7 @@ class Scopes:
         while node is not None:
             with_ = node.args.get("with_")
             for cte in with_.expressions if with_ is not None else ():
-                if cte.alias == table.name:
+                if isinstance(cte, exp.CTE) and cte.alias == table.name:
                     return cte
             node = node.parent
         return None
@@ -185,33 +185,42 @@ class Scopes:
                 return self._column(node)
             case exp.Cast():
                 return type_name(node.to)
-            case exp.Alias() | exp.Paren() | exp.Filter() | exp.Min() | exp.Max() | exp.Distinct():
+            case exp.Min() | exp.Max():
+                kind = self.type_of(node.this)
+                return "text" if kind == "name" else kind
+            case exp.Alias() | exp.Paren() | exp.Filter() | exp.Distinct():
                 inner = node.expressions[0] if isinstance(node, exp.Distinct) else node.this
                 return self.type_of(inner)
-            case exp.Case():
-                arms = [*(one.args["true"] for one in node.args["ifs"]), node.args.get("default")]
-                return self._first(arms)
-            case exp.Coalesce():
-                return self._first([node.this, *node.expressions])
             case exp.Subquery():
                 found = self.outputs(node.this)
                 return found[0][1] if found else None
             case exp.Bracket() | exp.Explode():
                 return element_of(self.type_of(node.this))
-            case exp.ArrayAgg():
-                held = node.this.this if isinstance(node.this, exp.Order) else node.this
-                inner_type = self.type_of(held)
-                return f"_{inner_type}" if inner_type else None
-            case exp.Array():
-                if len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Query):
-                    found = self.outputs(node.expressions[0])
-                    return f"_{found[0][1]}" if found and found[0][1] else None
-                inner_type = self._first(node.expressions)
-                return f"_{inner_type}" if inner_type else "_text"
             case exp.Null() | exp.DPipe():
                 return "text"
             case exp.Literal() if node.is_string:
                 return "text"
+            case _:
+                return self._composed(node)
+
+    def _composed(self, node: exp.Expr) -> str | None:
+        """The type of what is made of others."""
+        match node:
+            case exp.Case():
+                arms = [*(one.args["true"] for one in node.args["ifs"]), node.args.get("default")]
+                return self._first(arms)
+            case exp.Coalesce():
+                return self._first([node.this, *node.expressions])
+            case exp.ArrayAgg():
+                held = node.this.this if isinstance(node.this, exp.Order) else node.this
+                kind = self.type_of(held)
+                return f"_{kind}" if kind else None
+            case exp.Array():
+                if len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Query):
+                    found = self.outputs(node.expressions[0])
+                    return f"_{found[0][1]}" if found and found[0][1] else None
+                kind = self._first(node.expressions)
+                return f"_{kind}" if kind else "_text"
             case _:
                 return None
 
@@ -285,6 +294,7 @@ def refuse_unknown(table: exp.Table) -> WireError:
             "SHOW TABLES lists what you may query, DESCRIBE its columns.",
         )  # fmt: skip
     return WireError(
-        "0A000", f"A statement reads the catalog or products, not both: {name[:150]} is no catalog's.",
+        "0A000", f"A statement reads the catalog or products, not both: {name[:150]} is no "
+        "relation of the catalog.",
         "Ask the catalog first, the product then.",
     )  # fmt: skip

@@ -6,19 +6,30 @@ its parameters. Never lets a class of nodes, a function or a relation through th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import sqlglot
 from sqlglot import exp
 
 from gateway.allowed import check_tree
 from gateway.errors import UnsupportedSql
+from gateway.serve.pgwire.catalog.building import (
+    KEYWORDS,
+    REGISTERED,
+    array_of,
+    as_type,
+    call_of,
+    duckdb_type,
+    filled,
+    keywords,
+    settings_rows,
+)
 from gateway.serve.pgwire.catalog.database import SCHEMAS
 from gateway.serve.pgwire.catalog.known import templates
 from gateway.serve.pgwire.catalog.names import PATH_MARK
 from gateway.serve.pgwire.catalog.reading import read
-from gateway.serve.pgwire.catalog.relations import Relation, type_numbers
+from gateway.serve.pgwire.catalog.relations import type_numbers
 from gateway.serve.pgwire.catalog.scopes import (
     Outputs,
     Scopes,
@@ -30,27 +41,23 @@ from gateway.serve.pgwire.catalog.scopes import (
 )
 from gateway.serve.pgwire.faults import WireError
 
-# Casts to numbers of things: which function reads a text, which writes one.
-REGISTERED = {
-    "regclass": ("class_in", "class_out"), "regtype": ("type_in", "format_type"),
-    "regproc": ("procedure_in", "procedure_out"),
-    "regprocedure": ("procedure_in", "procedure_out"),
-    "regnamespace": ("schema_in", "schema_out"), "regrole": ("role_in", "role_out"),
-}  # fmt: skip
 _WITH_PATH = frozenset({"class_in", "class_out", "type_in"})
 _NUMBERS = frozenset({"oid", "int2", "int4", "int8", "xid", *REGISTERED})
 _TEXTS = frozenset({"text", "varchar", "name", "bpchar"})
-_CASTS = {
-    "oid": "UINTEGER", "xid": "UINTEGER", "char": "VARCHAR", "name": "VARCHAR", "text": "VARCHAR",
-    "varchar": "VARCHAR", "bpchar": "VARCHAR", "int2": "SMALLINT", "int4": "INTEGER",
-    "int8": "BIGINT", "bool": "BOOLEAN", "float8": "DOUBLE", "float4": "FLOAT",
-    "numeric": "DECIMAL(38, 10)", "json": "VARCHAR", "jsonb": "VARCHAR", "timestamptz": "TIMESTAMPTZ",
-    "timestamp": "TIMESTAMP", "date": "DATE", "int2vector": "SMALLINT[]", "oidvector": "UINTEGER[]",
-    "aclitem": "VARCHAR", "pg_node_tree": "VARCHAR", "cstring": "VARCHAR",
-}  # fmt: skip
+# Functions that need no name: operators, and what the grammar itself has.
 _TRUTH = (exp.And, exp.Or, exp.Case, exp.Cast, exp.Coalesce, exp.If, exp.Array, exp.RegexpLike,
           exp.RegexpILike, exp.Exists)  # fmt: skip
-_KEYWORDS = "pg_get_keywords"
+# Functions that mean in DuckDB what they mean in PostgreSQL, as the parser knows them.
+_SAME = (
+    exp.Count, exp.Min, exp.Max, exp.Sum, exp.ArrayAgg, exp.LogicalAnd, exp.LogicalOr, exp.Abs,
+    exp.GroupConcat, exp.RowNumber, exp.Rank, exp.DenseRank, exp.Nullif, exp.Greatest, exp.Least,
+    exp.Substring, exp.Trim, exp.Concat, exp.ConcatWs, exp.Explode, exp.Unnest, exp.StrPosition,
+    exp.RegexpReplace, exp.CurrentTimestamp, exp.ArrayConcat, exp.GenerateSeries,
+    exp.ExplodingGenerateSeries, exp.Upper, exp.Lower, exp.Replace, exp.SplitPart, exp.Left,
+    exp.Right, exp.MD5,
+)  # fmt: skip
+_WHOLE = frozenset({"int2", "int4", "int8", "oid"})
+_LENGTH = re.compile(r"(?:varchar|char|bpchar)\((\d{1,8})\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +130,15 @@ class _Translation:
         match node:
             case exp.Cast():
                 return self._cast(node)
+            case exp.Div():
+                return self._divided(node)
             case exp.Bracket():
                 return self._bracket(node)
             case exp.EQ() | exp.NEQ() if isinstance(node.expression, exp.Any | exp.All):
                 return self._quantified(node)
+            case exp.EQ() | exp.NEQ():
+                self._align(node)
+                return node
             case exp.Table() if isinstance(node.this, exp.Func):
                 return self._table_function(node)
             case exp.Func() if not isinstance(node, _TRUTH) and not _is_source(node):
@@ -134,12 +146,32 @@ class _Translation:
             case _:
                 return node
 
+    def _divided(self, node: exp.Div) -> exp.Expr:
+        """Of whole numbers the quotient is whole."""
+        sides = (node.this, node.expression)
+        if all(self._scopes.type_of(one) in _WHOLE or one.is_int for one in sides):
+            return self._typed(exp.IntDiv(this=sides[0], expression=sides[1]), "int4")
+        return node
+
+    def _align(self, node: exp.EQ | exp.NEQ) -> None:
+        """A text beside the number of a thing is the thing's name."""
+        for one, other in ((node.this, node.expression), (node.expression, node.this)):
+            kind = self._scopes.type_of(one)
+            if kind in REGISTERED and isinstance(other, exp.Literal) and other.is_string:
+                other.replace(self._named(REGISTERED[kind][0], as_type(other.copy(), "VARCHAR")))
+
     def _quantified(self, node: exp.EQ | exp.NEQ) -> exp.Expr:
         """`= ANY (array)`; where the array is a text, as what it says."""
         held = node.expression.this
         inner = held.this if isinstance(held, exp.Paren) else held
+        kind = self._scopes.type_of(node.this)
+        target = duckdb_type(f"_{kind}") if kind else None
         if isinstance(inner, exp.Literal) and inner.is_string:
-            node.expression.set("this", _array(inner.name))
+            listed = array_of(inner.name)
+            node.expression.set("this", as_type(listed, target) if target else listed)
+        elif isinstance(inner, exp.Parameter):
+            made = as_type(inner.copy(), target or "VARCHAR[]")
+            node.expression.set("this", self._typed(made, f"_{kind}" if kind else "_text"))
         if isinstance(node, exp.NEQ) and isinstance(node.expression, exp.All):
             equal = exp.EQ(this=node.this, expression=exp.Any(this=node.expression.this))
             return exp.Not(this=exp.Paren(this=equal))
@@ -150,19 +182,26 @@ class _Translation:
         held = self._scopes.type_of(inner)
         if kind in REGISTERED:
             if held in _NUMBERS and not isinstance(inner, exp.Literal):
-                return self._typed(_as(inner, "UINTEGER"), kind)
-            return self._typed(self._named(REGISTERED[kind][0], _as(inner, "VARCHAR")), kind)
-        if kind in _TEXTS:
-            return self._typed(_as(self._text(inner, held), "VARCHAR"), kind)
+                return self._typed(as_type(inner, "UINTEGER"), kind)
+            return self._typed(self._named(REGISTERED[kind][0], as_type(inner, "VARCHAR")), kind)
+        if kind in _TEXTS or _LENGTH.fullmatch(kind):
+            made = as_type(self._text(inner, held), "VARCHAR")
+            cut = _LENGTH.fullmatch(kind)
+            if cut is not None:
+                return self._typed(exp.func("LEFT", made, exp.Literal.number(cut[1])), "varchar")
+            return self._typed(made, kind)
+        if kind == "char":
+            first = exp.func("LEFT", as_type(inner, "VARCHAR"), exp.Literal.number(1))
+            return self._typed(first, kind)
         element = element_of(kind)
         if element is not None and isinstance(inner, exp.Literal) and inner.is_string:
-            inner = _array(inner.name)
-        duckdb = _duckdb_type(kind)
+            inner = array_of(inner.name)
+        duckdb = duckdb_type(kind)
         if duckdb is None:
             raise WireError("0A000", f"The type {kind[:100]} is not served by the catalog.")
         if element in REGISTERED:
             duckdb = "UINTEGER[]"
-        return self._typed(_as(inner, duckdb), kind)
+        return self._typed(as_type(inner, duckdb), kind)
 
     def _text(self, node: exp.Expr, kind: str | None) -> exp.Expr:
         """An expression as PostgreSQL writes its values."""
@@ -171,14 +210,14 @@ class _Translation:
         if kind in ("int2vector", "oidvector"):
             return exp.func("ARRAY_TO_STRING", node, exp.Literal.string(" "))
         if kind is not None and kind.startswith("_"):
-            joined = exp.func("ARRAY_TO_STRING", node, exp.Literal.string(","))
-            return exp.Paren(this=_joined(exp.Literal.string("{"), joined, exp.Literal.string("}")))
+            body = exp.func("ARRAY_TO_STRING", node, exp.Literal.string(","))
+            return exp.Paren(this=joined(exp.Literal.string("{"), body, exp.Literal.string("}")))
         return node
 
     def _named(self, function: str, value: exp.Expr) -> exp.Expr:
         arguments = [value]
         if function == "format_type":
-            arguments.append(_as(exp.Literal.number(-2), "INTEGER"))
+            arguments.append(as_type(exp.Literal.number(-2), "INTEGER"))
         if function in _WITH_PATH or function == "format_type":
             arguments.append(self._path())
         return exp.Anonymous(this=f"udf_{function}", expressions=arguments)
@@ -201,7 +240,7 @@ class _Translation:
         return node
 
     def _call(self, node: exp.Func) -> exp.Expr:
-        name, arguments = _call_of(node)
+        name, arguments = call_of(node)
         if name.startswith("udf_"):
             if id(node) in self._scopes.called:
                 return node
@@ -214,11 +253,11 @@ class _Translation:
             return self._typed(exp.Anonymous(this="json_object", expressions=arguments), "json")
         found = templates().get(f"{name}/{len(arguments)}")
         if found is None:
-            if isinstance(node, exp.Anonymous):
+            if not isinstance(node, _SAME):
                 raise _no_function(name, len(arguments))
             return node
         kind, text = found
-        made = _filled(text, arguments, self._values(arguments))
+        made = filled(text, arguments, self._values(arguments))
         if kind in ("anyarray",):
             kind = self._scopes.type_of(arguments[0]) or kind
         return self._typed(made, kind)
@@ -244,7 +283,7 @@ class _Translation:
         first = self._scopes.type_of(arguments[0]) if arguments else None
         return {
             "path": self._path(), "user": text(session.user), "database": text(session.database),
-            "pid": _as(exp.Literal.number(session.pid), "INTEGER"),
+            "pid": as_type(exp.Literal.number(session.pid), "INTEGER"),
             "version": text(session.version),
             "current_schema": text(session.path[0]) if session.path else exp.Null(),
             "schemas": exp.array(*map(text, session.path)),
@@ -254,16 +293,16 @@ class _Translation:
 
     def _table_function(self, node: exp.Table) -> exp.Expr:
         """`unnest(x) AS u`: in PostgreSQL the column is called like the table."""
-        call = node.this
-        name, arguments = _call_of(call)
+        call: exp.Expr = node.this
+        name, arguments = call_of(call)
         alias = node.args.get("alias")
         if isinstance(call, exp.Explode):
             kind = element_of(self._scopes.type_of(call.this))
             call = self._typed(exp.Unnest(expressions=[call.this]), kind or "")
-        elif name == _KEYWORDS and not arguments:
-            return _keywords(alias)
+        elif name == KEYWORDS and not arguments:
+            return keywords(alias)
         elif isinstance(call, exp.GenerateSeries | exp.ExplodingGenerateSeries):
-            series = exp.GenerateSeries(**{key: value for key, value in call.args.items()})
+            series = exp.GenerateSeries(**dict(call.args))
             call = self._typed(exp.Unnest(expressions=[series]), "int4")
         elif not isinstance(call, exp.Unnest):
             made = self._call(call)
@@ -285,20 +324,34 @@ class _Translation:
         return call
 
     def _as_text(self, tree: exp.Expression, outputs: Outputs) -> Outputs:
-        """What the client gets of numbers that stand for names, and of vectors, is text."""
+        """What the client gets of numbers that stand for names is text."""
         selects = [one for one in _arms(tree) if isinstance(one, exp.Select)]
         made = list(outputs)
         for at, (name, kind) in enumerate(outputs):
-            if kind not in REGISTERED and kind not in ("int2vector", "oidvector"):
+            if kind not in REGISTERED:
                 continue
             made[at] = (name, "text")
             for select in selects:
+                self._spell_out(select)
                 if len(select.expressions) != len(outputs):
                     raise UnsupportedSql("Name the columns here: * is not served.")
                 one = select.expressions[at]
                 inner = one.this if isinstance(one, exp.Alias) else one
                 inner.replace(self._text(inner.copy(), kind))
         return made
+
+    def _spell_out(self, select: exp.Select) -> None:
+        """The columns that a star stands for."""
+        made: list[exp.Expr] = []
+        for one in select.expressions:
+            table = one.table if isinstance(one, exp.Column) else ""
+            if not one.is_star or isinstance(one, exp.Alias):
+                made.append(one)
+                continue
+            for name, source in self._scopes.sources(select):
+                if not table or name == table:
+                    made += [exp.column(column, name, quoted=True) for column, _ in source]
+        select.set("expressions", made)
 
     def _parameters(self, tree: exp.Expression) -> tuple[str, ...]:
         found: dict[int, str] = {}
@@ -333,108 +386,11 @@ def number_of_type(kind: str) -> int:
     return 25 if kind in REGISTERED else type_numbers().get(kind, 25)
 
 
-def _duckdb_type(kind: str) -> str | None:
-    if kind in _CASTS:
-        return _CASTS[kind]
-    held = _CASTS.get(kind[1:]) if kind.startswith("_") else None
-    if held is None and kind[1:] in REGISTERED:
-        held = "UINTEGER"
-    if held is None:
-        return "DECIMAL(38, 10)" if kind.startswith(("numeric", "decimal")) else (
-            "VARCHAR" if kind.startswith(("varchar(", "char(", "bpchar(")) else None)  # fmt: skip
-    return f"{held}[]"
-
-
-def _as(node: exp.Expr, kind: str) -> exp.Cast:
-    return exp.Cast(this=node, to=exp.DataType.build(kind, dialect="duckdb"))
-
-
-def _joined(*parts: exp.Expr) -> exp.Expr:
-    made = parts[0]
-    for one in parts[1:]:
-        made = exp.DPipe(this=made, expression=one)
-    return made
-
-
-def _array(text: str) -> exp.Expr:
-    """`{a,"b c"}` as a list of texts."""
-    body = text.strip()
-    if not (body.startswith("{") and body.endswith("}")):
-        raise WireError("22P02", "The text is no array.", "Write '{a,b}'.")
-    values: list[exp.Expr] = []
-    for one in _split(body[1:-1]):
-        values.append(exp.Null() if one is None else exp.Literal.string(one))
-    return exp.Array(expressions=values)
-
-
-def _split(body: str) -> list[str | None]:
-    if not body.strip():
-        return []
-    parts: list[str | None] = []
-    word, quoted, inside, place = "", False, False, 0
-    while place < len(body):
-        one = body[place]
-        if one == "\\":
-            place += 1
-            word += body[place : place + 1]
-        elif one == '"':
-            inside, quoted = not inside, True
-        elif one == "," and not inside:
-            parts.append(word if quoted or word.strip().lower() != "null" else None)
-            word, quoted = "", False
-        else:
-            word += one
-        place += 1
-    parts.append(word if quoted or word.strip().lower() != "null" else None)
-    return parts
-
-
-def _call_of(node: exp.Func) -> tuple[str, list[exp.Expr]]:
-    """PostgreSQL's name of a function and its arguments."""
-    if isinstance(node, exp.Anonymous):
-        return node.name.lower(), list(node.expressions)
-    if isinstance(node, exp.Explode | exp.Unnest):
-        return "unnest", [node.this] if isinstance(node, exp.Explode) else list(node.expressions)
-    name = node.sql("postgres").partition("(")[0].strip().lower()
-    arguments: list[exp.Expr] = []
-    for key in node.arg_types:
-        value = node.args.get(key)
-        if isinstance(value, exp.Expr):
-            arguments.append(value)
-        elif isinstance(value, list):
-            arguments += [one for one in value if isinstance(one, exp.Expr)]
-    return name, arguments
-
-
 def _no_function(name: str, count: int) -> WireError:
     return WireError(
         "42883", f"The function {name[:100]} of {count} arguments is not served by the catalog.",
         "Ask for it by name only where PostgreSQL's catalogs have it.",
     )  # fmt: skip
-
-
-def _filled(
-    text: str, arguments: Sequence[exp.Expr], values: Mapping[str, exp.Expr]
-) -> exp.Expr:
-    """A template with its arguments."""
-    places: dict[str, exp.Expr] = {}
-
-    def placed(name: str, value: exp.Expr) -> str:
-        places[f"filled_{name}"] = value
-        return f"filled_{name}"
-
-    shown = {name: placed(name, value) for name, value in values.items()}
-    listed = [placed(str(at), value) for at, value in enumerate(arguments)]
-    made = sqlglot.parse_one(text.format(*listed, **shown), dialect="duckdb")
-    for column in list(made.find_all(exp.Column)):
-        value = places.get(column.name)
-        if value is None:
-            continue
-        value = value.copy() if value.parent is not None else value
-        if column is made:
-            return value
-        column.replace(value.copy())
-    return made
 
 
 def _name_outputs(select: exp.Select) -> None:
@@ -446,15 +402,6 @@ def _name_outputs(select: exp.Select) -> None:
         name = output_name(one)
         made = exp.Alias(this=one.copy(), alias=exp.to_identifier(name, quoted=True))
         one.replace(made)
-
-
-def _keywords(alias: exp.TableAlias | None) -> exp.Table:
-    """The function whose rows a table holds."""
-    return exp.Table(
-        this=exp.to_identifier(_KEYWORDS, quoted=True),
-        db=exp.to_identifier(SCHEMAS["pg_catalog"], quoted=True),
-        alias=alias or exp.TableAlias(this=exp.to_identifier(_KEYWORDS, quoted=True)),
-    )
 
 
 def _check(tree: exp.Expression) -> None:
@@ -489,27 +436,10 @@ def _redirect(table: exp.Table, scopes: Scopes, session: SessionValues) -> None:
     if not table.args.get("alias"):
         table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
     if relation.name == "pg_settings":
-        table.replace(exp.Subquery(this=_settings(relation, session), alias=table.args["alias"]))
+        table.replace(
+            exp.Subquery(
+                this=settings_rows(relation, session.settings()), alias=table.args["alias"]
+            )
+        )
         return
     table.set("db", exp.to_identifier(SCHEMAS[relation.schema], quoted=True))
-
-
-def _settings(relation: Relation, session: SessionValues) -> exp.Select:
-    """The settings as rows: only the session knows them."""
-    known = {"name", "setting", "boot_val", "reset_val"}
-    texts = {"category": "'Client'", "context": "'user'", "vartype": "'string'",
-             "source": "'default'", "pending_restart": "false"}  # fmt: skip
-    columns = ", ".join(
-        f"{'name' if one.name == 'name' else 'setting'} AS {one.name}" if one.name in known
-        else f"{texts.get(one.name, f'CAST(NULL AS {one.duckdb_type})')} AS {one.name}"
-        for one in relation.attributes
-    )  # fmt: skip
-    made = sqlglot.parse_one(f"SELECT {columns} FROM (VALUES ('', '')) AS held(name, setting)")
-    values = made.find(exp.Values)
-    assert values is not None and isinstance(made, exp.Select)
-    text = exp.Literal.string
-    values.set("expressions", [
-        exp.Tuple(expressions=[text(name), text(value)])
-        for name, value in session.settings().items()
-    ])  # fmt: skip
-    return made

@@ -10,6 +10,7 @@ import functools
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gateway.serve.pgwire.encoding import arrays, numbers, texts, times
 from gateway.serve.pgwire.encoding.arrays import Encode
@@ -68,15 +69,6 @@ ARRAYS = {
 }  # fmt: skip
 # Types whose texts hold nothing that an array would have to quote.
 _PLAIN = frozenset({16, 20, 21, 23, 26, 700, 701, 1082, 1083, 1700, 2950})
-# What only the columns of PostgreSQL's catalogs have.
-_CATALOG = {
-    "pg.oid": WireType(26, 4, numbers.integer_text, numbers.integer_binary),
-    "pg.xid": WireType(28, 4, numbers.integer_text, numbers.integer_binary),
-    "pg.name": WireType(19, 64, texts.plain, texts.plain),
-    "pg.char": WireType(18, 1, texts.plain, texts.plain),
-    "pg.varchar": WireType(1043, -1, texts.plain, texts.plain),
-    "pg.json": JSON,
-}
 
 
 def wire_type(field: pa.Field) -> WireType:
@@ -127,3 +119,32 @@ def _array(value: WireType) -> WireType:
         return arrays.array_binary(column, value.binary, value.oid)
 
     return WireType(ARRAYS[value.oid], -1, text, binary, value.modifier)
+
+
+def _vector(oid: int, value: WireType) -> WireType:
+    """Numbers with spaces between them, which are arrays in binary."""
+
+    def text(column: pa.Array) -> pa.Array:
+        listed = arrays.array_text(column, value.text, True).cast(pa.string())
+        spaced = pc.replace_substring(pc.utf8_slice_codeunits(listed, 1, -1), ",", " ")
+        return spaced.cast(pa.binary())
+
+    def binary(column: pa.Array) -> pa.Array:
+        return arrays.array_binary(column, value.binary, value.oid)
+
+    return WireType(oid, -1, text, binary)
+
+
+_OID = WireType(26, 4, numbers.integer_text, numbers.integer_binary)
+# What only the columns of PostgreSQL's catalogs have.
+_CATALOG = {
+    "pg.oid": _OID,
+    "pg.xid": WireType(28, 4, numbers.integer_text, numbers.integer_binary),
+    "pg.name": WireType(19, 64, texts.plain, texts.plain),
+    "pg.char": WireType(18, 1, texts.plain, texts.plain),
+    "pg.varchar": WireType(1043, -1, texts.plain, texts.plain),
+    "pg.json": JSON,
+    "pg.int2vector": _vector(22, SMALL),
+    "pg.oidvector": _vector(30, _OID),
+    "pg._aclitem": WireType(1034, -1, _array(TEXT).text, _array(TEXT).binary),
+}

@@ -232,7 +232,7 @@ CREATE VIEW info.character_sets AS
   SELECT NULL::VARCHAR AS character_set_catalog, NULL::VARCHAR AS character_set_schema,
     'UTF8' AS character_set_name, 'UCS' AS character_repertoire, 'UTF8' AS form_of_use,
     database AS default_collate_catalog, 'pg_catalog' AS default_collate_schema,
-    'C' AS default_collate_name
+    'ucs_basic' AS default_collate_name
   FROM pg.this;
 
 CREATE VIEW info.collations AS
