@@ -1,8 +1,8 @@
 """Answers of PostgreSQL's catalogs to one connection.
 
 Takes: statements over the catalogs. Gives: tables with PostgreSQL's types, of what the principal
-may know at that moment. Never shows what `gateway.catalog` does not list for him; asks for that anew
-with each statement, so that a grant that ended has ended here too.
+may know at that moment. Never shows what `gateway.catalog` does not list for him; asks for that
+anew with each statement, so that a grant that ended has ended here too.
 """
 
 from __future__ import annotations

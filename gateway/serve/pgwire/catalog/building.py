@@ -6,6 +6,7 @@ whether something is served.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import sqlglot
@@ -85,6 +86,34 @@ def _split(body: str) -> list[str | None]:
         place += 1
     parts.append(word if quoted or word.strip().lower() != "null" else None)
     return parts
+
+
+def formatted(arguments: Sequence[exp.Expr]) -> exp.Expr:
+    """`format` with a constant pattern of %s, %I, %L and %%."""
+    pattern, rest = arguments[0], list(arguments[1:])
+    if not isinstance(pattern, exp.Literal):
+        raise WireError("0A000", "format takes a constant pattern here.")
+    parts: list[exp.Expr] = []
+    for piece in re.split(r"(%.?)", pattern.name):
+        if not piece.startswith("%"):
+            parts += [exp.Literal.string(piece)] if piece else []
+        elif piece == "%%":
+            parts.append(exp.Literal.string("%"))
+        elif piece in ("%s", "%I", "%L") and rest:
+            parts.append(_placed(piece, as_type(rest.pop(0), "VARCHAR")))
+        else:
+            raise WireError("0A000", "format takes %s, %I and %L here, each with its value.")
+    return exp.Paren(this=joined(*parts)) if parts else exp.Literal.string("")
+
+
+def _placed(form: str, value: exp.Expr) -> exp.Expr:
+    if form == "%I":
+        return exp.Anonymous(this="udf_quoted", expressions=[value])
+    if form == "%L":
+        doubled = exp.func("REPLACE", value, exp.Literal.string("'"), exp.Literal.string("''"))
+        mark = exp.Literal.string("'")
+        return exp.func("COALESCE", joined(mark, doubled, mark.copy()), exp.Literal.string("NULL"))
+    return exp.func("COALESCE", value, exp.Literal.string(""))
 
 
 def call_of(node: exp.Func) -> tuple[str, list[exp.Expr]]:

@@ -20,7 +20,7 @@ from gateway.serve.pgwire.faults import WireError
 
 PATH_MARK = "\x1f"
 Record = Mapping[str, Any]
-Value: TypeAlias = str | int | bool | None
+Value: TypeAlias = str | int | bool | list[str] | None
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _PART = re.compile(r'\s*("(?:[^"]|"")*"|[^\s".]+)\s*(\.|\Z)')
 # How SQL calls types, by their numbers.
@@ -153,6 +153,7 @@ class Names:
             "may_database": (self.may_database, [text, text], "BOOLEAN"),
             "has_role": (self.has_role, [text], "BOOLEAN"),
             "quoted": (quoted, [text], text),
+            "parts": (_written_parts, [text], "VARCHAR[]"),
         }
 
     def class_named(self, text: str, path: str) -> int | None:
@@ -228,6 +229,10 @@ class Names:
         """A text or a number as a function."""
         name = parts_of(text.partition("(")[0])[-1:]
         found = [oid for oid, one in self._procedures.items() if (one["proname"],) == name]
+        if not found and not text.strip().isdigit() and text.strip() != "-":
+            raise WireError(
+                "0A000", f"The catalog does not know the function {text.strip()[:100]}."
+            )
         return _found(found[0] if found else None, text, "42883", "function")
 
     def procedure_out(self, oid: int) -> str:
@@ -357,6 +362,14 @@ class Names:
         names = [one.name for one in relations()["pg_catalog", relation].attributes]
         for row in self.rows.get(relation, ()):
             yield dict(zip(names, row, strict=True))
+
+
+def _written_parts(text: str) -> list[str]:
+    """The parts of a name; an error where it is none."""
+    parts = parts_of(text)
+    if not parts:
+        raise WireError("22023", f'string is not a valid identifier: "{text[:100]}"')
+    return list(parts)
 
 
 def _modifier(oid: int, modifier: int) -> str:

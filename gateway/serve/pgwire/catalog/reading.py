@@ -20,6 +20,7 @@ from gateway.serve.pgwire.words import read_words
 _SCHEMAS = frozenset({"pg_catalog", "information_schema"})
 # Types that the parser reads only without brackets behind them.
 _BARE = frozenset("oid name regclass regtype regproc regnamespace regrole".split())
+_VERBS = ("select", "insert", "update", "delete")
 _OPERATORS: Mapping[str, type[exp.Expr]] = {
     "=": exp.EQ, "<>": exp.NEQ, "!=": exp.NEQ, "<": exp.LT, "<=": exp.LTE, ">": exp.GT,
     ">=": exp.GTE, "~": exp.RegexpLike, "~*": exp.RegexpILike, "~~": exp.Like, "~~*": exp.ILike,
@@ -33,7 +34,7 @@ _MOST_NODES = 40_000
 @functools.lru_cache(maxsize=256)
 def _parsed(sql: str) -> exp.Expression:
     try:
-        found = sqlglot.parse(_with_arrays(sql), dialect="postgres")
+        found = sqlglot.parse(_spelled(sql), dialect="postgres")
     except (SqlglotError, RecursionError) as error:
         raise ParseError(
             "The question to the catalog cannot be read.", private=str(error)
@@ -53,14 +54,22 @@ def read(sql: str) -> exp.Expression:
     return _plain(tree)
 
 
-def _with_arrays(sql: str) -> str:
-    """`oid[]` as the name that PostgreSQL has for it, `_oid`."""
+def _spelled(sql: str) -> str:
+    """The text with what the parser does not take in a form that it does.
+
+    `oid[]` is the type `_oid`, and behind AS or a point SELECT is a name.
+    """
     words = read_words(sql)
     made, place = [], 0
-    for one, other, third in zip(words, words[1:], words[2:], strict=False):
-        if one.value in _BARE and other.is_word("[") and third.is_word("]"):
+    for at, one in enumerate(words):
+        before, rest = words[at - 1] if at else None, words[at + 1 : at + 3]
+        is_array = one.value in _BARE and [each.value for each in rest] == ["[", "]"]
+        if one.kind == "word" and is_array:
             made += [sql[place : one.start], f'"_{one.value}"']
-            place = third.end
+            place = rest[1].end
+        elif one.is_word(*_VERBS) and before is not None and before.is_word("as", "."):
+            made += [sql[place : one.start], f'"{one.value}"']
+            place = one.end
     return "".join([*made, sql[place:]])
 
 

@@ -125,6 +125,10 @@ class Scopes:
     def _source(self, node: exp.Expr) -> Iterator[tuple[str, Outputs]]:
         for join in node.args.get("joins") or ():
             yield from self._source(join.this)
+        if isinstance(node, exp.Subquery) and not node.alias:
+            # Parentheses around a join.
+            yield from self._source(node.this)
+            return
         alias = node.args.get("alias")
         columns = [one.name for one in alias.args.get("columns") or ()] if alias else []
         inner = node.this if isinstance(node, exp.Lateral) else node
@@ -207,7 +211,8 @@ class Scopes:
         """The type of what is made of others."""
         match node:
             case exp.Case():
-                arms = [*(one.args["true"] for one in node.args["ifs"]), node.args.get("default")]
+                # As PostgreSQL does it: ELSE speaks first.
+                arms = [node.args.get("default"), *(one.args["true"] for one in node.args["ifs"])]
                 return self._first(arms)
             case exp.Coalesce():
                 return self._first([node.this, *node.expressions])
@@ -255,34 +260,45 @@ class Scopes:
 
 def output_name(node: exp.Expr) -> str:
     """What PostgreSQL calls an output that has no name."""
+    found = _own_name(node)
+    if found is not None:
+        return found
+    match node:
+        case exp.Paren() | exp.Bracket():
+            return output_name(node.this)
+        case exp.Cast():
+            return type_name(node.to)
+        case exp.Case():
+            return "case"
+        case _:
+            return "?column?"
+
+
+def _own_name(node: exp.Expr | None) -> str | None:
+    """The name that an expression brings along, which no cast around it changes."""
     match node:
         case exp.Alias():
             return node.alias
         case exp.Column() | exp.Dot():
             return node.name
-        case exp.Paren() | exp.Bracket() | exp.Filter() | exp.Window():
-            return output_name(node.this)
-        case exp.Cast():
-            inner = output_name(node.this)
-            return type_name(node.to) if inner == "?column?" else inner
+        case exp.Paren() | exp.Bracket() | exp.Filter() | exp.Window() | exp.Cast():
+            return _own_name(node.this)
         case exp.Case():
-            default = node.args.get("default")
-            found = output_name(default) if default is not None else "?column?"
-            return "case" if found == "?column?" else found
+            return _own_name(node.args.get("default"))
         case exp.Subquery():
             select = node.this
             first = select.selects[0] if isinstance(select, exp.Query) and select.selects else None
-            return output_name(first) if first is not None else "?column?"
+            return output_name(first) if first is not None else None
         case exp.Anonymous():
             return node.name.lower()
         case exp.Array():
             return "array"
         case exp.And() | exp.Or() | exp.RegexpLike() | exp.RegexpILike():
-            return "?column?"
+            return None
         case exp.Func():
             return node.sql("postgres").partition("(")[0].lower()
         case _:
-            return "?column?"
+            return None
 
 
 def refuse_unknown(table: exp.Table) -> WireError:

@@ -6,7 +6,6 @@ its parameters. Never lets a class of nodes, a function or a relation through th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,8 @@ from gateway.serve.pgwire.catalog.building import (
     call_of,
     duckdb_type,
     filled,
+    formatted,
+    joined,
     keywords,
     settings_rows,
 )
@@ -57,7 +58,6 @@ _SAME = (
     exp.Right, exp.MD5,
 )  # fmt: skip
 _WHOLE = frozenset({"int2", "int4", "int8", "oid"})
-_LENGTH = re.compile(r"(?:varchar|char|bpchar)\((\d{1,8})\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +184,10 @@ class _Translation:
             if held in _NUMBERS and not isinstance(inner, exp.Literal):
                 return self._typed(as_type(inner, "UINTEGER"), kind)
             return self._typed(self._named(REGISTERED[kind][0], as_type(inner, "VARCHAR")), kind)
-        if kind in _TEXTS or _LENGTH.fullmatch(kind):
-            made = as_type(self._text(inner, held), "VARCHAR")
-            cut = _LENGTH.fullmatch(kind)
-            if cut is not None:
-                return self._typed(exp.func("LEFT", made, exp.Literal.number(cut[1])), "varchar")
+        if kind in _TEXTS:
+            made: exp.Expr = as_type(self._text(inner, held), "VARCHAR")
+            if node.to.expressions:
+                made = exp.func("LEFT", made, exp.Literal.number(node.to.expressions[0].name))
             return self._typed(made, kind)
         if kind == "char":
             first = exp.func("LEFT", as_type(inner, "VARCHAR"), exp.Literal.number(1))
@@ -249,6 +248,11 @@ class _Translation:
             return self._typed(self._setting(arguments), "text")
         if name == "set_config" and len(arguments) == 3:
             return self._typed(self._changed(arguments), "text")
+        if isinstance(node, exp.ExplodingGenerateSeries):
+            series = exp.GenerateSeries(**dict(node.args))
+            return self._typed(exp.Explode(this=series), "int4")
+        if name == "format" and arguments:
+            return self._typed(formatted(arguments), "text")
         if name == "json_build_object":
             return self._typed(exp.Anonymous(this="json_object", expressions=arguments), "json")
         found = templates().get(f"{name}/{len(arguments)}")
@@ -293,8 +297,9 @@ class _Translation:
 
     def _table_function(self, node: exp.Table) -> exp.Expr:
         """`unnest(x) AS u`: in PostgreSQL the column is called like the table."""
-        call: exp.Expr = node.this
-        name, arguments = call_of(call)
+        written: exp.Func = node.this
+        call: exp.Expr = written
+        name, arguments = call_of(written)
         alias = node.args.get("alias")
         if isinstance(call, exp.Explode):
             kind = element_of(self._scopes.type_of(call.this))
@@ -305,9 +310,9 @@ class _Translation:
             series = exp.GenerateSeries(**dict(call.args))
             call = self._typed(exp.Unnest(expressions=[series]), "int4")
         elif not isinstance(call, exp.Unnest):
-            made = self._call(call)
+            made = self._call(written)
             if not isinstance(made, exp.Explode | exp.Unnest):
-                raise _no_function(name, len(arguments))
+                return _one_row(made, alias or exp.TableAlias(this=exp.to_identifier(name, True)))
             inner = made.this if isinstance(made, exp.Explode) else made.expressions[0]
             call = self._typed(exp.Unnest(expressions=[inner]), self._scopes.type_of(made) or "")
         node.set("db", None)
@@ -415,6 +420,13 @@ def _check(tree: exp.Expression) -> None:
         elif isinstance(node, exp.Unnest) and isinstance(node.parent, exp.Alias | exp.Dot):
             node.replace(exp.Coalesce(this=node.expressions[0], expressions=[]))
     check_tree(copied)
+
+
+def _one_row(call: exp.Expr, alias: exp.TableAlias) -> exp.Subquery:
+    """A function in FROM that gives a single value: a row with a column of its name."""
+    columns = alias.args.get("columns") or [alias.this]
+    held = exp.select(exp.Alias(this=call, alias=columns[0].copy()))
+    return exp.Subquery(this=held, alias=exp.TableAlias(this=alias.this.copy()))
 
 
 def _is_source(node: exp.Func) -> bool:

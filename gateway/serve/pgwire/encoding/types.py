@@ -17,6 +17,8 @@ from gateway.serve.pgwire.encoding.arrays import Encode
 
 _JSON, _UUID, _TEXT = 114, 2950, 25
 _HEADER = 4
+# Where the binary form of an array says from which place it counts.
+_BOUND = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,13 @@ def _vector(oid: int, value: WireType) -> WireType:
         return spaced.cast(pa.binary())
 
     def binary(column: pa.Array) -> pa.Array:
-        return arrays.array_binary(column, value.binary, value.oid)
+        made = arrays.array_binary(column, value.binary, value.oid)
+        # They count from 0; an empty one has no bounds.
+        return pc.if_else(
+            pc.greater(pc.binary_length(made), _BOUND),
+            pc.binary_replace_slice(made, _BOUND, _BOUND + 4, b"\0\0\0\0"),
+            made,
+        )
 
     return WireType(oid, -1, text, binary)
 

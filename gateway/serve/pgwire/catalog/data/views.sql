@@ -239,3 +239,17 @@ CREATE VIEW info.collations AS
   SELECT t.database AS collation_catalog, 'pg_catalog' AS collation_schema,
     c.collname AS collation_name, 'NO PAD' AS pad_attribute
   FROM pg.pg_collation c, pg.this t;
+
+-- What a server counts that counts nothing.
+CREATE VIEW pg.pg_stat_user_tables AS
+  SELECT c.oid AS relid, n.nspname AS schemaname, c.relname, 0::BIGINT AS seq_scan,
+    0::BIGINT AS seq_tup_read, 0::BIGINT AS idx_scan, 0::BIGINT AS idx_tup_fetch,
+    0::BIGINT AS n_tup_ins, 0::BIGINT AS n_tup_upd, 0::BIGINT AS n_tup_del,
+    0::BIGINT AS n_tup_hot_upd, 0::BIGINT AS n_live_tup, 0::BIGINT AS n_dead_tup,
+    0::BIGINT AS n_mod_since_analyze, 0::BIGINT AS n_ins_since_vacuum,
+    NULL::TIMESTAMPTZ AS last_vacuum, NULL::TIMESTAMPTZ AS last_autovacuum,
+    NULL::TIMESTAMPTZ AS last_analyze, NULL::TIMESTAMPTZ AS last_autoanalyze,
+    0::BIGINT AS vacuum_count, 0::BIGINT AS autovacuum_count, 0::BIGINT AS analyze_count,
+    0::BIGINT AS autoanalyze_count
+  FROM pg.pg_class c JOIN pg.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema');
