@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ import pandas
 import psycopg
 import pytest
 import sqlalchemy
+import yaml
 from adbc_driver_postgresql import dbapi
 from asyncpg.introspection import INTRO_LOOKUP_TYPES
 from psycopg.types import TypeInfo
@@ -20,60 +22,18 @@ from psycopg.types.composite import CompositeInfo
 from tests.pgwire.catalog.comparing import shown
 from tests.pgwire.catalog.conftest import Both, Connection
 
-STATEMENTS: dict[str, tuple[str, Sequence[object] | None]] = {
-    "a table": ("select relname, relkind, relnatts, relhasindex, reltuples from pg_class "
-                "where relname = %s", ["orders"]),
-    "keys": ("select conname, contype, conkey, confkey, confrelid::regclass::text from "
-             "pg_constraint where contype in ('p', 'f', 'u') and connamespace::regnamespace::text "
-             "<> 'pg_catalog' order by conname", None),
-    "aggregates": ("select count(*), min(attnum), max(attname), array_agg(attname order by attnum) "
-                   "from pg_attribute where attrelid = 'kinds.kinds'::regclass and attnum > 0",
-                   None),
-    "columns": ("select table_name, column_name, ordinal_position, is_nullable, data_type, "
-                "udt_name, dtd_identifier from information_schema.columns "
-                "where table_schema = any(%s) order by 1, 3", [["kinds", "orders", "customers"]]),
-    "types of columns": ("select attname, format_type(atttypid, atttypmod), "
-                         "atttypid::regtype::text from pg_attribute where attrelid = %s::regclass and attnum > 0 "
-                         "order by attnum", ["kinds.kinds"]),
-    "vectors": ("select indkey, indkey[0], indoption, indkey::int2[], array_length(indkey, 1) "
-                "from pg_index where indrelid = 'customers.customers'::regclass "
-                "order by indisprimary", None),
-    "names": ("select quote_ident('user'), 'customers.customers'::regclass::text, "
-              "to_regclass('nothing')::text, 'int4[]'::regtype::text, 'orders'::regnamespace::text",
-              None),
-    "rights": ("select has_table_privilege('orders.orders', 'SELECT'), "
-               "has_table_privilege('orders.orders', 'INSERT'), "
-               "has_schema_privilege('orders', 'USAGE'), "
-               "has_database_privilege('shop', 'CONNECT'), has_column_privilege('orders.orders', 'place', 'UPDATE')", None),
-    "comments": ("select obj_description('orders.orders'::regclass, 'pg_class'), "
-                 "col_description('customers.customers'::regclass, 2)", None),
-    "definitions": ("select pg_get_constraintdef(c.oid), pg_get_constraintdef(c.oid, true), "
-                    "pg_get_indexdef(conindid) from pg_constraint c "
-                    "where conrelid = 'orders.orders'::regclass order by conname", None),
-    "vocabulary": ("select c.relname::varchar(3), 7 / 2, 'a' || null, coalesce(c.relkind, 'x'), "
-                   "case when c.relhasindex then 1 end from pg_class c "
-                   "where c.relname in ('orders', 'kinds') order by 1 desc", None),
-    "order of nulls": ("select t.relname, d.description from pg_class t left join pg_description d "
-                       "on d.objoid = t.oid and d.objsubid = 0 where t.relname in "
-                       "('orders', 'kinds', 'customers') and relkind = 'r' "
-                       "order by d.description desc, 1", None),
-    "operators": (r"select relname from pg_class where relname ~ '^(cust|ord)' "
-                  r"and relname !~ 'pkey' and relname not like 'x\_%%' and relname operator(pg_catalog.~~) '%%s' "
-                  r"and relnamespace in ('orders'::regnamespace, 'customers'::regnamespace) "
-                  "order by relname collate \"C\"", None),
-    "sets": ("select u.place, u.attnum, a.attname from pg_index i, "
-             "unnest(i.indkey::int2[]) with ordinality as u(attnum, place), pg_attribute a "
-             "where i.indrelid = 'customers.customers'::regclass and a.attrelid = i.indrelid "
-             "and a.attnum = u.attnum order by a.attname", None),
-}  # fmt: skip
+STATEMENTS: dict[str, dict[str, Any]] = {
+    one["name"]: one
+    for one in yaml.safe_load(
+        Path(__file__).with_name("statements.yaml").read_text(encoding="utf-8")
+    )
+}
 
 
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_psycopg(ours: Connection, theirs: Connection, name: str, binary: bool) -> None:
-    sql, parameters = STATEMENTS[name]
-    if parameters is None:
-        sql = sql.replace("%%", "%")
+    sql, parameters = STATEMENTS[name]["sql"], STATEMENTS[name].get("parameters")
     assert shown(ours, sql, parameters, binary=binary) == shown(
         theirs, sql, parameters, binary=binary
     )

@@ -57,6 +57,12 @@ _SAME = (
     exp.ExplodingGenerateSeries, exp.Upper, exp.Lower, exp.Replace, exp.SplitPart, exp.Left,
     exp.Right, exp.MD5,
 )  # fmt: skip
+# The columns by which these lie in PostgreSQL as they were made.
+_ORDERED = {
+    "pg_attribute": ("attrelid", "attnum"),
+    "columns": ("table_schema", "table_name", "ordinal_position"),
+    "key_column_usage": ("constraint_schema", "constraint_name", "ordinal_position"),
+}
 _WHOLE = frozenset({"int2", "int4", "int8", "oid"})
 
 
@@ -114,6 +120,7 @@ class _Translation:
         parameters = self._parameters(tree)
         outputs: Outputs = self._scopes.outputs(tree)
         outputs = self._as_text(tree, outputs)
+        _put_in_order(tree)
         for table in list(tree.find_all(exp.Table)):
             _redirect(table, self._scopes, self._session)
         _check(tree)
@@ -438,6 +445,24 @@ def _arms(query: exp.Expr) -> list[exp.Expr]:
     if isinstance(query, exp.SetOperation):
         return [*_arms(query.this), *_arms(query.expression)]
     return _arms(query.this) if isinstance(query, exp.Subquery) else [query]
+
+
+def _put_in_order(tree: exp.Expression) -> None:
+    """Clients that ask for no order read columns in the order that PostgreSQL happens to have."""
+    if not isinstance(tree, exp.Select) or tree.find(exp.AggFunc) is not None:
+        return
+    if any(tree.args.get(one) for one in ("order", "distinct", "group", "limit", "offset")):
+        return
+    held = tree.args.get("from_")
+    nodes = [held.this] if held is not None else []
+    nodes += [one.this for one in tree.args.get("joins") or ()]
+    for node in nodes:
+        relation = relation_of(node) if isinstance(node, exp.Table) else None
+        columns = _ORDERED.get(relation.name if relation is not None else "", ())
+        if columns:
+            keys = [exp.column(one, node.alias_or_name, quoted=True) for one in columns]
+            tree.set("order", exp.Order(expressions=[exp.Ordered(this=one) for one in keys]))
+            return
 
 
 def _redirect(table: exp.Table, scopes: Scopes, session: SessionValues) -> None:
