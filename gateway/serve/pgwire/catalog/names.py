@@ -149,6 +149,7 @@ class Names:
             "type_is_visible": (self.type_is_visible, [number, text], "BOOLEAN"),
             "function_is_visible": (self.function_is_visible, [number], "BOOLEAN"),
             "may_table": (self.may_table, [text, text, text], "BOOLEAN"),
+            "may_column": (self.may_column, [text, text, text, text], "BOOLEAN"),
             "may_schema": (self.may_schema, [text, text], "BOOLEAN"),
             "may_database": (self.may_database, [text, text], "BOOLEAN"),
             "has_role": (self.has_role, [text], "BOOLEAN"),
@@ -335,6 +336,15 @@ class Names:
         """Whether one of the rights on a table is held: who sees it may read it."""
         oid = int(table) if table.isdigit() else self.class_in(table, path)
         return oid in self.classes and "select" in _rights(privileges)
+
+    def may_column(self, table: str, column: str, privileges: str, path: str) -> bool:
+        """Whether one of the rights on a column is held: who sees it may read it."""
+        oid = int(table) if table.isdigit() else self.class_in(table, path)
+        columns = self._columns.get(oid, {})
+        if column not in columns.values() and not (column.isdigit() and int(column) in columns):
+            name = self.classes[oid]["relname"] if oid in self.classes else table
+            raise _fault("42703", f'column "{column}" of relation "{name}" does not exist')
+        return "select" in _rights(privileges)
 
     def may_schema(self, schema: str, privileges: str) -> bool:
         """Whether one of the rights on a schema is held: who sees it may use it."""

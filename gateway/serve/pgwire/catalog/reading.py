@@ -90,6 +90,8 @@ def _plain_node(node: exp.Expr) -> exp.Expr:
             if not node.args.get("quoted"):
                 node.set("this", node.name.lower())
             node.set("quoted", True)
+        case exp.Star() if any(node.args.values()):
+            raise UnsupportedSql("PostgreSQL knows no EXCLUDE, REPLACE or RENAME behind *.")
         case exp.ByteString():
             return exp.Literal.string(node.this)
         case exp.Collate():

@@ -16,7 +16,8 @@ from types import MappingProxyType
 _DATA = Path(__file__).with_name("data")
 _FIRST_OF_VIEWS = 12_000
 _DUCKDB_TYPES = {
-    "oid": "UINTEGER", "regproc": "UINTEGER", "xid": "UINTEGER", "int2": "SMALLINT",
+    "oid": "UINTEGER", "regproc": "UINTEGER", "regtype": "UINTEGER", "xid": "UINTEGER",
+    "int2": "SMALLINT",
     "int4": "INTEGER", "int8": "BIGINT", "bool": "BOOLEAN", "float4": "FLOAT", "float8": "DOUBLE",
     "timestamptz": "TIMESTAMPTZ", "int2vector": "SMALLINT[]", "oidvector": "UINTEGER[]",
     "_oid": "UINTEGER[]", "_int2": "SMALLINT[]", "_text": "VARCHAR[]", "_name": "VARCHAR[]",

@@ -278,7 +278,7 @@ def _fill_key(
     rows = [_type_rows()[one.type] for one in parts]
     made.add(
         "pg_class", oid=index, relname=name, relnamespace=schema, relowner=OWNER_OID, relam=403,
-        relfilenode=index, relpersistence="p", relkind="i", relnatts=len(places),
+        relfilenode=index, relpages=1, relpersistence="p", relkind="i", relnatts=len(places),
         relispopulated=True, relreplident="n",
     )  # fmt: skip
     for number, (one, row) in enumerate(zip(parts, rows, strict=True), start=1):
