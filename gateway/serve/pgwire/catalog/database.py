@@ -30,6 +30,11 @@ _MOST_BYTES = 64 * 1024 * 1024
 _BATCH_ROWS = 2_048
 _VIEWS = Path(__file__).with_name("data") / "views.sql"
 _RAISED = re.compile(r"WireError: ([0-9A-Z]{5})\|(.*)", re.DOTALL)
+# What DuckDB says of a statement that is wrong, and PostgreSQL's code for it.
+_STATES = (
+    ("syntax error", "42601"), ("does not have a column", "42703"), ("not found", "42703"),
+    ("Ambiguous reference", "42702"), ("No function matches", "42883"),
+)  # fmt: skip
 _FAILURES = (duckdb.Error, pa.ArrowException, UnicodeDecodeError)
 
 
@@ -150,10 +155,6 @@ class Asking:
             timer.cancel()
             self._cursor.close()
 
-    def schema(self, sql: str, parameters: Mapping[str, object]) -> pa.Schema:
-        """The shape of the answer."""
-        return self.read(f"SELECT * FROM ({sql}) LIMIT 0", parameters).schema
-
     def _translated(self, error: Exception) -> Exception:
         if self._stopped is not None:
             return self._stopped
@@ -165,12 +166,11 @@ class Asking:
             return LimitExceeded("The question to the catalog needs too much memory.")
         if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException):
             return TypeMismatch("A value does not fit its type.", private=text)
-        if (
-            isinstance(error, duckdb.BinderException)
-            and "not found" in text.split("\n", maxsplit=1)[0]
-        ):
-            return WireError("42703", f"A column does not exist: {_first(text)}")
-        return unknown(_first(text))
+        first = _first(text)
+        for pattern, sqlstate in _STATES:
+            if pattern in first:
+                return WireError(sqlstate, f"The catalog cannot answer this: {first}")
+        return unknown(first)
 
 
 def _first(text: str) -> str:
