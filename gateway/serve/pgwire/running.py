@@ -182,12 +182,12 @@ class Runner:
         self._link.send(command_complete(f"{tag} {rows}" if tag == "SELECT" else tag))
 
     def _opener(self, portal: Portal, command: _Reading) -> Callable[[str], Answer]:
+        shape = portal.shape if portal.shape is not None else portal.statement.shape
         if isinstance(command, Catalog):
-            return lambda _: of_table(self._catalog.answer(command.sql, portal.parameters))
+            return lambda _: of_table(self._catalog.answer(command.sql, portal.parameters), shape)
         if not isinstance(command, Query):
             table = self._state.table(command)
             return lambda _: of_table(table)
-        shape = portal.shape if portal.shape is not None else portal.statement.shape
         return lambda query_id: self._open(command.sql, portal.parameters, query_id, shape)
 
     def _open(

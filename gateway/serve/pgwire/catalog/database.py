@@ -6,6 +6,7 @@ network or the settings; holds nothing that the caller of this content may not k
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import threading
@@ -130,7 +131,8 @@ class Asking:
     def stop(self, reason: SqluiceError | None = None) -> None:
         """Stop it."""
         self._stopped = self._stopped or reason or Cancelled("The query was cancelled.")
-        self._cursor.interrupt()
+        with contextlib.suppress(duckdb.Error):  # it may be over already
+            self._cursor.interrupt()
 
     def read(self, sql: str, parameters: Mapping[str, object]) -> pa.Table:
         """All rows; they are few, else LimitExceeded says so."""

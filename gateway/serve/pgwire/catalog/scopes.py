@@ -200,7 +200,7 @@ class Scopes:
                 return found[0][1] if found else None
             case exp.Bracket() | exp.Explode():
                 return element_of(self.type_of(node.this))
-            case exp.Null() | exp.DPipe():
+            case exp.Null() | exp.DPipe() | exp.Parameter():
                 return "text"
             case exp.Literal() if node.is_string:
                 return "text"
@@ -231,7 +231,12 @@ class Scopes:
 
     def _first(self, nodes: list[exp.Expr | None]) -> str | None:
         known = [one for one in nodes if one is not None and not isinstance(one, exp.Null)]
-        plain = [one for one in known if not (isinstance(one, exp.Literal) and one.is_string)]
+        plain = [
+            one
+            for one in known
+            if not isinstance(one, exp.Parameter)
+            and not (isinstance(one, exp.Literal) and one.is_string)
+        ]
         return self.type_of((plain or known or [exp.Null()])[0])
 
     def _column(self, column: exp.Column) -> str | None:
