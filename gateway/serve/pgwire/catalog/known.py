@@ -57,8 +57,9 @@ def asks_catalog(words: Sequence[Word]) -> bool:
             return True
         if before is not None and before.is_word(":") and word.value in _REGISTERED:
             return True
-        calls = calls or (
-            after is not None and after.is_word("(") and word.value in _functions()
-            and not (before is not None and before.is_word("."))
-        )  # fmt: skip
+        is_call = after is not None and after.is_word("(")
+        is_pg = word.value.startswith("pg_") and not is_allowed(word.value)
+        is_known = word.value in _functions() or is_pg
+        is_part = before is not None and before.is_word(".")
+        calls = calls or (is_call and is_known and not is_part)
     return calls and not reads
