@@ -94,7 +94,7 @@ def test_broken_statements_are_the_clients_fault(connection: Connection) -> None
         if 100 < len(case["sql"]) < 1_500
     ]
     chance, told = random.Random(5), set()
-    for _ in range(300):
+    for _ in range(150):
         words = re.findall(r"\w+|\s+|.", chance.choice(texts))
         for _ in range(chance.randint(1, 3)):
             place = chance.randrange(len(words) - 4)
