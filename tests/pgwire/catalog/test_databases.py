@@ -101,6 +101,8 @@ def test_a_refusal_names_what_is_not_served(
             "select pg_get_functiondef(1)": "pg_get_functiondef",
             "select * from pg_class, orders.orders": "orders.orders",
             "select 1::pg_catalog.tsvector": "tsvector",
+            "select 1 from pg_class where relname similar to 'a%'": "SIMILAR TO",
+            "select upper(oid::regclass) from pg_class": "upper",
         }.items():
             with pytest.raises(psycopg.Error) as error:
                 made.execute(sql.encode())

@@ -200,6 +200,8 @@ class Scopes:
                 return found[0][1] if found else None
             case exp.Bracket() | exp.Explode():
                 return element_of(self.type_of(node.this))
+            case exp.Nullif():
+                return self.type_of(node.this)
             case exp.Null() | exp.DPipe() | exp.Parameter():
                 return "text"
             case exp.Literal() if node.is_string:
@@ -298,6 +300,8 @@ def _own_name(node: exp.Expr | None) -> str | None:
             return node.name.lower()
         case exp.Array():
             return "array"
+        case exp.Trim():
+            return {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(node.text("position"), "btrim")
         case exp.And() | exp.Or() | exp.RegexpLike() | exp.RegexpILike():
             return None
         case exp.Func():

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from gateway.allowed import check_tree
 from gateway.errors import UnsupportedSql
 from gateway.serve.pgwire.catalog.building import (
     KEYWORDS,
@@ -24,9 +23,7 @@ from gateway.serve.pgwire.catalog.building import (
     formatted,
     joined,
     keywords,
-    settings_rows,
 )
-from gateway.serve.pgwire.catalog.database import SCHEMAS
 from gateway.serve.pgwire.catalog.known import templates
 from gateway.serve.pgwire.catalog.names import PATH_MARK
 from gateway.serve.pgwire.catalog.reading import read
@@ -35,15 +32,27 @@ from gateway.serve.pgwire.catalog.scopes import (
     Outputs,
     Scopes,
     element_of,
-    output_name,
     refuse_unknown,
     relation_of,
     type_name,
+)
+from gateway.serve.pgwire.catalog.shaping import (
+    arms,
+    check,
+    name_outputs,
+    put_in_order,
+    redirect,
 )
 from gateway.serve.pgwire.faults import WireError
 
 _WITH_PATH = frozenset({"class_in", "class_out", "type_in"})
 _NUMBERS = frozenset({"oid", "int2", "int4", "int8", "xid", *REGISTERED})
+# Functions of texts, to which PostgreSQL turns no number of a thing.
+_OF_TEXTS = frozenset("""
+    upper lower length char_length replace split_part strpos left right btrim ltrim rtrim trim md5
+    quote_ident reverse lpad rpad translate ascii substring regexp_replace string_agg
+""".split())  # fmt: skip
+_FLOATS = frozenset({"float4", "float8"})
 _TEXTS = frozenset({"text", "varchar", "name", "bpchar"})
 # Functions that need no name: operators, and what the grammar itself has.
 _TRUTH = (exp.And, exp.Or, exp.Case, exp.Cast, exp.Coalesce, exp.If, exp.Array, exp.RegexpLike,
@@ -57,12 +66,6 @@ _SAME = (
     exp.ExplodingGenerateSeries, exp.Upper, exp.Lower, exp.Replace, exp.SplitPart, exp.Left,
     exp.Right, exp.MD5,
 )  # fmt: skip
-# The columns by which these lie in PostgreSQL as they were made.
-_ORDERED = {
-    "pg_attribute": ("attrelid", "attnum"),
-    "columns": ("table_schema", "table_name", "ordinal_position"),
-    "key_column_usage": ("constraint_schema", "constraint_name", "ordinal_position"),
-}
 _WHOLE = frozenset({"int2", "int4", "int8", "oid"})
 
 
@@ -110,7 +113,7 @@ class _Translation:
         for table in tree.find_all(exp.Table):
             self._check_table(table)
         for select in tree.find_all(exp.Select):
-            _name_outputs(select)
+            name_outputs(select)
         # From the leaves up: whatever stands around a part sees its PostgreSQL type.
         for node in list(tree.walk(bfs=False))[::-1]:
             made = self._rewritten(node)
@@ -120,10 +123,10 @@ class _Translation:
         parameters = self._parameters(tree)
         outputs: Outputs = self._scopes.outputs(tree)
         outputs = self._as_text(tree, outputs)
-        _put_in_order(tree)
+        put_in_order(tree)
         for table in list(tree.find_all(exp.Table)):
-            _redirect(table, self._scopes, self._session)
-        _check(tree)
+            redirect(table, self._scopes, self._session.settings)
+        check(tree)
         used = {int(one.name) for one in tree.find_all(exp.Parameter)}
         return Translated(tree.sql("duckdb"), tuple(outputs), parameters, tuple(sorted(used)))
 
@@ -139,6 +142,17 @@ class _Translation:
                 return self._cast(node)
             case exp.Div():
                 return self._divided(node)
+            case exp.SimilarTo():
+                raise WireError(
+                    "0A000", "SIMILAR TO is not served by the catalog.", "Use LIKE or ~."
+                )
+            case exp.DPipe() | exp.Concat() | exp.ConcatWs():
+                self._join_texts(node)
+                return node
+            case exp.StrPosition():
+                return self._typed(as_type(node.copy(), "INTEGER"), "int4")
+            case exp.Sum() | exp.Filter() | exp.Window() if self._is_whole_sum(node):
+                return self._typed(as_type(node.copy(), "BIGINT"), "int8")
             case exp.Bracket():
                 return self._bracket(node)
             case exp.EQ() | exp.NEQ() if isinstance(node.expression, exp.Any | exp.All):
@@ -152,6 +166,24 @@ class _Translation:
                 return self._call(node)
             case _:
                 return node
+
+    def _is_whole_sum(self, node: exp.Expr) -> bool:
+        """Whether it is a sum of small whole numbers, with all that belongs to the call."""
+        inner = node
+        while isinstance(inner, exp.Filter | exp.Window):
+            inner = inner.this
+        is_part = isinstance(node.parent, exp.Filter | exp.Window) and node.arg_key == "this"
+        is_sum = isinstance(inner, exp.Sum) and not is_part
+        return is_sum and self._scopes.type_of(inner.this) in ("int2", "int4")
+
+    def _join_texts(self, node: exp.DPipe | exp.Concat | exp.ConcatWs) -> None:
+        """What is joined to texts is joined as PostgreSQL writes it; arrays stay arrays."""
+        for one in list(node.iter_expressions()):
+            kind = self._scopes.type_of(one)
+            if kind == "bool" and not isinstance(node, exp.DPipe):
+                one.replace(self._written(one))
+            elif kind in REGISTERED or kind in _FLOATS:
+                one.replace(self._text(one.copy(), kind))
 
     def _divided(self, node: exp.Div) -> exp.Expr:
         """Of whole numbers the quotient is whole."""
@@ -209,10 +241,24 @@ class _Translation:
             duckdb = "UINTEGER[]"
         return self._typed(as_type(inner, duckdb), kind)
 
+    def _written(self, node: exp.Expr) -> exp.Expr:
+        """An expression as PostgreSQL prints its values, which is shorter for booleans."""
+        kind = self._scopes.type_of(node)
+        if kind != "bool":
+            return self._text(node, kind)
+        ifs = [exp.If(this=node.copy(), true=exp.Literal.string("t")),
+               exp.If(this=exp.Not(this=node.copy()), true=exp.Literal.string("f"))]  # fmt: skip
+        return exp.Case(ifs=ifs)
+
     def _text(self, node: exp.Expr, kind: str | None) -> exp.Expr:
         """An expression as PostgreSQL writes its values."""
         if kind in REGISTERED:
             return self._named(REGISTERED[kind][1], node)
+        if kind in _FLOATS:
+            text = as_type(node, "VARCHAR")
+            return exp.func(
+                "REGEXP_REPLACE", text, exp.Literal.string(r"\.0$"), exp.Literal.string("")
+            )
         if kind in ("int2vector", "oidvector"):
             return exp.func("ARRAY_TO_STRING", node, exp.Literal.string(" "))
         if kind is not None and kind.startswith("_"):
@@ -259,9 +305,12 @@ class _Translation:
             series = exp.GenerateSeries(**dict(node.args))
             return self._typed(exp.Explode(this=series), "int4")
         if name == "format" and arguments:
-            return self._typed(formatted(arguments), "text")
+            written = [self._written(one) for one in arguments]
+            return self._typed(formatted(written), "text")
         if name == "json_build_object":
             return self._typed(exp.Anonymous(this="json_object", expressions=arguments), "json")
+        if name in _OF_TEXTS and any(self._scopes.type_of(one) in REGISTERED for one in arguments):
+            raise _no_function(name, len(arguments))
         found = templates().get(f"{name}/{len(arguments)}")
         if found is None:
             if not isinstance(node, _SAME):
@@ -337,7 +386,7 @@ class _Translation:
 
     def _as_text(self, tree: exp.Expression, outputs: Outputs) -> Outputs:
         """What the client gets of numbers that stand for names is text."""
-        selects = [one for one in _arms(tree) if isinstance(one, exp.Select)]
+        selects = [one for one in arms(tree) if isinstance(one, exp.Select)]
         made = list(outputs)
         for at, (name, kind) in enumerate(outputs):
             if kind not in REGISTERED:
@@ -405,30 +454,6 @@ def _no_function(name: str, count: int) -> WireError:
     )  # fmt: skip
 
 
-def _name_outputs(select: exp.Select) -> None:
-    for one in list(select.expressions):
-        if isinstance(one, exp.Alias | exp.Star) or one.is_star:
-            continue
-        if isinstance(one, exp.Column):
-            continue
-        name = output_name(one)
-        made = exp.Alias(this=one.copy(), alias=exp.to_identifier(name, quoted=True))
-        one.replace(made)
-
-
-def _check(tree: exp.Expression) -> None:
-    """UnsupportedSql for whatever is on no list; what the templates call is on theirs."""
-    copied = tree.copy()
-    for node in list(copied.walk(bfs=False))[::-1]:
-        if isinstance(node, exp.Anonymous) and node.name.startswith("udf_"):
-            node.replace(exp.Coalesce(this=node.expressions[0], expressions=node.expressions[1:]))
-        elif isinstance(node, exp.Explode) and not isinstance(node.parent, exp.Table):
-            node.replace(exp.Coalesce(this=node.this, expressions=[]))
-        elif isinstance(node, exp.Unnest) and isinstance(node.parent, exp.Alias | exp.Dot):
-            node.replace(exp.Coalesce(this=node.expressions[0], expressions=[]))
-    check_tree(copied)
-
-
 def _one_row(call: exp.Expr, alias: exp.TableAlias) -> exp.Subquery:
     """A function in FROM that gives a single value: a row with a column of its name."""
     columns = alias.args.get("columns") or [alias.this]
@@ -439,44 +464,3 @@ def _one_row(call: exp.Expr, alias: exp.TableAlias) -> exp.Subquery:
 def _is_source(node: exp.Func) -> bool:
     """Whether a function stands in FROM."""
     return isinstance(node.parent, exp.Table | exp.Lateral) and node.arg_key == "this"
-
-
-def _arms(query: exp.Expr) -> list[exp.Expr]:
-    if isinstance(query, exp.SetOperation):
-        return [*_arms(query.this), *_arms(query.expression)]
-    return _arms(query.this) if isinstance(query, exp.Subquery) else [query]
-
-
-def _put_in_order(tree: exp.Expression) -> None:
-    """Clients that ask for no order read columns in the order that PostgreSQL happens to have."""
-    if not isinstance(tree, exp.Select) or tree.find(exp.AggFunc) is not None:
-        return
-    if any(tree.args.get(one) for one in ("order", "distinct", "group", "limit", "offset")):
-        return
-    held = tree.args.get("from_")
-    nodes = [held.this] if held is not None else []
-    nodes += [one.this for one in tree.args.get("joins") or ()]
-    for node in nodes:
-        relation = relation_of(node) if isinstance(node, exp.Table) else None
-        columns = _ORDERED.get(relation.name if relation is not None else "", ())
-        if columns:
-            keys = [exp.column(one, node.alias_or_name, quoted=True) for one in columns]
-            tree.set("order", exp.Order(expressions=[exp.Ordered(this=one) for one in keys]))
-            return
-
-
-def _redirect(table: exp.Table, scopes: Scopes, session: SessionValues) -> None:
-    """To the table that holds the relation."""
-    relation = None if isinstance(table.this, exp.Func) else relation_of(table)
-    if relation is None or scopes.cte_of(table) is not None:
-        return
-    if not table.args.get("alias"):
-        table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
-    if relation.name == "pg_settings":
-        table.replace(
-            exp.Subquery(
-                this=settings_rows(relation, session.settings()), alias=table.args["alias"]
-            )
-        )
-        return
-    table.set("db", exp.to_identifier(SCHEMAS[relation.schema], quoted=True))
