@@ -108,3 +108,7 @@ def test_a_refusal_names_what_is_not_served(
                 made.execute(sql.encode())
             assert text in str(error.value)
             assert text in caplog.text
+        with pytest.raises(psycopg.errors.UndefinedFunction):
+            made.execute("select pg_catalog.nothing(oid) from pg_class where relname = 'hush'")
+    told = [getattr(one, "sql", "") for one in caplog.records]
+    assert told[-1].endswith("where relname = ?")

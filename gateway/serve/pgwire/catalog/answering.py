@@ -28,9 +28,11 @@ from gateway.serve.pgwire.commands import Setting
 from gateway.serve.pgwire.faults import WireError
 from gateway.serve.pgwire.settings import SERVER_VERSION
 from gateway.serve.pgwire.state import State
+from gateway.serve.pgwire.words import read_words
 
 log = logging.getLogger("gateway.pgwire")
 _MOST_LOGGED = 2_000
+_NOT_SERVED = frozenset({"0A000", "42883"})
 _ARROW: Mapping[str, pa.DataType] = {
     "oid": pa.int32(), "xid": pa.int32(), "name": pa.string(), "char": pa.string(),
     "text": pa.string(), "varchar": pa.string(), "bpchar": pa.string(), "int2": pa.int16(),
@@ -133,11 +135,22 @@ class CatalogSession:
 
 
 def _note(sql: str, error: SqluiceError | WireError) -> None:
-    """An operator reads what a client asked for in vain."""
+    """An operator reads what a client asked for in vain, without the values in it."""
+    if isinstance(error, WireError) and error.sqlstate not in _NOT_SERVED:
+        return
     log.warning(
         "the catalog did not answer: %s", error.message,
-        extra={"sql": sql[:_MOST_LOGGED], "private": getattr(error, "private", None)},
+        extra={"sql": _without_values(sql)},
     )  # fmt: skip
+
+
+def _without_values(sql: str) -> str:
+    made, place = [], 0
+    for word in read_words(sql[:_MOST_LOGGED]):
+        if word.kind == "string":
+            made += [sql[place : word.start], "?"]
+            place = word.end
+    return "".join([*made, sql[place:_MOST_LOGGED]])
 
 
 def _typed(table: pa.Table, outputs: Sequence[tuple[str, str | None]]) -> pa.Table:
