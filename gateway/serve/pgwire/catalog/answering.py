@@ -138,10 +138,7 @@ def _note(sql: str, error: SqluiceError | WireError) -> None:
     """An operator reads what a client asked for in vain, without the values in it."""
     if isinstance(error, WireError) and error.sqlstate not in _NOT_SERVED:
         return
-    log.warning(
-        "the catalog did not answer: %s", error.message,
-        extra={"sql": _without_values(sql)},
-    )  # fmt: skip
+    log.warning("the catalog did not answer: %s In: %s", error.message, _without_values(sql))
 
 
 def _without_values(sql: str) -> str:
