@@ -57,6 +57,16 @@ ONE: dict[str, object] = {
     "select * from information_schema.tables": Catalog("select * from information_schema.tables"),
     "select * from pg_type t": Catalog("select * from pg_type t"),
     "select 'x'::regclass": Catalog("select 'x'::regclass"),
+    "select 1 from a, pg_class c": Catalog("select 1 from a, pg_class c"),
+    "select format_type(23, null)": Catalog("select format_type(23, null)"),
+    "select s from generate_series(1, array_upper(current_schemas(true), 1)) s": Catalog(
+        "select s from generate_series(1, array_upper(current_schemas(true), 1)) s"
+    ),
+    "select has_schema_privilege(x, 'usage') from t": Query(
+        "select has_schema_privilege(x, 'usage') from t"
+    ),
+    "select upper('x')": Query("select upper('x')"),
+    "select * from pg_product.lines": Query("select * from pg_product.lines"),
     "select 'pg_catalog.x' as y from t": Query("select 'pg_catalog.x' as y from t"),
 }  # fmt: skip
 

@@ -92,9 +92,9 @@ class Answer:
         return batch
 
 
-def of_table(table: pa.Table) -> Answer:
-    """The answer that is this table."""
-    return Answer(Result("", table.schema, iter(table.to_batches())))
+def of_table(table: pa.Table, shape: pa.Schema | None = None) -> Answer:
+    """The answer that is this table; `shape` is what the client was told before."""
+    return Answer(Result("", table.schema, iter(table.to_batches())), shape)
 
 
 def _require_same(found: pa.Schema, told: pa.Schema) -> None:

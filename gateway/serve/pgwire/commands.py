@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.errors import UnsupportedSql
+from gateway.serve.pgwire.catalog.known import asks_catalog
 from gateway.serve.pgwire.copying import CopyOut, is_copy_in, read_copy
 from gateway.serve.pgwire.cursors import (
     CloseCursor,
@@ -28,10 +29,6 @@ from gateway.serve.pgwire.words import Word, statements, text_of
 _WRITES = frozenset(
     "insert update delete merge create drop alter truncate grant revoke comment vacuum analyze "
     "reindex cluster refresh import lock call do replace upsert attach detach load install".split()
-)
-_CATALOGS = ("pg_catalog", "information_schema")
-_REGISTERED = frozenset(
-    "regclass regtype regproc regprocedure regnamespace regrole regoper regoperator".split()
 )
 # Shown by the pipeline, under policy.
 _LISTINGS = frozenset("tables schemas catalogs databases domains products purposes".split())
@@ -143,25 +140,9 @@ def _command(text: str, words: Sequence[Word], whole: str) -> Command:
         probe = read_probe(words)
         if probe is not None:
             return probe
-    if _asks_catalog(words):
+    if asks_catalog(words):
         return Catalog(text)
     return Query(text, _TAGS.get(first, "SELECT"))
-
-
-def _asks_catalog(words: Sequence[Word]) -> bool:
-    """Whether a statement names a relation, a function or a type of PostgreSQL's catalog."""
-    for place, word in enumerate(words):
-        if word.kind not in ("word", "quoted"):
-            continue
-        before = words[place - 1] if place else None
-        after = words[place + 1] if place + 1 < len(words) else None
-        if word.value in _CATALOGS and after is not None and after.is_word("."):
-            return True
-        if before is not None and before.is_word("from", "join") and word.value.startswith("pg_"):
-            return True
-        if before is not None and before.is_word(":") and word.value in _REGISTERED:
-            return True
-    return False
 
 
 def writes(sql: str) -> bool:

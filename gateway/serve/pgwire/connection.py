@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.serve.pgwire.commands import Command, Query
+from gateway.serve.pgwire.commands import Catalog, Command, Query
 from gateway.serve.pgwire.faults import Broken, Left, WireError, fault_of, violation
 from gateway.serve.pgwire.link import Link
 from gateway.serve.pgwire.messages import (
@@ -248,7 +248,7 @@ class Connection:
         portal = self._state.portals.get(name)
         return (
             portal is not None
-            and isinstance(portal.statement.command, Query)
+            and isinstance(portal.statement.command, Query | Catalog)
             and (portal.answer is None and not portal.is_done)
         )
 

@@ -24,6 +24,7 @@ _KNOWN = {
     "pg_is_in_recovery": "pg_is_in_recovery",
     "pg_advisory_unlock_all": "pg_advisory_unlock_all",
 }
+_PLACES = frozenset({"current_database", "current_catalog", "current_schema"})
 _BARE = frozenset({"current_user", "session_user", "user", "current_catalog", "current_schema"})
 
 
@@ -34,6 +35,11 @@ class Asked:
     name: str
     what: str
     argument: str = ""
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it is of PostgreSQL's type `name`."""
+        return "user" in self.what or self.what in _PLACES
 
 
 @dataclass(frozen=True, slots=True)

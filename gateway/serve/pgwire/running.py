@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -20,6 +20,7 @@ from gateway.errors import SqluiceError, TypeMismatch, UnsupportedSql
 from gateway.opening import OpenGateway
 from gateway.parse import parse
 from gateway.serve.pgwire.answers import Answer, Encode, Piece, of_table
+from gateway.serve.pgwire.catalog.answering import CatalogSession
 from gateway.serve.pgwire.commands import Catalog, Command, Query, Show, route
 from gateway.serve.pgwire.copying import CopyOut
 from gateway.serve.pgwire.cursors import Declare, Fetch
@@ -56,6 +57,7 @@ log = logging.getLogger("gateway.pgwire")
 _AGAIN_SECONDS = 0.05
 _TEXT = 25
 Made = TypeVar("Made")
+_Reading: TypeAlias = Query | Catalog | Show | Probe
 
 
 @dataclass(slots=True)
@@ -85,8 +87,16 @@ class _Output:
 class Runner:
     """The commands of one connection, one at a time."""
 
-    def __init__(self, opened: OpenGateway, pool: Executor, link: Link, state: State) -> None:
+    def __init__(
+        self,
+        opened: OpenGateway,
+        pool: Executor,
+        link: Link,
+        state: State,
+        catalog: CatalogSession,
+    ) -> None:
         self._gateway = opened.gateway
+        self._catalog = catalog
         self._pool = pool
         self._link = link
         self._state = state
@@ -112,6 +122,7 @@ class Runner:
         """Once is not enough: what it is to stop may begin a moment later."""
         asker = self._state.settings.session.asker
         while self._running is running:
+            self._catalog.stop()
             await self.work(lambda: self._gateway.cancel(running.query_id, asker))
             await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -129,10 +140,8 @@ class Runner:
         match command:
             case None:
                 self._link.send(EMPTY_QUERY)
-            case Query() | Show() | Probe():
+            case Query() | Catalog() | Show() | Probe():
                 await self._rows(portal, command, most, is_described)
-            case Catalog():
-                raise _no_catalog()
             case CopyOut():
                 await self._copy(command)
             case Declare():
@@ -158,11 +167,9 @@ class Runner:
         if dropped:
             await self.work(lambda: _close_all(dropped))
 
-    async def _rows(
-        self, portal: Portal, command: Query | Show | Probe, most: int, is_described: bool
-    ) -> None:
+    async def _rows(self, portal: Portal, command: _Reading, most: int, is_described: bool) -> None:
         tag = command.tag if isinstance(command, Query) else "SHOW"
-        if isinstance(command, Probe):
+        if isinstance(command, Probe | Catalog):
             tag = "SELECT"
         if portal.is_done:
             self._link.send(command_complete(f"{tag} 0" if tag == "SELECT" else tag))
@@ -174,11 +181,13 @@ class Runner:
             return
         self._link.send(command_complete(f"{tag} {rows}" if tag == "SELECT" else tag))
 
-    def _opener(self, portal: Portal, command: Query | Show | Probe) -> Callable[[str], Answer]:
+    def _opener(self, portal: Portal, command: _Reading) -> Callable[[str], Answer]:
+        shape = portal.shape if portal.shape is not None else portal.statement.shape
+        if isinstance(command, Catalog):
+            return lambda _: of_table(self._catalog.answer(command.sql, portal.parameters), shape)
         if not isinstance(command, Query):
             table = self._state.table(command)
             return lambda _: of_table(table)
-        shape = portal.shape if portal.shape is not None else portal.statement.shape
         return lambda query_id: self._open(command.sql, portal.parameters, query_id, shape)
 
     def _open(
@@ -231,9 +240,11 @@ class Runner:
         return piece.rows
 
     async def _copy(self, command: CopyOut) -> None:
-        portal = Portal(Statement(command.sql, Query(command.sql)))
+        inner = await self.route(command.sql)
+        asked = inner[0] if inner and isinstance(inner[0], Catalog) else Query(command.sql)
+        portal = Portal(Statement(command.sql, asked))
         output = _copied(command)
-        rows, _ = await self._stream(portal, self._opener(portal, Query(command.sql)), 0, output)
+        rows, _ = await self._stream(portal, self._opener(portal, asked), 0, output)
         self._link.send(COPY_DONE)
         self._link.send(command_complete(f"COPY {rows}"))
 
@@ -243,19 +254,19 @@ class Runner:
                 "25P01", "A cursor lives in a transaction.", "Send BEGIN first, or WITH HOLD."
             )
         inner = await self.route(command.sql)
-        if len(inner) != 1 or not isinstance(inner[0], Query | Probe):
+        if len(inner) != 1 or not isinstance(inner[0], Query | Catalog | Probe):
             raise UnsupportedSql("A cursor is for one query.", hint="DECLARE c CURSOR FOR SELECT")
+        asked = inner[0] if isinstance(inner[0], Catalog) else Query(command.sql)
         portal = Portal(
-            Statement(command.sql, Query(command.sql)), parameters, size=len(command.sql),
+            Statement(command.sql, asked), parameters, size=len(command.sql),
             is_binary=command.is_binary, is_cursor=True, with_hold=command.with_hold,
         )  # fmt: skip
         self._state.keep_portal(command.name, portal)
         query_id = new_query_id()
         try:
             with self._statement(query_id):
-                portal.answer = await self.work(
-                    lambda: self._open(command.sql, parameters, query_id, None)
-                )
+                open_it = self._opener(portal, asked)
+                portal.answer = await self.work(lambda: open_it(query_id))
         except BaseException:
             self._state.drop_portal(command.name)
             raise
@@ -280,8 +291,9 @@ class Runner:
     async def describe_portal(self, portal: Portal) -> tuple[Column, ...] | None:
         """The columns of a portal that does not run yet; None where it gives no rows."""
         command = portal.statement.command
-        if isinstance(command, Catalog):
-            raise _no_catalog()
+        if isinstance(command, Catalog) and portal.answer is None:
+            open_it = self._opener(portal, command)
+            portal.answer = await self.work(lambda: open_it(""))
         if portal.answer is not None:
             return with_forms(columns_of(portal.answer.schema), portal.forms)
         if isinstance(command, Query):
@@ -299,11 +311,9 @@ class Runner:
     async def describe_statement(self, statement: Statement) -> tuple[Column, ...] | None:
         """The columns of a statement, whose parameters get their types."""
         command = statement.command
-        if isinstance(command, Catalog):
-            raise _no_catalog()
-        if isinstance(command, Query | Declare):
+        if isinstance(command, Query | Declare | Catalog):
             await self.work(lambda: self._describe(statement, command.sql))
-            if isinstance(command, Query) and statement.shape is not None:
+            if isinstance(command, Query | Catalog) and statement.shape is not None:
                 return columns_of(statement.shape)
             return None
         statement.types = statement.oids
@@ -322,12 +332,12 @@ class Runner:
         """The types of so many values: what the client said, else what the statement tells."""
         given = (statement.oids + (0,) * count)[:count]
         command = statement.command
-        if all(given) or not isinstance(command, Query | Declare):
+        if all(given) or not isinstance(command, Query | Declare | Catalog):
             return given
         if statement.types is None:
             try:
                 await self.work(lambda: self._describe(statement, command.sql))
-            except SqluiceError:
+            except (SqluiceError, WireError):
                 # Whatever is wrong with it is told, and recorded, when it runs.
                 return tuple(one or _TEXT for one in given)
         told = ((statement.types or ()) + (_TEXT,) * count)[:count]
@@ -335,6 +345,11 @@ class Runner:
 
     def _describe(self, statement: Statement, sql: str) -> None:
         """Types first, with nothing but NULL; then the answer, with a value of each type."""
+        if isinstance(statement.command, Catalog):
+            statement.shape, told = self._catalog.describe(sql)
+            given = (statement.oids + (0,) * len(told))[: max(len(told), len(statement.oids))]
+            statement.types = tuple(one or told[at] for at, one in enumerate(given))
+            return
         request = self._state.request(sql)
         count = parse(request).parameters
         given = (statement.oids + (0,) * count)[: max(count, len(statement.oids))]
@@ -427,11 +442,3 @@ def _cut(rows: int) -> Fault:
         "WARNING", "01004", f"The answer was cut after {rows} rows.",
         "RESET row_limit, or set it higher.",
     )  # fmt: skip
-
-
-def _no_catalog() -> UnsupportedSql:
-    log.info("a question to pg_catalog or information_schema was refused")
-    return UnsupportedSql(
-        "The catalog of PostgreSQL is not served.",
-        hint="SHOW TABLES lists what you may query, DESCRIBE its columns.",
-    )

@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from gateway.config import Config
 from gateway.errors import InvalidConfig, SqluiceError
 from gateway.opening import OpenGateway
+from gateway.serve.pgwire.catalog.answering import CatalogSession
+from gateway.serve.pgwire.catalog.database import Databases
 from gateway.serve.pgwire.connection import Connection
 from gateway.serve.pgwire.entering import (
     ENDPOINT,
@@ -69,6 +71,7 @@ class PgwireServer:
         self._pool = ThreadPoolExecutor(
             self._settings.connections + _SPARE_THREADS, thread_name_prefix="pgwire"
         )
+        self._databases = Databases()
         self._connections: dict[int, tuple[int, Connection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -158,7 +161,8 @@ class PgwireServer:
         writer.transport.set_write_buffer_limits(high=_HIGH_WATER)
         link = Link(reader, writer)
         link.stall_seconds = self._opened.limits.seconds
-        runner = Runner(self._opened, self._pool, link, state)
+        catalog = CatalogSession(self._opened, self._databases, state)
+        runner = Runner(self._opened, self._pool, link, state, catalog)
         connection = Connection(link, state, runner, self._settings.idle_seconds)
         self._connections[pid] = (secret, connection)
         try:

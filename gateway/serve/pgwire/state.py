@@ -173,7 +173,11 @@ class State:
         """The row or rows of SHOW and of a probe."""
         if isinstance(command, Probe):
             arrays = [self._asked(one) for one in command.columns]
-            return pa.Table.from_arrays(arrays, names=[one.name for one in command.columns])
+            fields = [
+                pa.field(one.name, array.type, True, {"type": "pg.name" if one.is_name else ""})
+                for one, array in zip(command.columns, arrays, strict=True)
+            ]
+            return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
         if command.name == "all":
             rows = self.settings.all()
             names = ("name", "setting", "description")

@@ -73,6 +73,7 @@ public class Ask {
                 case "prepare": return prepared(parts);
                 case "parameters": return parameters(parts[1]);
                 case "page": return page(parts[2], Integer.parseInt(parts[1]));
+                case "portal": return portal(parts[2], Integer.parseInt(parts[1]));
                 case "update": return update(parts[1]);
                 case "batch": return batch(parts[1]);
                 case "settle": return settle();
@@ -262,6 +263,18 @@ public class Ask {
             statement.setFetchSize(size);
             statement.setMaxRows(size);
             return "" + count(statement.executeQuery(sql));
+        }
+    }
+
+    /** All rows, fetched so many at a time, which a driver may do within a transaction only. */
+    private String portal(String sql, int size) throws SQLException {
+        connection.setAutoCommit(false);
+        try (Statement statement = connection.createStatement()) {
+            statement.setFetchSize(size);
+            return rows(statement.executeQuery(sql));
+        } finally {
+            connection.commit();
+            connection.setAutoCommit(true);
         }
     }
 

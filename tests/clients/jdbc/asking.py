@@ -52,6 +52,13 @@ FLIGHT_SQL = Driver(
     "3f418b46c880e263558c5de669bdbede2c5d4375527ced116fb29f795b03704c",
 )
 
+POSTGRESQL = Driver(
+    "org.postgresql",
+    "postgresql",
+    "42.7.4",
+    "188976721ead8e8627eb6d8389d500dccc0c9bebd885268a3047180274a6031e",
+)
+
 
 def needs_java() -> None:
     """Skip where somebody said that he has no Java; fail where nobody said so and there is none."""

@@ -10,12 +10,15 @@ import functools
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gateway.serve.pgwire.encoding import arrays, numbers, texts, times
 from gateway.serve.pgwire.encoding.arrays import Encode
 
 _JSON, _UUID, _TEXT = 114, 2950, 25
 _HEADER = 4
+# Where the binary form of an array says from which place it counts.
+_BOUND = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,13 @@ _SIMPLE: dict[pa.DataType, WireType] = {
 }  # fmt: skip
 # The numbers of the types of arrays, by that of their values.
 ARRAYS = {
+    18: 1002, 19: 1003, 26: 1028,
     16: 1000, 17: 1001, 20: 1016, 21: 1005, 23: 1007, 25: 1009, 114: 199, 700: 1021, 701: 1022,
     1082: 1182, 1083: 1183, 1114: 1115, 1184: 1185, 1186: 1187, 1266: 1270, 1562: 1563,
     1700: 1231, 2950: 2951,
 }  # fmt: skip
 # Types whose texts hold nothing that an array would have to quote.
-_PLAIN = frozenset({16, 20, 21, 23, 700, 701, 1082, 1083, 1266, 1562, 1700, 2950})
+_PLAIN = frozenset({16, 20, 21, 23, 26, 700, 701, 1082, 1083, 1266, 1562, 1700, 2950})
 # Types that Arrow holds as text, by what their fields tell.
 _TOLD = {"UUID": UUID, "JSON": JSON, "TIME WITH TIME ZONE": ZONED_TIME, "BIT": BITS}
 
@@ -82,6 +86,10 @@ def wire_type(field: pa.Field) -> WireType:
 
 @functools.lru_cache(maxsize=1024)
 def _of(kind: pa.DataType, name: str) -> WireType:
+    if name in _CATALOG:
+        return _CATALOG[name]
+    if name.startswith("pg._") and pa.types.is_list(kind):
+        return _array(_of(kind.value_type, f"pg.{name[4:]}"))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         value = _of(kind.value_type, name.rpartition("[")[0])
         return (
@@ -116,3 +124,38 @@ def _array(value: WireType) -> WireType:
         return arrays.array_binary(column, value.binary, value.oid)
 
     return WireType(ARRAYS[value.oid], -1, text, binary, value.modifier)
+
+
+def _vector(oid: int, value: WireType) -> WireType:
+    """Numbers with spaces between them, which are arrays in binary."""
+
+    def text(column: pa.Array) -> pa.Array:
+        listed = arrays.array_text(column, value.text, True).cast(pa.string())
+        spaced = pc.replace_substring(pc.utf8_slice_codeunits(listed, 1, -1), ",", " ")
+        return spaced.cast(pa.binary())
+
+    def binary(column: pa.Array) -> pa.Array:
+        made = arrays.array_binary(column, value.binary, value.oid)
+        # They count from 0; an empty one has no bounds.
+        return pc.if_else(
+            pc.greater(pc.binary_length(made), _BOUND),
+            pc.binary_replace_slice(made, _BOUND, _BOUND + 4, b"\0\0\0\0"),
+            made,
+        )
+
+    return WireType(oid, -1, text, binary)
+
+
+_OID = WireType(26, 4, numbers.integer_text, numbers.integer_binary)
+# What only the columns of PostgreSQL's catalogs have.
+_CATALOG = {
+    "pg.oid": _OID,
+    "pg.xid": WireType(28, 4, numbers.integer_text, numbers.integer_binary),
+    "pg.name": WireType(19, 64, texts.plain, texts.plain),
+    "pg.char": WireType(18, 1, texts.plain, texts.plain),
+    "pg.varchar": WireType(1043, -1, texts.plain, texts.plain),
+    "pg.json": JSON,
+    "pg.int2vector": _vector(22, SMALL),
+    "pg.oidvector": _vector(30, _OID),
+    "pg._aclitem": WireType(1034, -1, _array(TEXT).text, _array(TEXT).binary),
+}

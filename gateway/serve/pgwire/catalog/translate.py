@@ -1,0 +1,466 @@
+"""A statement over PostgreSQL's catalogs as one over the tables that hold them in DuckDB.
+
+Takes: a text, what the session is. Gives: DuckDB's SQL, PostgreSQL's types of its outputs and of
+its parameters. Never lets a class of nodes, a function or a relation through that is not on a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from gateway.errors import UnsupportedSql
+from gateway.serve.pgwire.catalog.building import (
+    KEYWORDS,
+    REGISTERED,
+    array_of,
+    as_type,
+    call_of,
+    duckdb_type,
+    filled,
+    formatted,
+    joined,
+    keywords,
+)
+from gateway.serve.pgwire.catalog.known import templates
+from gateway.serve.pgwire.catalog.names import PATH_MARK
+from gateway.serve.pgwire.catalog.reading import read
+from gateway.serve.pgwire.catalog.relations import type_numbers
+from gateway.serve.pgwire.catalog.scopes import (
+    Outputs,
+    Scopes,
+    element_of,
+    refuse_unknown,
+    relation_of,
+    type_name,
+)
+from gateway.serve.pgwire.catalog.shaping import (
+    arms,
+    check,
+    name_outputs,
+    put_in_order,
+    redirect,
+)
+from gateway.serve.pgwire.faults import WireError
+
+_WITH_PATH = frozenset({"class_in", "class_out", "type_in"})
+_NUMBERS = frozenset({"oid", "int2", "int4", "int8", "xid", *REGISTERED})
+# Functions of texts, to which PostgreSQL turns no number of a thing.
+_OF_TEXTS = frozenset("""
+    upper lower length char_length replace split_part strpos left right btrim ltrim rtrim trim md5
+    quote_ident reverse lpad rpad translate ascii substring regexp_replace string_agg
+""".split())  # fmt: skip
+_FLOATS = frozenset({"float4", "float8"})
+_TEXTS = frozenset({"text", "varchar", "name", "bpchar"})
+# Functions that need no name: operators, and what the grammar itself has.
+_TRUTH = (exp.And, exp.Or, exp.Case, exp.Cast, exp.Coalesce, exp.If, exp.Array, exp.RegexpLike,
+          exp.RegexpILike, exp.Exists)  # fmt: skip
+# Functions that mean in DuckDB what they mean in PostgreSQL, as the parser knows them.
+_SAME = (
+    exp.Count, exp.Min, exp.Max, exp.Sum, exp.ArrayAgg, exp.LogicalAnd, exp.LogicalOr, exp.Abs,
+    exp.GroupConcat, exp.RowNumber, exp.Rank, exp.DenseRank, exp.Nullif, exp.Greatest, exp.Least,
+    exp.Substring, exp.Trim, exp.Concat, exp.ConcatWs, exp.Explode, exp.Unnest, exp.StrPosition,
+    exp.RegexpReplace, exp.CurrentTimestamp, exp.ArrayConcat, exp.GenerateSeries,
+    exp.ExplodingGenerateSeries, exp.Upper, exp.Lower, exp.Replace, exp.SplitPart, exp.Left,
+    exp.Right, exp.MD5,
+)  # fmt: skip
+_WHOLE = frozenset({"int2", "int4", "int8", "oid"})
+
+
+@dataclass(frozen=True, slots=True)
+class SessionValues:
+    """What statements may ask of the session. `path`: the schemas whose tables have bare names."""
+
+    database: str
+    user: str
+    pid: int
+    version: str
+    path: tuple[str, ...]
+    setting: Callable[[str], str]
+    settings: Callable[[], Mapping[str, str]]
+    change: Callable[[str, str, bool], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """SQL of DuckDB's; `parameters` are types by number, of as many as there are."""
+
+    sql: str
+    outputs: tuple[tuple[str, str | None], ...]
+    parameters: tuple[str, ...]
+    used: tuple[int, ...] = ()
+
+    def bound(self, values: Sequence[object]) -> Mapping[str, object]:
+        """The values of the parameters that are left, by number."""
+        return {str(at): values[at - 1] if at <= len(values) else None for at in self.used}
+
+
+def translate(sql: str, session: SessionValues) -> Translated:
+    """The statement for DuckDB; errors say what is not served."""
+    tree = read(sql)
+    made = _Translation(session)
+    return made.whole(tree)
+
+
+class _Translation:
+    def __init__(self, session: SessionValues) -> None:
+        self._session = session
+        self._scopes = Scopes()
+
+    def whole(self, tree: exp.Expression) -> Translated:
+        for table in tree.find_all(exp.Table):
+            self._check_table(table)
+        for select in tree.find_all(exp.Select):
+            name_outputs(select)
+        # From the leaves up: whatever stands around a part sees its PostgreSQL type.
+        for node in list(tree.walk(bfs=False))[::-1]:
+            made = self._rewritten(node)
+            if made is not node:
+                self._scopes.called.setdefault(id(made), self._scopes.type_of(node) or "")
+                node.replace(made)
+        parameters = self._parameters(tree)
+        outputs: Outputs = self._scopes.outputs(tree)
+        outputs = self._as_text(tree, outputs)
+        put_in_order(tree)
+        for table in list(tree.find_all(exp.Table)):
+            redirect(table, self._scopes, self._session.settings)
+        check(tree)
+        used = {int(one.name) for one in tree.find_all(exp.Parameter)}
+        return Translated(tree.sql("duckdb"), tuple(outputs), parameters, tuple(sorted(used)))
+
+    def _check_table(self, table: exp.Table) -> None:
+        if isinstance(table.this, exp.Func):
+            return
+        if self._scopes.cte_of(table) is None and relation_of(table) is None:
+            raise refuse_unknown(table)
+
+    def _rewritten(self, node: exp.Expr) -> exp.Expr:
+        match node:
+            case exp.Cast():
+                return self._cast(node)
+            case exp.Div():
+                return self._divided(node)
+            case exp.SimilarTo():
+                raise WireError(
+                    "0A000", "SIMILAR TO is not served by the catalog.", "Use LIKE or ~."
+                )
+            case exp.DPipe() | exp.Concat() | exp.ConcatWs():
+                self._join_texts(node)
+                return node
+            case exp.StrPosition():
+                return self._typed(as_type(node.copy(), "INTEGER"), "int4")
+            case exp.Sum() | exp.Filter() | exp.Window() if self._is_whole_sum(node):
+                return self._typed(as_type(node.copy(), "BIGINT"), "int8")
+            case exp.Bracket():
+                return self._bracket(node)
+            case exp.EQ() | exp.NEQ() if isinstance(node.expression, exp.Any | exp.All):
+                return self._quantified(node)
+            case exp.EQ() | exp.NEQ():
+                self._align(node)
+                return node
+            case exp.Table() if isinstance(node.this, exp.Func):
+                return self._table_function(node)
+            case exp.Func() if not isinstance(node, _TRUTH) and not _is_source(node):
+                return self._call(node)
+            case _:
+                return node
+
+    def _is_whole_sum(self, node: exp.Expr) -> bool:
+        """Whether it is a sum of small whole numbers, with all that belongs to the call."""
+        inner = node
+        while isinstance(inner, exp.Filter | exp.Window):
+            inner = inner.this
+        is_part = isinstance(node.parent, exp.Filter | exp.Window) and node.arg_key == "this"
+        is_sum = isinstance(inner, exp.Sum) and not is_part
+        return is_sum and self._scopes.type_of(inner.this) in ("int2", "int4")
+
+    def _join_texts(self, node: exp.DPipe | exp.Concat | exp.ConcatWs) -> None:
+        """What is joined to texts is joined as PostgreSQL writes it; arrays stay arrays."""
+        for one in list(node.iter_expressions()):
+            kind = self._scopes.type_of(one)
+            if kind == "bool" and not isinstance(node, exp.DPipe):
+                one.replace(self._written(one))
+            elif kind in REGISTERED or kind in _FLOATS:
+                one.replace(self._text(one.copy(), kind))
+
+    def _divided(self, node: exp.Div) -> exp.Expr:
+        """Of whole numbers the quotient is whole."""
+        sides = (node.this, node.expression)
+        if all(self._scopes.type_of(one) in _WHOLE or one.is_int for one in sides):
+            return self._typed(exp.IntDiv(this=sides[0], expression=sides[1]), "int4")
+        return node
+
+    def _align(self, node: exp.EQ | exp.NEQ) -> None:
+        """A text beside the number of a thing is the thing's name."""
+        for one, other in ((node.this, node.expression), (node.expression, node.this)):
+            kind = self._scopes.type_of(one)
+            if kind in REGISTERED and isinstance(other, exp.Literal) and other.is_string:
+                other.replace(self._named(REGISTERED[kind][0], as_type(other.copy(), "VARCHAR")))
+
+    def _quantified(self, node: exp.EQ | exp.NEQ) -> exp.Expr:
+        """`= ANY (array)`; where the array is a text, as what it says."""
+        held = node.expression.this
+        inner = held.this if isinstance(held, exp.Paren) else held
+        kind = self._scopes.type_of(node.this)
+        target = duckdb_type(f"_{kind}") if kind else None
+        if isinstance(inner, exp.Literal) and inner.is_string:
+            listed = array_of(inner.name)
+            node.expression.set("this", as_type(listed, target) if target else listed)
+        elif isinstance(inner, exp.Parameter):
+            made = as_type(inner.copy(), target or "VARCHAR[]")
+            node.expression.set("this", self._typed(made, f"_{kind}" if kind else "_text"))
+        if isinstance(node, exp.NEQ) and isinstance(node.expression, exp.All):
+            equal = exp.EQ(this=node.this, expression=exp.Any(this=node.expression.this))
+            return exp.Not(this=exp.Paren(this=equal))
+        return node
+
+    def _cast(self, node: exp.Cast) -> exp.Expr:
+        kind, inner = type_name(node.to), node.this
+        held = self._scopes.type_of(inner)
+        if kind in REGISTERED:
+            if held in _NUMBERS and not isinstance(inner, exp.Literal):
+                return self._typed(as_type(inner, "UINTEGER"), kind)
+            return self._typed(self._named(REGISTERED[kind][0], as_type(inner, "VARCHAR")), kind)
+        if kind in _TEXTS:
+            made: exp.Expr = as_type(self._text(inner, held), "VARCHAR")
+            if node.to.expressions:
+                made = exp.func("LEFT", made, exp.Literal.number(node.to.expressions[0].name))
+            return self._typed(made, kind)
+        if kind == "char":
+            first = exp.func("LEFT", as_type(inner, "VARCHAR"), exp.Literal.number(1))
+            return self._typed(first, kind)
+        element = element_of(kind)
+        if element is not None and isinstance(inner, exp.Literal) and inner.is_string:
+            inner = array_of(inner.name)
+        duckdb = duckdb_type(kind)
+        if duckdb is None:
+            raise WireError("0A000", f"The type {kind[:100]} is not served by the catalog.")
+        if element in REGISTERED:
+            duckdb = "UINTEGER[]"
+        return self._typed(as_type(inner, duckdb), kind)
+
+    def _written(self, node: exp.Expr) -> exp.Expr:
+        """An expression as PostgreSQL prints its values, which is shorter for booleans."""
+        kind = self._scopes.type_of(node)
+        if kind != "bool":
+            return self._text(node, kind)
+        ifs = [exp.If(this=node.copy(), true=exp.Literal.string("t")),
+               exp.If(this=exp.Not(this=node.copy()), true=exp.Literal.string("f"))]  # fmt: skip
+        return exp.Case(ifs=ifs)
+
+    def _text(self, node: exp.Expr, kind: str | None) -> exp.Expr:
+        """An expression as PostgreSQL writes its values."""
+        if kind in REGISTERED:
+            return self._named(REGISTERED[kind][1], node)
+        if kind in _FLOATS:
+            text = as_type(node, "VARCHAR")
+            return exp.func(
+                "REGEXP_REPLACE", text, exp.Literal.string(r"\.0$"), exp.Literal.string("")
+            )
+        if kind in ("int2vector", "oidvector"):
+            return exp.func("ARRAY_TO_STRING", node, exp.Literal.string(" "))
+        if kind is not None and kind.startswith("_"):
+            body = exp.func("ARRAY_TO_STRING", node, exp.Literal.string(","))
+            return exp.Paren(this=joined(exp.Literal.string("{"), body, exp.Literal.string("}")))
+        return node
+
+    def _named(self, function: str, value: exp.Expr) -> exp.Expr:
+        arguments = [value]
+        if function == "format_type":
+            arguments.append(as_type(exp.Literal.number(-2), "INTEGER"))
+        if function in _WITH_PATH or function == "format_type":
+            arguments.append(self._path())
+        return exp.Anonymous(this=f"udf_{function}", expressions=arguments)
+
+    def _path(self) -> exp.Expr:
+        return exp.Literal.string(PATH_MARK.join(self._session.path))
+
+    def _typed(self, node: exp.Expr, kind: str) -> exp.Expr:
+        self._scopes.called[id(node)] = kind
+        return node
+
+    def _bracket(self, node: exp.Bracket) -> exp.Expr:
+        """Vectors count from 0, where arrays count from 1."""
+        if self._scopes.type_of(node.this) in ("int2vector", "oidvector"):
+            kind = self._scopes.type_of(node) or ""
+            for one in node.expressions:
+                if not isinstance(one, exp.Slice):
+                    one.replace(exp.Add(this=one.copy(), expression=exp.Literal.number(1)))
+            self._scopes.called[id(node)] = kind
+        return node
+
+    def _call(self, node: exp.Func) -> exp.Expr:
+        name, arguments = call_of(node)
+        if name.startswith("udf_"):
+            if id(node) in self._scopes.called:
+                return node
+            raise _no_function(name, len(arguments))
+        if name == "current_setting" and arguments:
+            return self._typed(self._setting(arguments), "text")
+        if name == "set_config" and len(arguments) == 3:
+            return self._typed(self._changed(arguments), "text")
+        if isinstance(node, exp.ExplodingGenerateSeries):
+            series = exp.GenerateSeries(**dict(node.args))
+            return self._typed(exp.Explode(this=series), "int4")
+        if name == "format" and arguments:
+            written = [self._written(one) for one in arguments]
+            return self._typed(formatted(written), "text")
+        if name == "json_build_object":
+            return self._typed(exp.Anonymous(this="json_object", expressions=arguments), "json")
+        if name in _OF_TEXTS and any(self._scopes.type_of(one) in REGISTERED for one in arguments):
+            raise _no_function(name, len(arguments))
+        found = templates().get(f"{name}/{len(arguments)}")
+        if found is None:
+            if not isinstance(node, _SAME):
+                raise _no_function(name, len(arguments))
+            return node
+        kind, text = found
+        made = filled(text, arguments, self._values(arguments))
+        if kind in ("anyarray",):
+            kind = self._scopes.type_of(arguments[0]) or kind
+        return self._typed(made, kind)
+
+    def _setting(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
+        if isinstance(arguments[0], exp.Literal):
+            return exp.Literal.string(self._session.setting(arguments[0].name))
+        text = exp.Literal.string
+        held = self._session.settings().items()
+        ifs = [exp.If(this=text(name), true=text(value)) for name, value in held]
+        return exp.Case(this=arguments[0], ifs=ifs)
+
+    def _changed(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
+        name, value, is_local = arguments
+        if not (isinstance(name, exp.Literal) and isinstance(value, exp.Literal)
+                and isinstance(is_local, exp.Boolean)):  # fmt: skip
+            raise UnsupportedSql("set_config takes constants: a setting, its value, true or false.")
+        return exp.Literal.string(self._session.change(name.name, value.name, bool(is_local.this)))
+
+    def _values(self, arguments: Sequence[exp.Expr]) -> Mapping[str, exp.Expr]:
+        session = self._session
+        text = exp.Literal.string
+        first = self._scopes.type_of(arguments[0]) if arguments else None
+        return {
+            "path": self._path(), "user": text(session.user), "database": text(session.database),
+            "pid": as_type(exp.Literal.number(session.pid), "INTEGER"),
+            "version": text(session.version),
+            "current_schema": text(session.path[0]) if session.path else exp.Null(),
+            "schemas": exp.array(*map(text, session.path)),
+            "schemas_all": exp.array(*map(text, ("pg_catalog", *session.path))),
+            "base": exp.Literal.number(0 if first in ("int2vector", "oidvector") else 1),
+        }  # fmt: skip
+
+    def _table_function(self, node: exp.Table) -> exp.Expr:
+        """`unnest(x) AS u`: in PostgreSQL the column is called like the table."""
+        written: exp.Func = node.this
+        call: exp.Expr = written
+        name, arguments = call_of(written)
+        alias = node.args.get("alias")
+        if isinstance(call, exp.Explode):
+            kind = element_of(self._scopes.type_of(call.this))
+            call = self._typed(exp.Unnest(expressions=[call.this]), kind or "")
+        elif name == KEYWORDS and not arguments:
+            return keywords(alias)
+        elif isinstance(call, exp.GenerateSeries | exp.ExplodingGenerateSeries):
+            series = exp.GenerateSeries(**dict(call.args))
+            call = self._typed(exp.Unnest(expressions=[series]), "int4")
+        elif not isinstance(call, exp.Unnest):
+            made = self._call(written)
+            if not isinstance(made, exp.Explode | exp.Unnest):
+                return _one_row(made, alias or exp.TableAlias(this=exp.to_identifier(name, True)))
+            inner = made.this if isinstance(made, exp.Explode) else made.expressions[0]
+            call = self._typed(exp.Unnest(expressions=[inner]), self._scopes.type_of(made) or "")
+        node.set("db", None)
+        if alias is None:
+            alias = exp.TableAlias(this=exp.to_identifier(name, quoted=True))
+        if not alias.args.get("columns"):
+            alias.set("columns", [exp.to_identifier(alias.name, quoted=True)])
+        if node.args.get("ordinality"):
+            columns = alias.args["columns"]
+            place = columns[1] if len(columns) > 1 else exp.to_identifier("ordinality", True)
+            alias.set("columns", columns[:1])
+            call.set("offset", place.copy())
+        call.set("alias", alias)
+        return call
+
+    def _as_text(self, tree: exp.Expression, outputs: Outputs) -> Outputs:
+        """What the client gets of numbers that stand for names is text."""
+        selects = [one for one in arms(tree) if isinstance(one, exp.Select)]
+        made = list(outputs)
+        for at, (name, kind) in enumerate(outputs):
+            if kind not in REGISTERED:
+                continue
+            made[at] = (name, "text")
+            for select in selects:
+                self._spell_out(select)
+                if len(select.expressions) != len(outputs):
+                    raise UnsupportedSql("Name the columns here: * is not served.")
+                one = select.expressions[at]
+                inner = one.this if isinstance(one, exp.Alias) else one
+                inner.replace(self._text(inner.copy(), kind))
+        return made
+
+    def _spell_out(self, select: exp.Select) -> None:
+        """The columns that a star stands for."""
+        made: list[exp.Expr] = []
+        for one in select.expressions:
+            table = one.table if isinstance(one, exp.Column) else ""
+            if not one.is_star or isinstance(one, exp.Alias):
+                made.append(one)
+                continue
+            for name, source in self._scopes.sources(select):
+                if not table or name == table:
+                    made += [exp.column(column, name, quoted=True) for column, _ in source]
+        select.set("expressions", made)
+
+    def _parameters(self, tree: exp.Expression) -> tuple[str, ...]:
+        found: dict[int, str] = {}
+        for one in tree.find_all(exp.Parameter):
+            number = int(one.name) if one.name.isdigit() else 0
+            if not 1 <= number <= 65_535:
+                raise UnsupportedSql("A parameter is written $1, $2 ...")
+            kind = self._parameter(one)
+            if kind:
+                found.setdefault(number, kind)
+            else:
+                found.setdefault(number, "")
+        return tuple(found.get(at) or "text" for at in range(1, max(found, default=0) + 1))
+
+    def _parameter(self, one: exp.Parameter) -> str | None:
+        parent = one.parent
+        if isinstance(parent, exp.Cast):
+            return self._scopes.called.get(id(parent))
+        if isinstance(parent, exp.Binary):
+            other = parent.expression if parent.this is one else parent.this
+            return self._scopes.type_of(other)
+        if isinstance(parent, exp.In):
+            return self._scopes.type_of(parent.this)
+        if isinstance(parent, exp.Any) and isinstance(parent.parent, exp.Binary):
+            kind = self._scopes.type_of(parent.parent.this)
+            return f"_{kind}" if kind else None
+        return None
+
+
+def number_of_type(kind: str) -> int:
+    """The number by which a client is told of the type of a parameter."""
+    return 25 if kind in REGISTERED else type_numbers().get(kind, 25)
+
+
+def _no_function(name: str, count: int) -> WireError:
+    return WireError(
+        "42883", f"The function {name[:100]} of {count} arguments is not served by the catalog.",
+        "Ask for it by name only where PostgreSQL's catalogs have it.",
+    )  # fmt: skip
+
+
+def _one_row(call: exp.Expr, alias: exp.TableAlias) -> exp.Subquery:
+    """A function in FROM that gives a single value: a row with a column of its name."""
+    columns = alias.args.get("columns") or [alias.this]
+    held = exp.select(exp.Alias(this=call, alias=columns[0].copy()))
+    return exp.Subquery(this=held, alias=exp.TableAlias(this=alias.this.copy()))
+
+
+def _is_source(node: exp.Func) -> bool:
+    """Whether a function stands in FROM."""
+    return isinstance(node.parent, exp.Table | exp.Lateral) and node.arg_key == "this"

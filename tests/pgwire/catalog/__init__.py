@@ -1,0 +1,1 @@
+"""The catalogs of the PostgreSQL wire, beside those of a real PostgreSQL."""
