@@ -191,10 +191,10 @@ def _domain(domain: int) -> dict[str, str]:
 
 
 def _policy_text(number: int) -> str:
-    effect = '{mask: {kind: "null"}}'
+    effect = "{mask: {kind: \"null\"}}"
     match = f"tags: [t.{number % 40}]"
     if number % 10 == 0:
-        effect, match = '{filter: "c1 IN (subject.areas)"}', f"domain: d{number // 10 % DOMAINS}"
+        effect, match = "{filter: \"c1 IN (subject.areas)\"}", f"domain: d{number // 10 % DOMAINS}"
     return (
         f"{{kind: Policy, id: p{number}, match: {{{match}}}, "
         f"unless: [{{groups: [office{number % 7}]}}], effect: {effect}}}"

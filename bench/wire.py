@@ -76,7 +76,8 @@ class Client:
     def __init__(self, kind: str, address: str, user: str = "", password: str = "") -> None:
         """Start it."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.wire_client", kind, json.dumps([address, user, password])],
+            [sys.executable, "-m", "bench.wire_client", kind,
+             json.dumps([address, user, password])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             cwd=Path(__file__).resolve().parents[1],
         )  # fmt: skip
@@ -154,9 +155,9 @@ def _pulled(
     count = {}
     for turn in range(-1, repeat):
         for way, form, client, sql in runs:
-            seconds, count[way, form] = client.pull(sql, form)
+            once, count[way, form] = client.pull(sql, form)
             if turn >= 0:
-                took[way, form].append(seconds)
+                took[way, form].append(once)
     for (way, form), found in count.items():
         if form != "HTTP" and found != rows:
             problems.append(f"{way}, {form}: {found} rows of {rows} came")

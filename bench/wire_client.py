@@ -56,9 +56,9 @@ class Libpq:
     def __init__(self, address: str, user: str, password: str) -> None:
         """Connect."""
         parts = urlsplit(address)
-        signed = {"user": user, "password": password} if user else {}
+        signed = f"{user}:{password}@" if user else ""
         self._connection = psycopg.connect(
-            f"postgresql://{parts.netloc}{parts.path}", autocommit=True, **signed
+            f"postgresql://{signed}{parts.netloc}{parts.path}", autocommit=True
         )
         self._wire = self._connection.pgconn
 
