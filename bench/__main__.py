@@ -5,6 +5,7 @@
     python -m bench --sf 1 --slow-link 20,100 --queries 3,5,10,12,13,18,22
     python -m bench --sf 1 --pass-through
     python -m bench --sf 0.1 --clients 16
+    python -m bench --sf 1 --wire
 
 Takes: the command line. Gives: a table on standard output, and as JSON. Exit 1 where an answer is
 wrong or more rows move than bench/limits.toml lets, never for time.
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import clients, passing
+from bench import clients, passing, wire
 from bench.link import Link
 from bench.report import beyond, fragments, table, to_handwritten, wrong
 from bench.tables import LAYOUTS
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = clients.measure(given.folder, asked, given.clients, given.seconds, told)
         figures = asdict(found)
         lines, problems = clients.table(found), clients.wrong(found)
+    elif given.wire:
+        asked_wire = wire.measure(given.folder, given.sf, given.repeat, told)
+        figures = asdict(asked_wire)
+        lines, problems = wire.table(asked_wire), wire.wrong(asked_wire)
     else:
         report = measure(given.folder, asked, told)
         figures = asdict(report)
@@ -80,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     parts.add_argument(
         "--clients", type=int, help="instead: short statements of one and of so many clients"
     )
+    parts.add_argument(
+        "--wire", action="store_true",
+        help="instead: a million rows (times --sf), probes and a row by its key on each endpoint, "
+        "beside PostgreSQL itself",
+    )  # fmt: skip
     made.add_argument("--seconds", type=float, default=5, help="of each round with --clients")
     made.add_argument("--json", type=Path, help="write the figures to a file")
     made.add_argument("--compare", type=Path, help="figures of an earlier run")

@@ -15,7 +15,10 @@ from gateway.config import Config, load_config
 from gateway.opening import OpenGateway, open_gateway
 from gateway.scram import make_verifier
 
-_LOGICAL = {"integer": "integer", "bigint": "integer", "text": "string", "date": "date"}
+_LOGICAL = {
+    "integer": "integer", "bigint": "integer", "text": "string", "date": "date",
+    "timestamp": "timestamp", "boolean": "boolean",
+}  # fmt: skip
 PASSWORD = "bench"
 _ITERATIONS = 4096
 # Who measures asks more often than anybody should.
@@ -55,8 +58,9 @@ def write_mesh(places: Places) -> Config:
     _write(conf / "gateway.toml", _SETTINGS)
     _write(conf / "identities.yaml", _identities())
     _write(conf / "governance" / "taxonomy.yaml", _TAXONOMY)
-    filtered = next(one.domain for one in layout.tables if one.name == "orders")
-    _write(conf / "governance" / "policies" / "all.yaml", _POLICIES.replace("DOMAIN", filtered))
+    for table in (one for one in layout.tables if one.name == "orders"):
+        policies = _POLICIES.replace("DOMAIN", table.domain)
+        _write(conf / "governance" / "policies" / "all.yaml", policies)
     for domain, kind in layout.domains.items():
         _write(conf / "domains" / domain / "domain.yaml", _domain(domain, kind))
         if domain in layout.servers:

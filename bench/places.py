@@ -69,7 +69,7 @@ def make_places(folder: Path, scale: float, server: Server, layout: Layout = MES
     for domain, kind in layout.domains.items():
         tables = layout.of(domain)
         if kind == "postgres":
-            _fill_postgres(made, domain, tables)
+            fill_postgres(made, domain, tables)
         elif kind == "sqlite" and not made.sqlite.exists():
             _fill_sqlite(made, tables)
     return made
@@ -101,7 +101,8 @@ def _make_files(places: Places, scale: float) -> None:
     unready.rename(places.files)
 
 
-def _fill_postgres(places: Places, domain: str, tables: Iterable[TpchTable]) -> None:
+def fill_postgres(places: Places, domain: str, tables: Iterable[TpchTable]) -> None:
+    """A domain's tables in a database of its own, unless it is there."""
     name = places.database(domain)
     with closing(psycopg.connect(places.server.url("postgres"), autocommit=True)) as connection:
         found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
@@ -117,7 +118,7 @@ def _fill_postgres(places: Places, domain: str, tables: Iterable[TpchTable]) -> 
 
 
 def _copy(places: Places, table: TpchTable, connection: psycopg.Connection) -> None:
-    shown = ", ".join(f"{name} {kind} NOT NULL" for name, kind in table.columns.items())
+    shown = ", ".join(f'"{name}" {kind} NOT NULL' for name, kind in table.columns.items())
     connection.execute(f"CREATE TABLE {table.name} ({shown})")
     lines = places.folder / f"{table.name}.csv"
     with closing(duckdb.connect()) as reader:

@@ -1,4 +1,4 @@
-"""The gateway as its clients meet it: `sqluice serve` in a process, asked over Flight SQL.
+"""The gateway as its clients meet it: `sqluice serve` in a process, asked over its endpoints.
 
 Takes: places whose mesh is written. Gives: answers by a stock driver, seconds, and the memory of
 the process that serves. Never shares the process of whoever measures.
@@ -20,7 +20,7 @@ from adbc_driver_flightsql import dbapi
 from bench.mesh import PASSWORD, environment
 from bench.places import Places
 
-_READY = re.compile(r"ready http=(\S+) flight=(\S+) pgwire=\S+ pid=(\d+)")
+_READY = re.compile(r"ready http=(\S+) flight=(\S+) pgwire=(\S+) pid=(\d+)")
 _START = "from sqluice.command import main; main()"
 _END_SECONDS = 20
 
@@ -42,13 +42,13 @@ class Served:
         ready = next(filter(None, map(_READY.search, self._process.stdout)), None)
         if ready is None:
             raise RuntimeError(f"the gateway did not start; {places.folder}/served.log says why")
-        self._url = ready[2]
-        self.process_id = int(ready[3])
+        self.http, self.flight, self.pgwire = ready[1], ready[2], ready[3]
+        self.process_id = int(ready[4])
 
     def connect(self, user: str = "open", link_cost: str = "cheap") -> dbapi.Connection:
         """A signed-in connection."""
         signed = {"username": user, "password": PASSWORD}
-        made = dbapi.connect(self._url, db_kwargs=signed, autocommit=True)
+        made = dbapi.connect(self.flight, db_kwargs=signed, autocommit=True)
         with made.cursor() as cursor:
             cursor.execute(f"SET link_cost = '{link_cost}'")
             cursor.fetchall()

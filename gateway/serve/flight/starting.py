@@ -56,7 +56,7 @@ class Starting:
 
     def begin_soon(self, session: Session, request: Request, agent: str) -> Begun:
         """Start a statement that goes on by itself where it takes longer than a moment."""
-        if parse(request).kind == "set":
+        if setting_of(request) is not None:
             return self.begin(session, request, agent)
         answer = self._threads.submit(self._opened.gateway.answer, request)
         if wait([answer], SOON_SECONDS).done:

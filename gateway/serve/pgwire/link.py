@@ -16,6 +16,7 @@ from gateway.serve.pgwire.messages import read_message
 _MOST_AHEAD = 1_048_576
 _COST_OF_ONE = 200
 _SEND_AT = 262_144
+_TAKEN_AT_ONCE = 64
 Item = tuple[bytes, bytes] | Exception
 
 
@@ -27,6 +28,7 @@ class Link:
         self._writer = writer
         self._inbox: asyncio.Queue[tuple[Item, int]] = asyncio.Queue()
         self._ahead = 0
+        self._taken = 0
         self._room = asyncio.Event()
         self._room.set()
         self._out: list[bytes | memoryview] = []
@@ -54,18 +56,30 @@ class Link:
 
     async def next(self, seconds: float) -> tuple[bytes, bytes]:
         """The next message; Broken where none comes in time."""
-        try:
-            item, cost = await asyncio.wait_for(self._inbox.get(), seconds or None)
-        except TimeoutError:
-            raise Broken(
-                "57P05", "The connection was idle for too long.", "Connect again."
-            ) from None
+        if self._inbox.empty():
+            item, cost = await self._awaited(seconds)
+            self._taken = 0
+        else:
+            item, cost = self._inbox.get_nowait()
+            self._taken += 1
+            if self._taken % _TAKEN_AT_ONCE == 0:
+                # One client that sends without an end is not to be served alone.
+                await asyncio.sleep(0)
         self._ahead -= cost
         if self._ahead <= _MOST_AHEAD:
             self._room.set()
         if isinstance(item, Exception):
             raise item
         return item
+
+    async def _awaited(self, seconds: float) -> tuple[Item, int]:
+        try:
+            async with asyncio.timeout(seconds or None):
+                return await self._inbox.get()
+        except TimeoutError:
+            raise Broken(
+                "57P05", "The connection was idle for too long.", "Connect again."
+            ) from None
 
     def _put(self, item: Item, cost: int) -> None:
         self._ahead += cost
@@ -100,7 +114,8 @@ class Link:
                 self._writer.write(one)
             if small:
                 self._writer.write(b"".join(small))
-            await asyncio.wait_for(self._writer.drain(), self.stall_seconds)
+            async with asyncio.timeout(self.stall_seconds):
+                await self._writer.drain()
         except (OSError, RuntimeError):
             raise Left from None
         except TimeoutError:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -58,6 +58,13 @@ _AGAIN_SECONDS = 0.05
 _TEXT = 25
 Made = TypeVar("Made")
 _Reading: TypeAlias = Query | Catalog | Show | Probe
+
+
+class Work(Protocol):
+    """Where a call is made."""
+
+    async def __call__(self, call: Callable[[], Made], /) -> Made:
+        """Make it."""
 
 
 @dataclass(slots=True)
@@ -175,7 +182,9 @@ class Runner:
             self._link.send(command_complete(f"{tag} 0" if tag == "SELECT" else tag))
             return
         open_it = self._opener(portal, command)
-        rows, ended = await self._stream(portal, open_it, most, _rows_of(portal, is_described))
+        work = self.work if isinstance(command, Query) else _at_once
+        output = _rows_of(portal, is_described)
+        rows, ended = await self._stream(portal, open_it, most, output, work)
         if not ended:
             self._link.send(SUSPENDED)
             return
@@ -202,14 +211,20 @@ class Runner:
             raise
 
     async def _stream(
-        self, portal: Portal, open_it: Callable[[str], Answer], most: int, output: _Output
+        self,
+        portal: Portal,
+        open_it: Callable[[str], Answer],
+        most: int,
+        output: _Output,
+        work: Work | None = None,
     ) -> tuple[int, bool]:
         """Send the rows of a portal; gives how many, and whether those were all."""
+        work = work or self.work
         bound = most or None
         query_id = portal.answer.query_id if portal.answer is not None else new_query_id()
         with self._statement(query_id):
             try:
-                started = await self.work(
+                started = await work(
                     lambda: _start(portal.answer or open_it(query_id), output, bound)
                 )
                 answer, piece = started.answer, started.piece
@@ -218,7 +233,7 @@ class Runner:
                 rows = await self._send(piece)
                 while not piece.ended and (bound is None or rows < bound):
                     left = None if bound is None else bound - rows
-                    piece = await self.work(lambda: answer.read(started.encode, left))  # noqa: B023
+                    piece = await work(lambda: answer.read(started.encode, left))  # noqa: B023
                     rows += await self._send(piece)
             except BaseException:
                 portal.is_done = True
@@ -375,6 +390,11 @@ class Runner:
 def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
     """The columns of an answer, as text."""
     return tuple(Column(field.name, wire_type(field)) for field in schema)
+
+
+async def _at_once(call: Callable[[], Made]) -> Made:
+    """A call that needs nobody but the session."""
+    return call()
 
 
 def _close_all(answers: list[Answer]) -> None:

@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 Matrix = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
+# Values of one width, in the order of bytes of the wire; NULL is any value.
+Field = np.ndarray[Any, np.dtype[Any]]
 _ZERO = ord("0")
 
 
@@ -54,11 +56,12 @@ def of_matrix(matrix: Matrix, column: pa.Array, mask: Mask | None = None) -> pa.
     return of_bytes(data.tobytes(), offsets, column)
 
 
-def of_fixed(values: np.ndarray[Any, Any], column: pa.Array) -> pa.Array:
+def of_fixed(values: Field, column: pa.Array) -> pa.Array:
     """Numbers of one width as their bytes; the caller has chosen the order of the bytes."""
     width = values.dtype.itemsize
-    offsets = np.arange(len(values) + 1, dtype=np.int64) * width
-    return of_bytes(values.tobytes(), offsets, column)
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * np.int32(width)
+    buffers = [validity(column), pa.py_buffer(offsets), pa.py_buffer(values)]
+    return pa.Array.from_buffers(pa.binary(), len(column), buffers, column.null_count)
 
 
 def write_digits(matrix: Matrix, place: int, width: int, numbers: Integers) -> None:

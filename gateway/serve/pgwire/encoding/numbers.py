@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.serve.pgwire.encoding.matrices import integers, of_fixed, of_matrix
+from gateway.serve.pgwire.encoding.matrices import Field, integers, of_matrix
 
 _ZERO = ord("0")
 _WIDEST = 38
@@ -27,9 +27,19 @@ def boolean_text(column: pa.Array) -> pa.Array:
     return pc.if_else(column, pa.scalar(b"t"), pa.scalar(b"f"))
 
 
+def boolean_letters(column: pa.Array) -> Field:
+    """The same of a column without NULLs."""
+    return np.where(boolean_values(column), np.uint8(ord("t")), np.uint8(ord("f")))
+
+
 def boolean_binary(column: pa.Array) -> pa.Array:
     """One byte."""
     return pc.if_else(column, pa.scalar(b"\x01"), pa.scalar(b"\x00"))
+
+
+def boolean_values(column: pa.Array) -> Field:
+    """The same of a column without NULLs."""
+    return column.cast(pa.uint8()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]  # no types
 
 
 def integer_text(column: pa.Array) -> pa.Array:
@@ -37,26 +47,26 @@ def integer_text(column: pa.Array) -> pa.Array:
     return column.cast(pa.string()).cast(pa.binary())
 
 
-def small_binary(column: pa.Array) -> pa.Array:
+def small_values(column: pa.Array) -> Field:
     """Two bytes."""
-    return of_fixed(integers(column).astype(">i2"), column)
+    return integers(column).astype(">i2")
 
 
-def integer_binary(column: pa.Array) -> pa.Array:
+def integer_values(column: pa.Array) -> Field:
     """Four bytes."""
-    return of_fixed(integers(column).astype(">i4"), column)
+    return integers(column).astype(">i4")
 
 
-def big_binary(column: pa.Array) -> pa.Array:
+def big_values(column: pa.Array) -> Field:
     """Eight bytes."""
-    return of_fixed(integers(column).astype(">i8"), column)
+    return integers(column).astype(">i8")
 
 
-def float_binary(column: pa.Array) -> pa.Array:
+def float_values(column: pa.Array) -> Field:
     """IEEE 754, as wide as the type."""
     filled = column.fill_null(0.0) if column.null_count else column
     values = filled.to_numpy(zero_copy_only=False)
-    return of_fixed(values.astype(f">f{values.dtype.itemsize}"), column)
+    return values.astype(f">f{values.dtype.itemsize}")  # type: ignore[no-any-return]  # no types
 
 
 def double_text(column: pa.Array) -> pa.Array:

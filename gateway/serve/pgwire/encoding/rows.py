@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.serve.pgwire.encoding.arrays import with_lengths
 from gateway.serve.pgwire.encoding.matrices import of_matrix
+from gateway.serve.pgwire.encoding.packing import Frame, joined, packed
 from gateway.serve.pgwire.encoding.types import wire_type
 
 TEXT, BINARY = 0, 1
@@ -49,21 +49,12 @@ class TextForm:
 
 def data_rows(schema: pa.Schema, formats: Sequence[int]) -> Encode:
     """Batches as DataRow messages; a format for each column."""
-    encoders = [wire_type(field).encode(form) for field, form in zip(schema, formats, strict=True)]
+    writers = [wire_type(field).cells(form) for field, form in zip(schema, formats, strict=True)]
+    frame = Frame(b"D", struct.pack(">H", len(writers)))
 
     def encode(batch: pa.RecordBatch) -> pa.Buffer:
-        pieces = [
-            with_lengths(write(column))
-            for write, column in zip(encoders, batch.columns, strict=True)
-        ]
-        sizes = np.full(batch.num_rows, 6, np.int64)
-        for piece in pieces:
-            sizes += pc.binary_length(piece).to_numpy(zero_copy_only=False)
-        heads = np.empty((batch.num_rows, 7), np.uint8)
-        heads[:, 0] = ord("D")
-        heads[:, 1:5] = _big_endian(sizes, ">i4")
-        heads[:, 5:7] = np.frombuffer(struct.pack(">H", len(pieces)), np.uint8)
-        return _joined([_whole(heads), *pieces])
+        columns = zip(writers, batch.columns, strict=True)
+        return packed(frame, [write(column) for write, column in columns], batch.num_rows)
 
     return encode
 
@@ -76,20 +67,19 @@ class CopyBinary:
 
     def encoder(self, schema: pa.Schema) -> Encode:
         """Each row is a CopyData of its own."""
-        encoders = [wire_type(field).binary for field in schema]
-        count = struct.pack(">h", len(encoders))
+        writers = [wire_type(field).cells(BINARY) for field in schema]
+        count = struct.pack(">h", len(writers))
+        frame = Frame(b"d", count)
 
         def encode(batch: pa.RecordBatch) -> pa.Buffer:
-            pieces = [
-                with_lengths(write(column))
-                for write, column in zip(encoders, batch.columns, strict=True)
-            ]
-            lead = _same(count, batch.num_rows)
-            if self._head and batch.num_rows:
-                first = pa.array([self._head + count], pa.binary())
-                lead = pa.concat_arrays([first, lead.slice(1)])
-                self._head = b""
-            return _messages([lead, *pieces], batch.num_rows)
+            columns = zip(writers, batch.columns, strict=True)
+            rows = packed(frame, [write(column) for write, column in columns], batch.num_rows)
+            if not self._head or not batch.num_rows:
+                return rows
+            size = int.from_bytes(rows[1:5].to_pybytes(), "big") + len(self._head)
+            first = b"d" + struct.pack(">i", size) + self._head
+            self._head = b""
+            return pa.py_buffer(first + rows[5:].to_pybytes())
 
         return encode
 
@@ -188,7 +178,7 @@ def _messages(pieces: Sequence[pa.Array], rows: int) -> pa.Buffer:
     heads = np.empty((rows, 5), np.uint8)
     heads[:, 0] = ord("d")
     heads[:, 1:5] = _big_endian(sizes, ">i4")
-    return _joined([_whole(heads), *pieces])
+    return joined([_whole(heads), *pieces])
 
 
 def _same(content: bytes, rows: int) -> pa.Array:
@@ -207,10 +197,3 @@ def _big_endian(
         .view(np.uint8)
         .reshape(len(numbers), int(kind[-1]))
     )
-
-
-def _joined(pieces: Sequence[pa.Array]) -> pa.Buffer:
-    """The bytes of all rows, one behind the other."""
-    rows = pc.binary_join_element_wise(*pieces, b"")
-    offsets = np.frombuffer(rows.buffers()[1], np.int32)
-    return rows.buffers()[2].slice(0, int(offsets[len(rows)]))

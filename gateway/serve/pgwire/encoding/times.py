@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from gateway.errors import TypeMismatch
 from gateway.serve.pgwire.encoding.matrices import (
+    Field,
     Integers,
     Mask,
     Matrix,
@@ -29,6 +30,8 @@ _EPOCH_DAYS = 10_957
 _EPOCH = _EPOCH_DAYS * _DAY
 _NO_DATE = np.iinfo(np.int32).max
 _NO_MOMENT = np.iinfo(np.int64).max
+# The years 1 to 9999, which Arrow writes as PostgreSQL does.
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _YEAR, _DATE = 7, 13
 _CLOCK, _FRACTION = 8, 7
 _BC = np.frombuffer(b" BC", np.uint8)
@@ -43,6 +46,8 @@ _WIRE_ZONED_TIME = np.dtype([("micros", ">i8"), ("west", ">i4")])
 def date_text(column: pa.Array) -> pa.Array:
     """`2013-01-31`, `0044-03-15 BC`, `infinity`."""
     days = integers(column)
+    if _is_within(days, _FIRST_DAY, _LAST_DAY):
+        return column.cast(pa.string()).cast(pa.binary())
     matrix = np.empty((len(days), _DATE + 3), np.uint8)
     mask = np.ones(matrix.shape, np.bool_)
     _write_date(matrix, mask, np.where(np.abs(days) >= _NO_DATE, 0, days))
@@ -51,7 +56,10 @@ def date_text(column: pa.Array) -> pa.Array:
 
 def time_text(column: pa.Array) -> pa.Array:
     """`01:02:03.5`."""
-    moments = integers(_micro(column))
+    column = _micro(column)
+    moments = integers(column)
+    if _is_within(moments, 0, _DAY - 1):
+        return _trimmed(column)
     matrix = np.empty((len(moments), _CLOCK + _FRACTION), np.uint8)
     mask = np.ones(matrix.shape, np.bool_)
     _write_clock(matrix, mask, 0, moments)
@@ -62,9 +70,13 @@ def timestamp_text(column: pa.Array) -> pa.Array:
     """`2013-01-31 01:02:03.5`; a zoned one with its offset in the zone of its type."""
     column = _micro(column)
     moments = integers(column)
+    zone = column.type.tz
+    if _is_utc(zone) and _is_within(moments, _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1):
+        texts = _trimmed(column.cast(pa.int64()).cast(pa.timestamp("us")))
+        return pc.binary_join_element_wise(texts, b"+00", b"") if zone else texts
     never = np.abs(moments) >= _NO_MOMENT
     shown = np.where(never, 0, moments)
-    offsets = _offsets(column.type.tz, shown) if column.type.tz else None
+    offsets = _offsets(zone, shown) if zone else None
     local = shown if offsets is None else shown + offsets * 1_000_000
     wide = _DATE + 1 + _CLOCK + _FRACTION
     matrix = np.empty((len(moments), wide + (0 if offsets is None else 9) + 3), np.uint8)
@@ -78,7 +90,7 @@ def timestamp_text(column: pa.Array) -> pa.Array:
     return _with_infinity(of_matrix(matrix, column, mask), moments, _NO_MOMENT)
 
 
-def date_binary(column: pa.Array) -> pa.Array:
+def date_values(column: pa.Array) -> Field:
     """Days since 2000."""
     days = integers(column)
     made = np.select(
@@ -88,12 +100,12 @@ def date_binary(column: pa.Array) -> pa.Array:
     )
     if len(made) and int(made.min()) < -_NO_DATE - 1:
         raise _beyond("date")
-    return of_fixed(made.astype(">i4"), column)
+    return made.astype(">i4")
 
 
-def time_binary(column: pa.Array) -> pa.Array:
+def time_values(column: pa.Array) -> Field:
     """Microseconds of the day."""
-    return of_fixed(integers(_micro(column)).astype(">i8"), column)
+    return integers(_micro(column)).astype(">i8")
 
 
 def zoned_time_binary(column: pa.Array) -> pa.Array:
@@ -116,18 +128,24 @@ def zoned_time_binary(column: pa.Array) -> pa.Array:
     return of_fixed(made, column)
 
 
-def timestamp_binary(column: pa.Array) -> pa.Array:
+def timestamp_values(column: pa.Array) -> Field:
     """Microseconds since 2000."""
-    column = _micro(column)
-    moments = integers(column)
-    if len(moments) and np.any((moments < -_NO_MOMENT + _EPOCH) & (moments > -_NO_MOMENT)):
+    moments = integers(_micro(column))
+    if _is_within(moments, -_NO_MOMENT + _EPOCH, _NO_MOMENT - 1):
+        return (moments - _EPOCH).astype(">i8")
+    if np.any((moments < -_NO_MOMENT + _EPOCH) & (moments > -_NO_MOMENT)):
         raise _beyond("timestamp")
     made = np.select(
         [moments >= _NO_MOMENT, moments <= -_NO_MOMENT],
         [_NO_MOMENT, -_NO_MOMENT - 1],
         moments - _EPOCH,
     )
-    return of_fixed(made.astype(">i8"), column)
+    return made.astype(">i8")
+
+
+def _is_within(values: Integers, least: int, most: int) -> bool:
+    """Whether all are between two bounds, or there are none."""
+    return not len(values) or (int(values.min()) >= least and int(values.max()) <= most)
 
 
 def _beyond(kind: str) -> TypeMismatch:
@@ -147,9 +165,18 @@ def _micro(column: pa.Array) -> pa.Array:
     return column
 
 
+def _trimmed(column: pa.Array) -> pa.Array:
+    """As Arrow writes it, which is six digits of a second, without those at the end that are 0."""
+    return pc.ascii_rtrim(pc.ascii_rtrim(column.cast(pa.string()), "0"), ".").cast(pa.binary())
+
+
+def _is_utc(zone: str | None) -> bool:
+    return not zone or zone.upper() in ("UTC", "ETC/UTC")
+
+
 def _offsets(zone: str, moments: Integers) -> Integers:
     """Seconds east of UTC at each moment."""
-    if zone.upper() in ("UTC", "ETC/UTC"):
+    if _is_utc(zone):
         return np.zeros(len(moments), np.int64)
     seconds = moments // 1_000_000
     try:

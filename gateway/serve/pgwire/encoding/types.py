@@ -7,14 +7,19 @@ has no type for (structs, maps, lists of lists) is json.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gateway.serve.pgwire.encoding import arrays, numbers, texts, times
 from gateway.serve.pgwire.encoding.arrays import Encode
+from gateway.serve.pgwire.encoding.matrices import Field, of_fixed
+from gateway.serve.pgwire.encoding.packing import Cells
 
+Values: TypeAlias = Callable[[pa.Array], Field]
 _JSON, _UUID, _TEXT = 114, 2950, 25
 _HEADER = 4
 # Where the binary form of an array says from which place it counts.
@@ -23,33 +28,54 @@ _BOUND = 16
 
 @dataclass(frozen=True, slots=True)
 class WireType:
-    """A type of PostgreSQL: its number, its size (-1: varying), its modifier (-1: none)."""
+    """A type of PostgreSQL: its number, its size (-1: varying), its modifier (-1: none).
+
+    values, letters: how a column without NULLs is written in binary and in text where all values
+    are as wide as one another.
+    """
 
     oid: int
     size: int
     text: Encode
     binary: Encode
     modifier: int = -1
+    values: Values | None = None
+    letters: Values | None = None
 
     def encode(self, form: int) -> Encode:
         """How values are written: form 0 is text, 1 is binary."""
         return self.binary if form else self.text
 
+    def cells(self, form: int) -> Callable[[pa.Array], Cells]:
+        """The same as cells of one width where that may be."""
+        write, values = self.encode(form), self.values if form else self.letters
+        if values is None:
+            return write
+        return lambda column: write(column) if column.null_count else values(column)
 
-BOOLEAN = WireType(16, 1, numbers.boolean_text, numbers.boolean_binary)
+
+def _fixed(oid: int, size: int, text: Encode, values: Values) -> WireType:
+    """A type whose values are of one width in binary."""
+    return WireType(oid, size, text, lambda column: of_fixed(values(column), column), values=values)
+
+
+BOOLEAN = WireType(
+    16, 1, numbers.boolean_text, numbers.boolean_binary,
+    values=numbers.boolean_values, letters=numbers.boolean_letters,
+)  # fmt: skip
 BYTES = WireType(17, -1, texts.hexadecimal, texts.raw)
-BIG = WireType(20, 8, numbers.integer_text, numbers.big_binary)
-SMALL = WireType(21, 2, numbers.integer_text, numbers.small_binary)
-INTEGER = WireType(23, 4, numbers.integer_text, numbers.integer_binary)
+BIG = _fixed(20, 8, numbers.integer_text, numbers.big_values)
+SMALL = _fixed(21, 2, numbers.integer_text, numbers.small_values)
+INTEGER = _fixed(23, 4, numbers.integer_text, numbers.integer_values)
 TEXT = WireType(_TEXT, -1, texts.plain, texts.plain)
 JSON = WireType(_JSON, -1, texts.plain, texts.plain)
 NESTED = WireType(_JSON, -1, texts.as_json, texts.as_json)
-REAL = WireType(700, 4, numbers.real_text, numbers.float_binary)
-DOUBLE = WireType(701, 8, numbers.double_text, numbers.float_binary)
-DATE = WireType(1082, 4, times.date_text, times.date_binary)
-TIME = WireType(1083, 8, times.time_text, times.time_binary)
-TIMESTAMP = WireType(1114, 8, times.timestamp_text, times.timestamp_binary)
-ZONED = WireType(1184, 8, times.timestamp_text, times.timestamp_binary)
+REAL = _fixed(700, 4, numbers.real_text, numbers.float_values)
+DOUBLE = _fixed(701, 8, numbers.double_text, numbers.float_values)
+DATE = _fixed(1082, 4, times.date_text, times.date_values)
+TIME = _fixed(1083, 8, times.time_text, times.time_values)
+TIMESTAMP = _fixed(1114, 8, times.timestamp_text, times.timestamp_values)
+ZONED = _fixed(1184, 8, times.timestamp_text, times.timestamp_values)
 INTERVAL = WireType(1186, 16, texts.interval_text, texts.interval_binary)
 UUID = WireType(_UUID, 16, texts.plain, texts.uuid_binary)
 ZONED_TIME = WireType(1266, 12, texts.plain, times.zoned_time_binary)

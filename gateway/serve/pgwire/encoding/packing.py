@@ -1,0 +1,107 @@
+"""Rows out of cells: neighbouring cells of one width are written at once, as a matrix.
+
+Takes: for each column cells of one width (numpy) or of any (Arrow). Gives: the bytes of all rows,
+one behind the other. Never walks over rows in Python.
+
+A join costs by the number of its pieces. So lengths, heads and cells of one width become one piece
+up to the next cell whose width differs from row to row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gateway.serve.pgwire.encoding.matrices import Field
+
+# All of one width and none of them NULL, or of any width.
+Cells: TypeAlias = Field | pa.Array
+_LENGTH = ">i4"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around the cells of a row.
+
+    head: a byte; behind it the length of all that follows in four bytes, itself too. lead: what
+    then comes before the cells.
+    """
+
+    head: bytes
+    lead: bytes
+
+
+def packed(frame: Frame, columns: Sequence[Cells], rows: int) -> pa.Buffer:
+    """All rows; each cell behind its length in four bytes, NULL with the length -1."""
+    sizes = np.full(rows, 4 + len(frame.lead) + 4 * len(columns), np.int32)
+    lengths = [_lengths(cells, sizes) for cells in columns]
+    lead = [_same(frame.lead)] if frame.lead else []
+    block: list[Field] = [_same(frame.head), sizes, *lead]
+    pieces: list[pa.Array] = []
+    for cells, length in zip(columns, lengths, strict=True):
+        block.append(length)
+        if isinstance(cells, np.ndarray):
+            block.append(cells)
+        else:
+            pieces += [_written(block, rows), cells]
+            block = []
+    if not pieces:
+        return _matrix(block, rows)
+    if block:
+        pieces.append(_written(block, rows))
+    return joined(pieces)
+
+
+def _lengths(cells: Cells, sizes: Field) -> Field:
+    """What stands before each cell; the cells' sizes are added to those of the rows."""
+    if isinstance(cells, np.ndarray):
+        sizes += cells.dtype.itemsize
+        return np.array(cells.dtype.itemsize, _LENGTH)
+    found = pc.binary_length(cells)
+    if not cells.null_count:
+        made: Field = found.to_numpy(zero_copy_only=False)
+        sizes += made
+        return made
+    sizes += found.fill_null(0).to_numpy(zero_copy_only=False)
+    return found.fill_null(-1).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]  # no types
+
+
+def joined(pieces: Sequence[pa.Array]) -> pa.Buffer:
+    """The bytes of all rows, of each its pieces one behind the other; NULL is nothing."""
+    rows = pc.binary_join_element_wise(*pieces, b"", null_handling="replace", null_replacement="")
+    offsets = np.frombuffer(rows.buffers()[1], np.int32)
+    return rows.buffers()[2].slice(0, int(offsets[len(rows)]))
+
+
+def _same(content: bytes) -> Field:
+    return np.array(content, f"V{len(content)}")
+
+
+def _written(block: Sequence[Field], rows: int) -> pa.Array:
+    """A block as one value a row."""
+    data = _matrix(block, rows)
+    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(data.size // max(rows, 1))
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), data])
+
+
+def _matrix(block: Sequence[Field], rows: int) -> pa.Buffer:
+    """Fields side by side; what is the same for all rows is written as one."""
+    # Turned round before: into a field that begins anywhere numpy turns numbers one by one.
+    turned = [one.astype(_LENGTH) if one.dtype == np.int32 else one for one in block]
+    kind = np.dtype([(str(at), one.dtype) for at, one in enumerate(turned)])
+    row = np.zeros((), kind)
+    for at, one in enumerate(turned):
+        if one.ndim == 0:
+            row[str(at)] = one
+    table = np.empty((rows, kind.itemsize), np.uint8)
+    table[:] = np.frombuffer(row.tobytes(), np.uint8)
+    fields = table.view(kind)[:, 0]
+    for at, one in enumerate(turned):
+        if one.ndim:
+            fields[str(at)] = one
+    return pa.py_buffer(table)
