@@ -268,6 +268,15 @@ def test_guessing_side_by_side_gains_nothing() -> None:
     first.join(10)
 
 
+def test_what_is_kept_of_a_name_is_short() -> None:
+    """A name may be as long as a header: ten thousand of them would fill the memory."""
+    slowing = Slowing(0, 0.0)
+    for name in ("nora", "n" * 400_000, "\ud800"):
+        with slowing.attempt(name):
+            pass
+    assert {len(one) for one in slowing._records} == {64} and len(slowing._records) == 3
+
+
 GUESSING_ADDRESS = "10.0.0.66"
 
 

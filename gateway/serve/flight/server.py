@@ -278,7 +278,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
     def _close_prepared(self, session: FlightSession, body: bytes) -> None:
         message = unpack_as("ActionClosePreparedStatementRequest", body)
         session.prepared.pop(message.prepared_statement_handle, None)
-        self._streams.closed(message.prepared_statement_handle)
+        self._streams.closed(session.session.principal.user, message.prepared_statement_handle)
 
     def _begin(self, session: FlightSession, body: bytes) -> bytes:
         return pack(make("ActionBeginTransactionResult", transaction_id=secrets.token_bytes(8)))
