@@ -31,12 +31,13 @@ from gateway.request import Principal
 from gateway.scram import DEFAULT_ITERATIONS, Verifier, fits, parse_verifier
 from gateway.sign_in import Slowing, near
 from gateway.state.engine import moment_text, reading, writing
-from gateway.state.tokens import TokenRow, drop_token, find_token, insert_token
+from gateway.state.tokens import TokenRow, drop_token, find_token, insert_token, salts_key
 
 _PREFIX = "sqs_"
 _SESSION = re.compile(rf"{_PREFIX}[A-Za-z0-9_-]{{43}}")
 _RECHECK_SECONDS = 1.0
 _KEPT_TOKENS = 10_000
+_KEPT_OF_A_NAME = 200
 _KEPT_SUCCESSES = 1_000
 _WRONG = "The user or the password is wrong."
 _MAKE = "Make a new one: sqluice token create, or POST /v1/tokens."
@@ -111,6 +112,8 @@ class Identity:
         self._slowing = slowing or Slowing(settings.free_failures, settings.longest_delay)
         self._directory = _Directory(mesh())
         self._key = secrets.token_bytes(32)
+        with reading(engine) as connection:
+            self._salts = salts_key(connection)
         self._lock = Lock()
         self._successes: OrderedDict[bytes, None] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[TokenRow, float]] = OrderedDict()
@@ -201,7 +204,9 @@ class Identity:
 
     def sign_in_failed(self, user: str, endpoint: str) -> None:
         """Record a failed sign-in, for an endpoint that checks the password itself, too."""
-        self.failed(user, Unauthenticated.code, endpoint, user in self._present().users)
+        is_known = user in self._present().users
+        # Whoever is refused does not say how much is kept of it.
+        self.failed(user[:_KEPT_OF_A_NAME], Unauthenticated.code, endpoint, is_known)
 
     def authenticate_bearer(self, token: str, endpoint: str = "", address: str = "") -> Principal:
         """The principal of a token, of whatever kind; raises Unauthenticated or AccessDenied.
@@ -221,12 +226,32 @@ class Identity:
             self._slowed("", error.code, endpoint, address)
             raise
 
-    def authenticate_certificate(self, name: str, endpoint: str) -> Principal:
+    def proven_later(
+        self, user: str, password: str, endpoint: str
+    ) -> Callable[[str], Principal] | None:
+        """For a wire that learns only later where its client is.
+
+        None where nothing is against an answer now. Where guesses slow everybody who gives this
+        name and no address: what gives the principal once the address is known, or raises as a
+        proof does. Whether the password was right is kept, the password is not.
+        """
+        if self._is_token(password) or not self._slowing.is_slow(f"{user}\0"):
+            return None
+        verifier = self._present().verifiers.get(user, self._present().nobody)
+        if self._was_right(user, password, verifier):
+            return None
+        # Not remembered as right: that would tell whoever guesses, without any wait.
+        is_right = fits(password, verifier)
+        return lambda address: self.authenticate_proof(
+            user, lambda known: is_right and known == verifier, endpoint, address
+        )
+
+    def authenticate_certificate(self, name: str, endpoint: str, address: str = "") -> Principal:
         """The user for whom a certificate stands that the endpoint has verified."""
         user = self._settings.certificates.get(name, "")
         found = self._present().users.get(user)
         if found is None:
-            self._slowed(user, Unauthenticated.code, endpoint, "")
+            self._slowed(user, Unauthenticated.code, endpoint, address)
             raise Unauthenticated(
                 "The certificate stands for nobody here.",
                 hint="Ask an operator to add it to [sign_in] certificates, or send a token.",
@@ -283,12 +308,19 @@ class Identity:
             attributes=MappingProxyType({**claims.attributes, **own.attributes}),
         )  # fmt: skip
 
-    def issue(self, principal: Principal) -> Token:
-        """A new session token for somebody who has just signed in with his password."""
+    def new_session(self) -> str:
+        """What a session token may be; it signs nobody in until it is issued."""
+        return _PREFIX + secrets.token_urlsafe(32)
+
+    def issue(self, principal: Principal, value: str = "") -> Token:
+        """A new session token for somebody who has just signed in with his password.
+
+        `value` is one of `new_session`, which he has been given already.
+        """
         found = self._user(principal.user)
         if principal.actor or not principal.scope.is_whole:
             raise AccessDenied("A session begins with one's own sign-in.", hint="Sign in again.")
-        value = _PREFIX + secrets.token_urlsafe(32)
+        value = value or self.new_session()
         now = datetime.fromtimestamp(self._clock(), UTC)
         expires_at = now + timedelta(hours=self._settings.token_hours)
         row = TokenRow(
@@ -351,13 +383,15 @@ class Identity:
     def verifier(self, name: str) -> Verifier:
         """The verifier for an endpoint that speaks SCRAM itself; a mock for unknown users.
 
-        The mock is the same at every call in this process; its keys fit no password.
+        The mock is the same at every call, now and later and in every gateway over this state, as a
+        real one is; its keys fit no password.
         """
         directory = self._present()
         if name in directory.verifiers:
             return directory.verifiers[name]
-        salt = hmac.new(self._key, b"salt " + name.encode(), hashlib.sha256).digest()
-        fake = hmac.new(self._key, b"keys " + name.encode(), hashlib.sha256).digest()
+        text = name.encode("utf-8", "surrogatepass")
+        salt = hmac.new(self._salts, b"salt " + text, hashlib.sha256).digest()
+        fake = hmac.new(self._salts, b"keys " + text, hashlib.sha256).digest()
         return Verifier(directory.nobody.iterations, salt[:16], fake, fake)
 
     def _present(self) -> _Directory:

@@ -214,6 +214,9 @@ def test_a_mock_verifier_is_steady_and_fits_nothing(world: World) -> None:
     mock = identity.verifier("stranger")
     assert mock == identity.verifier("stranger") != identity.verifier("other")
     assert mock.iterations == ITERATIONS and not fits("stranger", mock)
+    # A real salt outlives the process, and so does this: another gateway, or this one tomorrow.
+    assert world.identity().verifier("stranger") == mock
+    assert world.identity().verifier("nora") == identity.verifier("nora")
 
 
 def test_failures_slow_a_user_within_bounds(world: World) -> None:
@@ -302,6 +305,15 @@ def test_nobody_locks_another_out_by_guessing(world: World) -> None:
     world.slept.clear()
     assert fresh.authenticate_basic("nora", "nora-demo", "http", "10.0.0.1")
     assert world.slept == []
+
+
+def test_little_is_kept_of_a_long_name(world: World) -> None:
+    identity = world.identity()
+    told: list[tuple[str, str, str, bool]] = []
+    identity.failed = lambda *one: told.append(one)
+    with pytest.raises(Unauthenticated):
+        identity.authenticate_basic("n" * 400_000, "guess", "http", GUESSING_ADDRESS)
+    assert told == [("n" * 200, "unauthenticated", "http", False)]
 
 
 @pytest.mark.parametrize(

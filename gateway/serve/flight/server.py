@@ -185,6 +185,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
     ) -> Iterator[flight.FlightInfo]:
         """Refused: tables are listed by the commands of Flight SQL."""
         with clean_errors():
+            self._session(context)
             raise UnsupportedSql("ListFlights is not served.", hint="Ask for the tables instead.")
 
     def do_exchange(
@@ -196,26 +197,27 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
     ) -> None:
         """Refused: Flight SQL has no use for it."""
         with clean_errors():
+            self._session(context)
             raise UnsupportedSql("DoExchange is not served.", hint="Send a statement.")
 
     def list_actions(self, context: flight.ServerCallContext) -> list[tuple[str, str]]:
         """What do_action knows."""
-        return list(_ACTIONS.items())
+        with clean_errors():
+            self._session(context)
+            return list(_ACTIONS.items())
 
     def _session(self, context: flight.ServerCallContext) -> FlightSession:
         if self._draining:
             raise SourceUnavailable("The gateway is going down.", hint="Connect again later.")
         middleware = context.get_middleware(_MIDDLEWARE)
         assert isinstance(middleware, CallMiddleware)
-        session = middleware.session
-        if session is None:
-            assert self._by_certificate
-            session = middleware.by_certificate(context.peer_identity().decode("utf-8", "replace"))
+        address = peer_address(context.peer())
+        identity = ""
+        if self._by_certificate:
+            identity = context.peer_identity().decode("utf-8", "replace")
+        session = middleware.enter(address, identity)
         # One session may be used from several addresses at once.
-        return replace(
-            session, address=peer_address(context.peer()), agent=middleware.agent,
-            trace=middleware.trace,
-        )  # fmt: skip
+        return replace(session, address=address, agent=middleware.agent, trace=middleware.trace)
 
     def _request(self, session: FlightSession, name: str, message: Any) -> Request:  # noqa: ANN401
         asked = (

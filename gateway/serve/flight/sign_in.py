@@ -1,7 +1,7 @@
 """Who calls: Basic at the handshake, a bearer token ever after.
 
-Takes: the headers of each call. Gives: the session of the caller. Never takes a password over
-plaintext from another machine.
+Takes: the headers of each call, and its client's address, which pyarrow tells once the call itself
+runs. Gives: the session of the caller. Never takes a password over plaintext from another machine.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import base64
 import binascii
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from pyarrow import flight
 
-from gateway.errors import SqluiceError, Unauthenticated, UnsupportedSql
+from gateway.errors import RateLimited, SqluiceError, Unauthenticated, UnsupportedSql
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.acting import HEADERS, acting_as
@@ -25,6 +26,9 @@ from gateway.sessions import SETTINGS, Session
 
 # Begins no token: those that sign in have been checked before a session is looked up.
 _CERTIFICATE = "certificate "
+# So long, and so many, handshakes wait for the first call that tells where they came from.
+_PENDING_SECONDS = 60.0
+_MOST_PENDING = 10_000
 _IDLE_SECONDS = 8 * 3600.0
 
 
@@ -52,6 +56,16 @@ class FlightSession:
         return replace(self.session.asker, address=self.address)
 
 
+@dataclass(slots=True)
+class _Pending:
+    """A handshake whose client has to tell first where he is; `prove` then signs him in."""
+
+    prove: Callable[[str], Principal]
+    until: float = field(default_factory=lambda: time.monotonic() + _PENDING_SECONDS)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    is_over: bool = False
+
+
 class Sessions:
     """Sessions by token; each handshake begins one."""
 
@@ -60,9 +74,17 @@ class Sessions:
         self._limits = limits
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, str], FlightSession] = {}
+        self._pending: OrderedDict[str, _Pending] = OrderedDict()
 
     def begin(self, user: str, password: str) -> str:
-        """Sign in; gives the bearer token, which is a token's own where one came as password."""
+        """Sign in; gives the bearer token, which is a token's own where one came as password.
+
+        A handshake does not tell where it comes from. While somebody guesses at a user's password,
+        the token that it gives is good for nothing until the first call with it has told.
+        """
+        prove = self._identity.proven_later(user, password, "flight")
+        if prove is not None:
+            return self._later(prove)
         principal = self._identity.sign_in(user, password, "flight").principal
         if principal.credential != "password":
             return password
@@ -70,13 +92,51 @@ class Sessions:
         self._keep(token, principal, "").began_here = True
         return token
 
-    def of(self, token: str, name: str = "") -> FlightSession:
+    def _later(self, prove: Callable[[str], Principal]) -> str:
+        token = self._identity.new_session()
+        with self._lock:
+            self._pending[token] = _Pending(prove)
+            if len(self._pending) > _MOST_PENDING:
+                self._pending.popitem(last=False)
+        return token
+
+    def is_pending(self, token: str) -> bool:
+        """Whether a handshake gave a token that signs nobody in yet."""
+        return token in self._pending
+
+    def of(self, token: str, name: str = "", address: str = "") -> FlightSession:
         """The session of a token that is still valid, acting as `name` where that is given.
 
         Whoever acts as another has a session for each: nothing of one is ever in another's.
         """
-        principal = self._identity.authenticate_bearer(token, "flight")
+        self._settle(token, address)
+        principal = self._identity.authenticate_bearer(token, "flight", address)
         return self._known(token, principal, name)
+
+    def _settle(self, token: str, address: str) -> None:
+        """End a handshake that waited for its address. Raises Unauthenticated or RateLimited."""
+        with self._lock:
+            pending = self._pending.get(token)
+        if pending is None:
+            return
+        with pending.lock:
+            if not pending.is_over and time.monotonic() <= pending.until:
+                try:
+                    principal = pending.prove(address)
+                    self._identity.issue(principal, token)
+                    self._keep(token, principal, "").began_here = True
+                except RateLimited:
+                    # Nothing was looked at: he may come again.
+                    raise
+                except BaseException:
+                    self._drop(token, pending)
+                    raise
+            self._drop(token, pending)
+
+    def _drop(self, token: str, pending: _Pending) -> None:
+        pending.is_over = True
+        with self._lock:
+            self._pending.pop(token, None)
 
     def _known(self, token: str, principal: Principal, name: str) -> FlightSession:
         if name:
@@ -90,9 +150,9 @@ class Sessions:
         found.session.principal = principal
         return found
 
-    def of_certificate(self, identity: str, name: str = "") -> FlightSession:
+    def of_certificate(self, identity: str, name: str = "", address: str = "") -> FlightSession:
         """The session of whom a certificate names, acting as `name` where that is given."""
-        principal = self._identity.authenticate_certificate(identity, "flight")
+        principal = self._identity.authenticate_certificate(identity, "flight", address)
         return self._known(f"{_CERTIFICATE}{identity}", principal, name)
 
     def end(self, token: str) -> None:
@@ -117,29 +177,27 @@ class Sessions:
         return made
 
 
-def _nobody(_identity: str) -> FlightSession:
-    raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
+# Address and certificate of a call's client, as the call itself tells them; who that is.
+Enter = Callable[[str, str], FlightSession]
+Headers = Mapping[str, list[str | bytes]]
 
 
 class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
-    """What one call carries: its session, and the token for the answer to a handshake.
+    """What one call carries: who sends it, and the token for the answer to a handshake.
 
-    Who sends neither password nor token is known by his certificate, which the call itself tells.
     `query_key` is what the client calls the query that the call starts, `agent` what it calls
     itself; '' where it says nothing.
     """
 
     def __init__(
         self,
-        session: FlightSession | None,
-        token: str | None,
-        by_certificate: Callable[[str], FlightSession] = _nobody,
+        enter: Enter,
+        token: str | None = None,
     ) -> None:
-        self.session = session
+        self.enter = enter
         self.query_key = ""
         self.agent = ""
         self._token = token
-        self.by_certificate = by_certificate
         self.trace = ""
 
     def sending_headers(self) -> Mapping[str, str]:
@@ -155,7 +213,7 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
         self._by_certificate = by_certificate
 
     def start_call(
-        self, info: flight.CallInfo, headers: Mapping[str, list[str | bytes]]
+        self, info: flight.CallInfo, headers: Headers
     ) -> CallMiddleware:
         """Raises a Flight error where nobody is signed in, and for a call that is not served."""
         try:
@@ -173,32 +231,41 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
         except SqluiceError as error:
             raise flight_error(error) from None
 
-    def _start(self, headers: Mapping[str, list[str | bytes]]) -> CallMiddleware:
+    def _start(self, headers: Headers) -> CallMiddleware:
         scheme, _, value = _header(headers, "authorization").partition(" ")
         # Percent-encoded: a header has no other letters than ASCII's.
         name = acting_as(unquote(_header(headers, one.casefold())) for one in HEADERS)
         if scheme.casefold() == "basic":
             user, password = _basic(value)
             token = self._sessions.begin(user, password)
+            if self._sessions.is_pending(token):
+                return CallMiddleware(self._by_token(token, name, headers), token)
             session = self._sessions.of(token, name)
             _apply(session, headers)
-            return CallMiddleware(session, token)
+            return CallMiddleware(lambda _address, _identity: session, token)
         if scheme.casefold() == "bearer":
-            session = self._sessions.of(value.strip(), name)
-            _apply(session, headers)
-            return CallMiddleware(session, None)
+            return CallMiddleware(self._by_token(value.strip(), name, headers))
         if self._by_certificate and not scheme:
 
-            def by_certificate(identity: str) -> FlightSession:
-                session = self._sessions.of_certificate(identity, name)
+            def by_certificate(address: str, identity: str) -> FlightSession:
+                session = self._sessions.of_certificate(identity, name, address)
                 _apply(session, headers)
                 return session
 
-            return CallMiddleware(None, None, by_certificate)
+            return CallMiddleware(by_certificate)
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
 
 
-def _header(headers: Mapping[str, list[str | bytes]], name: str) -> str:
+    def _by_token(self, token: str, name: str, headers: Headers) -> Enter:
+        def enter(address: str, _identity: str) -> FlightSession:
+            session = self._sessions.of(token, name, address)
+            _apply(session, headers)
+            return session
+
+        return enter
+
+
+def _header(headers: Headers, name: str) -> str:
     values = next((value for key, value in headers.items() if key.casefold() == name), [])
     first = values[0] if values else ""
     return first.decode("latin-1") if isinstance(first, bytes) else first
@@ -222,7 +289,7 @@ def peer_address(peer: str) -> str:
     return rest.rpartition(":")[0].strip("[]")
 
 
-def _apply(session: FlightSession, headers: Mapping[str, list[str | bytes]]) -> None:
+def _apply(session: FlightSession, headers: Headers) -> None:
     """Settings that travel as headers hold for the session from the first call that says so.
 
     Clients send them with every call: only a changed one overrules a `SET` in between.

@@ -1,0 +1,172 @@
+"""Sign-in over Flight, where a handshake does not tell its address, and what others may touch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import flight
+
+from gateway.config import SignIn
+from gateway.errors import RateLimited, Unauthenticated
+from gateway.request import Limits
+from gateway.serve.flight.messages import make, pack
+from gateway.serve.flight.server import FlightEndpoint
+from gateway.serve.flight.sign_in import Sessions
+from gateway.state.engine import open_state
+from tests.flight.raw import RawClient
+from tests.identity.mesh import Shop, open_shop
+from tests.identity.test_identity import World
+
+HERE, ELSEWHERE = "10.0.0.1", "10.0.0.66"
+COUNT = "select count(*) as n from sales.people"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    engine = open_state(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    yield World(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(world: World) -> Sessions:
+    """Those of a gateway at which somebody has begun to guess nora's password."""
+    made = Sessions(world.identity(SignIn(free_failures=1)), Limits())
+    with pytest.raises(Unauthenticated):
+        made.begin("nora", "guess")
+    return made
+
+
+def test_who_guesses_elsewhere_keeps_nobody_out(sessions: Sessions, world: World) -> None:
+    for _ in range(6):
+        token = sessions.begin("nora", "guess")
+        with pytest.raises(Unauthenticated, match="The user or the password is wrong"):
+            sessions.of(token, "", ELSEWHERE)
+    assert len(world.slept) == 5
+    world.slept.clear()
+    token = sessions.begin("nora", "nora-demo")
+    found = sessions.of(token, "", HERE)
+    assert (found.session.principal.user, found.began_here, world.slept) == ("nora", True, [])
+    assert sessions.of(token, "", HERE) is found
+    sessions.end(token)
+    with pytest.raises(Unauthenticated):
+        sessions.of(token, "", HERE)
+    # The control: without its address, she would have waited in the guesser's place.
+    sessions._identity.authenticate_basic("nora", "nora-demo", "flight")
+    assert world.slept
+
+
+def test_a_handshake_under_guesses_tells_nothing(sessions: Sessions, world: World) -> None:
+    """Not even the second time, and a user who does not exist is no exception."""
+    with pytest.raises(Unauthenticated):
+        sessions.begin("stranger", "guess")
+    for user, password in (("nora", "nora-demo"), ("nora", "guess"), ("stranger", "x")) * 2:
+        assert sessions.is_pending(sessions.begin(user, password))
+    assert world.slept == []
+    # The control: whose password nobody guesses at is told at once.
+    assert not sessions.is_pending(sessions.begin("ola", "ola-demo"))
+
+
+def test_a_handshake_waits_for_its_call_once(
+    sessions: Sessions, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, right = sessions.begin("nora", "guess"), sessions.begin("nora", "nora-demo")
+    limited = RateLimited("Too many.", retry_after=1.0)
+
+    def refuse(_address: str) -> None:
+        raise limited
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions._pending[right], "prove", refuse)
+        with pytest.raises(RateLimited):
+            sessions.of(right, "", HERE)
+    # Nothing was looked at, so that the same token is still good.
+    assert sessions.of(right, "", HERE).session.principal.user == "nora"
+    # One that was wrong stays so, wherever it is sent from next.
+    for address in (ELSEWHERE, HERE):
+        with pytest.raises(Unauthenticated):
+            sessions.of(wrong, "", address)
+    late = sessions.begin("nora", "nora-demo")
+    if sessions.is_pending(late):
+        sessions._pending[late].until = time.monotonic() - 1
+        with pytest.raises(Unauthenticated, match="unknown or has expired"):
+            sessions.of(late, "", HERE)
+    assert not sessions._pending
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, str]]:
+    folder = tmp_path_factory.mktemp("shop")
+    with open_shop(folder, {"sign_in": {"free_failures": 2, "longest_delay": 0.05}}) as made:
+        endpoint = FlightEndpoint(made.opened, "127.0.0.1", 0)
+        yield made, f"grpc://127.0.0.1:{endpoint.start()}"
+        endpoint.stop()
+
+
+def test_over_the_wire_guesses_count_by_address(
+    shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, address = shop
+    slowing = held.opened.identity._slowing
+    seen: list[str] = []
+    attempt = slowing.attempt
+    monkeypatch.setattr(slowing, "attempt", lambda name: (seen.append(name), attempt(name))[1])
+    for _ in range(2):
+        with pytest.raises(flight.FlightUnauthenticatedError):
+            RawClient(address, "ben", "guess")
+    assert seen == ["ben\0"] * 2
+    seen.clear()
+    with (
+        RawClient(address, "ben", "guess") as guessing,
+        pytest.raises(flight.FlightUnauthenticatedError, match="user or the password is wrong"),
+    ):
+        guessing.start(COUNT)
+    with RawClient(address, "ben") as client:
+        assert client.read("CommandStatementQuery", query=COUNT).to_pylist() == [{"n": 3}]
+    assert seen == ["ben\x00127.0.0.1"] * 2
+    # A token's failures are those of its address, too.
+    seen.clear()
+    options = flight.FlightCallOptions(headers=[(b"authorization", b"Bearer sqs_guess")])
+    with (
+        flight.FlightClient(address) as made,
+        pytest.raises(flight.FlightUnauthenticatedError),
+    ):
+        list(made.do_action(flight.Action("GetSessionOptions", b""), options))
+    assert seen == ["\0token 127.0.0.1"]
+
+
+@pytest.mark.parametrize("call", ["list_actions", "list_flights"])
+def test_nothing_is_told_to_nobody(shop: tuple[Shop, str], call: str) -> None:
+    options = flight.FlightCallOptions(headers=[(b"authorization", b"Bearer sqs_guess")])
+    with (
+        flight.FlightClient(shop[1]) as made,
+        pytest.raises(flight.FlightUnauthenticatedError),
+    ):
+        list(getattr(made, call)(options=options))
+
+
+def closing(handle: bytes) -> bytes:
+    return pack(make("ActionClosePreparedStatementRequest", prepared_statement_handle=handle))
+
+
+def test_nobody_closes_what_another_has_started(shop: tuple[Shop, str]) -> None:
+    """An empty handle is what every statement without one has."""
+    with RawClient(shop[1], "amy") as amy, RawClient(shop[1], "ola") as ola:
+        direct = amy.start(COUNT)
+        handle = amy.prepare(COUNT).prepared_statement_handle
+        prepared = amy.info("CommandPreparedStatementQuery", prepared_statement_handle=handle)
+        for one in (b"", handle):
+            ola.act("ClosePreparedStatement", closing(one))
+        time.sleep(0.5)
+        for info in (direct, prepared):
+            assert amy.reader(info).read_all().to_pylist() == [{"n": 3}]
+        # The control: her own, closed by herself, is gone.
+        prepared = amy.info("CommandPreparedStatementQuery", prepared_statement_handle=handle)
+        amy.act("ClosePreparedStatement", closing(handle))
+        time.sleep(0.5)
+        with pytest.raises(pa.ArrowException, match="unknown, was used already or has expired"):
+            amy.reader(prepared).read_all()
