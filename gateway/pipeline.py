@@ -104,20 +104,28 @@ class Gateway:
             return self._told(request, statement, snapshot)
         except SqluiceError as error:
             error.query_id = request.query_id
-            if not error.is_audited:
-                self._refused(request, snapshot, error.code)
+            self.refused(request, error)
             log_private(error, request, self._services)
             raise
         except Exception as error:
             # A defect of ours: the caller gets a stable code, the log the traceback.
             log.exception("request failed", extra={"query_id": request.query_id})
             failure = InternalError("The gateway failed on this request.", private=repr(error))
-            failure.query_id = request.query_id
-            self._refused(request, snapshot, failure.code)
+            self.refused(request, failure)
             raise failure from error
 
+    def refused(self, request: Request, error: SqluiceError) -> None:
+        """Record a refusal of which the caller is told before anything ran; once for each error."""
+        if error.is_audited:
+            return
+        error.is_audited, error.query_id = True, error.query_id or request.query_id
+        start = audit_start(replace(request, query_id=error.query_id), self._current(), None)
+        self._services.audit.refused(start, error.code)
+        self._services.metrics.refused(request.endpoint, error.code)
+        trace_brief(request, self._services, error.code)
+
     def describe(self, request: Request) -> Described:
-        """The shape of the answer, for clients that prepare; nothing runs."""
+        """The shape of the answer; nothing runs. Whoever tells his client of an error records it."""
         snapshot = self._current()
         try:
             statement = parse(request)
@@ -159,11 +167,6 @@ class Gateway:
     def queries(self, principal: Principal, ended: bool = False) -> tuple[RunningQuery, ...]:
         """The running queries that the principal may see, with `ended` also late ones."""
         return self._services.queries.list(principal, ended)
-
-    def _refused(self, request: Request, snapshot: Snapshot, code: str) -> None:
-        self._services.audit.refused(audit_start(request, snapshot, None), code)
-        self._services.metrics.refused(request.endpoint, code)
-        trace_brief(request, self._services, code)
 
     def _run(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         services = self._services

@@ -43,7 +43,7 @@ from gateway.serve.flight.sign_in import (
     peer_address,
 )
 from gateway.serve.flight.sql_info import sql_info, xdbc_types
-from gateway.serve.flight.starting import Starting, shape
+from gateway.serve.flight.starting import Starting, recorded, shape
 from gateway.serve.flight.streams import Begun, Streams, Watcher, end, stream_of
 from gateway.serve.flight.widening import widened
 from gateway.serve.tls import TlsFiles, tls_files
@@ -258,7 +258,8 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         """Bind only; the schema tells clients that it is a query."""
         message = unpack_as("ActionCreatePreparedStatementRequest", body)
         request = _asked(session, PreparedStatement(message.query))
-        known = shape(self._opened, request)
+        with recorded(self._opened, request):
+            known = shape(self._opened, request)
         if len(session.prepared) >= _MAXIMUM_PREPARED:
             raise LimitExceeded(
                 f"The session holds {_MAXIMUM_PREPARED} prepared statements.",
