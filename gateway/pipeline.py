@@ -125,7 +125,7 @@ class Gateway:
         trace_brief(request, self._services, error.code)
 
     def describe(self, request: Request) -> Described:
-        """The shape of the answer; nothing runs. Whoever tells his client of an error records it."""
+        """The shape of the answer; nothing runs. Who tells a client of an error records it."""
         snapshot = self._current()
         try:
             statement = parse(request)

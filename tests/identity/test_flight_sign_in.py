@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from gateway.request import Limits
 from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.flight.sign_in import Sessions
+from gateway.sign_in import Attempt
 from gateway.state.engine import open_state
 from tests.flight.raw import RawClient
 from tests.identity.mesh import Shop, open_shop
@@ -114,7 +116,12 @@ def test_over_the_wire_guesses_count_by_address(
     slowing = held.opened.identity._slowing
     seen: list[str] = []
     attempt = slowing.attempt
-    monkeypatch.setattr(slowing, "attempt", lambda name: (seen.append(name), attempt(name))[1])
+
+    def watched(name: str) -> AbstractContextManager[Attempt]:
+        seen.append(name)
+        return attempt(name)
+
+    monkeypatch.setattr(slowing, "attempt", watched)
     for _ in range(2):
         with pytest.raises(flight.FlightUnauthenticatedError):
             RawClient(address, "ben", "guess")

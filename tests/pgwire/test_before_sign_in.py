@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from gateway.scram import make_verifier
 from gateway.serve.pgwire import sasl
 from gateway.serve.pgwire.faults import Broken
+from gateway.sign_in import Attempt
 from tests.identity.authorities import authority, local
 from tests.pgwire.small import Small, small, write_certificate
 from tests.pgwire.wire import SYNC, Wire, fields, parse, query, startup
@@ -77,9 +79,12 @@ def test_a_guess_is_slowed_by_its_address(held: Small, monkeypatch: pytest.Monke
     identity = held.opened.identity
     seen: list[str] = []
     attempt = identity._slowing.attempt
-    monkeypatch.setattr(
-        identity._slowing, "attempt", lambda name: (seen.append(name), attempt(name))[1]
-    )
+
+    def watched(name: str) -> AbstractContextManager[Attempt]:
+        seen.append(name)
+        return attempt(name)
+
+    monkeypatch.setattr(identity._slowing, "attempt", watched)
     for options in ("", "-c sign_in=password"):
         with pytest.raises(psycopg.OperationalError):
             held.connect("part", password="guess", sslmode="require", options=options)
