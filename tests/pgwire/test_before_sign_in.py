@@ -21,7 +21,7 @@ from gateway.serve.pgwire.faults import Broken
 from gateway.sign_in import Attempt
 from tests.identity.authorities import authority, local
 from tests.pgwire.small import Small, small, write_certificate
-from tests.pgwire.wire import SYNC, Wire, fields, parse, query, startup
+from tests.pgwire.wire import SYNC, Wire, fields, message, parse, query, startup, text
 
 TABLE = "SELECT i::INTEGER AS id FROM range(10) AS r(i)"
 COLUMNS = {"id": "INTEGER"}
@@ -135,6 +135,21 @@ def test_who_stands_in_between_is_noticed(
         return
     with pytest.raises(Broken):
         exchanged(said, channel, repeated)
+
+
+@pytest.mark.parametrize(
+    "final", ["c=biws,r={},p=\u00e9", "c=\u00e9,r={},p=AAAA", "c=biws,r={},p=A", "p=AAAA", "{}"]
+)
+def test_a_last_message_that_is_none(final: str, held: Small) -> None:
+    with Wire(held.address) as made:
+        made.send(startup(user="all"))
+        made.receive()
+        said = b"n,,n=,r=abc"
+        size = struct.pack(">i", len(said))
+        first = made.ask(message("p", text("SCRAM-SHA-256") + size + said), kinds="R")
+        nonce = first[-1][1][4:].decode().split(",")[0].removeprefix("r=")
+        told = made.ask(message("p", final.format(nonce).encode()), kinds="E")
+        assert fields(told[-1][1])["C"] == "08P01" and made.receive() is None
 
 
 def certificate_of(

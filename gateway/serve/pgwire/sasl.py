@@ -7,7 +7,6 @@ of the server, and whether the proof fits. Never learns the password.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -97,7 +96,8 @@ def read_final(client_final: str, exchange: Exchange) -> tuple[str, bytes]:
     try:
         proof = base64.b64decode(found["proof"], validate=True)
         binding = base64.b64decode(found["binding"], validate=True)
-    except binascii.Error:
+    except ValueError:
+        # Also for letters beyond ASCII.
         raise violation("The last message of SCRAM cannot be read.") from None
     if binding != exchange.bound or found["nonce"] != exchange.nonce:
         raise violation("The last message of SCRAM belongs to another exchange.")

@@ -146,7 +146,9 @@ class PgwireServer:
             signed = await asyncio.wait_for(self._enter(reader, writer), _SIGN_IN_SECONDS)
         except TimeoutError:
             return
-        except (SqluiceError, WireError) as error:
+        except (Left, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - as after the sign-in: else it is `internal`
             writer.write(message(b"E", fault_of(error, severity="FATAL").body()))
             with contextlib.suppress(OSError):
                 await writer.drain()
