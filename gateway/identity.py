@@ -41,11 +41,12 @@ _KEPT_OF_A_NAME = 200
 _KEPT_SUCCESSES = 1_000
 _WRONG = "The user or the password is wrong."
 _MAKE = "Make a new one: sqluice token create, or POST /v1/tokens."
-# The name that was given (empty for a token), the code, the endpoint, whether a user has the name.
-Failed = Callable[[str, str, str, bool], None]
+# The name that was given (empty for a token), the code, the endpoint, whether a user has the name,
+# the address, as far as the wire tells it.
+Failed = Callable[[str, str, str, bool, str], None]
 
 
-def _unrecorded(_user: str, _code: str, _endpoint: str, _is_known: bool) -> None:
+def _unrecorded(_user: str, _code: str, _endpoint: str, _is_known: bool, _address: str) -> None:
     """For those who sign nobody in over a wire."""
 
 
@@ -131,15 +132,15 @@ class Identity:
             def again() -> Principal:
                 found = self.authenticate_bearer(secret, endpoint, address)
                 if found.user != user:
-                    self.sign_in_failed(user, endpoint)
+                    self.sign_in_failed(user, endpoint, address)
                     raise Unauthenticated(
                         "The token is not that user's.", hint="Name the user whose token it is."
                     )
-                return self.act_as(found, acting_as, endpoint) if acting_as else found
+                return self.act_as(found, acting_as, endpoint, address) if acting_as else found
 
             return SignedIn(again(), again)
         found = self.authenticate_basic(user, secret, endpoint, address)
-        return self._lasting(found, endpoint, acting_as)
+        return self._lasting(found, endpoint, acting_as, address)
 
     def _is_token(self, secret: str) -> bool:
         """Whether what is sent as a password is a token; a password may begin as one does."""
@@ -147,13 +148,15 @@ class Identity:
             return self.openid is not None
         return is_whole(secret) or bool(_SESSION.fullmatch(secret))
 
-    def _lasting(self, found: Principal, endpoint: str, acting_as: str) -> SignedIn:
+    def _lasting(
+        self, found: Principal, endpoint: str, acting_as: str, address: str
+    ) -> SignedIn:
         """A password is not kept: whose verifier changes has to sign in again."""
         name, verifier = found.user, self.verifier(found.user)
 
         def again() -> Principal:
             made = self.still(name, verifier)
-            return self.act_as(made, acting_as, endpoint) if acting_as else made
+            return self.act_as(made, acting_as, endpoint, address) if acting_as else made
 
         return SignedIn(again(), again)
 
@@ -180,7 +183,7 @@ class Identity:
             is_right = proves(self.verifier(user)) and user in directory.verifiers
             attempt.succeeded = is_right
         if found is None or not is_right:
-            self.sign_in_failed(user, endpoint)
+            self.sign_in_failed(user, endpoint, address)
             raise Unauthenticated(_WRONG)
         return replace(principal_of(found), credential="password")
 
@@ -198,15 +201,16 @@ class Identity:
                 fitting = self._is_right(user, password, verifier)
                 attempt.succeeded = is_right = fitting and user in directory.verifiers
         if found is None or not is_right:
-            self.sign_in_failed(user, endpoint)
+            self.sign_in_failed(user, endpoint, address)
             raise Unauthenticated(_WRONG)
         return replace(principal_of(found), credential="password")
 
-    def sign_in_failed(self, user: str, endpoint: str) -> None:
+    def sign_in_failed(self, user: str, endpoint: str, address: str = "") -> None:
         """Record a failed sign-in, for an endpoint that checks the password itself, too."""
         is_known = user in self._present().users
         # Whoever is refused does not say how much is kept of it.
-        self.failed(user[:_KEPT_OF_A_NAME], Unauthenticated.code, endpoint, is_known)
+        kept = user[:_KEPT_OF_A_NAME]
+        self.failed(kept, Unauthenticated.code, endpoint, is_known, address)
 
     def authenticate_bearer(self, token: str, endpoint: str = "", address: str = "") -> Principal:
         """The principal of a token, of whatever kind; raises Unauthenticated or AccessDenied.
@@ -262,7 +266,7 @@ class Identity:
         """Count a failure, and record it. Raises RateLimited where many wait."""
         with self._slowing.attempt(f"\0token {near(address)}"):
             pass
-        self.failed(user, code, endpoint, bool(user))
+        self.failed(user, code, endpoint, bool(user), address)
 
     def _by_session(self, token: str) -> Principal:
         row = self._token(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
@@ -345,7 +349,9 @@ class Identity:
         with writing(self._engine) as connection:
             return drop_token(connection, token_hash)
 
-    def act_as(self, principal: Principal, name: str, endpoint: str = "") -> Principal:
+    def act_as(
+        self, principal: Principal, name: str, endpoint: str = "", address: str = ""
+    ) -> Principal:
         """Somebody else, for one who may act for him; raises AccessDenied.
 
         What is granted is granted to that one alone, within the scope of the token that signed in.
@@ -356,7 +362,7 @@ class Identity:
         found, own = users.get(name), users.get(principal.user)
         right = own.impersonates if own is not None and principal.may_impersonate else None
         if found is None or right is None or not right.means(found):
-            self.failed(principal.user, AccessDenied.code, endpoint, own is not None)
+            self.failed(principal.user, AccessDenied.code, endpoint, own is not None, address)
             raise AccessDenied(
                 f"You may not act as {name!r}.",
                 hint="Sign in as that user, or ask an operator for the right (mayImpersonate).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -10,7 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import flight
+from sqlalchemy import text
 
+from gateway.audit import verify
 from gateway.config import SignIn
 from gateway.errors import RateLimited, Unauthenticated
 from gateway.request import Limits
@@ -18,9 +21,9 @@ from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.flight.sign_in import Sessions
 from gateway.sign_in import Attempt
-from gateway.state.engine import open_state
+from gateway.state.engine import open_state, reading
 from tests.flight.raw import RawClient
-from tests.identity.mesh import Shop, open_shop
+from tests.identity.mesh import Shop, basic, bearer, open_shop
 from tests.identity.test_identity import World
 
 HERE, ELSEWHERE = "10.0.0.1", "10.0.0.66"
@@ -144,6 +147,30 @@ def test_over_the_wire_guesses_count_by_address(
     ):
         list(made.do_action(flight.Action("GetSessionOptions", b""), options))
     assert seen == ["\0token 127.0.0.1"]
+    # The audit tells where each came from, but of a handshake.
+    assert [one[1] for one in failures(held)] == ["", "", "127.0.0.1", "127.0.0.1"]
+
+
+def failures(shop: Shop) -> list[tuple[str, str]]:
+    """Endpoint and address of each failed sign-in, as the audit has them."""
+    with reading(shop.opened.state) as connection:
+        rows = connection.execute(text(
+            "SELECT endpoint, principal FROM audit_records WHERE kind = 'sign_in' "
+            "ORDER BY sequence"
+        ))  # fmt: skip
+        return [(str(one[0]), str(json.loads(one[1])["address"])) for one in rows]
+
+
+def test_the_audit_tells_where_a_guess_came_from(shop: tuple[Shop, str]) -> None:
+    held = shop[0]
+    before = len(failures(held))
+    for authorization, code in (
+        (basic("amy", "guess"), "unauthenticated"), (bearer("sqs_guess"), "unauthenticated"),
+        (basic("amy"), "access_denied"),
+    ):  # fmt: skip
+        assert held.ask(authorization, COUNT, {"X-Sqluice-As": "ben"}) == code
+    assert failures(held)[before:] == [("http", "127.0.0.1")] * 3
+    assert verify(held.opened.state).holds
 
 
 @pytest.mark.parametrize("call", ["list_actions", "list_flights"])

@@ -309,11 +309,11 @@ def test_nobody_locks_another_out_by_guessing(world: World) -> None:
 
 def test_little_is_kept_of_a_long_name(world: World) -> None:
     identity = world.identity()
-    told: list[tuple[str, str, str, bool]] = []
+    told: list[tuple[str, str, str, bool, str]] = []
     identity.failed = lambda *one: told.append(one)
     with pytest.raises(Unauthenticated):
         identity.authenticate_basic("n" * 400_000, "guess", "http", GUESSING_ADDRESS)
-    assert told == [("n" * 200, "unauthenticated", "http", False)]
+    assert told == [("n" * 200, "unauthenticated", "http", False, GUESSING_ADDRESS)]
 
 
 @pytest.mark.parametrize(
@@ -333,16 +333,17 @@ def test_failures_of_tokens_are_recorded_and_the_bearer_of_a_known_one_is_named(
     world: World,
 ) -> None:
     identity = world.identity(SignIn(token_hours=1.0))
-    told: list[tuple[str, str, str, bool]] = []
+    told: list[tuple[str, str, str, bool, str]] = []
     identity.failed = lambda *one: told.append(one)
     token = identity.issue(identity.trusted("nora")).value
     world.now += 7200
     for one in (token, "sqs_never", "sqt_never"):
         with pytest.raises(Unauthenticated):
-            identity.authenticate_bearer(one, "flight")
+            identity.authenticate_bearer(one, "flight", "10.0.0.1")
     assert told == [
-        ("nora", "unauthenticated", "flight", True), ("", "unauthenticated", "flight", False),
-        ("", "unauthenticated", "flight", False),
+        ("nora", "unauthenticated", "flight", True, "10.0.0.1"),
+        ("", "unauthenticated", "flight", False, "10.0.0.1"),
+        ("", "unauthenticated", "flight", False, "10.0.0.1"),
     ]  # fmt: skip
 
 
@@ -353,7 +354,7 @@ def test_a_proof_signs_in_like_a_password_and_lasts_as_long_as_the_verifier(worl
     proven = identity.authenticate_proof("nora", lambda one: one == verifier, "pgwire", "10.0.0.1")
     assert (proven.user, proven.credential) == ("nora", "password")
     assert identity.still("nora", verifier) == proven
-    told: list[tuple[str, str, str, bool]] = []
+    told: list[tuple[str, str, str, bool, str]] = []
     identity.failed = lambda *one: told.append(one)
     for user in ("nora", "nora", "stranger"):
         with pytest.raises(Unauthenticated):

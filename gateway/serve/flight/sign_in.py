@@ -111,7 +111,7 @@ class Sessions:
         """
         self._settle(token, address)
         principal = self._identity.authenticate_bearer(token, "flight", address)
-        return self._known(token, principal, name)
+        return self._known(token, principal, name, address)
 
     def _settle(self, token: str, address: str) -> None:
         """End a handshake that waited for its address. Raises Unauthenticated or RateLimited."""
@@ -138,10 +138,10 @@ class Sessions:
         with self._lock:
             self._pending.pop(token, None)
 
-    def _known(self, token: str, principal: Principal, name: str) -> FlightSession:
+    def _known(self, token: str, principal: Principal, name: str, address: str) -> FlightSession:
         if name:
             # At each call: the right may be gone since the last one.
-            principal = self._identity.act_as(principal, name, "flight")
+            principal = self._identity.act_as(principal, name, "flight", address)
         with self._lock:
             found = self._sessions.get((token, name))
         if found is None:
@@ -153,7 +153,7 @@ class Sessions:
     def of_certificate(self, identity: str, name: str = "", address: str = "") -> FlightSession:
         """The session of whom a certificate names, acting as `name` where that is given."""
         principal = self._identity.authenticate_certificate(identity, "flight", address)
-        return self._known(f"{_CERTIFICATE}{identity}", principal, name)
+        return self._known(f"{_CERTIFICATE}{identity}", principal, name, address)
 
     def end(self, token: str) -> None:
         """Forget a session; revoke its token, unless it came from elsewhere and may be shared."""

@@ -272,7 +272,7 @@ class Handlers:
         else:
             raise Unauthenticated("Only Basic and Bearer are served.")
         name = acting_as(request.headers.get(one) or "" for one in ACTING_AS)
-        principal = identity.act_as(found, name, "http") if name else found
+        principal = identity.act_as(found, name, "http", address) if name else found
         g.principal = replace(
             principal,
             client=request.headers.get("User-Agent", "")[:200],

@@ -214,8 +214,11 @@ def _signed_in(
     """As himself, or in the place of somebody; the right to that is asked for each time."""
     if not start.acting_as:
         return SignedIn(start, principal, renew)
-    acting = identity.act_as(principal, start.acting_as, ENDPOINT)
-    return SignedIn(start, acting, lambda: identity.act_as(renew(), start.acting_as, ENDPOINT))
+
+    def acting(found: Principal) -> Principal:
+        return identity.act_as(found, start.acting_as, ENDPOINT, start.address)
+
+    return SignedIn(start, acting(principal), lambda: acting(renew()))
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:
