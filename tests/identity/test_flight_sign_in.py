@@ -17,6 +17,7 @@ from gateway.audit import verify
 from gateway.config import SignIn
 from gateway.errors import RateLimited, Unauthenticated
 from gateway.request import Limits
+from gateway.serve.flight import server
 from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.flight.sign_in import Sessions
@@ -204,3 +205,19 @@ def test_nobody_closes_what_another_has_started(shop: tuple[Shop, str]) -> None:
         time.sleep(0.5)
         with pytest.raises(pa.ArrowException, match="unknown, was used already or has expired"):
             amy.reader(prepared).read_all()
+
+
+def test_a_session_holds_so_much_text(
+    shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MOST_TEXT", 1_000)
+    long = f"{COUNT} -- {'x' * 300}"
+    with RawClient(shop[1], "amy") as amy, RawClient(shop[1], "amy") as other:
+        handles = [amy.prepare(long).prepared_statement_handle for _ in range(2)]
+        with pytest.raises(flight.FlightError, match="limit_exceeded"):
+            for _ in range(2):
+                amy.prepare(long)
+        # The control: another session has room of its own, and so has this one again.
+        other.prepare(long)
+        amy.act("ClosePreparedStatement", closing(handles[0]))
+        amy.prepare(long)

@@ -50,6 +50,7 @@ from gateway.serve.tls import TlsFiles, tls_files
 
 _MIDDLEWARE = "sqluice"
 _MAXIMUM_PREPARED = 1_000
+_MOST_TEXT = 64 * 1024 * 1024
 _WRITES = ("CommandStatementUpdate", "CommandPreparedStatementUpdate", "CommandStatementIngest")
 _ACTIONS = {
     "CreatePreparedStatement": "Parse and bind a statement.",
@@ -260,11 +261,7 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow
         request = _asked(session, PreparedStatement(message.query))
         with recorded(self._opened, request):
             known = shape(self._opened, request)
-        if len(session.prepared) >= _MAXIMUM_PREPARED:
-            raise LimitExceeded(
-                f"The session holds {_MAXIMUM_PREPARED} prepared statements.",
-                hint="Close those that are of no more use.",
-            )
+        _require_room(session, message.query)
         handle = secrets.token_bytes(24)
         session.prepared[handle] = PreparedStatement(message.query)
         types = known.parameter_types or ("",) * known.parameters
@@ -383,6 +380,17 @@ def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: AN
 
 def _optional(message: Any, name: str) -> Any:  # noqa: ANN401 - a field's value
     return getattr(message, name) if message.HasField(name) else None
+
+
+def _require_room(session: FlightSession, sql: str) -> None:
+    kept = [one for one in list(session.prepared.values()) if isinstance(one, PreparedStatement)]
+    held = sum(len(one.sql) for one in kept)
+    if len(session.prepared) >= _MAXIMUM_PREPARED or held + len(sql) > _MOST_TEXT:
+        raise LimitExceeded(
+            f"The session holds {len(session.prepared)} prepared statements, which is too many or "
+            "too much text.",
+            hint="Close those that are of no more use.",
+        )
 
 
 def _prepared(session: FlightSession, handle: bytes) -> PreparedStatement:

@@ -118,8 +118,8 @@ class PgwireServer:
         except (Left, OSError, ssl.SSLError):
             pass
         except asyncio.CancelledError:
+            # Somebody else needed the room, or the gateway goes down: nobody waits for this task.
             writer.transport.abort()
-            raise
         finally:
             self._entering.pop(task, None)
             self._tasks.discard(task)
