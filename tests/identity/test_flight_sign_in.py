@@ -18,9 +18,10 @@ from gateway.config import SignIn
 from gateway.errors import RateLimited, Unauthenticated
 from gateway.request import Limits
 from gateway.serve.flight import server
+from gateway.serve.flight.faults import clean_errors
 from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
-from gateway.serve.flight.sign_in import Sessions
+from gateway.serve.flight.sign_in import CallMiddlewareFactory, Sessions
 from gateway.sign_in import Attempt
 from gateway.state.engine import open_state, reading
 from tests.flight.raw import RawClient
@@ -221,3 +222,17 @@ def test_a_session_holds_so_much_text(
         other.prepare(long)
         amy.act("ClosePreparedStatement", closing(handles[0]))
         amy.prepare(long)
+
+
+@pytest.mark.parametrize(
+    "header", [b"Basic \xff", b"Basic /w==", b"Basic", b"Bearer \xff", b"\xff"]
+)
+def test_a_header_that_cannot_be_read_is_no_defect(shop: tuple[Shop, str], header: bytes) -> None:
+    """What is no error of Flight would leave with a traceback, before anybody has signed in."""
+    sessions = Sessions(shop[0].opened.identity, Limits())
+    factory = CallMiddlewareFactory(sessions)
+    made = flight.CallInfo(flight.FlightMethod.DO_ACTION)
+    with pytest.raises(flight.FlightUnauthenticatedError), clean_errors():
+        factory.start_call(made, {"authorization": [header]}).enter(HERE, "")
+    # The control: one that can.
+    factory.start_call(made, {"authorization": [basic("amy")]}).enter(HERE, "")

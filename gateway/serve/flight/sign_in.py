@@ -7,7 +7,6 @@ runs. Gives: the session of the caller. Never takes a password over plaintext fr
 from __future__ import annotations
 
 import base64
-import binascii
 import threading
 import time
 from collections import OrderedDict
@@ -17,11 +16,11 @@ from urllib.parse import unquote
 
 from pyarrow import flight
 
-from gateway.errors import RateLimited, SqluiceError, Unauthenticated, UnsupportedSql
+from gateway.errors import RateLimited, Unauthenticated, UnsupportedSql
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.acting import HEADERS, acting_as
-from gateway.serve.flight.faults import flight_error
+from gateway.serve.flight.faults import clean_errors
 from gateway.sessions import SETTINGS, Session
 
 # Begins no token: those that sign in have been checked before a session is looked up.
@@ -216,7 +215,7 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
         self, info: flight.CallInfo, headers: Headers
     ) -> CallMiddleware:
         """Raises a Flight error where nobody is signed in, and for a call that is not served."""
-        try:
+        with clean_errors():
             if info.method == flight.FlightMethod.GET_SCHEMA:
                 # pyarrow sends a traceback with every error of this one method.
                 raise UnsupportedSql(
@@ -228,8 +227,6 @@ class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[mis
             made.agent = _header(headers, "user-agent")
             made.trace = _header(headers, "traceparent")
             return made
-        except SqluiceError as error:
-            raise flight_error(error) from None
 
     def _start(self, headers: Headers) -> CallMiddleware:
         scheme, _, value = _header(headers, "authorization").partition(" ")
@@ -275,7 +272,7 @@ def _basic(value: str) -> tuple[str, str]:
     """User and password; Go clients leave the padding of base64 out."""
     try:
         text = base64.b64decode(value + "=" * (-len(value) % 4)).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise Unauthenticated("The authorization header cannot be read.") from None
     user, _, password = text.partition(":")
     return user, password
