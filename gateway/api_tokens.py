@@ -48,6 +48,7 @@ _RECHECK_SECONDS = 1.0
 _USED_SECONDS = 60.0
 _KEPT = 10_000
 _MOST_ACTIVE = 100
+_MOST_WORDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +261,12 @@ class ApiTokens:
             raise TypeMismatch(
                 "A token needs a label of 1 to 200 characters.", hint="Say what it is for."
             )
+        for words in (wish.scope.purposes, wish.scope.products):
+            if len(words) > _MOST_WORDS or any(not _LABEL.fullmatch(one) for one in words):
+                raise TypeMismatch(
+                    f"A token is bounded by {_MOST_WORDS} names at most, of 1 to 200 characters.",
+                    hint="Make a token for each use.",
+                )
         products = frozenset(one.casefold() for one in wish.scope.products)
         wrong = sorted(one for one in products if not _PRODUCT.fullmatch(one))
         if wrong:

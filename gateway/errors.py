@@ -57,6 +57,7 @@ class SqluiceError(Exception):
         self.private = private
         self.query_id: str | None = None
         self.is_audited = False
+        self.is_logged = False
         self.source = ""
         # What the caller may be told of: the rule that says no, the product that it is about.
         self.policy = ""

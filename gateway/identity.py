@@ -31,20 +31,22 @@ from gateway.request import Principal
 from gateway.scram import DEFAULT_ITERATIONS, Verifier, fits, parse_verifier
 from gateway.sign_in import Slowing, near
 from gateway.state.engine import moment_text, reading, writing
-from gateway.state.tokens import TokenRow, drop_token, find_token, insert_token
+from gateway.state.tokens import TokenRow, drop_token, find_token, insert_token, salts_key
 
 _PREFIX = "sqs_"
 _SESSION = re.compile(rf"{_PREFIX}[A-Za-z0-9_-]{{43}}")
 _RECHECK_SECONDS = 1.0
 _KEPT_TOKENS = 10_000
+_KEPT_OF_A_NAME = 200
 _KEPT_SUCCESSES = 1_000
 _WRONG = "The user or the password is wrong."
 _MAKE = "Make a new one: sqluice token create, or POST /v1/tokens."
-# The name that was given (empty for a token), the code, the endpoint, whether a user has the name.
-Failed = Callable[[str, str, str, bool], None]
+# The name that was given (empty for a token), the code, the endpoint, whether a user has the name,
+# the address, as far as the wire tells it.
+Failed = Callable[[str, str, str, bool, str], None]
 
 
-def _unrecorded(_user: str, _code: str, _endpoint: str, _is_known: bool) -> None:
+def _unrecorded(_user: str, _code: str, _endpoint: str, _is_known: bool, _address: str) -> None:
     """For those who sign nobody in over a wire."""
 
 
@@ -111,6 +113,8 @@ class Identity:
         self._slowing = slowing or Slowing(settings.free_failures, settings.longest_delay)
         self._directory = _Directory(mesh())
         self._key = secrets.token_bytes(32)
+        with reading(engine) as connection:
+            self._salts = salts_key(connection)
         self._lock = Lock()
         self._successes: OrderedDict[bytes, None] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[TokenRow, float]] = OrderedDict()
@@ -128,15 +132,15 @@ class Identity:
             def again() -> Principal:
                 found = self.authenticate_bearer(secret, endpoint, address)
                 if found.user != user:
-                    self.sign_in_failed(user, endpoint)
+                    self.sign_in_failed(user, endpoint, address)
                     raise Unauthenticated(
                         "The token is not that user's.", hint="Name the user whose token it is."
                     )
-                return self.act_as(found, acting_as, endpoint) if acting_as else found
+                return self.act_as(found, acting_as, endpoint, address) if acting_as else found
 
             return SignedIn(again(), again)
         found = self.authenticate_basic(user, secret, endpoint, address)
-        return self._lasting(found, endpoint, acting_as)
+        return self._lasting(found, endpoint, acting_as, address)
 
     def _is_token(self, secret: str) -> bool:
         """Whether what is sent as a password is a token; a password may begin as one does."""
@@ -144,13 +148,15 @@ class Identity:
             return self.openid is not None
         return is_whole(secret) or bool(_SESSION.fullmatch(secret))
 
-    def _lasting(self, found: Principal, endpoint: str, acting_as: str) -> SignedIn:
+    def _lasting(
+        self, found: Principal, endpoint: str, acting_as: str, address: str
+    ) -> SignedIn:
         """A password is not kept: whose verifier changes has to sign in again."""
         name, verifier = found.user, self.verifier(found.user)
 
         def again() -> Principal:
             made = self.still(name, verifier)
-            return self.act_as(made, acting_as, endpoint) if acting_as else made
+            return self.act_as(made, acting_as, endpoint, address) if acting_as else made
 
         return SignedIn(again(), again)
 
@@ -177,7 +183,7 @@ class Identity:
             is_right = proves(self.verifier(user)) and user in directory.verifiers
             attempt.succeeded = is_right
         if found is None or not is_right:
-            self.sign_in_failed(user, endpoint)
+            self.sign_in_failed(user, endpoint, address)
             raise Unauthenticated(_WRONG)
         return replace(principal_of(found), credential="password")
 
@@ -195,13 +201,16 @@ class Identity:
                 fitting = self._is_right(user, password, verifier)
                 attempt.succeeded = is_right = fitting and user in directory.verifiers
         if found is None or not is_right:
-            self.sign_in_failed(user, endpoint)
+            self.sign_in_failed(user, endpoint, address)
             raise Unauthenticated(_WRONG)
         return replace(principal_of(found), credential="password")
 
-    def sign_in_failed(self, user: str, endpoint: str) -> None:
+    def sign_in_failed(self, user: str, endpoint: str, address: str = "") -> None:
         """Record a failed sign-in, for an endpoint that checks the password itself, too."""
-        self.failed(user, Unauthenticated.code, endpoint, user in self._present().users)
+        is_known = user in self._present().users
+        # Whoever is refused does not say how much is kept of it.
+        kept = user[:_KEPT_OF_A_NAME]
+        self.failed(kept, Unauthenticated.code, endpoint, is_known, address)
 
     def authenticate_bearer(self, token: str, endpoint: str = "", address: str = "") -> Principal:
         """The principal of a token, of whatever kind; raises Unauthenticated or AccessDenied.
@@ -221,12 +230,12 @@ class Identity:
             self._slowed("", error.code, endpoint, address)
             raise
 
-    def authenticate_certificate(self, name: str, endpoint: str) -> Principal:
+    def authenticate_certificate(self, name: str, endpoint: str, address: str = "") -> Principal:
         """The user for whom a certificate stands that the endpoint has verified."""
         user = self._settings.certificates.get(name, "")
         found = self._present().users.get(user)
         if found is None:
-            self._slowed(user, Unauthenticated.code, endpoint, "")
+            self._slowed(user, Unauthenticated.code, endpoint, address)
             raise Unauthenticated(
                 "The certificate stands for nobody here.",
                 hint="Ask an operator to add it to [sign_in] certificates, or send a token.",
@@ -237,7 +246,7 @@ class Identity:
         """Count a failure, and record it. Raises RateLimited where many wait."""
         with self._slowing.attempt(f"\0token {near(address)}"):
             pass
-        self.failed(user, code, endpoint, bool(user))
+        self.failed(user, code, endpoint, bool(user), address)
 
     def _by_session(self, token: str) -> Principal:
         row = self._token(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
@@ -313,7 +322,9 @@ class Identity:
         with writing(self._engine) as connection:
             return drop_token(connection, token_hash)
 
-    def act_as(self, principal: Principal, name: str, endpoint: str = "") -> Principal:
+    def act_as(
+        self, principal: Principal, name: str, endpoint: str = "", address: str = ""
+    ) -> Principal:
         """Somebody else, for one who may act for him; raises AccessDenied.
 
         What is granted is granted to that one alone, within the scope of the token that signed in.
@@ -324,7 +335,7 @@ class Identity:
         found, own = users.get(name), users.get(principal.user)
         right = own.impersonates if own is not None and principal.may_impersonate else None
         if found is None or right is None or not right.means(found):
-            self.failed(principal.user, AccessDenied.code, endpoint, own is not None)
+            self.failed(principal.user, AccessDenied.code, endpoint, own is not None, address)
             raise AccessDenied(
                 f"You may not act as {name!r}.",
                 hint="Sign in as that user, or ask an operator for the right (mayImpersonate).",
@@ -351,13 +362,15 @@ class Identity:
     def verifier(self, name: str) -> Verifier:
         """The verifier for an endpoint that speaks SCRAM itself; a mock for unknown users.
 
-        The mock is the same at every call in this process; its keys fit no password.
+        The mock is the same at every call, now and later and in every gateway over this state, as a
+        real one is; its keys fit no password.
         """
         directory = self._present()
         if name in directory.verifiers:
             return directory.verifiers[name]
-        salt = hmac.new(self._key, b"salt " + name.encode(), hashlib.sha256).digest()
-        fake = hmac.new(self._key, b"keys " + name.encode(), hashlib.sha256).digest()
+        text = name.encode("utf-8", "surrogatepass")
+        salt = hmac.new(self._salts, b"salt " + text, hashlib.sha256).digest()
+        fake = hmac.new(self._salts, b"keys " + text, hashlib.sha256).digest()
         return Verifier(directory.nobody.iterations, salt[:16], fake, fake)
 
     def _present(self) -> _Directory:

@@ -295,9 +295,11 @@ class _FailedSignIns:
     audit: Audit
     metrics: Metrics
 
-    def __call__(self, user: str, code: str, endpoint: str, is_known: bool) -> None:
+    def __call__(
+        self, user: str, code: str, endpoint: str, is_known: bool, address: str
+    ) -> None:
         self.metrics.sign_in_failed(endpoint, code)
-        self.audit.sign_in_failed(user, code, endpoint, is_known)
+        self.audit.sign_in_failed(user, code, endpoint, is_known, address)
 
 
 def _identity(

@@ -17,6 +17,7 @@ from gateway.identity import Identity, fingerprint_of
 from gateway.request import Principal
 
 _OF_TOKEN = "token "
+_SESSION = "session"
 _AUDITED = ("id", "purposes", "products", "endpoints", "expires_at")
 _NO_GRACE = timedelta()
 
@@ -79,7 +80,8 @@ class OwnTokens:
     def create(self, principal: Principal, wish: Wish) -> Made:
         """A token for himself."""
         _is_himself(principal)
-        if principal.credential.startswith(_OF_TOKEN):
+        # Nor does a session's: it would live on for a year in what it made.
+        if principal.credential == _SESSION or principal.credential.startswith(_OF_TOKEN):
             raise AccessDenied(
                 "A token makes no other tokens.", hint="Sign in with your password or provider."
             )

@@ -57,7 +57,7 @@ from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
 from gateway.provenance import tell_provenance
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
-from gateway.recording import Finish, audit_start, log_private, tell_owners, trace_brief
+from gateway.recording import Finish, audit_start, record_refusal, tell_owners, trace_brief
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import resolve
 from gateway.result import Result
@@ -104,14 +104,18 @@ class Gateway:
                 return self._run(request, statement, snapshot)
             return self._told(request, statement, snapshot)
         except SqluiceError as error:
-            self._refuse(error, request, snapshot)
+            self.refused(request, error)
             raise
         except Exception as error:
             # A defect of ours: the caller gets a stable code, the log the traceback.
             log.exception("request failed", extra={"query_id": request.query_id})
             failure = InternalError("The gateway failed on this request.", private=repr(error))
-            self._refuse(failure, request, snapshot)
+            self.refused(request, failure)
             raise failure from error
+
+    def refused(self, request: Request, error: SqluiceError) -> None:
+        """Record a refusal of which the caller is told before anything ran; once for each error."""
+        record_refusal(error, request, self._current(), self._services)
 
     def describe(self, request: Request) -> Described:
         """The shape of the answer, for clients that prepare; nothing runs."""
@@ -130,7 +134,7 @@ class Gateway:
             types = infer_parameters(made.bound.tree, visible(made.decision), count)
             return Described(made.schema, count, statement.kind, types)
         except SqluiceError as error:
-            self._refuse(error, request, snapshot)
+            self.refused(request, error)
             raise
 
     def catalog(
@@ -156,15 +160,6 @@ class Gateway:
     def queries(self, principal: Principal, ended: bool = False) -> tuple[RunningQuery, ...]:
         """The running queries that the principal may see, with `ended` also late ones."""
         return self._services.queries.list(principal, ended)
-
-    def _refuse(self, error: SqluiceError, request: Request, snapshot: Snapshot) -> None:
-        """Write a refusal down, once, also one of a statement that was only prepared."""
-        error.query_id = request.query_id
-        if not error.is_audited:
-            self._services.audit.refused(audit_start(request, snapshot, None), error.code)
-            self._services.metrics.refused(request.endpoint, error.code)
-            trace_brief(request, self._services, error.code)
-        log_private(error, request, self._services)
 
     def _run(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         services = self._services

@@ -45,6 +45,7 @@ class RunningQuery:
     code: str = ""
     credential: str = ""
     done: float = 0.0
+    actor: str = ""
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Queries:
             endpoint=request.endpoint,
             purpose=request.purpose,
             credential=request.principal.credential,
+            actor=request.principal.actor,
         )
         normalised = normalise(request.sql, request.dialect)
         entry = _Entry(query, normalised, self._clock(), cancel)
@@ -228,4 +230,8 @@ def _may_see(principal: Principal, query: RunningQuery) -> bool:
     if not principal.scope.is_whole:
         # A bounded token must not tell what its owner asks besides.
         return principal.user == query.user and principal.credential == query.credential
+    if principal.actor:
+        # Nor may he who acts for somebody learn what that one asks himself, or stop it.
+        is_theirs = principal.user == query.user and principal.actor == query.actor
+        return is_theirs or OPERATOR in principal.roles
     return principal.user == query.user or OPERATOR in principal.roles

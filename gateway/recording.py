@@ -122,6 +122,22 @@ def trace_brief(request: Request, services: Services, code: str) -> None:
     services.telemetry.ended(Traced(request.query_id, request.endpoint, 0.0, code, request.trace))
 
 
+def record_refusal(
+    error: SqluiceError, request: Request, snapshot: Snapshot, services: Services
+) -> None:
+    """What is refused before anything ran is in the audit once, however often it is told."""
+    error.query_id = error.query_id or request.query_id
+    if not error.is_audited:
+        error.is_audited = True
+        start = audit_start(replace(request, query_id=error.query_id), snapshot, None)
+        services.audit.refused(start, error.code)
+        services.metrics.refused(request.endpoint, error.code)
+        trace_brief(request, services, error.code)
+    if not error.is_logged:
+        error.is_logged = True
+        log_private(error, request, services)
+
+
 def log_private(error: SqluiceError, request: Request, services: Services) -> None:
     """What may hold a value goes to the owner of the source, else to the gateway's operators."""
     if error.private:

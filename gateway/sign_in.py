@@ -8,6 +8,7 @@ unknown names like known ones.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -33,6 +34,10 @@ def near(address: str) -> str:
     if not isinstance(found, IPv6Address):
         return str(found)
     return str(found.ipv4_mapped or found.exploded[:19])
+
+
+def _short(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(slots=True)
@@ -75,6 +80,8 @@ class Slowing:
     @contextmanager
     def attempt(self, name: str) -> Iterator[Attempt]:
         """A turn to try; waits first where that is due. Raises RateLimited where many wait."""
+        # A name is as long as its sender likes: what is kept of it is not.
+        name = _short(name)
         delay = self._begin(name)
         attempt = Attempt()
         try:
@@ -84,15 +91,18 @@ class Slowing:
         finally:
             self._end(name, delay, attempt.succeeded)
 
+    def _delay(self, record: _Record | None) -> float:
+        if record is None or self._clock() - record.last > _FORGET_SECONDS:
+            return 0.0
+        over = record.failures - self._free
+        return min(self._longest, _FIRST_DELAY * 2.0 ** min(over, 30)) if over >= 0 else 0.0
+
     def _begin(self, name: str) -> float:
         with self._lock:
             record = self._records.get(name)
-            if record is None or self._clock() - record.last > _FORGET_SECONDS:
+            delay = self._delay(record)
+            if record is None or not delay:
                 return 0.0
-            over = record.failures - self._free
-            if over < 0:
-                return 0.0
-            delay = min(self._longest, _FIRST_DELAY * 2.0 ** min(over, 30))
             if record.is_waiting or self._waiting >= _WAITING:
                 raise RateLimited("Too many failed sign-ins.", retry_after=delay)
             record.is_waiting = True

@@ -154,7 +154,7 @@ class Audit:
         self.told(start, AuditFinish("refused", code=code))
 
     def sign_in_failed(
-        self, user: str, code: str, endpoint: str = "", is_known: bool = False
+        self, user: str, code: str, endpoint: str = "", is_known: bool = False, address: str = ""
     ) -> None:
         """A failed sign-in. A name that nobody has may be a password: it stays redactable."""
         commitments, kept = rows.committed([] if is_known else [rows.storable(user)])
@@ -164,6 +164,7 @@ class Audit:
             endpoint=endpoint,
             outcome="refused",
             code=code,
+            principal=rows.canonical({"address": address}),
             commitments=rows.canonical([["user", 0, one] for one in commitments]),
             redactable=kept,
         )

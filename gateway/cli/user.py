@@ -11,7 +11,7 @@ import os
 import click
 
 from gateway.cli.output import EXIT_CODES, json_option, print_json
-from gateway.scram import DEFAULT_ITERATIONS, make_verifier
+from gateway.scram import DEFAULT_ITERATIONS, LONGEST_PASSWORD, make_verifier
 
 _FEWEST, _MOST = 4096, 1_000_000
 
@@ -34,6 +34,8 @@ def password(iterations: int, as_json: bool) -> None:
         given = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if not given:
         raise click.UsageError("The password is empty.")
+    if len(given) > LONGEST_PASSWORD:
+        raise click.UsageError(f"A password has {LONGEST_PASSWORD} characters at most.")
     verifier = str(make_verifier(given, iterations))
     if as_json:
         print_json({"verifier": verifier})

@@ -20,7 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.errors import InvalidConfig, SourceUnavailable
 
-HEAD = "0008"
+HEAD = "0009"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do, as long as every gateway takes the same one while it migrates.
 _MIGRATION_LOCK = 7_080_705_170_32

@@ -81,6 +81,14 @@ TOKENS = Table(
     Index("session_tokens_expires_at", "expires_at"),
 )
 
+# One row, drawn by the migration: what is shown of users who do not exist is the same everywhere.
+SIGN_IN_KEYS = Table(
+    "sign_in_keys",
+    METADATA,
+    Column("purpose", String(40), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
 # What is revoked stays, with who did it: times that have not come are ''.
 API_TOKENS = Table(
     "api_tokens",

@@ -1,4 +1,4 @@
-"""Session tokens: rows that hold the hash of a token, never the token.
+"""Session tokens: rows that hold the hash of a token, never the token; the key of salts.
 
 Takes: hashes. Gives: rows. Never decides who may sign in.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from gateway.state.tables import TOKENS
+from gateway.state.tables import SIGN_IN_KEYS, TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +48,9 @@ def drop_token(connection: Connection, token_hash: str) -> bool:
     """Forget a token; False where there was none."""
     found = connection.execute(delete(TOKENS).where(TOKENS.c.hash == token_hash))
     return found.rowcount > 0
+
+
+def salts_key(connection: Connection) -> bytes:
+    """What the salts of unknown users are made of, the same for every gateway over one state."""
+    asked = select(SIGN_IN_KEYS.c.content).where(SIGN_IN_KEYS.c.purpose == "salts")
+    return bytes(connection.execute(asked).scalar_one())

@@ -23,6 +23,7 @@ from sqluice import connect
 from sqluice.command import main
 from tests.flight.raw import RawClient
 from tests.identity.mesh import Shop, basic, bearer, open_shop
+from tests.small_mesh import request
 
 CASES = yaml.safe_load((Path(__file__).parent / "acting.yaml").read_text())
 # Takes a right as its file says it.
@@ -193,3 +194,31 @@ def test_the_client_and_its_command_say_for_whom(
         assert CliRunner().invoke(main, [*words, "--as", "ola"]).exit_code == 4
     finally:
         endpoint.stop()
+
+
+def test_what_the_other_asks_himself_is_not_his_to_see(shop: Shop, with_right: Give) -> None:
+    with_right({"groups": ["staff"]})
+    own = "select count(*) from sales.people where name = 'a wish of her own'"
+    theirs = "select count(*) from sales.people where name = 'asked for her'"
+    assert shop.ask(basic("amy"), own) == [["0"]]
+    assert shop.ask(SIGNED, theirs, {"X-Sqluice-User": "amy"}) == [["0"]]
+
+    def listed(authorization: str, **headers: str) -> str:
+        answer = shop.client.get(
+            "/v1/queries?all=true", headers={"Authorization": authorization, **headers}
+        )
+        return answer.get_data(as_text=True)
+
+    acting = listed(SIGNED, **{"X-Sqluice-User": "amy"})
+    assert "asked for her" in acting and "a wish of her own" not in acting
+    # Nor is it his to stop.
+    identity, queries = shop.opened.identity, shop.opened.queries
+    asked = request(shop.opened, "amy", own)
+    queries.started(asked)
+    for signed in (identity.act_as(identity.trusted("bi"), "amy"), identity.trusted("bi")):
+        assert not queries.cancel(asked.query_id, signed)
+    # The control: she sees both, and may stop hers.
+    for text_of in ("asked for her", "a wish of her own"):
+        assert text_of in listed(basic("amy"))
+    assert queries.cancel(asked.query_id, identity.trusted("amy"))
+    queries.finished(asked.query_id)

@@ -221,12 +221,26 @@ def test_a_bounded_token_of_an_operator_is_not_shown_what_sources_gave(shop: Sho
         ({"label": "x", "purposes": []}, "purposes"), ({"label": "x", "products": "a"}, "products"),
         ({"label": "x", "products": ["a.b.c"]}, "no domain"), ({"label": "x", "for": "y"}, "'for'"),
         ({"label": "x", "endpoints": ["smtp"]}, "smtp"), ({"label": "x\n"}, "label"),
+        ({"label": "x", "purposes": ["p" * 201]}, "200 characters"),
+        ({"label": "x", "purposes": [f"p{at}" for at in range(101)]}, "100 names"),
+        ({"label": "\ud800"}, "half of a character"),
     ],
 )  # fmt: skip
 def test_a_wish_that_cannot_be(body: object, words: str, shop: Shop) -> None:
     status, answer = shop.call("POST", "/v1/tokens", basic("amy"), json=body)
     assert status == 400 and answer["error"]["code"] == "type_error"
     assert words in answer["error"]["message"]
+
+
+def test_a_session_makes_no_token_that_outlives_it(shop: Shop) -> None:
+    identity = shop.opened.identity
+    session = identity.issue(identity.authenticate_basic("amy", "amy-demo")).value
+    wish = {"label": "for ever", "days": 365}
+    status, answer = shop.call("POST", "/v1/tokens", bearer(session), json=wish)
+    assert (status, answer["error"]["code"]) == (403, "access_denied")
+    assert shop.ask(bearer(session), COUNT) == [["3"]]
+    # The control: who shows the password makes one.
+    assert shop.call("POST", "/v1/tokens", basic("amy"), json=wish)[0] == 201
 
 
 def test_an_expired_token_is_out(shop: Shop) -> None:

@@ -214,6 +214,9 @@ def test_a_mock_verifier_is_steady_and_fits_nothing(world: World) -> None:
     mock = identity.verifier("stranger")
     assert mock == identity.verifier("stranger") != identity.verifier("other")
     assert mock.iterations == ITERATIONS and not fits("stranger", mock)
+    # A real salt outlives the process, and so does this: another gateway, or this one tomorrow.
+    assert world.identity().verifier("stranger") == mock
+    assert world.identity().verifier("nora") == identity.verifier("nora")
 
 
 def test_failures_slow_a_user_within_bounds(world: World) -> None:
@@ -268,6 +271,15 @@ def test_guessing_side_by_side_gains_nothing() -> None:
     first.join(10)
 
 
+def test_what_is_kept_of_a_name_is_short() -> None:
+    """A name may be as long as a header: ten thousand of them would fill the memory."""
+    slowing = Slowing(0, 0.0)
+    for name in ("nora", "n" * 400_000, "\ud800"):
+        with slowing.attempt(name):
+            pass
+    assert {len(one) for one in slowing._records} == {64} and len(slowing._records) == 3
+
+
 GUESSING_ADDRESS = "10.0.0.66"
 
 
@@ -295,6 +307,15 @@ def test_nobody_locks_another_out_by_guessing(world: World) -> None:
     assert world.slept == []
 
 
+def test_little_is_kept_of_a_long_name(world: World) -> None:
+    identity = world.identity()
+    told: list[tuple[str, str, str, bool, str]] = []
+    identity.failed = lambda *one: told.append(one)
+    with pytest.raises(Unauthenticated):
+        identity.authenticate_basic("n" * 400_000, "guess", "http", GUESSING_ADDRESS)
+    assert told == [("n" * 200, "unauthenticated", "http", False, GUESSING_ADDRESS)]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -312,16 +333,17 @@ def test_failures_of_tokens_are_recorded_and_the_bearer_of_a_known_one_is_named(
     world: World,
 ) -> None:
     identity = world.identity(SignIn(token_hours=1.0))
-    told: list[tuple[str, str, str, bool]] = []
+    told: list[tuple[str, str, str, bool, str]] = []
     identity.failed = lambda *one: told.append(one)
     token = identity.issue(identity.trusted("nora")).value
     world.now += 7200
     for one in (token, "sqs_never", "sqt_never"):
         with pytest.raises(Unauthenticated):
-            identity.authenticate_bearer(one, "flight")
+            identity.authenticate_bearer(one, "flight", "10.0.0.1")
     assert told == [
-        ("nora", "unauthenticated", "flight", True), ("", "unauthenticated", "flight", False),
-        ("", "unauthenticated", "flight", False),
+        ("nora", "unauthenticated", "flight", True, "10.0.0.1"),
+        ("", "unauthenticated", "flight", False, "10.0.0.1"),
+        ("", "unauthenticated", "flight", False, "10.0.0.1"),
     ]  # fmt: skip
 
 
@@ -332,7 +354,7 @@ def test_a_proof_signs_in_like_a_password_and_lasts_as_long_as_the_verifier(worl
     proven = identity.authenticate_proof("nora", lambda one: one == verifier, "pgwire", "10.0.0.1")
     assert (proven.user, proven.credential) == ("nora", "password")
     assert identity.still("nora", verifier) == proven
-    told: list[tuple[str, str, str, bool]] = []
+    told: list[tuple[str, str, str, bool, str]] = []
     identity.failed = lambda *one: told.append(one)
     for user in ("nora", "nora", "stranger"):
         with pytest.raises(Unauthenticated):

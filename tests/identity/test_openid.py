@@ -52,7 +52,7 @@ class Door:
 
     def __init__(self, provider: Provider, tmp_path: Path, **changed: Any) -> None:  # noqa: ANN401
         self.now = 0.0
-        self.failed: list[tuple[str, str, str, bool]] = []
+        self.failed: list[tuple[str, str, str, bool, str]] = []
         settings = settings_of(provider, **changed)
         self.keys = ProviderKeys(settings, clock=lambda: self.now)
         self.engine = open_state(f"sqlite:///{tmp_path / 'state.sqlite'}")

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
 
-from gateway.scram import fits, make_verifier, parse_verifier, prepare
+from gateway.scram import (
+    LONGEST_PASSWORD,
+    fits,
+    make_verifier,
+    parse_verifier,
+    prepare,
+)
 
 # As PostgreSQL 15 stores the password `pencil` with the salt of RFC 7677.
 KNOWN = (
@@ -57,3 +64,18 @@ def test_what_is_no_verifier_is_none(text: str) -> None:
 )
 def test_passwords_are_prepared_as_the_standard_says(password: str, prepared: str) -> None:
     assert prepare(password) == prepared
+
+
+def test_a_password_has_a_bound_that_costs_no_less() -> None:
+    """SASLprep looks at each character: nobody makes the gateway look at a million of them."""
+    longest = "é" * LONGEST_PASSWORD
+    verifier = make_verifier(longest, 4096)
+    assert fits(longest, verifier)
+    assert not fits(longest + "x", make_verifier(longest + "x", 4096))
+    began = time.perf_counter()
+    assert not fits("é" * 1_000_000, verifier)
+    over = time.perf_counter() - began
+    began = time.perf_counter()
+    prepare("é" * 1_000_000)
+    # The control: what it would have cost.
+    assert over * 5 < time.perf_counter() - began

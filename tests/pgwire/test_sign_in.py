@@ -41,9 +41,9 @@ def secure(place: Path, tmp_path: Path) -> Iterator[Small]:
         yield made
 
 
-def failures_of(held: Small) -> list[tuple[str, str, str, bool]]:
+def failures_of(held: Small) -> list[tuple[str, str, str, bool, str]]:
     """What is recorded of failed sign-ins from now on."""
-    told: list[tuple[str, str, str, bool]] = []
+    told: list[tuple[str, str, str, bool, str]] = []
     held.opened.identity.failed = lambda *each: told.append(each)
     return told
 
@@ -80,9 +80,9 @@ def test_a_password_and_a_token_in_clear_go_over_tls_only(secure: Small) -> None
         identity.revoke(token)
         with pytest.raises(errors.InvalidAuthorizationSpecification):
             connection.execute("select count(*) from shop.items")
-    assert told == [("", "unauthenticated", "postgres", False)]
+    assert told == [("", "unauthenticated", "postgres", False, "127.0.0.1")]
     assert "28000" not in refused(secure, **{**clear, "user": "all", "password": "guessed"})
-    assert told[-1] == ("all", "unauthenticated", "postgres", True)
+    assert told[-1] == ("all", "unauthenticated", "postgres", True, "127.0.0.1")
     other = identity.issue(identity.trusted("part")).value
     assert "not that user's" in refused(secure, **{**clear, "user": "all", "password": other})
     assert "over TLS only" in refused(secure, **{**clear, "sslmode": "disable"})

@@ -36,11 +36,12 @@ from gateway.serve.flight.options import get_options, set_options
 from gateway.serve.flight.parameters import parameter_schema, read_parameters
 from gateway.serve.flight.sign_in import Call, FlightSession, Sessions
 from gateway.serve.flight.sql_info import sql_info, xdbc_types
-from gateway.serve.flight.starting import Starting, shape
+from gateway.serve.flight.starting import Starting, recorded, shape
 from gateway.serve.flight.streams import Begun, Streams, Watcher, end, stream_of
 from gateway.serve.flight.widening import widened
 
 _MAXIMUM_PREPARED = 1_000
+_MOST_TEXT = 64 * 1024 * 1024
 _WRITES = ("CommandStatementUpdate", "CommandPreparedStatementUpdate", "CommandStatementIngest")
 _STATEMENTS = ("CommandStatementQuery", "CommandPreparedStatementQuery")
 # So long a poll waits for news.
@@ -113,7 +114,8 @@ class FlightSqlCalls:
         user = session.session.principal.user
         if name in _STATEMENTS:
             request = self._keyed(call, self._request(session, name, message))
-            with self._watcher.watch(call, self._cancelling(request)):
+            watching = self._watcher.watch(call, self._cancelling(request))
+            with watching, recorded(self._opened, request):
                 begun = self._starting.begin_soon(session.session, request, session.agent)
             handle = self._put(session, message, begun)
         elif name == "TicketStatementQuery":
@@ -140,7 +142,9 @@ class FlightSqlCalls:
         session = self._session(call)
         name, message = unpack(descriptor.command or b"")
         if name in _STATEMENTS:
-            known = shape(self._opened, self._request(session, name, message))
+            request = self._request(session, name, message)
+            with recorded(self._opened, request):
+                known = shape(self._opened, request)
             return widened(known.schema, session.agent)
         return self._metadata(session, name, message).schema
 
@@ -242,12 +246,9 @@ class FlightSqlCalls:
         """Bind only; the schema tells clients that it is a query."""
         message = unpack_as("ActionCreatePreparedStatementRequest", body)
         request = _asked(session, PreparedStatement(message.query))
-        known = shape(self._opened, request)
-        if len(session.prepared) >= _MAXIMUM_PREPARED:
-            raise LimitExceeded(
-                f"The session holds {_MAXIMUM_PREPARED} prepared statements.",
-                hint="Close those that are of no more use.",
-            )
+        with recorded(self._opened, request):
+            known = shape(self._opened, request)
+        _require_room(session, message.query)
         handle = secrets.token_bytes(24)
         session.prepared[handle] = PreparedStatement(message.query)
         types = known.parameter_types or ("",) * known.parameters
@@ -264,7 +265,7 @@ class FlightSqlCalls:
     def _close_prepared(self, session: FlightSession, body: bytes) -> None:
         message = unpack_as("ActionClosePreparedStatementRequest", body)
         session.prepared.pop(message.prepared_statement_handle, None)
-        self._streams.closed(message.prepared_statement_handle)
+        self._streams.closed(session.session.principal.user, message.prepared_statement_handle)
 
     def _begin(self, session: FlightSession, body: bytes) -> bytes:
         return pack(make("ActionBeginTransactionResult", transaction_id=secrets.token_bytes(8)))
@@ -367,6 +368,17 @@ def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: AN
 
 def _optional(message: Any, name: str) -> Any:  # noqa: ANN401 - a field's value
     return getattr(message, name) if message.HasField(name) else None
+
+
+def _require_room(session: FlightSession, sql: str) -> None:
+    kept = [one for one in list(session.prepared.values()) if isinstance(one, PreparedStatement)]
+    held = sum(len(one.sql) for one in kept)
+    if len(session.prepared) >= _MAXIMUM_PREPARED or held + len(sql) > _MOST_TEXT:
+        raise LimitExceeded(
+            f"The session holds {len(session.prepared)} prepared statements, which is too many or "
+            "too much text.",
+            hint="Close those that are of no more use.",
+        )
 
 
 def _prepared(session: FlightSession, handle: bytes) -> PreparedStatement:

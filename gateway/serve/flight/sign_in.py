@@ -7,7 +7,6 @@ plaintext from another machine.
 from __future__ import annotations
 
 import base64
-import binascii
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -58,27 +57,27 @@ class Sessions:
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, str], FlightSession] = {}
 
-    def begin(self, user: str, password: str) -> str:
+    def begin(self, user: str, password: str, address: str = "") -> str:
         """Sign in; gives the bearer token, which is a token's own where one came as password."""
-        principal = self._identity.sign_in(user, password, "flight").principal
+        principal = self._identity.sign_in(user, password, "flight", address).principal
         if principal.credential != "password":
             return password
         token = self._identity.issue(principal).value
         self._keep(token, principal, "").began_here = True
         return token
 
-    def of(self, token: str, name: str = "") -> FlightSession:
+    def of(self, token: str, name: str = "", address: str = "") -> FlightSession:
         """The session of a token that is still valid, acting as `name` where that is given.
 
         Whoever acts as another has a session for each: nothing of one is ever in another's.
         """
-        principal = self._identity.authenticate_bearer(token, "flight")
-        return self._known(token, principal, name)
+        principal = self._identity.authenticate_bearer(token, "flight", address)
+        return self._known(token, principal, name, address)
 
-    def _known(self, token: str, principal: Principal, name: str) -> FlightSession:
+    def _known(self, token: str, principal: Principal, name: str, address: str) -> FlightSession:
         if name:
             # At each call: the right may be gone since the last one.
-            principal = self._identity.act_as(principal, name, "flight")
+            principal = self._identity.act_as(principal, name, "flight", address)
         with self._lock:
             found = self._sessions.get((token, name))
         if found is None:
@@ -87,10 +86,10 @@ class Sessions:
         found.session.principal = principal
         return found
 
-    def of_certificate(self, identity: str, name: str = "") -> FlightSession:
+    def of_certificate(self, identity: str, name: str = "", address: str = "") -> FlightSession:
         """The session of whom a certificate names, acting as `name` where that is given."""
-        principal = self._identity.authenticate_certificate(identity, "flight")
-        return self._known(f"{_CERTIFICATE}{identity}", principal, name)
+        principal = self._identity.authenticate_certificate(identity, "flight", address)
+        return self._known(f"{_CERTIFICATE}{identity}", principal, name, address)
 
     def end(self, token: str) -> bool:
         """Forget a session; revoke its token, unless it came from elsewhere and may be shared.
@@ -152,12 +151,12 @@ def signed_in(sessions: Sessions, caller: Caller) -> Call:
     token = ""
     if scheme.casefold() == "basic":
         user, password = _basic(value)
-        token = sessions.begin(user, password)
-        session = sessions.of(token, name)
+        token = sessions.begin(user, password, caller.address)
+        session = sessions.of(token, name, caller.address)
     elif scheme.casefold() == "bearer":
-        session = sessions.of(value.strip(), name)
+        session = sessions.of(value.strip(), name, caller.address)
     elif caller.certificate and not scheme:
-        session = sessions.of_certificate(caller.certificate, name)
+        session = sessions.of_certificate(caller.certificate, name, caller.address)
     else:
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
     _apply(session, headers)
@@ -173,7 +172,7 @@ def _basic(value: str) -> tuple[str, str]:
     """User and password; Go clients leave the padding of base64 out."""
     try:
         text = base64.b64decode(value + "=" * (-len(value) % 4)).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise Unauthenticated("The authorization header cannot be read.") from None
     user, _, password = text.partition(":")
     return user, password

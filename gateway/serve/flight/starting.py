@@ -10,10 +10,13 @@ answers soon, and the statement goes on by itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 import pyarrow as pa
 
+from gateway.errors import SqluiceError
 from gateway.labels import labelled
 from gateway.opening import OpenGateway
 from gateway.pipeline import Described
@@ -26,6 +29,16 @@ from gateway.sessions import Session, setting_of
 SOON_SECONDS = 0.3
 _AT_ONCE = 64
 _SET_ANSWER = pa.schema([("setting", pa.string()), ("value", pa.string())])
+
+
+@contextmanager
+def recorded(opened: OpenGateway, request: Request) -> Iterator[None]:
+    """Whatever a statement is refused for, before it runs, is in the audit."""
+    try:
+        yield
+    except SqluiceError as error:
+        opened.gateway.refused(request, error)
+        raise
 
 
 def shape(opened: OpenGateway, request: Request) -> Described:
@@ -44,6 +57,10 @@ class Starting:
 
     def begin(self, session: Session, request: Request, agent: str) -> Begun:
         """Start a statement; raises what it raises, as far as that is known soon enough."""
+        with recorded(self._opened, request):
+            return self._begin(session, request, agent)
+
+    def _begin(self, session: Session, request: Request, agent: str) -> Begun:
         statement = setting_of(request)
         if statement is not None:
             session.apply(statement)
@@ -66,7 +83,12 @@ class Starting:
             if not answer.cancel():
                 self._opened.gateway.cancel(request.query_id, request.principal)
 
-        schema = shape(self._opened, request).schema
+        try:
+            schema = shape(self._opened, request).schema
+        except SqluiceError as error:
+            # The statement itself meets and records the same.
+            error.is_audited = True
+            raise
         named = schema.with_metadata({"sqluice.query_id": request.query_id})
         return Begun(widened(named, agent), answer, cancel, request.query_id)
 

@@ -108,11 +108,14 @@ class Streams:
         with self._lock:
             self._started.pop(handle, None)
 
-    def closed(self, statement: bytes) -> None:
-        """A client that closes its statement rarely fetches what it has not begun to."""
+    def closed(self, user: str, statement: bytes) -> None:
+        """A client that closes its statement rarely fetches what it has not begun to.
+
+        An empty handle is no prepared statement's: it would mean all that were sent as text.
+        """
         with self._lock:
             for one in self._started.values():
-                if one.statement == statement:
+                if statement and one.user == user and one.statement == statement:
                     one.is_closed = True
                     one.until = min(one.until, time.monotonic() + CLOSED_SECONDS)
 

@@ -45,7 +45,7 @@ from sqluice import explained
 _FIELDS = {"sql", "parameters", "purpose", "domain", "dialect", "timezone", "limit"}
 _EXPLAIN_FIELDS = _FIELDS | {"policy", "analyze", "format"}
 _MAXIMUM_BODY = 2_000_000
-_LOOPBACK = ("127.0.0.1", "::1", None)
+_LOOPBACK = ("127.0.0.1", "::1")
 
 
 def make_application(opened: OpenGateway) -> Flask:
@@ -204,7 +204,7 @@ class Handlers:
     def create_token(self) -> Response:
         """A new API token for the caller himself: told this once."""
         principal = self._principal()
-        wish = read_wish(request.get_json(silent=True))
+        wish = read_wish(_sent())
         with self._opened.services.limiter.admit(principal):
             made = self._opened.own_tokens.create(principal, wish)
         response = jsonify({"token": made.value, **made.token.shown(datetime.now(UTC))})
@@ -272,7 +272,7 @@ class Handlers:
         else:
             raise Unauthenticated("Only Basic and Bearer are served.")
         name = acting_as(request.headers.get(one) or "" for one in ACTING_AS)
-        principal = identity.act_as(found, name, "http") if name else found
+        principal = identity.act_as(found, name, "http", address) if name else found
         g.principal = replace(
             principal,
             client=request.headers.get("User-Agent", "")[:200],
@@ -282,7 +282,7 @@ class Handlers:
 
     def _body(self, fields: Set[str] = _FIELDS) -> dict[str, Any]:
         self._principal()
-        body = request.get_json(silent=True)
+        body = _sent()
         if not isinstance(body, dict):
             raise TypeMismatch("The body is no JSON object.", hint='Send {"sql": "SELECT 1"}.')
         unknown = sorted(set(body) - fields)
@@ -316,6 +316,23 @@ class Handlers:
         values = tuple(_parameter(one) for one in parameters)
         made = session.request(body["sql"], datetime.now(UTC), values, first=first)
         return replace(made, trace=request.headers.get("traceparent", ""))
+
+
+def _sent() -> object:
+    """The body as JSON; None where it is none.
+
+    Only a body that calls itself JSON is: a page of another site cannot send one unasked.
+    """
+    try:
+        found: object = request.get_json(silent=True)
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        return None
+    except UnicodeEncodeError:
+        raise TypeMismatch(
+            "The body holds half of a character.", hint="Escape both halves, or send UTF-8."
+        ) from None
+    return found
 
 
 def _explain_options(body: dict[str, Any]) -> str:

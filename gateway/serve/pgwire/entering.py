@@ -26,6 +26,7 @@ _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 _VERSION = 3 << 16
 _OK, _CLEAR, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 10, 11, 12
 ENDPOINT = "postgres"
+_ANSWER = frozenset(b"p")
 Made = TypeVar("Made")
 Work = Callable[[Callable[[], Made]], Awaitable[Made]]
 
@@ -40,7 +41,11 @@ class CancelKey:
 
 @dataclass(frozen=True, slots=True)
 class StartUp:
-    """What a client says first. `unknown` are options of the protocol that are not known here."""
+    """What a client says first, and from where.
+
+    `unknown` are options of the protocol that are not known here. `binding` is what both sides of
+    an encrypted connection know of the server's certificate; empty: there is nothing to bind to.
+    """
 
     user: str
     database: str
@@ -50,6 +55,8 @@ class StartUp:
     is_newer: bool
     unknown: tuple[str, ...]
     is_encrypted: bool
+    address: str = ""
+    binding: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +164,23 @@ async def _by_proof(
     identity: Identity,
     work: Work[SignedIn],
 ) -> SignedIn:
-    writer.write(_authentication(_SASL, sasl.MECHANISM.encode() + b"\0\0"))
+    offer = sasl.offered(start.binding)
+    names = b"".join(one.encode() + b"\0" for one in offer)
+    writer.write(_authentication(_SASL, names + b"\0"))
     first = Body(await _answer(reader))
-    if first.text() != sasl.MECHANISM:
+    mechanism = first.text()
+    if mechanism not in offer:
         raise violation("The mechanism of the sign-in is not served.")
     size = first.int32()
     verifier = identity.verifier(start.user)
-    exchange = sasl.begin(_text(first.take(size)), verifier)
+    channel = sasl.Channel(start.binding, mechanism == sasl.BOUND)
+    exchange = sasl.begin(_text(first.take(size)), verifier, channel)
     writer.write(_authentication(_SASL_CONTINUE, exchange.server_first.encode()))
     signed, proof = sasl.read_final(_text(await _answer(reader)), exchange)
 
     def check() -> SignedIn:
         principal = identity.authenticate_proof(
-            start.user, lambda known: sasl.proves(signed, proof, known), ENDPOINT
+            start.user, lambda known: sasl.proves(signed, proof, known), ENDPOINT, start.address
         )
         return _signed_in(start, principal, lambda: identity.still(start.user, verifier), identity)
 
@@ -191,7 +202,7 @@ async def _by_password(
     password = Body(await _answer(reader)).text()
 
     def check() -> SignedIn:
-        found = identity.sign_in(start.user, password, ENDPOINT, acting_as=start.acting_as)
+        found = identity.sign_in(start.user, password, ENDPOINT, start.address, start.acting_as)
         return SignedIn(start, found.principal, found.again)
 
     return await work(check)
@@ -203,14 +214,16 @@ def _signed_in(
     """As himself, or in the place of somebody; the right to that is asked for each time."""
     if not start.acting_as:
         return SignedIn(start, principal, renew)
-    acting = identity.act_as(principal, start.acting_as)
-    return SignedIn(start, acting, lambda: identity.act_as(renew(), start.acting_as))
+
+    def acting(found: Principal) -> Principal:
+        return identity.act_as(found, start.acting_as, ENDPOINT, start.address)
+
+    return SignedIn(start, acting(principal), lambda: acting(renew()))
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:
-    kind, body = await read_message(reader)
-    if kind != b"p":
-        raise violation("An answer to the sign-in was expected.")
+    # Who has not signed in may not make the gateway hold a message of the size of a statement.
+    _, body = await read_message(reader, _ANSWER)
     return body
 
 

@@ -33,12 +33,14 @@ async def read_startup(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return struct.unpack(">i", body[:4])[0], body[4:]
 
 
-async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """Kind and body."""
+async def read_message(
+    reader: asyncio.StreamReader, kinds: frozenset[int] = KINDS
+) -> tuple[bytes, bytes]:
+    """Kind and body; nothing of a body is read whose kind is none of these."""
     head = await _exactly(reader, 5)
     kind, size = head[:1], struct.unpack(">i", head[1:])[0]
-    if kind[0] not in KINDS:
-        raise violation(f"There is no message of the kind {kind!r}.")
+    if kind[0] not in kinds:
+        raise violation(f"There is no message of the kind {kind!r} here.")
     if not 4 <= size <= _MOST.get(kind, _MOST_OTHER):
         raise violation(f"The length of a message of the kind {kind!r} is wrong or too large.")
     return kind, await _exactly(reader, size - 4)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
@@ -132,6 +133,12 @@ class Runner:
             self._catalog.stop()
             await self.work(lambda: self._gateway.cancel(running.query_id, asker))
             await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def refused(self, sql: str, error: SqluiceError) -> None:
+        """Record that a text was refused before it ran."""
+        session = self._state.settings.session
+        request = session.request(sql, datetime.now(UTC), query_id=error.query_id)
+        await self.work(lambda: self._gateway.refused(request, error))
 
     @contextmanager
     def _statement(self, query_id: str) -> Iterator[None]:

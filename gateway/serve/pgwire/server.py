@@ -15,6 +15,7 @@ import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from gateway.config import Config
 from gateway.errors import InvalidConfig, SqluiceError
@@ -36,6 +37,7 @@ from gateway.serve.pgwire.faults import Broken, Left, WireError, fault_of
 from gateway.serve.pgwire.link import Link
 from gateway.serve.pgwire.messages import message, parameter_status
 from gateway.serve.pgwire.running import Runner
+from gateway.serve.pgwire.sasl import end_point
 from gateway.serve.pgwire.settings import ClientSettings
 from gateway.serve.pgwire.state import State
 from gateway.serve.tls import tls_files
@@ -58,6 +60,9 @@ def tls_of(config: Config) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(files.certificate, files.key)
+    if files.authorities is not None:
+        context.load_verify_locations(files.authorities)
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
@@ -68,12 +73,18 @@ class PgwireServer:
         self._opened = opened
         self._settings = opened.config.pgwire
         self._tls = tls_of(opened.config)
+        files = tls_files(opened.config)
+        self._binding = end_point(files.certificate.read_bytes()) if files is not None else b""
+        # Where every client has to show a certificate, there is no way in without TLS.
+        self._asks_certificate = files is not None and files.authorities is not None
         self._pool = ThreadPoolExecutor(
             self._settings.connections + _SPARE_THREADS, thread_name_prefix="pgwire"
         )
         self._databases = Databases()
         self._connections: dict[int, tuple[int, Connection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # Those who have not signed in yet, the oldest first.
+        self._entering: dict[asyncio.Task[None], None] = {}
         self._draining = False
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
@@ -99,33 +110,56 @@ class PgwireServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        # Those who only want to cancel need room when all places are taken.
-        if self._draining or len(self._tasks) >= 2 * self._settings.connections + _SPARE_THREADS:
+        if self._draining or not self._has_room():
             writer.transport.abort()
             return
         self._tasks.add(task)
+        self._entering[task] = None
         try:
             _keep_alive(writer.get_extra_info("socket"))
             await self._serve(reader, writer)
         except (Left, OSError, ssl.SSLError):
             pass
+        except asyncio.CancelledError:
+            # Somebody else needed the room, or the gateway goes down: nobody waits for this task.
+            writer.transport.abort()
         finally:
+            self._entering.pop(task, None)
             self._tasks.discard(task)
             writer.close()
             with contextlib.suppress(OSError, ssl.SSLError, asyncio.TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), 5.0)
+
+    def _has_room(self) -> bool:
+        """Whether one more may come: whoever has waited longest before signing in makes room.
+
+        Those who only want to cancel need some when all places are taken, and who opens connections
+        and says nothing must not keep others out.
+        """
+        if len(self._tasks) < 2 * self._settings.connections + _SPARE_THREADS:
+            return True
+        oldest = next(iter(self._entering), None)
+        if oldest is None:
+            return False
+        del self._entering[oldest]
+        return oldest.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             signed = await asyncio.wait_for(self._enter(reader, writer), _SIGN_IN_SECONDS)
         except TimeoutError:
             return
-        except (SqluiceError, WireError) as error:
+        except (Left, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - as after the sign-in: else it is `internal`
             writer.write(message(b"E", fault_of(error, severity="FATAL").body()))
             with contextlib.suppress(OSError):
                 await writer.drain()
             return
         if signed is not None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._entering.pop(task, None)
             await self._converse(reader, writer, signed)
 
     async def _enter(
@@ -136,7 +170,13 @@ class PgwireServer:
             self._cancel(first)
             return None
         address = _address(writer)
-        require_private(first, _is_local(address), self._settings.plaintext)
+        first = replace(
+            first, address=address, binding=self._binding if first.is_encrypted else b""
+        )
+        may_be_clear = not self._asks_certificate
+        require_private(
+            first, may_be_clear and _is_local(address), may_be_clear and self._settings.plaintext
+        )
         writer.write(negotiation(first))
         if self._draining:
             raise Broken("57P03", "The gateway is going down.", "Connect again later.")

@@ -36,14 +36,15 @@ _HARMLESS: Mapping[str, str] = {
     "check_function_bodies": "on", "quote_all_identifiers": "off",
     "synchronize_seqscans": "on", "max_parallel_workers_per_gather": "2", "plan_cache_mode": "auto",
     "tcp_keepalives_idle": "0", "tcp_keepalives_interval": "0", "tcp_keepalives_count": "0",
-    "lc_monetary": "C", "lc_numeric": "C", "lc_time": "C", "lc_messages": "C", "role": "none",
+    "lc_monetary": "C", "lc_numeric": "C", "lc_time": "C", "lc_messages": "C",
 }  # fmt: skip
-# What a client may say, as long as it says this: answers have one form.
+# What a client may say, as long as it says this: answers have one form, rights those of the user.
 _SINGLE: Mapping[str, tuple[str, re.Pattern[str], str]] = {
     "client_encoding": ("UTF8", re.compile(r"(?i)utf-?8|unicode|default|auto"), "UTF8"),
     "datestyle": ("ISO, MDY", re.compile(r"(?i)iso\b.*|default|(ymd|mdy|dmy)"), "ISO"),
     "intervalstyle": ("postgres", re.compile(r"(?i)postgres|default"), "postgres"),
     "bytea_output": ("hex", re.compile(r"(?i)hex|default"), "hex"),
+    "role": ("none", re.compile(r"(?i)none|default"), "none"),
     "standard_conforming_strings": ("on", re.compile(r"(?i)on|true|yes|1|default"), "on"),
 }  # fmt: skip
 _SPELLED = {"timezone": "TimeZone", "datestyle": "DateStyle", "intervalstyle": "IntervalStyle"}
@@ -182,7 +183,7 @@ class ClientSettings:
             self.values.pop(name, None)
             return
         text = self.start[name] if value is None else value
-        if len(text) > _MOST_TEXT or len(self.values) > 200:
+        if max(len(text), len(name)) > _MOST_TEXT or len(self.values) > 200:
             raise TypeMismatch(f"The value of {name[:100]} is too long, or there are too many.")
         self.values[name] = text
 

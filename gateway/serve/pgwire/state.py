@@ -33,6 +33,7 @@ from gateway.sessions import Settings
 
 _MOST_KEPT = 1_000
 _MOST_BYTES = 64 * 1024 * 1024
+_VALUE_BYTES = 64
 
 
 @dataclass(slots=True)
@@ -87,16 +88,17 @@ class State:
         """Keep a prepared statement; the one without a name replaces the last."""
         if name and name in self.statements:
             raise WireError("42P05", f"The prepared statement {name!r} exists.", "Deallocate it.")
+        self.statements.pop(name, None)
+        self._check_room(len(self.statements), statement_size(name, statement), "statements")
         self.statements[name] = statement
-        self._check_room(len(self.statements), "prepared statements")
 
     def keep_portal(self, name: str, portal: Portal) -> None:
         """Keep a portal; the one without a name replaces the last."""
         if name and name in self.portals:
             raise WireError("42P03", f"The cursor {name!r} exists already.", "Close it first.")
         self.drop_portal(name)
+        self._check_room(len(self.portals), portal_size(name, portal), "portals")
         self.portals[name] = portal
-        self._check_room(len(self.portals), "portals")
 
     def statement(self, name: str) -> Statement:
         """A prepared statement."""
@@ -265,14 +267,25 @@ class State:
                 self.drop_portal(name)
         return f"DISCARD {what[:20].upper()}"
 
-    def _check_room(self, count: int, what: str) -> None:
-        held = sum(len(one.sql) for one in self.statements.values())
-        held += sum(one.size for one in self.portals.values())
-        if count > _MOST_KEPT or held > _MOST_BYTES:
+    def _check_room(self, count: int, size: int, what: str) -> None:
+        """Before one more of that size is kept, beside so many of its kind."""
+        held = sum(statement_size(name, one) for name, one in self.statements.items())
+        held += sum(portal_size(name, one) for name, one in self.portals.items())
+        if count >= _MOST_KEPT or held + size > _MOST_BYTES:
             raise LimitExceeded(
                 f"The connection holds too many {what}.",
                 hint="Close those that are of no more use.",
             )
+
+
+def statement_size(name: str, one: Statement) -> int:
+    """What a prepared statement takes, about."""
+    return len(name) + len(one.sql) + _VALUE_BYTES * len(one.oids)
+
+
+def portal_size(name: str, one: Portal) -> int:
+    """What a portal takes, about, without its answer."""
+    return len(name) + one.size + _VALUE_BYTES * (len(one.parameters) + len(one.forms))
 
 
 def _warning(sqlstate: str, message: str) -> Fault:

@@ -1,0 +1,130 @@
+"""What a client is refused before anything runs: in the audit, once, whatever the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from pyarrow import flight
+from sqlalchemy import text
+
+from gateway.serve.flight.server import FlightEndpoint
+from gateway.serve.pgwire.server import PgwireEndpoint
+from gateway.state.engine import reading
+from tests.flight.raw import RawClient
+from tests.identity.mesh import Shop, open_shop
+from tests.pgwire.wire import SYNC, Wire, bind, describe, execute, fields, parse, query
+
+DENIED = "select * from sales.reasons_of_others"
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """A gateway with both wires."""
+
+    shop: Shop
+    flight: str
+    pgwire: str
+
+    def noted(self) -> list[tuple[str, str, str]]:
+        """Who was refused where and why, of every request so far."""
+        with reading(self.shop.opened.state) as connection:
+            rows = connection.execute(text(
+                "SELECT s.user_name, s.endpoint, f.code FROM audit_records s JOIN audit_records f "
+                "ON f.query_id = s.query_id AND f.kind = 'finished' WHERE s.kind = 'started' "
+                "ORDER BY s.sequence"
+            ))  # fmt: skip
+            return [(str(one[0]), str(one[1]), str(one[2] or "")) for one in rows]
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    with open_shop(tmp_path_factory.mktemp("doors")) as shop:
+        calls = FlightEndpoint(shop.opened, "127.0.0.1", 0)
+        wire = PgwireEndpoint(shop.opened, "127.0.0.1", 0)
+        yield Doors(
+            shop, f"grpc://127.0.0.1:{calls.start()}", f"postgresql://127.0.0.1:{wire.start()}"
+        )
+        wire.stop()
+        calls.stop()
+
+
+Act = Callable[[RawClient], object]
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        (lambda one: one.prepare(DENIED), "unknown_table"),
+        (lambda one: one.prepare("select nothing from sales.people"), "unknown_column"),
+        (lambda one: one.prepare("select from where"), "parse_error"),
+        (lambda one: one.start("drop table sales.people"), "unsupported_sql"),
+        (lambda one: one.start("set nothing = 1"), "unsupported_sql"),
+        (lambda one: one.start(DENIED), "unknown_table"),
+    ],
+)
+def test_over_flight(act: Act, code: str, doors: Doors) -> None:
+    with RawClient(doors.flight, "amy") as client:
+        before = doors.noted()
+        with pytest.raises(flight.FlightError, match=code):
+            act(client)
+        assert doors.noted()[len(before) :] == [("amy", "flight", code)]
+        # The control: what is prepared and right is no request yet.
+        client.prepare("select * from sales.people")
+        assert len(doors.noted()) == len(before) + 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (parse(DENIED) + describe("S") + SYNC, "unknown_table"),
+        (parse(DENIED) + bind() + describe("P") + SYNC, "unknown_table"),
+        (parse("select nothing from sales.people where name = $1") + describe("S") + SYNC,
+         "unknown_column"),
+        (query("table sales.people; table sales.people"), "unsupported_sql"),
+        (query("copy sales.people from stdin"), "unsupported_sql"),
+        (query("set dialect = 'klingon'"), "type_error"),
+        # Tried in vain to find the types of its values, then run: that is one refusal.
+        (parse("select * from sales.nothing where x = $1") + bind("", "", b"1") + execute() + SYNC,
+         "unknown_table"),
+        (query(DENIED), "unknown_table"),
+        (parse(DENIED) + bind() + execute() + SYNC, "unknown_table"),
+    ],
+)  # fmt: skip
+def test_over_the_postgresql_wire(sent: bytes, code: str, doors: Doors) -> None:
+    with Wire(doors.pgwire) as client:
+        client.sign_in("amy")
+        before = doors.noted()
+        answered = client.ask(sent)
+        told = [fields(body) for kind, body in answered if kind == "E"]
+        assert [one["D"].partition(",")[0] for one in told] == [code]
+        assert doors.noted()[len(before) :] == [("amy", "postgres", code)]
+        # The control: what is described and right is no request yet.
+        client.ask(parse("select * from sales.people where name = $1") + describe("S") + SYNC)
+        assert len(doors.noted()) == len(before) + 1
+
+
+def test_an_answer_that_breaks_later_is_one_request(doors: Doors) -> None:
+    late = (
+        "select case when i < 600000 then i else cast('x' || i as bigint) end "
+        "from range(700000) r(i)"
+    )
+    with Wire(doors.pgwire) as client:
+        client.sign_in("amy")
+        before = doors.noted()
+        kinds = [kind for kind, _ in client.ask(query(late))]
+        assert kinds[-2:] == ["E", "Z"] and "D" in kinds
+        assert [one[2] for one in doors.noted()[len(before) :]] == ["type_error"]
+
+
+def test_it_tells_whose_statement_it_was(doors: Doors) -> None:
+    with Wire(doors.pgwire) as client:
+        client.sign_in("ola", **{"options": "-c as=ben"})
+        client.ask(parse("select nope from sales.people") + describe("S") + SYNC)
+    with reading(doors.shop.opened.state) as connection:
+        found = connection.execute(text(
+            "SELECT user_name, actor, normalised FROM audit_records WHERE kind = 'started' "
+            "ORDER BY sequence DESC LIMIT 1"
+        )).one()  # fmt: skip
+    assert tuple(found)[:2] == ("ben", "ola") and "nope" in str(found[2])

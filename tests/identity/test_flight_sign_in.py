@@ -1,0 +1,182 @@
+"""Sign-in over Flight, by address, and what others may touch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import flight
+from sqlalchemy import text
+
+from gateway.audit import verify
+from gateway.config import SignIn
+from gateway.errors import Unauthenticated
+from gateway.request import Limits
+from gateway.serve.flight import calls
+from gateway.serve.flight.messages import make, pack
+from gateway.serve.flight.server import FlightEndpoint
+from gateway.serve.flight.sign_in import Caller, Sessions, signed_in
+from gateway.sign_in import Attempt
+from gateway.state.engine import open_state, reading
+from tests.flight.raw import RawClient
+from tests.identity.mesh import Shop, basic, bearer, open_shop
+from tests.identity.test_identity import World
+
+HERE, ELSEWHERE = "10.0.0.1", "10.0.0.66"
+COUNT = "select count(*) as n from sales.people"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    engine = open_state(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    yield World(engine)
+    engine.dispose()
+
+
+def test_who_guesses_elsewhere_keeps_nobody_out(world: World) -> None:
+    sessions = Sessions(world.identity(SignIn(free_failures=1)), Limits())
+    for _ in range(6):
+        with pytest.raises(Unauthenticated):
+            sessions.begin("nora", "guess", ELSEWHERE)
+    assert len(world.slept) == 5
+    world.slept.clear()
+    token = sessions.begin("nora", "nora-demo", HERE)
+    found = sessions.of(token, "", HERE)
+    assert (found.session.principal.user, found.began_here, world.slept) == ("nora", True, [])
+    assert sessions.of(token, "", HERE) is found
+    assert sessions.end(token)
+    with pytest.raises(Unauthenticated):
+        sessions.of(token, "", HERE)
+    # The control: from the guesser's place she would have waited.
+    with pytest.raises(Unauthenticated):
+        sessions.begin("nora", "guess", ELSEWHERE)
+    assert world.slept
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, str]]:
+    folder = tmp_path_factory.mktemp("shop")
+    with open_shop(folder, {"sign_in": {"free_failures": 2, "longest_delay": 0.05}}) as made:
+        endpoint = FlightEndpoint(made.opened, "127.0.0.1", 0)
+        yield made, f"grpc://127.0.0.1:{endpoint.start()}"
+        endpoint.stop()
+
+
+def test_over_the_wire_guesses_count_by_address(
+    shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, address = shop
+    slowing = held.opened.identity._slowing
+    seen: list[str] = []
+    attempt = slowing.attempt
+
+    def watched(name: str) -> AbstractContextManager[Attempt]:
+        seen.append(name)
+        return attempt(name)
+
+    monkeypatch.setattr(slowing, "attempt", watched)
+    for _ in range(2):
+        with pytest.raises(flight.FlightUnauthenticatedError, match="or the password is wrong"):
+            RawClient(address, "ben", "guess")
+    with RawClient(address, "ben") as client:
+        assert client.read("CommandStatementQuery", query=COUNT).to_pylist() == [{"n": 3}]
+    assert seen == ["ben\x00127.0.0.1"] * 3
+    # A token's failures are those of its address, too.
+    seen.clear()
+    options = flight.FlightCallOptions(headers=[(b"authorization", b"Bearer sqs_guess")])
+    with (
+        flight.FlightClient(address) as made,
+        pytest.raises(flight.FlightUnauthenticatedError),
+    ):
+        list(made.do_action(flight.Action("GetSessionOptions", b""), options))
+    assert seen == ["\0token 127.0.0.1"]
+    # The audit tells where each came from.
+    assert [one[1] for one in failures(held)] == ["127.0.0.1"] * 3
+
+
+def failures(shop: Shop) -> list[tuple[str, str]]:
+    """Endpoint and address of each failed sign-in, as the audit has them."""
+    with reading(shop.opened.state) as connection:
+        rows = connection.execute(text(
+            "SELECT endpoint, principal FROM audit_records WHERE kind = 'sign_in' "
+            "ORDER BY sequence"
+        ))  # fmt: skip
+        return [(str(one[0]), str(json.loads(one[1])["address"])) for one in rows]
+
+
+def test_the_audit_tells_where_a_guess_came_from(shop: tuple[Shop, str]) -> None:
+    held = shop[0]
+    before = len(failures(held))
+    for authorization, code in (
+        (basic("amy", "guess"), "unauthenticated"), (bearer("sqs_guess"), "unauthenticated"),
+        (basic("amy"), "access_denied"),
+    ):  # fmt: skip
+        assert held.ask(authorization, COUNT, {"X-Sqluice-As": "ben"}) == code
+    assert failures(held)[before:] == [("http", "127.0.0.1")] * 3
+    assert verify(held.opened.state).holds
+
+
+@pytest.mark.parametrize("call", ["list_actions", "list_flights"])
+def test_nothing_is_told_to_nobody(shop: tuple[Shop, str], call: str) -> None:
+    options = flight.FlightCallOptions(headers=[(b"authorization", b"Bearer sqs_guess")])
+    with (
+        flight.FlightClient(shop[1]) as made,
+        pytest.raises(flight.FlightUnauthenticatedError),
+    ):
+        list(getattr(made, call)(options=options))
+
+
+def closing(handle: bytes) -> bytes:
+    return pack(make("ActionClosePreparedStatementRequest", prepared_statement_handle=handle))
+
+
+def test_nobody_closes_what_another_has_started(shop: tuple[Shop, str]) -> None:
+    """An empty handle is what every statement without one has."""
+    with RawClient(shop[1], "amy") as amy, RawClient(shop[1], "ola") as ola:
+        direct = amy.start(COUNT)
+        handle = amy.prepare(COUNT).prepared_statement_handle
+        prepared = amy.info("CommandPreparedStatementQuery", prepared_statement_handle=handle)
+        for one in (b"", handle):
+            ola.act("ClosePreparedStatement", closing(one))
+        time.sleep(0.5)
+        for info in (direct, prepared):
+            assert amy.reader(info).read_all().to_pylist() == [{"n": 3}]
+        # The control: her own, closed by herself, is gone.
+        prepared = amy.info("CommandPreparedStatementQuery", prepared_statement_handle=handle)
+        amy.act("ClosePreparedStatement", closing(handle))
+        time.sleep(0.5)
+        with pytest.raises(pa.ArrowException, match="unknown, was used already or has expired"):
+            amy.reader(prepared).read_all()
+
+
+def test_a_session_holds_so_much_text(
+    shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_MOST_TEXT", 1_000)
+    long = f"{COUNT} -- {'x' * 300}"
+    with RawClient(shop[1], "amy") as amy, RawClient(shop[1], "amy") as other:
+        handles = [amy.prepare(long).prepared_statement_handle for _ in range(2)]
+        with pytest.raises(flight.FlightError, match="limit_exceeded"):
+            for _ in range(2):
+                amy.prepare(long)
+        # The control: another session has room of its own, and so has this one again.
+        other.prepare(long)
+        amy.act("ClosePreparedStatement", closing(handles[0]))
+        amy.prepare(long)
+
+
+@pytest.mark.parametrize(
+    "header", ["Basic \xff", "Basic /w==", "Basic", "Bearer \xff", "\xff"]
+)
+def test_a_header_that_cannot_be_read_is_no_defect(shop: tuple[Shop, str], header: str) -> None:
+    """Before anybody has signed in."""
+    sessions = Sessions(shop[0].opened.identity, Limits())
+    with pytest.raises(Unauthenticated):
+        signed_in(sessions, Caller({"authorization": header}, HERE))
+    # The control: one that can.
+    signed_in(sessions, Caller({"authorization": basic("amy")}, HERE))
