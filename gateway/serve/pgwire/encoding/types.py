@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from gateway.serve.pgwire.encoding import arrays, numbers, texts, times
+from gateway.serve.pgwire.encoding import arrays, documents, numbers, texts, times
 from gateway.serve.pgwire.encoding.arrays import Encode
 
 _JSON, _UUID, _TEXT = 114, 2950, 25
@@ -40,7 +40,7 @@ SMALL = WireType(21, 2, numbers.integer_text, numbers.small_binary)
 INTEGER = WireType(23, 4, numbers.integer_text, numbers.integer_binary)
 TEXT = WireType(_TEXT, -1, texts.plain, texts.plain)
 JSON = WireType(_JSON, -1, texts.plain, texts.plain)
-NESTED = WireType(_JSON, -1, texts.as_json, texts.as_json)
+NESTED = WireType(_JSON, -1, documents.written, documents.written)
 REAL = WireType(700, 4, numbers.real_text, numbers.float_binary)
 DOUBLE = WireType(701, 8, numbers.double_text, numbers.float_binary)
 DATE = WireType(1082, 4, times.date_text, times.date_binary)
