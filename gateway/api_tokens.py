@@ -15,7 +15,7 @@ import secrets
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -180,6 +180,14 @@ class ApiTokens:
         finally:
             with self._lock:
                 self._known.clear()
+
+    def revoked(self, ids: Collection[str]) -> frozenset[str]:
+        """Which of these tokens are revoked now, by whatever gateway or command."""
+        try:
+            with reading(self._engine) as connection:
+                return rows.revoked_of(connection, ids, moment_text(self.now))
+        except SQLAlchemyError as error:
+            raise _unreadable(error) from error
 
     def rotate(self, token: ApiToken, verifier: str, by: str, grace: timedelta) -> Made:
         """A token in the place of another, with its scope and its length of life."""

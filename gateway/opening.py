@@ -53,6 +53,7 @@ from gateway.publish import Publisher
 from gateway.queries import Queries
 from gateway.recertify import Recertifier
 from gateway.request import Limits
+from gateway.revocations import follow_tokens
 from gateway.secrets import Secrets
 from gateway.self_check.check import SelfCheck
 from gateway.self_check.replay import Bounds
@@ -138,7 +139,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     services = replace(services, self_check=_self_check(config, services, abilities, closers))
     identity = _identity(config, state, mesh, _FailedSignIns(audit, metrics))
     publisher.on_access(functools.partial(_end_revoked, queries))
-    closers.append(publisher.follow())
+    closers += [publisher.follow(), follow_tokens(queries, identity.api_tokens)]
     return OpenGateway(
         config=config,
         state=state,

@@ -17,13 +17,14 @@ from datetime import datetime
 from itertools import chain
 from threading import Lock
 
-from gateway.errors import AccessDenied, Conflict, SqluiceError
+from gateway.errors import AccessDenied, Conflict, SqluiceError, Unauthenticated
 from gateway.normalise import normalise
 from gateway.request import Principal, Request
 
 OPERATOR = "operator"
 _KEY = re.compile(r"k_[0-9a-f]{24,64}")
 _FINISHED_KEPT = 1_000
+_NEW_TOKEN = "Make a new one: sqluice token create, or POST /v1/tokens."
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,24 @@ class Queries:
         for entry in entries:
             if entry.cancel is not None:
                 entry.cancel(AccessDenied("Your access was revoked while the query ran."))
+        return len(entries)
+
+    def credentials(self) -> frozenset[str]:
+        """With what those signed in whose queries run now."""
+        with self._lock:
+            return frozenset(one.query.credential for one in self._running.values())
+
+    def end_of(self, credential: str) -> int:
+        """Stop the queries of whoever signed in with what was revoked; gives how many."""
+        with self._lock:
+            entries = [one for one in self._running.values() if one.query.credential == credential]
+            for entry in entries:
+                entry.query = replace(entry.query, state="cancelling")
+        for entry in entries:
+            if entry.cancel is not None:
+                entry.cancel(
+                    Unauthenticated("The token was revoked while the query ran.", hint=_NEW_TOKEN)
+                )
         return len(entries)
 
     def cancel_all(self) -> int:

@@ -6,6 +6,7 @@ token, and until when, stays to be told.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
@@ -70,6 +71,14 @@ def revoke_api_token(connection: Connection, token_id: str, at: str, by: str) ->
     )
     values = {"revoked_at": at, "revoked_by": by}
     return connection.execute(update(API_TOKENS).where(holds).values(values)).rowcount > 0
+
+
+def revoked_of(connection: Connection, ids: Collection[str], at: str) -> frozenset[str]:
+    """Which of these tokens have been revoked by a moment."""
+    columns = API_TOKENS.c
+    is_revoked = and_(columns.revoked_at != "", columns.revoked_at <= at)
+    found = connection.execute(select(columns.id).where(columns.id.in_(ids), is_revoked))
+    return frozenset(found.scalars())
 
 
 def use_api_token(connection: Connection, token_id: str, at: str) -> None:

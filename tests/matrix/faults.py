@@ -165,9 +165,10 @@ def _flight(house: House, sql: str, password: str | None = None, user: str = "no
     def ask() -> None:
         with grpc.insecure_channel(f"{parts.hostname}:{parts.port}") as channel:
             known: dict[str, Any] = {"metadata": [signed], "timeout": 60}
-            info = channel.unary_unary(_INFO)(command.serialize(), **known)
+            begin: Any = channel.unary_unary(_INFO)
+            info = begin(command.serialize(), **known)
             ticket = flight.FlightInfo.deserialize(info).endpoints[0].ticket
-            got = channel.unary_stream(_INFO.replace("GetFlightInfo", "DoGet"))
+            got: Any = channel.unary_stream(_INFO.replace("GetFlightInfo", "DoGet"))
             for _ in got(ticket.serialize(), **known):
                 pass
 
@@ -181,8 +182,9 @@ def of_flight(ask: Callable[[], object]) -> Told:
     except flight.FlightError as error:
         return _of_status(error.extra_info, str(error))
     except grpc.RpcError as error:
-        details = dict(error.trailing_metadata())["grpc-status-details-bin"]
-        return _of_status(details, str(error.details()))
+        ended: Any = error
+        details = dict(ended.trailing_metadata())["grpc-status-details-bin"]
+        return _of_status(details, str(ended.details()))
     raise AssertionError("no error")
 
 

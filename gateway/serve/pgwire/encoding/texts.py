@@ -5,7 +5,6 @@ Takes: Arrow columns. Gives: columns of bytes. Never walks over rows in Python.
 
 from __future__ import annotations
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -168,12 +167,3 @@ def _clock(micros: Integers, is_empty: Mask, is_before: Mask) -> pa.Array:
     write_fraction(matrix, mask, 18, fraction)
     mask[(micros == 0) & ~is_empty] = False
     return of_matrix(matrix, pa.nulls(0, pa.int8()) if not len(micros) else pa.array(micros), mask)
-
-
-def as_json(column: pa.Array) -> pa.Array:
-    """What PostgreSQL has no type for, as JSON: DuckDB writes it."""
-    with duckdb.connect(":memory:") as connection:
-        connection.register("held", pa.table({"value": column}))
-        found = connection.sql("SELECT to_json(value)::VARCHAR AS value FROM held").to_arrow_table()
-    texts = found.column(0).combine_chunks().cast(pa.binary())
-    return pc.if_else(pc.is_valid(column), texts, pa.scalar(None, pa.binary()))

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.serve.pgwire.encoding import arrays, numbers, texts, times
+from gateway.serve.pgwire.encoding import arrays, documents, numbers, texts, times
 from gateway.serve.pgwire.encoding.arrays import Encode
 from gateway.serve.pgwire.encoding.matrices import Field, of_fixed
 from gateway.serve.pgwire.encoding.packing import Cells
@@ -69,7 +69,7 @@ SMALL = _fixed(21, 2, numbers.integer_text, numbers.small_values)
 INTEGER = _fixed(23, 4, numbers.integer_text, numbers.integer_values)
 TEXT = WireType(_TEXT, -1, texts.plain, texts.plain)
 JSON = WireType(_JSON, -1, texts.plain, texts.plain)
-NESTED = WireType(_JSON, -1, texts.as_json, texts.as_json)
+NESTED = WireType(_JSON, -1, documents.written, documents.written)
 REAL = _fixed(700, 4, numbers.real_text, numbers.float_values)
 DOUBLE = _fixed(701, 8, numbers.double_text, numbers.float_values)
 DATE = _fixed(1082, 4, times.date_text, times.date_values)
@@ -172,11 +172,11 @@ def _vector(oid: int, value: WireType) -> WireType:
     return WireType(oid, -1, text, binary)
 
 
-_OID = WireType(26, 4, numbers.integer_text, numbers.integer_binary)
+_OID = _fixed(26, 4, numbers.integer_text, numbers.integer_values)
 # What only the columns of PostgreSQL's catalogs have.
 _CATALOG = {
     "pg.oid": _OID,
-    "pg.xid": WireType(28, 4, numbers.integer_text, numbers.integer_binary),
+    "pg.xid": _fixed(28, 4, numbers.integer_text, numbers.integer_values),
     "pg.name": WireType(19, 64, texts.plain, texts.plain),
     "pg.char": WireType(18, 1, texts.plain, texts.plain),
     "pg.varchar": WireType(1043, -1, texts.plain, texts.plain),

@@ -1,0 +1,81 @@
+"""What PostgreSQL has no type for, as JSON: DuckDB writes it.
+
+Takes: a column of a piece of an answer. Gives: a column of bytes. Never reads anything but the
+column: the databases that write are locked down like those of the merge, hold their memory to a
+bound of their own and spill nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gateway.errors import LimitExceeded
+
+# A piece is a MiB unless one value alone is more.
+_MEMORY = "512MB"
+_KEPT = 4
+_SETTINGS = (
+    # Not the machine's own, which is nobody's affair.
+    "SET GLOBAL TimeZone = 'UTC'",
+    "SET threads = 1",
+    f"SET memory_limit = '{_MEMORY}'",
+    "SET temp_directory = ''",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
+)
+_idle: queue.LifoQueue[duckdb.DuckDBPyConnection] = queue.LifoQueue(_KEPT)
+
+
+def written(column: pa.Array) -> pa.Array:
+    """The column's values as JSON; NULL stays NULL."""
+    try:
+        with _lent() as connection:
+            texts = _texts(connection, column)
+    except duckdb.OutOfMemoryException:
+        raise LimitExceeded(
+            "A value of the answer is too large to be written as JSON.",
+            hint="Take less of it, or ask over Flight SQL.",
+        ) from None
+    return pc.if_else(pc.is_valid(column), texts, pa.scalar(None, pa.binary()))
+
+
+def _texts(connection: duckdb.DuckDBPyConnection, column: pa.Array) -> pa.Array:
+    # What a cursor was given leaves with it.
+    with connection.cursor() as cursor:
+        cursor.register("held", pa.table({"value": column}))
+        found = cursor.sql("SELECT to_json(value)::VARCHAR AS value FROM held").to_arrow_table()
+        return found.column(0).combine_chunks().cast(pa.binary())
+
+
+@contextlib.contextmanager
+def _lent() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database that nobody else has; one that failed is not kept."""
+    try:
+        connection = _idle.get_nowait()
+    except queue.Empty:
+        connection = locked()
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+    try:
+        _idle.put_nowait(connection)
+    except queue.Full:
+        connection.close()
+
+
+def locked() -> duckdb.DuckDBPyConnection:
+    """A new one."""
+    connection = duckdb.connect(":memory:")
+    for setting in _SETTINGS:
+        connection.execute(setting)
+    return connection
