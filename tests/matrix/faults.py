@@ -6,7 +6,6 @@ error that its client meets. Never reads a code out of a text where the protocol
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -156,31 +155,23 @@ def _http(accept: str) -> Ask:
 
 
 def _flight(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
-    """By gRPC's own client: pyarrow's has no place for the details of most statuses."""
-    parts = urlsplit(house.served.flight)
-    text = f"{user}:{f'{user}-demo' if password is None else password}"
-    signed = ("authorization", "Basic " + base64.b64encode(text.encode()).decode())
-    command = flight.FlightDescriptor.for_command(pack(make("CommandStatementQuery", query=sql)))
+    return of_flight(house, sql, basic(user, password))
 
-    def ask() -> None:
+
+def of_flight(house: House, sql: str, authorization: str, **headers: str) -> Told:
+    """By gRPC's own client: pyarrow's has no place for the details of a status."""
+    parts = urlsplit(house.served.flight)
+    signed = [("authorization", authorization), *headers.items()]
+    command = flight.FlightDescriptor.for_command(pack(make("CommandStatementQuery", query=sql)))
+    known: dict[str, Any] = {"metadata": signed, "timeout": 60}
+    try:
         with grpc.insecure_channel(f"{parts.hostname}:{parts.port}") as channel:
-            known: dict[str, Any] = {"metadata": [signed], "timeout": 60}
             begin: Any = channel.unary_unary(_INFO)
             info = begin(command.serialize(), **known)
             ticket = flight.FlightInfo.deserialize(info).endpoints[0].ticket
             got: Any = channel.unary_stream(_INFO.replace("GetFlightInfo", "DoGet"))
             for _ in got(ticket.serialize(), **known):
                 pass
-
-    return of_flight(ask)
-
-
-def of_flight(ask: Callable[[], object]) -> Told:
-    """What a call of Flight fails with, by pyarrow's client or by gRPC's own."""
-    try:
-        ask()
-    except flight.FlightError as error:
-        return _of_status(error.extra_info, str(error))
     except grpc.RpcError as error:
         ended: Any = error
         details = dict(ended.trailing_metadata())["grpc-status-details-bin"]

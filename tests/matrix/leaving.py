@@ -16,13 +16,12 @@ from typing import Any
 import adbc_driver_manager
 import psycopg
 import sqlalchemy
-from pyarrow import flight
 
 import sqluice
-from gateway.serve.flight.messages import parse
 from sqluice.codes import CODES
-from sqluice.details import STATUS_KEY, facts_of
-from tests.flight.raw import RawClient
+from sqluice.details import facts_of
+from tests.flight.raw import FAULTS, RawClient
+from tests.flight.test_statements import code_in
 from tests.matrix.house import House
 
 # PostgreSQL sends rows without an end, and waits without sending any.
@@ -49,10 +48,8 @@ def _running(run: Callable[[], object], codes: list[str]) -> Iterator[None]:
             known = facts_of(error.details or ()).get("code")
             is_cancelled = error.status_code == adbc_driver_manager.AdbcStatusCode.CANCELLED
             codes.append(known or ("cancelled" if is_cancelled else str(error)))
-        except flight.FlightError as error:
-            status = parse("Status", error.extra_info)
-            facts = facts_of([(STATUS_KEY, status.details[0].SerializeToString())])
-            codes.append(facts["code"])
+        except FAULTS as error:
+            codes.append(code_in(error))
         except psycopg.Error as error:
             codes.append(str(error.diag.message_detail).partition(",")[0])
             assert error.sqlstate == CODES["cancelled"].sqlstate

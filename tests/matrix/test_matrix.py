@@ -20,7 +20,6 @@ import sqlalchemy
 import sqluice
 from gateway import errors
 from sqluice.codes import CODES
-from tests.flight.raw import RawClient
 from tests.matrix import leaving, probes
 from tests.matrix.doors import DOORS, Read
 from tests.matrix.expected import Reference, expected, in_utc, reference, reflected
@@ -38,7 +37,7 @@ from tests.matrix.faults import (
 )
 from tests.matrix.house import House, opened_house
 from tests.matrix.kinds import COLUMNS, HELD, statement
-from tests.served import within
+from tests.served import basic, within
 
 
 @pytest.fixture(scope="module")
@@ -241,15 +240,16 @@ def test_two_queries_of_one_key(house: House) -> None:
     with house.connect() as connection, connection.cursor() as first:
         first._key = key
         first.execute(leaving.STREAMING)
-        with house.connect() as other, RawClient(house.served.flight, "nora") as client:
+        with house.connect() as other:
             second = other.cursor()
             second._key = key
             with pytest.raises(sqluice.OperationalError) as caught:
                 second.execute("select 1")
-            client.options = client.with_headers((b"x-sqluice-query-key", key.encode()))
             told = {
                 "DB-API": of_client(caught.value),
-                "Flight SQL": of_flight(lambda: client.start("select 1")),
+                "Flight SQL": of_flight(
+                    house, "select 1", basic("nora"), **{"x-sqluice-query-key": key}
+                ),
             }
     assert {one.code for one in told.values()} == {"conflict"}
     assert all(one.outward == wanted(door, "conflict") for door, one in told.items())
