@@ -40,7 +40,8 @@ from gateway.serve.tls import TlsFiles, tls_files
 
 _PLACE = "SQLUICE_SERVE"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_THREADS = 32
+# One waits for each client of HTTP that reads slowly; they are made when they are needed.
+_THREADS = 160
 # From the end of all statements to the end of the process.
 _KILL_SECONDS = 20
 
