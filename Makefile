@@ -11,7 +11,7 @@ PINS := pyproject.toml client/pyproject.toml constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-long lint bench clean
+.PHONY: help demo serve test test-long soak lint bench clean
 
 help: ## What there is to type
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -27,6 +27,9 @@ test: .venv/.test ## All tests but the long ones, with the wall time of each fol
 
 test-long: .venv/.test ## The long tests; RECORD=1 writes the run down in docs/verification.md
 	@$(PYTEST) --dist load --heaviest-first --no-loadscope-reorder -m long $(if $(RECORD),--record)
+
+soak: .venv/.test ## All endpoints at once for ten minutes, then what is left; ARGS="--seconds 180"
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lint: .venv/.test ## Style, types, import rules and the figures of the house style
 	@failed=0; \

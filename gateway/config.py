@@ -201,6 +201,13 @@ class TelemetrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How long running statements may take to end when the gateway is told to stop."""
+
+    drain_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What the JSON log holds."""
 
@@ -229,6 +236,7 @@ class Config:
     self_check: SelfCheckSettings = SelfCheckSettings()
     planning: PlanningSettings = PlanningSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    serve: ServeSettings = ServeSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -281,6 +289,7 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "self_check": ("self_check", SelfCheckSettings),
     "planning": ("planning", PlanningSettings),
     "telemetry": ("telemetry", TelemetrySettings),
+    "serve": ("serve", ServeSettings),
     "log": ("log", LogSettings),
 }
 _DEFAULTS: Mapping[str, object] = {

@@ -100,6 +100,9 @@ class Gateway:
         request = replace(request, limits=_bounded(request.limits, self._services.limits))
         try:
             statement = parse(request)
+            # Whoever has to stop a statement may do so to the end.
+            if statement.kind != "kill":
+                self._services.queries.require_open()
             if statement.kind in ("query", "explain_analyze"):
                 return self._run(request, statement, snapshot)
             return self._told(request, statement, snapshot)

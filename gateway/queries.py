@@ -15,9 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
-from threading import Lock
+from threading import Condition, Lock
 
-from gateway.errors import AccessDenied, Conflict, SqluiceError, Unauthenticated
+from gateway.errors import (
+    AccessDenied,
+    Conflict,
+    SourceUnavailable,
+    SqluiceError,
+    Unauthenticated,
+)
 from gateway.normalise import normalise
 from gateway.request import Principal, Request
 
@@ -67,7 +73,9 @@ class Queries:
         """Begin with nothing running."""
         self._clock = clock
         self._lock = Lock()
+        self._ended = Condition(self._lock)
         self._running: dict[str, _Entry] = {}
+        self._is_draining = False
         self._finished: deque[_Entry] = deque(maxlen=kept)
 
     def started(
@@ -75,7 +83,10 @@ class Queries:
         request: Request,
         cancel: Callable[[SqluiceError | None], None] | None = None,
     ) -> RunningQuery:
-        """Register a query that starts; Conflict where one of its id runs already."""
+        """Register a query that starts.
+
+        Conflict where one of its id runs already, SourceUnavailable where none may start.
+        """
         query = RunningQuery(
             query_id=request.query_id,
             user=request.principal.user,
@@ -89,6 +100,7 @@ class Queries:
         normalised = normalise(request.sql, request.dialect)
         entry = _Entry(query, normalised, self._clock(), cancel)
         with self._lock:
+            self.require_open()
             if query.query_id in self._running:
                 raise Conflict(
                     "A query with this key runs already.", hint="Choose a new key for each query."
@@ -153,6 +165,7 @@ class Queries:
             )
             entry.cancel = None
             self._finished.append(entry)
+            self._ended.notify_all()
 
     def cancel(self, query_id: str, principal: Principal) -> bool:
         """Stop a running query of one's own, or anybody's for an operator; False: no such query."""
@@ -197,6 +210,22 @@ class Queries:
                     Unauthenticated("The token was revoked while the query ran.", hint=_NEW_TOKEN)
                 )
         return len(entries)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing new may start."""
+        return self._is_draining
+
+    def require_open(self) -> None:
+        """SourceUnavailable once the gateway goes down."""
+        if self._is_draining:
+            raise SourceUnavailable("The gateway is going down.", hint="Connect again later.")
+
+    def drain(self, seconds: float) -> bool:
+        """Let nothing new start, and wait for what runs; False where that takes longer."""
+        with self._ended:
+            self._is_draining = True
+            return self._ended.wait_for(lambda: not self._running, seconds)
 
     def cancel_all(self) -> int:
         """Stop everything, for a gateway that goes down; gives how many there were."""

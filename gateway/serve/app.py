@@ -7,7 +7,9 @@ leaves a thread behind.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import os
 import signal
 import socket
@@ -29,6 +31,7 @@ from gateway.errors import InvalidConfig, SqluiceError
 from gateway.logs import configure_logs
 from gateway.opening import open_gateway, settle
 from gateway.publish import build_snapshot
+from gateway.serve.ending import Ending
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
 from gateway.serve.http.leaving import behind_asgi
@@ -37,7 +40,10 @@ from gateway.serve.tls import TlsFiles, tls_files
 
 _PLACE = "SQLUICE_SERVE"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_THREADS = 32
+# One waits for each client of HTTP that reads slowly; they are made when they are needed.
+_THREADS = 160
+# From the end of all statements to the end of the process.
+_KILL_SECONDS = 20
 
 
 def run(config: Config, options: ServeOptions) -> int:
@@ -65,7 +71,7 @@ def run(config: Config, options: ServeOptions) -> int:
         factory=True,
         log_enabled=False,
         **_granian_tls(tls_files(config)),
-        workers_kill_timeout=10,
+        workers_kill_timeout=math.ceil(config.serve.drain_seconds) + _KILL_SECONDS,
     )
     server.serve()
     return 0
@@ -96,17 +102,23 @@ def _application() -> Callable[..., Any]:
         endpoint = FlightEndpoint(opened, host, port)
         flight_url = f"{endpoint.scheme}://{host}:{endpoint.start()}"
         closers.append(endpoint.stop)
-    pgwire_url = "off"
+    pgwire_url, draining = "off", list[Callable[[float], None]]()
     if place["pgwire"] is not None:
         host, port = place["pgwire"]
         wire = PgwireEndpoint(opened, host, port)
         pgwire_url = f"postgresql://{host}:{wire.start()}"
         closers.append(wire.stop)
+        draining.append(wire.stop)
+
+    closing = threading.Lock()
 
     def close() -> None:
-        while closers:
-            closers.pop()()
+        with closing:
+            while closers:
+                closers.pop()()
 
+    ending = Ending(opened.queries, draining, close, config.serve.drain_seconds)
+    ending.listen(asyncio.get_event_loop())
     # A forked worker runs no atexit handlers, but these.
     Finalize(None, close, exitpriority=100)
     host, port = place["http"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 import pytest
 
-from gateway.errors import Conflict, SqluiceError
+from gateway.errors import Conflict, SourceUnavailable, SqluiceError, Unauthenticated
 from gateway.queries import Queries, is_query_key, keyed_query_id
 from gateway.request import Principal, Request
 
@@ -129,3 +130,26 @@ def test_a_key_makes_another_id_for_everybody() -> None:
     assert is_query_key(key) and not is_query_key("k_1") and not is_query_key("q_" + "0" * 24)
     assert keyed_query_id("nora", key) == keyed_query_id("nora", key)
     assert keyed_query_id("nora", key) != keyed_query_id("carl", key)
+
+
+def test_a_gateway_that_goes_down_waits_for_what_runs_and_begins_nothing() -> None:
+    queries = Queries()
+    queries.started(_request("q_1"))
+    assert not queries.drain(0.05)
+    with pytest.raises(SourceUnavailable):
+        queries.started(_request("q_2"))
+    with pytest.raises(SourceUnavailable):
+        queries.require_open()
+    ended = threading.Timer(0.1, queries.finished, ("q_1",))
+    ended.start()
+    assert queries.drain(20) and queries.count == 0
+    ended.join()
+
+
+def test_a_revoked_token_ends_what_runs_by_it_alone() -> None:
+    queries, told = Queries(), list[object]()
+    for name, credential in (("q_1", "token a"), ("q_2", "token b"), ("q_3", "password")):
+        queries.started(_request(name, replace(NORA, credential=credential)), told.append)
+    assert queries.credentials() == {"token a", "token b", "password"}
+    assert queries.end_of("token a") == 1 and queries.end_of("token c") == 0
+    assert [type(one) for one in told] == [Unauthenticated]

@@ -149,9 +149,18 @@ def _arrow(result: Result) -> Iterator[bytes]:
     with pa.ipc.new_stream(sink, labelled(result)) as writer:
         yield sink.take()
         for batch in result.batches():
-            writer.write_batch(batch)
-            yield sink.take()
+            for part in _parts(batch):
+                writer.write_batch(part)
+                yield sink.take()
     yield sink.take()
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in pieces: several wait for a client who reads slowly, and there may be many."""
+    count = max(1, -(-batch.nbytes // _CHUNK))
+    step = max(1, -(-batch.num_rows // count))
+    for start in range(0, batch.num_rows, step):
+        yield batch.slice(start, step)
 
 
 def _arrow_mark(error: SqluiceError) -> bytes:

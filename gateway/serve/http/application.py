@@ -97,6 +97,7 @@ class Handlers:
 
     def ready(self) -> Response:
         """Mesh and state are there; a failed reload or a silent decision point is told."""
+        self._opened.queries.require_open()
         try:
             with reading(self._opened.state) as connection:
                 connection.execute(text("SELECT 1"))

@@ -74,6 +74,12 @@ class Connection:
         """Stop the statement that runs, if any."""
         self._runner.cancel()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is begun of which the client has still to ask for more."""
+        answers = (one.answer for one in self._state.portals.values())
+        return all(one is None or one.ended for one in answers)
+
     def end(self, error: Broken) -> None:
         """End the connection, behind what the client has sent so far."""
         self._link.interrupt(error)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import math
 import secrets
 import socket
 import ssl
@@ -46,6 +47,7 @@ from gateway.sessions import Session
 log = logging.getLogger("gateway.pgwire")
 _SIGN_IN_SECONDS = 30.0
 _DRAIN_SECONDS = 4.0
+_LOOK_SECONDS = 0.1
 _SPARE_THREADS = 16
 _HIGH_WATER = 1_048_576
 # A client whose machine is gone is noticed in about half a minute.
@@ -92,13 +94,18 @@ class PgwireServer:
         return await asyncio.start_server(self._accept, host, port)
 
     async def drain(self, seconds: float) -> None:
-        """Let statements end, no longer than that; then stop what runs."""
+        """Let statements end, and cursors be read, no longer than that; then stop what runs."""
         self._draining = True
         error = Broken("57P01", "The gateway is going down.", "Connect again later.")
-        for _, one in list(self._connections.values()):
-            one.end(error)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        told: set[int] = set()
+        for _ in range(max(1, math.ceil(seconds / _LOOK_SECONDS))):
+            for pid, (_, one) in list(self._connections.items()):
+                if pid not in told and one.is_at_rest:
+                    told.add(pid)
+                    one.end(error)
+            if not self._tasks:
+                break
+            await asyncio.wait(self._tasks, timeout=_LOOK_SECONDS)
         for _, one in list(self._connections.values()):
             one.drop()
         if self._tasks:
@@ -110,7 +117,7 @@ class PgwireServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if self._draining or not self._has_room():
+        if not self._has_room():
             writer.transport.abort()
             return
         self._tasks.add(task)
@@ -255,6 +262,7 @@ class PgwireEndpoint:
         self._stop = asyncio.Event()
         self._ready = threading.Event()
         self._port = 0
+        self._drain_seconds = _DRAIN_SECONDS
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="pgwire", daemon=True)
 
@@ -270,11 +278,13 @@ class PgwireEndpoint:
             )
         return self._port
 
-    def stop(self) -> None:
-        """Drain, then shut down."""
+    def stop(self, seconds: float = _DRAIN_SECONDS) -> None:
+        """Drain, no longer than that, then shut down; whoever comes meanwhile is told so."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(_DRAIN_SECONDS + 4.0)
+            self._drain_seconds = seconds
+            with contextlib.suppress(RuntimeError):  # the loop has ended since
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(seconds + 4.0)
 
     def _run(self) -> None:
         try:
@@ -292,8 +302,8 @@ class PgwireEndpoint:
         self._port = listening.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
+        await self._server.drain(self._drain_seconds)
         listening.close()
-        await self._server.drain(_DRAIN_SECONDS)
 
 
 def _address(writer: asyncio.StreamWriter) -> str:

@@ -1,0 +1,1 @@
+"""All endpoints as one process."""

@@ -1,0 +1,1 @@
+"""All endpoints at once, for a long time."""
