@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import threading
 import time
@@ -248,3 +249,14 @@ def test_the_end_stops_what_takes_too_long(place: Path) -> None:
         thread.join(20)
         assert failed and time.monotonic() - began < 15
         assert within(5, lambda: not held.opened.queries.count)
+
+
+def test_a_machine_that_is_gone_is_noticed(secure: Small) -> None:
+    """Probes after 15 silent seconds, three of them five seconds apart."""
+    with secure.connect():
+        ((_, held),) = secure.endpoint._server._connections.values()
+        wire = held._link._writer.get_extra_info("socket")
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):
+                assert wire.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value

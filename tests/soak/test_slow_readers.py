@@ -1,10 +1,10 @@
 """64 clients that read large answers slowly hold little memory and nobody else up.
 
 Together they may hold 1.5 GiB of the gateway's, 24 MiB each: a batch of the answer (up to 5 MiB),
-what DuckDB has ready behind it, a MiB in each of the pieces that wait between the thread that
-makes them and the socket, and as much again of what Arrow's allocator keeps for each thread that
-has written text. An answer is some GB, and what is held does not grow while it is read: whoever
-held it, or read ahead, would be found.
+what DuckDB has ready behind it, a MiB in each of the pieces that wait between the thread that makes
+them and the socket, and as much again of what Arrow's allocator keeps for each thread that has
+written text. An answer is some GB, and what is held does not grow while it is read: whoever held
+it, or read ahead, would be found.
 """
 
 from __future__ import annotations
