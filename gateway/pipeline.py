@@ -121,7 +121,7 @@ class Gateway:
         record_refusal(error, request, self._current(), self._services)
 
     def describe(self, request: Request) -> Described:
-        """The shape of the answer, for clients that prepare; nothing runs."""
+        """The shape of the answer; nothing runs. Who tells a client of an error records it."""
         snapshot = self._current()
         try:
             statement = parse(request)
@@ -137,7 +137,7 @@ class Gateway:
             types = infer_parameters(made.bound.tree, visible(made.decision), count)
             return Described(made.schema, count, statement.kind, types)
         except SqluiceError as error:
-            self.refused(request, error)
+            error.query_id = request.query_id
             raise
 
     def catalog(

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from pyarrow import flight
 from sqlalchemy import text
 
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.pgwire.server import PgwireEndpoint
 from gateway.state.engine import reading
-from tests.flight.raw import RawClient
+from tests.flight.raw import FAULTS, RawClient
 from tests.identity.mesh import Shop, open_shop
 from tests.pgwire.wire import SYNC, Wire, bind, describe, execute, fields, parse, query
 
@@ -67,7 +66,7 @@ Act = Callable[[RawClient], object]
 def test_over_flight(act: Act, code: str, doors: Doors) -> None:
     with RawClient(doors.flight, "amy") as client:
         before = doors.noted()
-        with pytest.raises(flight.FlightError, match=code):
+        with pytest.raises(FAULTS, match=code):
             act(client)
         assert doors.noted()[len(before) :] == [("amy", "flight", code)]
         # The control: what is prepared and right is no request yet.

@@ -189,7 +189,7 @@ class Runner:
             self._link.send(command_complete(f"{tag} 0" if tag == "SELECT" else tag))
             return
         open_it = self._opener(portal, command)
-        work = self.work if isinstance(command, Query) else _at_once
+        work = self.work if isinstance(command, Query | Catalog) else _at_once
         output = _rows_of(portal, is_described)
         rows, ended = await self._stream(portal, open_it, most, output, work)
         if not ended:
