@@ -122,6 +122,8 @@ class Loading:
             for task in done:
                 running.pop(task)
                 self._ended = _both(self._ended, task.result())
+            # The merge is one more step.
+            self._run.on_step(len(self._ended.rows) / (len(self._fragments) + 1))
         return None
 
     def _expect_no_less(self, running: Iterable[str]) -> None:

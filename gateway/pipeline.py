@@ -201,6 +201,7 @@ class Gateway:
             parameters=prepared.parameters,
             timezone=request.timezone,
             on_progress=lambda rows: services.queries.progress(request.query_id, rows),
+            on_step=lambda share: services.queries.step(request.query_id, share),
             on_finish=self._finished(finish, request, statement, snapshot, prepared),
             admit=self._admit(request, prepared),
             link_cost=request.link_cost,

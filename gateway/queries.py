@@ -35,7 +35,10 @@ _NEW_TOKEN = "Make a new one: sqluice token create, or POST /v1/tokens."
 
 @dataclass(frozen=True, slots=True)
 class RunningQuery:
-    """A query as its owner sees it. `state` is running, cancelling, ok, failed or cancelled."""
+    """A query as its owner sees it. `state` is running, cancelling, ok, failed or cancelled.
+
+    `done` is the share of its steps that have ended before the first row: fragments and merge.
+    """
 
     query_id: str
     user: str
@@ -48,6 +51,7 @@ class RunningQuery:
     seconds: float = 0.0
     code: str = ""
     credential: str = ""
+    done: float = 0.0
 
 
 @dataclass(slots=True)
@@ -133,6 +137,19 @@ class Queries:
             if entry is not None:
                 entry.query = replace(entry.query, rows=rows)
 
+    def step(self, query_id: str, share: float) -> None:
+        """Tell which share of its steps is done."""
+        with self._lock:
+            entry = self._running.get(query_id)
+            if entry is not None:
+                entry.query = replace(entry.query, done=share)
+
+    def done(self, query_id: str) -> float:
+        """Which share of its steps a running query has behind it; 0 where none of its id runs."""
+        with self._lock:
+            entry = self._running.get(query_id)
+            return entry.query.done if entry is not None else 0.0
+
     def finished(self, query_id: str, state: str = "ok", code: str = "") -> None:
         """Take a query off; nothing where it is gone already."""
         with self._lock:
@@ -140,7 +157,10 @@ class Queries:
             if entry is None:
                 return
             seconds = self._clock() - entry.began
-            entry.query = replace(entry.query, state=state, code=code, seconds=seconds)
+            done = 1.0 if state == "ok" else entry.query.done
+            entry.query = replace(
+                entry.query, state=state, code=code, seconds=seconds, done=done
+            )
             entry.cancel = None
             self._finished.append(entry)
             self._ended.notify_all()

@@ -32,6 +32,7 @@ class Run:
 
     abilities: of a source by its identity, where keys may go. link_cost: `cheap` or `dear`.
     prices: of a source by its identity, as they were when the run began; else the declared ones.
+    on_progress: told how many rows have left. on_step: told which share of its steps is done.
     """
 
     query_id: str
@@ -44,6 +45,7 @@ class Run:
     parameters: tuple[object, ...] = ()
     timezone: str = "UTC"
     on_progress: Callable[[int], None] = lambda _: None
+    on_step: Callable[[float], None] = lambda _: None
     on_finish: Callable[[Result, SqluiceError | None], None] | None = None
     admit: Admit | None = None
     link_cost: str = "cheap"

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import sqluice
-from gateway.serve.flight.server import FlightSqlServer
+from gateway.serve.flight.server import FlightEndpoint
+from gateway.serve.tls import TlsFiles
 from tests.client.conftest import Served
 from tests.sample import SampleMesh
 
@@ -87,21 +88,17 @@ def secured(sample: SampleMesh, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The sample mesh behind TLS; where clients show certificates, none sends a password."""
     folder = tmp_path_factory.mktemp("certificates")
     authority, other = issue("authority"), issue("other")
-    server = FlightSqlServer(
-        sample.opened, "grpc+tls://127.0.0.1:0", verify_client=True,
-        tls_certificates=[issue("gateway", authority).pem()],
-        root_certificates=authority.pem()[0],
-    )  # fmt: skip
-    thread = threading.Thread(target=server.serve, daemon=True)
-    thread.start()
+    trusted, _ = authority.write(folder, "authority")
+    own = issue("gateway", authority).write(folder, "gateway")
+    files = TlsFiles(Path(own[0]), Path(own[1]), Path(trusted))
+    server = FlightEndpoint(sample.opened, "127.0.0.1", 0, files)
     yield Secured(
-        f"127.0.0.1:{server.port}",
-        authority.write(folder, "authority")[0],
+        f"127.0.0.1:{server.start()}",
+        trusted,
         issue("client", authority).write(folder, "client"),
         issue("stranger", other).write(folder, "stranger"),
     )
-    server.shutdown()
-    thread.join(5)
+    server.stop()
 
 
 def test_both_sides_show_a_certificate(sample: SampleMesh, secured: Secured) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import sqluice
 from gateway.errors import SqluiceError
-from gateway.serve.flight.faults import flight_error
+from gateway.serve.flight.faults import fault_of
 from sqluice.codes import CODES
 from sqluice.details import STATUS_KEY, facts_of
 from sqluice.errors import Failure, rebuilt
@@ -43,7 +43,7 @@ def test_the_gateway_and_the_client_speak_of_the_same() -> None:
     # Anything that the Flight endpoint says of an error comes out here as it went in.
     error = SqluiceError("m", line=2, column=7, hint="h")
     error.query_id = "q_1"
-    status = flight_error(error).extra_info
+    status = fault_of(error).details
     facts = facts_of([(STATUS_KEY.encode(), _first_detail(status))])
     assert (facts["code"], facts["message"], facts["remedy"]) == ("internal", "m", "h")
     assert (facts["line"], facts["column"], facts["query_id"]) == ("2", "7", "q_1")

@@ -14,6 +14,9 @@ from pyarrow import flight
 
 from gateway.serve.flight.messages import make, pack, parse, unpack
 
+# What pyarrow's client makes of a status: it has no error of Flight for a wrong statement.
+FAULTS = (flight.FlightError, pa.ArrowException)
+
 
 class RawClient:
     """One signed-in client."""

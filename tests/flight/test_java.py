@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import flight
 
-from tests.flight.raw import RawClient
+from tests.flight.raw import FAULTS, RawClient
 from tests.served import SLOW, Served, within
 
 UNSIGNED = "select 200::utinyint a, 18446744073709551615::ubigint b, [7::uinteger] c"
@@ -60,7 +60,7 @@ def test_others_wait_for_the_first_row(other: RawClient) -> None:
 def test_a_statement_that_fails_late_fails_in_its_stream(java: RawClient) -> None:
     sql = "select count(*), sum(cast(x as integer)) from (select case when i + j = 10000019 then "
     sql += "'x' else '1' end x from range(10000000) t(i), range(21) u(j))"
-    with pytest.raises(flight.FlightError, match="type_error"):
+    with pytest.raises(FAULTS, match="type_error"):
         java.reader(java.start(sql)).read_all()
 
 

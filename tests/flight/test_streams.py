@@ -17,7 +17,7 @@ import pytest
 from pyarrow import flight
 
 from gateway.serve.flight.messages import make, pack, unpack
-from tests.flight.raw import RawClient
+from tests.flight.raw import FAULTS, RawClient
 from tests.flight.test_statements import code_in
 from tests.sample import SampleMesh
 from tests.served import MANY, SLOW, SLOW_MERGE, Served, at_rest, within
@@ -128,11 +128,27 @@ def test_cancel_reaches_the_source(
     assert gateway.running() == 1
     assert cancel(raw, info)
     assert within(5, lambda: gateway.running() == 0)
-    with pytest.raises(flight.FlightError) as caught:
+    with pytest.raises(FAULTS) as caught:
         drain(reader or raw.reader(info))
     assert code_in(caught.value) == ("cancelled" if is_read else "unknown_table")
     assert not cancel(raw, info)
     assert gateway.ask(f"/v1/queries/{query_id(info)}").json["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["waiting", "streaming"])
+def test_closing_the_session_ends_what_it_began(gateway: Served, is_read: bool) -> None:
+    with RawClient(gateway.flight, "nora") as one, RawClient(gateway.flight, "nora") as other:
+        info, kept = one.start(MANY), other.start(MANY)
+        reader = one.reader(info) if is_read else None
+        if reader is not None:
+            reader.read_chunk()
+        assert gateway.running() == 2
+        assert len(one.act("CloseSession")) == 1
+        assert within(5, lambda: gateway.running() == 1)
+        with pytest.raises(FAULTS):
+            drain(reader or one.reader(info))
+        assert other.cancel(kept) == 1
+    assert within(5, gateway.is_idle)
 
 
 @pytest.mark.parametrize("sql", [SLOW, SLOW_MERGE], ids=["at the source", "in the merge"])
@@ -190,7 +206,7 @@ def test_an_error_after_the_first_batch_is_no_clean_end(raw: RawClient) -> None:
     reader = raw.reader(raw.start(LATE))
     rows = reader.read_chunk().data.num_rows
     assert rows > 0
-    with pytest.raises(flight.FlightError) as caught:
+    with pytest.raises(FAULTS) as caught:
         while True:
             rows += reader.read_chunk().data.num_rows
     assert code_in(caught.value) == "type_error"
@@ -202,7 +218,7 @@ def test_a_source_that_dies_in_mid_stream_is_no_clean_end(raw: RawClient, gatewa
     reader = raw.reader(raw.start(MANY))
     assert reader.read_chunk().data.num_rows
     assert gateway.terminate() == 1
-    with pytest.raises(flight.FlightError) as caught:
+    with pytest.raises(FAULTS) as caught:
         drain(reader)
     assert code_in(caught.value) in ("source_error", "source_unavailable")
     assert raw.read("CommandStatementQuery", query="select 1 as x").num_rows == 1

@@ -37,14 +37,19 @@ class Guarded:
     ours: Authority
     clients: dict[str, Pair | None]
 
-    def ask(self, who: str, *headers: tuple[bytes, bytes], sql: str = COUNT) -> list[object]:
-        """The rows of a statement for a client."""
+    def client(self, who: str) -> flight.FlightClient:
+        """A client with his certificate."""
         pair = self.clients[who]
         shown = {} if pair is None else {
             "cert_chain": pair.certificate.read_text(), "private_key": pair.key.read_text(),
         }  # fmt: skip
-        roots = self.ours.file.read_bytes()
-        with flight.FlightClient(self.address, tls_root_certs=roots, **shown) as client:
+        return flight.FlightClient(
+            self.address, tls_root_certs=self.ours.file.read_bytes(), **shown
+        )
+
+    def ask(self, who: str, *headers: tuple[bytes, bytes], sql: str = COUNT) -> list[object]:
+        """The rows of a statement for a client."""
+        with self.client(who) as client:
             options = flight.FlightCallOptions(headers=list(headers), timeout=20)
             command = pack(make("CommandStatementQuery", query=sql))
             info = client.get_flight_info(flight.FlightDescriptor.for_command(command), options)
@@ -120,6 +125,13 @@ def test_a_token_or_a_password_beside_it_is_what_counts(guarded: Guarded) -> Non
     assert guarded.ask("amy", (b"authorization", signed), sql=orders) == [{"n": 6}]
     with pytest.raises(flight.FlightUnauthenticatedError):
         guarded.ask("amy", (b"authorization", b"Bearer sqt_nothing"))
+
+
+def test_a_handshake_is_served_beside_certificates(guarded: Guarded) -> None:
+    with guarded.client("unlisted") as client:
+        told = client.authenticate_basic_token("ben", "ben-demo")
+    orders = "select count(*) as n from sales.orders"
+    assert guarded.ask("unlisted", told, sql=orders) == [{"n": 6}]
 
 
 def test_a_server_acts_for_somebody_by_its_certificate(guarded: Guarded) -> None:

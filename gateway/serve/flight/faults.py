@@ -1,41 +1,49 @@
 """Errors as Flight's clients can read them.
 
-Takes: our errors. Gives: Flight errors with clean text and our stable code in the details. Never
+Takes: our errors. Gives: a status of gRPC, clean text, and our stable code in the details. Never
 lets a traceback, a path or a source's text out: what is no SqluiceError becomes `internal`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
+import grpc
 import pyarrow as pa
-from pyarrow import flight
 
 from gateway.errors import Cancelled, InternalError, RateLimited, SqluiceError
 from gateway.serve.flight.messages import make
 
 log = logging.getLogger("gateway.flight")
 
-# pyarrow can raise these codes without a traceback; all others travel as UNKNOWN.
-_KINDS: dict[str, tuple[type[flight.FlightError], int]] = {
-    "UNAUTHENTICATED": (flight.FlightUnauthenticatedError, 16),
-    "PERMISSION_DENIED": (flight.FlightUnauthorizedError, 7),
-    "UNAVAILABLE": (flight.FlightUnavailableError, 14),
-    "RESOURCE_EXHAUSTED": (flight.FlightUnavailableError, 14),
-    "CANCELLED": (flight.FlightCancelledError, 1),
-    "DEADLINE_EXCEEDED": (flight.FlightTimedOutError, 4),
-    "INTERNAL": (flight.FlightInternalError, 13),
-}
-_UNKNOWN = (flight.FlightServerError, 2)
+# Too much is "unavailable" here: stock clients take RESOURCE_EXHAUSTED for a fault of the server,
+# and FAILED_PRECONDITION for one of the program.
+_SAID: Mapping[str, grpc.StatusCode] = MappingProxyType(
+    {
+        "RESOURCE_EXHAUSTED": grpc.StatusCode.UNAVAILABLE,
+        "FAILED_PRECONDITION": grpc.StatusCode.UNKNOWN,
+    }
+)
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 
 
-def flight_error(error: SqluiceError) -> flight.FlightError:
-    """The Flight error of one of ours: `code: message remedy (query id)` and details."""
+class Fault(Exception):
+    """What a call ends with instead of an answer: a status, its text, its details as bytes."""
+
+    def __init__(self, status: grpc.StatusCode, text: str, details: bytes) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.details = details
+
+
+def fault_of(error: SqluiceError) -> Fault:
+    """The fault of one of ours: `code: message remedy (query id)` and details."""
     entry = error.entry
-    kind, number = _KINDS.get(entry.grpc, _UNKNOWN)
+    said = _SAID.get(entry.grpc) or grpc.StatusCode[entry.grpc]
     text = f"{entry.name}: {error.message} {error.remedy}"
     if error.query_id:
         text += f" (query {error.query_id})"
@@ -61,23 +69,23 @@ def flight_error(error: SqluiceError) -> flight.FlightError:
     )
     status = make(
         "Status",
-        code=number,
+        code=said.value[0],
         message=text,
         details=[make("AnyValue", type_url=_ERROR_INFO, value=info.SerializeToString())],
     )
-    return kind(text, extra_info=status.SerializeToString())
+    return Fault(said, text, status.SerializeToString())
 
 
-def translated(error: BaseException) -> flight.FlightError:
-    """Any error as a Flight error."""
-    if isinstance(error, flight.FlightError):
+def translated(error: BaseException) -> Fault:
+    """Any error as a fault."""
+    if isinstance(error, Fault):
         return error
     if isinstance(error, SqluiceError):
-        return flight_error(error)
+        return fault_of(error)
     if isinstance(error, pa.ArrowCancelled | pa.ArrowInvalid) and "ancel" in str(error):
-        return flight_error(Cancelled("The caller left."))
+        return fault_of(Cancelled("The caller left."))
     log.exception("flight handler failed")
-    return flight_error(InternalError("The gateway failed on this request."))
+    return fault_of(InternalError("The gateway failed on this request."))
 
 
 @contextmanager
@@ -86,5 +94,5 @@ def clean_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - said below
-        # The one boundary of this endpoint: nothing but a Flight error may pass it.
+        # The one boundary of this endpoint: nothing but a fault may pass it.
         raise translated(error) from None

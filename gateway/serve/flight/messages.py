@@ -1,4 +1,4 @@
-"""The messages of Flight SQL, in a descriptor pool of our own.
+"""The messages of Flight SQL, and of Flight around them, in a descriptor pool of our own.
 
 Takes: nothing. Gives: message classes by name, and the way in and out of the `Any` envelope. The
 shapes are the wire's (arrow.flight.protocol.sql). Never registers anything in protobuf's default
@@ -61,6 +61,12 @@ Status: code 1 int32, message 2 string, details* 3 AnyValue
 AnyValue: type_url 1 string, value 2 bytes
 ErrorInfoEntry: key 1 string, value 2 string
 ErrorInfo: reason 1 string, domain 2 string, metadata* 3 ErrorInfoEntry
+FlightData: flight_descriptor 1 bytes, data_header 2 bytes, data_body 1000 bytes
+FlightAction: type 1 string, body 2 bytes
+FlightActionType: type 1 string, description 2 string
+FlightResult: body 1 bytes
+FlightPutResult: app_metadata 1 bytes
+FlightPollInfo: info 1 bytes, flight_descriptor 2 bytes, progress? 3 double
 """
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _TYPES = {

@@ -6,10 +6,9 @@ one row as Python values. Never reads on after a second row, and never rounds a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
-from pyarrow import flight
 
 from connectors.base import ConnectorError, arrow_type
 from gateway.errors import TypeMismatch, UnsupportedSql
@@ -41,12 +40,11 @@ def _type(name: str, unknown: pa.DataType) -> pa.DataType:
         return unknown
 
 
-def read_parameters(reader: flight.MetadataRecordBatchReader) -> tuple[object, ...] | None:
+def read_parameters(batches: Iterable[pa.RecordBatch]) -> tuple[object, ...] | None:
     """The row's values; None where no row came. UnsupportedSql for more than one row."""
     values: tuple[object, ...] | None = None
-    for chunk in reader:
-        batch = chunk.data
-        if batch is None or not batch.num_rows:
+    for batch in batches:
+        if not batch.num_rows:
             continue
         if values is not None or batch.num_rows > 1:
             raise UnsupportedSql(

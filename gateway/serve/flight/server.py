@@ -1,430 +1,222 @@
-"""The Flight SQL endpoint: reads the wire, calls the pipeline, writes the wire.
+"""The Flight SQL endpoint over gRPC: reads the wire, calls `calls`, writes the wire.
 
-Takes: an open gateway. Gives: a server for ADBC, JDBC and every other Flight SQL client. A
-statement runs once, when GetFlightInfo is answered; DoGet streams what that started. Never
-writes, never answers without a signed-in session.
+Takes: an open gateway, a host and a port. Gives: a server for ADBC, JDBC and every other client of
+Flight SQL. Never lets an error out but as a fault, and never reads on from whom it does not know.
+
+pyarrow's own server has no PollFlightInfo, and no status for a wrong statement without a traceback
+in its text (ADR 11).
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
-import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
+import grpc
 import pyarrow as pa
 from pyarrow import flight
 
-from gateway.errors import (
-    LimitExceeded,
-    ParseError,
-    SourceUnavailable,
-    UnknownTable,
-    UnsupportedSql,
-)
+from gateway.errors import ParseError, UnsupportedSql
 from gateway.opening import OpenGateway
-from gateway.queries import is_query_key, keyed_query_id
-from gateway.request import Request
-from gateway.serve.flight import tables
-from gateway.serve.flight.faults import clean_errors, translated
-from gateway.serve.flight.messages import make, pack, unpack, unpack_as
-from gateway.serve.flight.messages import parse as parse_message
-from gateway.serve.flight.options import get_options, set_options
-from gateway.serve.flight.parameters import parameter_schema, read_parameters
-from gateway.serve.flight.sign_in import (
-    CallMiddleware,
-    CallMiddlewareFactory,
-    FlightSession,
-    NoHandshake,
-    Sessions,
-    peer_address,
-)
-from gateway.serve.flight.sql_info import sql_info, xdbc_types
-from gateway.serve.flight.starting import Starting, shape
-from gateway.serve.flight.streams import Begun, Streams, Watcher, end, stream_of
-from gateway.serve.flight.widening import widened
+from gateway.serve.flight import framing
+from gateway.serve.flight.calls import ACTIONS, FlightSqlCalls
+from gateway.serve.flight.faults import Fault, clean_errors
+from gateway.serve.flight.messages import make, parse
+from gateway.serve.flight.sign_in import Call, Caller, peer_address, signed_in
 from gateway.serve.tls import TlsFiles, tls_files
 
-_MIDDLEWARE = "sqluice"
-_MAXIMUM_PREPARED = 1_000
-_WRITES = ("CommandStatementUpdate", "CommandPreparedStatementUpdate", "CommandStatementIngest")
-_ACTIONS = {
-    "CreatePreparedStatement": "Parse and bind a statement.",
-    "ClosePreparedStatement": "Forget a prepared statement.",
-    "BeginTransaction": "Accepted; the gateway only reads.",
-    "EndTransaction": "Accepted; the gateway only reads.",
-    "CancelQuery": "Stop a query.",
-    "CancelFlightInfo": "Stop a query.",
-    "CloseSession": "End the session.",
-    "GetSessionOptions": "The session's settings.",
-    "SetSessionOptions": "Change the session's settings.",
-}
+_SERVICE = "/arrow.flight.protocol.FlightService/"
+_DETAILS = "grpc-status-details-bin"
+# A call holds a thread while it runs or streams; they are made when they are needed.
+_THREADS = 512
+_SENDING_SECONDS = 60.0
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", framing.MAXIMUM_SENT),
+    ("grpc.max_send_message_length", -1),
+    # Tokens of an OpenID provider are long.
+    ("grpc.max_metadata_size", 64 * 1024),
+    # A client whose machine is gone says nothing: he is asked.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+_Context = grpc.ServicerContext
 
 
-@dataclass(slots=True)
-class PreparedStatement:
-    """A statement's text and the values bound last."""
+class _Service(grpc.GenericRpcHandler):
+    """One handler a call; every one signs in before it reads what the client sends."""
 
-    sql: str
-    parameters: tuple[object, ...] = field(default=())
-
-
-class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has no types
-    """One method a kind of call; each runs inside `clean_errors`."""
-
-    def __init__(self, opened: OpenGateway, location: str, **options: object) -> None:
-        self._opened = opened
-        self._sessions = Sessions(opened.identity, opened.limits)
-        self._streams = Streams()
-        self._starting = Starting(opened)
-        self._watcher = Watcher(self._streams.sweep)
-        self._draining = False
-        # With a handler of handshakes, pyarrow keeps what the client's certificate says to itself.
-        self._by_certificate = "verify_client" in options
-        super().__init__(
-            location,
-            auth_handler=None if self._by_certificate else NoHandshake(),
-            middleware={_MIDDLEWARE: CallMiddlewareFactory(self._sessions, self._by_certificate)},
-            **options,
-        )
-
-    def drain(self) -> None:
-        """Refuse new calls and stop what runs."""
-        self._draining = True
-        self._starting.close()
-        self._streams.sweep(everything=True)
-        self._opened.queries.cancel_all()
-        self._watcher.close()
-
-    def get_flight_info(
-        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
-    ) -> flight.FlightInfo:
-        """Start a statement, or tell the shape of metadata."""
-        with clean_errors():
-            session = self._session(context)
-            name, message = unpack(descriptor.command or b"")
-            if name in ("CommandStatementQuery", "CommandPreparedStatementQuery"):
-                request = self._keyed(context, self._request(session, name, message))
-                begun = self._start(context, session, request)
-                statement = getattr(message, "prepared_statement_handle", b"")
-                user = session.session.principal.user
-                handle = self._streams.put(user, begun, statement)
-                ticket = pack(make("TicketStatementQuery", statement_handle=handle))
-                return _info(begun.schema, descriptor, ticket)
-            table = self._metadata(session, name, message)
-            return _info(table.schema, descriptor, descriptor.command)
-
-    def do_get(
-        self, context: flight.ServerCallContext, ticket: flight.Ticket
-    ) -> flight.FlightDataStream:
-        """Stream a started result, or metadata."""
-        with clean_errors():
-            session = self._session(context)
-            name, message = unpack(ticket.ticket)
-            if name != "TicketStatementQuery":
-                return flight.RecordBatchStream(self._metadata(session, name, message))
-            user = session.session.principal.user
-            handle = message.statement_handle
-            begun = self._streams.take(user, handle)
-            batches = self._watched(context, handle, begun)
-            # A client that leaves before the first batch leaves a generator that never began.
-            weakref.finalize(batches, self._end, handle, begun).atexit = False
-            return flight.GeneratorStream(begun.schema, batches)
-
-    def do_put(
-        self,
-        context: flight.ServerCallContext,
-        descriptor: flight.FlightDescriptor,
-        reader: flight.MetadataRecordBatchReader,
-        writer: flight.FlightMetadataWriter,
-    ) -> None:
-        """Bind parameters; writes are refused."""
-        with clean_errors():
-            session = self._session(context)
-            name, message = unpack(descriptor.command or b"")
-            if name in _WRITES:
-                raise UnsupportedSql("The gateway only reads.", hint="Send SELECT.")
-            if name != "CommandPreparedStatementQuery":
-                raise UnsupportedSql(f"{name} takes no data.")
-            handle = message.prepared_statement_handle
-            prepared = _prepared(session, handle)
-            values = read_parameters(reader)
-            if values is not None:
-                prepared.parameters = values
-            answer = make("DoPutPreparedStatementResult", prepared_statement_handle=handle)
-            writer.write(pa.py_buffer(answer.SerializeToString()))
-
-    def do_action(
-        self, context: flight.ServerCallContext, action: flight.Action
-    ) -> Iterator[flight.Result]:
-        """Prepared statements, sessions, cancelling."""
-        with clean_errors():
-            session = self._session(context)
-            handlers: dict[str, Callable[[FlightSession, bytes], bytes | None]] = {
-                "CreatePreparedStatement": self._prepare,
-                "ClosePreparedStatement": self._close_prepared,
-                "BeginTransaction": self._begin,
-                "EndTransaction": lambda *_: None,
-                "CancelQuery": self._cancel_query,
-                "CancelFlightInfo": self._cancel_info,
-                "CloseSession": self._close_session,
-                "GetSessionOptions": lambda one, _: get_options(one.session),
-                "SetSessionOptions": lambda one, body: set_options(one.session, body),
+    def __init__(self, calls: FlightSqlCalls) -> None:
+        self._calls = calls
+        one, many = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
+        both = grpc.stream_stream_rpc_method_handler
+        self._handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]] = MappingProxyType(
+            {
+                "Handshake": both(self._handshake),
+                "GetFlightInfo": one(self._flight_info),
+                "PollFlightInfo": one(self._poll),
+                "GetSchema": one(self._schema),
+                "DoGet": many(self._get),
+                "DoPut": both(self._put),
+                "DoAction": many(self._act),
+                "ListActions": many(self._list_actions),
+                "ListFlights": many(self._list_flights),
+                "DoExchange": both(self._exchange),
             }
-            handler = handlers.get(action.type)
-            if handler is None:
-                raise UnsupportedSql(f"The action {action.type} is not served.")
-            answer = handler(session, action.body.to_pybytes() if action.body else b"")
-            return iter([flight.Result(answer)] if answer is not None else [])
-
-    def list_flights(
-        self, context: flight.ServerCallContext, criteria: bytes
-    ) -> Iterator[flight.FlightInfo]:
-        """Refused: tables are listed by the commands of Flight SQL."""
-        with clean_errors():
-            raise UnsupportedSql("ListFlights is not served.", hint="Ask for the tables instead.")
-
-    def do_exchange(
-        self,
-        context: flight.ServerCallContext,
-        descriptor: flight.FlightDescriptor,
-        reader: flight.MetadataRecordBatchReader,
-        writer: flight.MetadataRecordBatchWriter,
-    ) -> None:
-        """Refused: Flight SQL has no use for it."""
-        with clean_errors():
-            raise UnsupportedSql("DoExchange is not served.", hint="Send a statement.")
-
-    def list_actions(self, context: flight.ServerCallContext) -> list[tuple[str, str]]:
-        """What do_action knows."""
-        return list(_ACTIONS.items())
-
-    def _session(self, context: flight.ServerCallContext) -> FlightSession:
-        if self._draining:
-            raise SourceUnavailable("The gateway is going down.", hint="Connect again later.")
-        middleware = context.get_middleware(_MIDDLEWARE)
-        assert isinstance(middleware, CallMiddleware)
-        session = middleware.session
-        if session is None:
-            assert self._by_certificate
-            session = middleware.by_certificate(context.peer_identity().decode("utf-8", "replace"))
-        # One session may be used from several addresses at once.
-        return replace(
-            session, address=peer_address(context.peer()), agent=middleware.agent,
-            trace=middleware.trace,
-        )  # fmt: skip
-
-    def _request(self, session: FlightSession, name: str, message: Any) -> Request:  # noqa: ANN401
-        asked = (
-            PreparedStatement(message.query)
-            if name == "CommandStatementQuery"
-            else _prepared(session, message.prepared_statement_handle)
-        )
-        return _asked(session, asked)
-
-    def _keyed(self, context: flight.ServerCallContext, request: Request) -> Request:
-        """The request under the id of the key that the client chose for it, if he did."""
-        middleware = context.get_middleware(_MIDDLEWARE)
-        key = middleware.query_key
-        if not is_query_key(key):
-            return request
-        return replace(request, query_id=keyed_query_id(request.principal.user, key))
-
-    def _start(
-        self, context: flight.ServerCallContext, session: FlightSession, request: Request
-    ) -> Begun:
-        def cancel() -> None:
-            self._opened.gateway.cancel(request.query_id, request.principal)
-
-        with self._watcher.watch(context, cancel):
-            return self._starting.begin(session.session, request, session.agent)
-
-    def _watched(
-        self, context: flight.ServerCallContext, handle: bytes, begun: Begun
-    ) -> Iterator[pa.Table]:
-        with self._watcher.watch(context, begun.cancel):
-            yield from stream_of(begun, lambda: self._streams.done(handle), translated)
-
-    def _end(self, handle: bytes, begun: Begun) -> None:
-        end(begun)
-        self._streams.done(handle)
-
-    def _prepare(self, session: FlightSession, body: bytes) -> bytes:
-        """Bind only; the schema tells clients that it is a query."""
-        message = unpack_as("ActionCreatePreparedStatementRequest", body)
-        request = _asked(session, PreparedStatement(message.query))
-        known = shape(self._opened, request)
-        if len(session.prepared) >= _MAXIMUM_PREPARED:
-            raise LimitExceeded(
-                f"The session holds {_MAXIMUM_PREPARED} prepared statements.",
-                hint="Close those that are of no more use.",
-            )
-        handle = secrets.token_bytes(24)
-        session.prepared[handle] = PreparedStatement(message.query)
-        types = known.parameter_types or ("",) * known.parameters
-        parameters = parameter_schema(types, session.agent)
-        return pack(
-            make(
-                "ActionCreatePreparedStatementResult",
-                prepared_statement_handle=handle,
-                dataset_schema=widened(known.schema, session.agent).serialize().to_pybytes(),
-                parameter_schema=parameters.serialize().to_pybytes(),
-            )
         )
 
-    def _close_prepared(self, session: FlightSession, body: bytes) -> None:
-        message = unpack_as("ActionClosePreparedStatementRequest", body)
-        session.prepared.pop(message.prepared_statement_handle, None)
-        self._streams.closed(message.prepared_statement_handle)
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler of a call; None, which gRPC refuses, for one that Flight does not have."""
+        prefix, _, name = handler_call_details.method.rpartition("/")
+        return self._handlers.get(name) if f"{prefix}/" == _SERVICE else None
 
-    def _begin(self, session: FlightSession, body: bytes) -> bytes:
-        return pack(make("ActionBeginTransactionResult", transaction_id=secrets.token_bytes(8)))
-
-    def _cancel_query(self, session: FlightSession, body: bytes) -> bytes:
-        message = unpack_as("ActionCancelQueryRequest", body)
-        done = self._cancel(session, message.info)
-        return pack(make("ActionCancelQueryResult", result=1 if done else 3))
-
-    def _cancel_info(self, session: FlightSession, body: bytes) -> bytes:
-        message = parse_message("CancelFlightInfoRequest", body)
-        done = self._cancel(session, message.info)
-        return bytes(make("CloseSessionResult", status=1 if done else 3).SerializeToString())
-
-    def _cancel(self, session: FlightSession, info: bytes) -> bool:
+    @contextmanager
+    def _called(self, context: _Context) -> Iterator[Call]:
+        """A call that is signed in; whatever fails ends it with its fault."""
         try:
-            endpoints = flight.FlightInfo.deserialize(info).endpoints
-        except pa.ArrowException:
-            raise ParseError("The bytes are no FlightInfo.") from None
-        user = session.session.principal.user
-        done = False
-        for endpoint in endpoints:
-            name, ticket = unpack(endpoint.ticket.ticket)
-            if name == "TicketStatementQuery":
-                done = self._streams.cancel(user, ticket.statement_handle) or done
-        return done
+            with clean_errors():
+                call = signed_in(self._calls.sessions, _caller(context))
+                if call.token:
+                    told = (("authorization", f"Bearer {call.token}"),)
+                    context.send_initial_metadata(told)
+                yield call
+        except Fault as fault:
+            context.set_trailing_metadata(((_DETAILS, fault.details),))
+            context.abort(fault.status, fault.text)
 
-    def _close_session(self, session: FlightSession, body: bytes) -> bytes:
-        self._sessions.end(session.token)
-        return bytes(make("CloseSessionResult", status=1).SerializeToString())
+    def _handshake(self, sent: Iterator[bytes], context: _Context) -> Iterator[bytes]:
+        with self._called(context), _in_time(context):
+            next(sent, None)
+            yield b""
 
-    def _metadata(self, session: FlightSession, name: str, message: Any) -> pa.Table:  # noqa: ANN401
-        """The table of a metadata command."""
-        match name:
-            case "CommandGetSqlInfo":
-                return sql_info(list(message.info))
-            case "CommandGetXdbcTypeInfo":
-                return xdbc_types(_optional(message, "data_type"))
-            case "CommandGetTableTypes":
-                return tables.table_types()
-        purpose = session.session.settings.purpose
-        with_columns = name not in _NAMES_ONLY and getattr(message, "include_schema", True)
-        shown = self._opened.gateway.catalog(
-            session.asker, datetime.now(UTC), purpose, with_columns
-        )
-        return _catalog_table(name, message, shown)
+    def _flight_info(self, body: bytes, context: _Context) -> bytes:
+        with self._called(context) as call:
+            return bytes(self._calls.flight_info(call, _descriptor(body)).serialize())
 
+    def _poll(self, body: bytes, context: _Context) -> bytes:
+        with self._called(context) as call:
+            polled = self._calls.poll(call, _descriptor(body))
+            made = make("FlightPollInfo", info=polled.info.serialize(), progress=polled.progress)
+            if not polled.is_done:
+                made.flight_descriptor = polled.info.descriptor.serialize()
+            return bytes(made.SerializeToString())
 
-# What tells of no column.
-_NAMES_ONLY = ("CommandGetCatalogs", "CommandGetDbSchemas")
+    def _schema(self, body: bytes, context: _Context) -> bytes:
+        with self._called(context) as call:
+            schema = self._calls.schema(call, _descriptor(body))
+            return bytes(flight.SchemaResult(schema).serialize())
 
+    def _get(self, body: bytes, context: _Context) -> Iterator[bytes]:
+        with self._called(context) as call:
+            schema, tables = self._calls.answer(call, _ticket(body))
+            yield from framing.stream(schema, tables)
 
-def _asked(session: FlightSession, asked: PreparedStatement) -> Request:
-    made = session.session.request(asked.sql, datetime.now(UTC), asked.parameters)
-    return replace(made, principal=session.asker, trace=session.trace)
+    def _put(self, sent: Iterator[bytes], context: _Context) -> Iterator[bytes]:
+        with self._called(context) as call, _in_time(context):
+            descriptor, batches = framing.sent(sent)
+            told = self._calls.put(call, _descriptor(descriptor).command or b"", batches)
+            yield make("FlightPutResult", app_metadata=told).SerializeToString()
 
+    def _act(self, body: bytes, context: _Context) -> Iterator[bytes]:
+        with self._called(context) as call:
+            action = parse("FlightAction", body)
+            told = self._calls.act(call, action.type, action.body)
+            if told is not None:
+                yield make("FlightResult", body=told).SerializeToString()
 
-def _catalog_table(name: str, message: Any, shown: Any) -> pa.Table:  # noqa: ANN401
-    match name:
-        case "CommandGetCatalogs":
-            return tables.catalogs(shown)
-        case "CommandGetDbSchemas":
-            return tables.schemas(
-                shown, _optional(message, "catalog"), _optional(message, "db_schema_filter_pattern")
-            )
-        case "CommandGetTables":
-            asked = tables.TableFilter(
-                _optional(message, "catalog"),
-                _optional(message, "db_schema_filter_pattern"),
-                _optional(message, "table_name_filter_pattern"),
-                tuple(message.table_types),
-            )
-            return tables.tables(shown, asked, message.include_schema)
-        case "CommandGetPrimaryKeys":
-            return tables.primary_keys(
-                shown, _optional(message, "catalog"), _optional(message, "db_schema"), message.table
-            )
-        case "CommandGetImportedKeys" | "CommandGetExportedKeys":
-            wanted = tables.is_named(
-                _optional(message, "catalog"), _optional(message, "db_schema"), message.table
-            )
-            imported = name == "CommandGetImportedKeys"
-            return tables.foreign_keys(shown, lambda a, b: wanted(a if imported else b))
-        case "CommandGetCrossReference":
-            target = tables.is_named(
-                _optional(message, "pk_catalog"),
-                _optional(message, "pk_db_schema"),
-                message.pk_table,
-            )
-            origin = tables.is_named(
-                _optional(message, "fk_catalog"),
-                _optional(message, "fk_db_schema"),
-                message.fk_table,
-            )
-            return tables.foreign_keys(shown, lambda a, b: origin(a) and target(b))
-        case _:
-            raise UnsupportedSql(f"{name} is not served.")
+    def _list_actions(self, body: bytes, context: _Context) -> Iterator[bytes]:
+        with self._called(context):
+            for name, description in ACTIONS.items():
+                made = make("FlightActionType", type=name, description=description)
+                yield made.SerializeToString()
+
+    def _list_flights(self, body: bytes, context: _Context) -> Iterator[bytes]:
+        with self._called(context):
+            raise UnsupportedSql("ListFlights is not served.", hint="Ask for the tables instead.")
+            yield
+
+    def _exchange(self, sent: Iterator[bytes], context: _Context) -> Iterator[bytes]:
+        with self._called(context):
+            raise UnsupportedSql("DoExchange is not served.", hint="Send a statement.")
+            yield
 
 
-def _optional(message: Any, name: str) -> Any:  # noqa: ANN401 - a field's value
-    return getattr(message, name) if message.HasField(name) else None
+@contextmanager
+def _in_time(context: _Context) -> Iterator[None]:
+    """Whoever sends nothing more holds a thread no longer than a minute."""
+    timer = threading.Timer(_SENDING_SECONDS, context.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
-def _prepared(session: FlightSession, handle: bytes) -> PreparedStatement:
-    found = session.prepared.get(handle)
-    if not isinstance(found, PreparedStatement):
-        raise UnknownTable("The prepared statement is unknown or closed.", hint="Prepare it again.")
-    return found
+def _caller(context: _Context) -> Caller:
+    headers: dict[str, str] = {}
+    for key, value in context.invocation_metadata():
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        headers.setdefault(key.casefold(), text)
+    names = context.peer_identities() or ()
+    certificate = next(iter(names), b"").decode("utf-8", "replace")
+    return Caller(headers, peer_address(context.peer()), certificate, context.is_active)
 
 
-def _info(
-    schema: pa.Schema, descriptor: flight.FlightDescriptor, ticket: bytes
-) -> flight.FlightInfo:
-    endpoint = flight.FlightEndpoint(flight.Ticket(ticket), [])
-    return flight.FlightInfo(schema, descriptor, [endpoint], -1, -1)
+def _descriptor(body: bytes) -> flight.FlightDescriptor:
+    try:
+        return flight.FlightDescriptor.deserialize(body)
+    except pa.ArrowException:
+        raise ParseError("The bytes are no FlightDescriptor.") from None
 
 
-def _tls_options(files: TlsFiles | None) -> dict[str, object]:
-    if files is None:
-        return {}
-    made: dict[str, object] = {
-        "tls_certificates": [(files.certificate.read_bytes(), files.key.read_bytes())],
-    }
-    if files.authorities is not None:
-        made |= {"verify_client": True, "root_certificates": files.authorities.read_bytes()}
-    return made
+def _ticket(body: bytes) -> bytes:
+    try:
+        return bytes(flight.Ticket.deserialize(body).ticket)
+    except pa.ArrowException:
+        raise ParseError("The bytes are no Ticket.") from None
+
+
+def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    pair = (files.key.read_bytes(), files.certificate.read_bytes())
+    if files.authorities is None:
+        return grpc.ssl_server_credentials([pair])
+    return grpc.ssl_server_credentials([pair], files.authorities.read_bytes(), True)
 
 
 class FlightEndpoint:
-    """The server in a thread of its own."""
+    """The server, with threads of its own."""
 
-    def __init__(self, opened: OpenGateway, host: str, port: int) -> None:
-        files = tls_files(opened.config)
+    def __init__(
+        self, opened: OpenGateway, host: str, port: int, files: TlsFiles | None = None
+    ) -> None:
+        """Bind; `files` are those of the settings where none are given."""
+        files = files or tls_files(opened.config)
         self.scheme = "grpc" if files is None else "grpc+tls"
-        place = f"{self.scheme}://{host}:{port}"
-        self._server = FlightSqlServer(opened, place, **_tls_options(files))
-        self._thread = threading.Thread(target=self._server.serve, name="flight", daemon=True)
+        self._calls = FlightSqlCalls(opened)
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="flight")
+        self._server = grpc.server(threads, handlers=[_Service(self._calls)], options=_OPTIONS)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._port = (
+            self._server.add_insecure_port(place)
+            if files is None
+            else self._server.add_secure_port(place, _credentials(files))
+        )
 
     def start(self) -> int:
         """Serve; gives the port."""
-        self._thread.start()
-        return int(self._server.port)
+        self._server.start()
+        return int(self._port)
 
     def stop(self, deadline: float = 5.0) -> None:
         """Drain, then shut down; waits no longer than `deadline` seconds."""
-        self._server.drain()
-        stopper = threading.Thread(target=self._server.shutdown, name="flight-stop", daemon=True)
-        stopper.start()
-        stopper.join(deadline)
+        self._calls.drain()
+        self._server.stop(grace=deadline / 2).wait(deadline)

@@ -14,13 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
-from pyarrow import flight
-
-from gateway.errors import SqluiceError, Unauthenticated, UnsupportedSql
+from gateway.errors import Unauthenticated
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.acting import HEADERS, acting_as
-from gateway.serve.flight.faults import flight_error
 from gateway.sessions import SETTINGS, Session
 
 # Begins no token: those that sign in have been checked before a session is looked up.
@@ -95,13 +92,18 @@ class Sessions:
         principal = self._identity.authenticate_certificate(identity, "flight")
         return self._known(f"{_CERTIFICATE}{identity}", principal, name)
 
-    def end(self, token: str) -> None:
-        """Forget a session; revoke its token, unless it came from elsewhere and may be shared."""
+    def end(self, token: str) -> bool:
+        """Forget a session; revoke its token, unless it came from elsewhere and may be shared.
+
+        Gives whether it was revoked: whatever goes by it is over.
+        """
         with self._lock:
             ended = [key for key in self._sessions if key[0] == token]
             began_here = [self._sessions.pop(key).began_here for key in ended]
-        if any(began_here):
-            self._identity.revoke(token)
+        if not any(began_here):
+            return False
+        self._identity.revoke(token)
+        return True
 
     def _keep(self, token: str, principal: Principal, name: str) -> FlightSession:
         session = Session(principal, endpoint="flight", limits=self._limits)
@@ -117,91 +119,54 @@ class Sessions:
         return made
 
 
-def _nobody(_identity: str) -> FlightSession:
-    raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a client who is signed in.
 
-
-class CallMiddleware(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
-    """What one call carries: its session, and the token for the answer to a handshake.
-
-    Who sends neither password nor token is known by his certificate, which the call itself tells.
-    `query_key` is what the client calls the query that the call starts, `agent` what it calls
-    itself; '' where it says nothing.
+    `query_key` is what the client calls the query that the call starts; '' where it says nothing.
+    `token` is the answer to a password. `is_active` tells whether the client still waits.
     """
 
-    def __init__(
-        self,
-        session: FlightSession | None,
-        token: str | None,
-        by_certificate: Callable[[str], FlightSession] = _nobody,
-    ) -> None:
-        self.session = session
-        self.query_key = ""
-        self.agent = ""
-        self._token = token
-        self.by_certificate = by_certificate
-        self.trace = ""
-
-    def sending_headers(self) -> Mapping[str, str]:
-        """The token, after a handshake."""
-        return {"authorization": f"Bearer {self._token}"} if self._token else {}
+    session: FlightSession
+    query_key: str = ""
+    token: str = ""
+    is_active: Callable[[], bool] = lambda: True
 
 
-class CallMiddlewareFactory(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # no types
-    """Signs each call in."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a connection tells of who calls: address, name in his certificate, headers."""
 
-    def __init__(self, sessions: Sessions, by_certificate: bool = False) -> None:
-        self._sessions = sessions
-        self._by_certificate = by_certificate
+    headers: Mapping[str, str]
+    address: str = ""
+    certificate: str = ""
+    is_active: Callable[[], bool] = lambda: True
 
-    def start_call(
-        self, info: flight.CallInfo, headers: Mapping[str, list[str | bytes]]
-    ) -> CallMiddleware:
-        """Raises a Flight error where nobody is signed in, and for a call that is not served."""
-        try:
-            if info.method == flight.FlightMethod.GET_SCHEMA:
-                # pyarrow sends a traceback with every error of this one method.
-                raise UnsupportedSql(
-                    "GetSchema is not served.",
-                    hint="Prepare the statement: the answer to that holds its schema.",
-                )
-            made = self._start(headers)
-            made.query_key = _header(headers, "x-sqluice-query-key")
-            made.agent = _header(headers, "user-agent")
-            made.trace = _header(headers, "traceparent")
-            return made
-        except SqluiceError as error:
-            raise flight_error(error) from None
 
-    def _start(self, headers: Mapping[str, list[str | bytes]]) -> CallMiddleware:
-        scheme, _, value = _header(headers, "authorization").partition(" ")
-        # Percent-encoded: a header has no other letters than ASCII's.
-        name = acting_as(unquote(_header(headers, one.casefold())) for one in HEADERS)
-        if scheme.casefold() == "basic":
-            user, password = _basic(value)
-            token = self._sessions.begin(user, password)
-            session = self._sessions.of(token, name)
-            _apply(session, headers)
-            return CallMiddleware(session, token)
-        if scheme.casefold() == "bearer":
-            session = self._sessions.of(value.strip(), name)
-            _apply(session, headers)
-            return CallMiddleware(session, None)
-        if self._by_certificate and not scheme:
-
-            def by_certificate(identity: str) -> FlightSession:
-                session = self._sessions.of_certificate(identity, name)
-                _apply(session, headers)
-                return session
-
-            return CallMiddleware(None, None, by_certificate)
+def signed_in(sessions: Sessions, caller: Caller) -> Call:
+    """Sign a call in by password, token or certificate; Unauthenticated where there is none."""
+    headers = caller.headers
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    # Percent-encoded: a header has no other letters than ASCII's.
+    name = acting_as(unquote(headers.get(one.casefold(), "")) for one in HEADERS)
+    token = ""
+    if scheme.casefold() == "basic":
+        user, password = _basic(value)
+        token = sessions.begin(user, password)
+        session = sessions.of(token, name)
+    elif scheme.casefold() == "bearer":
+        session = sessions.of(value.strip(), name)
+    elif caller.certificate and not scheme:
+        session = sessions.of_certificate(caller.certificate, name)
+    else:
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
-
-
-def _header(headers: Mapping[str, list[str | bytes]], name: str) -> str:
-    values = next((value for key, value in headers.items() if key.casefold() == name), [])
-    first = values[0] if values else ""
-    return first.decode("latin-1") if isinstance(first, bytes) else first
+    _apply(session, headers)
+    # One session may be used from several addresses at once.
+    called = replace(
+        session, address=caller.address, agent=headers.get("user-agent", ""),
+        trace=headers.get("traceparent", ""),
+    )  # fmt: skip
+    return Call(called, headers.get("x-sqluice-query-key", ""), token, caller.is_active)
 
 
 def _basic(value: str) -> tuple[str, str]:
@@ -222,26 +187,15 @@ def peer_address(peer: str) -> str:
     return rest.rpartition(":")[0].strip("[]")
 
 
-def _apply(session: FlightSession, headers: Mapping[str, list[str | bytes]]) -> None:
+def _apply(session: FlightSession, headers: Mapping[str, str]) -> None:
     """Settings that travel as headers hold for the session from the first call that says so.
 
     Clients send them with every call: only a changed one overrules a `SET` in between.
     """
     for name in SETTINGS:
-        value = _header(headers, f"x-sqluice-{name.replace('_', '-')}")
+        value = headers.get(f"x-sqluice-{name.replace('_', '-')}", "")
         if value and session.headers.get(name) != value:
             session.session.set(name, value)
             session.headers[name] = value
-    agent = _header(headers, "user-agent")
+    agent = headers.get("user-agent", "")
     session.session.client = session.session.client or agent[:200]
-
-
-class NoHandshake(flight.ServerAuthHandler):  # type: ignore[misc]  # pyarrow has no types
-    """Lets the handshake through to the middleware, which does the work."""
-
-    def authenticate(self, outgoing: object, incoming: object) -> None:
-        """Nothing: the headers were read already."""
-
-    def is_valid(self, token: bytes) -> str:
-        """Nobody is known by this way."""
-        return ""

@@ -53,9 +53,12 @@ class Starting:
             return _begun(Result(request.query_id, table.schema, iter(table.to_batches())), agent)
         if not is_java(agent):
             return _begun(self._opened.gateway.answer(request), agent)
-        return self._soon(request, agent)
+        return self.begin_soon(session, request, agent)
 
-    def _soon(self, request: Request, agent: str) -> Begun:
+    def begin_soon(self, session: Session, request: Request, agent: str) -> Begun:
+        """Start a statement that goes on by itself where it takes longer than a moment."""
+        if parse(request).kind == "set":
+            return self.begin(session, request, agent)
         answer = self._threads.submit(self._opened.gateway.answer, request)
         if wait([answer], SOON_SECONDS).done:
             return _begun(answer.result(), agent)
@@ -66,7 +69,7 @@ class Starting:
 
         schema = shape(self._opened, request).schema
         named = schema.with_metadata({"sqluice.query_id": request.query_id})
-        return Begun(widened(named, agent), answer, cancel)
+        return Begun(widened(named, agent), answer, cancel, request.query_id)
 
     def close(self) -> None:
         """Begin nothing more; what runs is stopped by whoever drains."""

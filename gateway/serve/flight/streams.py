@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-from pyarrow import flight
 
 from gateway.errors import RateLimited, UnknownTable
 from gateway.result import Result
+from gateway.serve.flight.faults import Fault
+from gateway.serve.flight.sign_in import Call
 from gateway.serve.flight.widening import fitted
 
 MAXIMUM_BYTES = 8 * 1024 * 1024
@@ -27,28 +28,35 @@ WAITING_SECONDS = 60.0
 # So long a client that has closed its statement may still fetch the result.
 CLOSED_SECONDS = 0.2
 POLL_SECONDS = 0.05
+_NO_TICKET = "The ticket is unknown, was used already or has expired."
+_AGAIN = "Run the statement again."
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A statement that runs: the schema of its answer, the answer once it is there, its end."""
+    """A statement that runs: the schema of its answer, the answer once it is there, its end.
+
+    `query_id` is what it is called while it runs.
+    """
 
     schema: pa.Schema
     result: Future[Result]
     cancel: Callable[[], None]
+    query_id: str = ""
 
 
 @dataclass(slots=True)
 class Started:
     """A begun statement, whose it is, and whether somebody fetches its answer.
 
-    `statement` is the prepared statement that it answers, `until` when nobody waits for it any
-    more.
+    `statement` is the prepared statement that it answers, `session` the token of the session that
+    began it, `until` when nobody waits for it any more.
     """
 
     user: str
     begun: Begun
     statement: bytes = b""
+    session: str = ""
     until: float = field(default_factory=lambda: time.monotonic() + WAITING_SECONDS)
     is_taken: bool = False
     is_closed: bool = False
@@ -62,7 +70,7 @@ class Streams:
         self._lock = threading.Lock()
         self._started: dict[bytes, Started] = {}
 
-    def put(self, user: str, begun: Begun, statement: bytes = b"") -> bytes:
+    def put(self, user: str, begun: Begun, statement: bytes = b"", session: str = "") -> bytes:
         """Keep what was begun; gives its handle. Raises RateLimited over the cap."""
         self.sweep()
         for is_full in (False, True):
@@ -72,7 +80,7 @@ class Streams:
                 held = sum(one.user == user for one in self._started.values())
                 if held < self._per_user:
                     handle = secrets.token_bytes(24)
-                    self._started[handle] = Started(user, begun, statement)
+                    self._started[handle] = Started(user, begun, statement, session)
                     return handle
         end(begun)
         raise RateLimited(f"You have {self._per_user} open streams already.", retry_after=1.0)
@@ -82,11 +90,17 @@ class Streams:
         with self._lock:
             found = self._started.get(handle)
             if found is None or found.user != user or found.is_taken:
-                raise UnknownTable(
-                    "The ticket is unknown, was used already or has expired.",
-                    hint="Run the statement again.",
-                )
+                raise UnknownTable(_NO_TICKET, hint=_AGAIN)
             found.is_taken = True
+            return found.begun
+
+    def waiting(self, user: str, handle: bytes) -> Begun:
+        """What a handle stands for, which goes on waiting: somebody has just asked."""
+        with self._lock:
+            found = self._started.get(handle)
+            if found is None or found.user != user or found.is_taken:
+                raise UnknownTable(_NO_TICKET, hint=_AGAIN)
+            found.until = time.monotonic() + WAITING_SECONDS
             return found.begun
 
     def done(self, handle: bytes) -> None:
@@ -101,6 +115,13 @@ class Streams:
                 if one.statement == statement:
                     one.is_closed = True
                     one.until = min(one.until, time.monotonic() + CLOSED_SECONDS)
+
+    def ended(self, session: str) -> None:
+        """A session is closed: nobody reads on what it began."""
+        with self._lock:
+            begun = [one for one in self._started.items() if one[1].session == session]
+        for handle, one in begun:
+            self._stop(handle, one)
 
     def cancel(self, user: str, handle: bytes) -> bool:
         """Stop a result that waits or streams; False where there is none."""
@@ -146,31 +167,25 @@ def _close(result: Future[Result]) -> None:
 
 
 class Watcher:
-    """One thread that looks whether clients are still there: of calls, and of what waits for them.
-
-    A call's context is a pointer that lives as long as the call: it is only looked at under the
-    lock, and leaves the list before the call ends.
-    """
+    """One thread that looks whether clients are still there, of calls and of what waits."""
 
     def __init__(self, sweep: Callable[[], None]) -> None:
         self._sweep = sweep
         self._lock = threading.Lock()
-        self._calls: dict[int, tuple[flight.ServerCallContext, Callable[[], None]]] = {}
+        self._calls: dict[int, tuple[Call, Callable[[], None]]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flight-watcher", daemon=True)
         self._thread.start()
 
     @contextmanager
-    def watch(
-        self, context: flight.ServerCallContext, cancel: Callable[[], None]
-    ) -> Iterator[None]:
+    def watch(self, call: Call, cancel: Callable[[], None]) -> Iterator[None]:
         """Call `cancel` if the client leaves meanwhile, again and again until the call ends.
 
         Once is not enough: what it is to stop may begin a moment later.
         """
-        key = id(context)
+        key = id(call)
         with self._lock:
-            self._calls[key] = (context, cancel)
+            self._calls[key] = (call, cancel)
         try:
             yield
         finally:
@@ -180,9 +195,7 @@ class Watcher:
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             with self._lock:
-                cancels = [
-                    cancel for context, cancel in self._calls.values() if context.is_cancelled()
-                ]
+                cancels = [cancel for call, cancel in self._calls.values() if not call.is_active()]
             for one in cancels:
                 one()
             self._sweep()
@@ -202,13 +215,13 @@ def pieces(batch: pa.RecordBatch) -> Iterator[pa.Table]:
 
 
 def stream_of(
-    begun: Begun, on_end: Callable[[], None], fail: Callable[[BaseException], flight.FlightError]
+    begun: Begun, on_end: Callable[[], None], fail: Callable[[BaseException], Fault]
 ) -> Iterator[pa.Table]:
     """The answer's batches for the wire; a client that leaves stops the query."""
     try:
         for batch in begun.result.result().batches():
             yield from pieces(fitted(batch, begun.schema))
-    except Exception as error:  # noqa: BLE001 - what is no Flight error leaves with a traceback
+    except Exception as error:  # noqa: BLE001 - nothing but a fault may pass the endpoint
         raise fail(error) from None
     finally:
         end(begun)

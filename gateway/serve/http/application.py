@@ -348,6 +348,7 @@ def _plain(one: Any) -> dict[str, object]:  # noqa: ANN401 - a running query
         "purpose": one.purpose,
         "state": one.state,
         "rows": one.rows,
+        "done": round(one.done, 3),
         "seconds": round(one.seconds, 3),
         "code": one.code,
     }
