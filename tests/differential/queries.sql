@@ -342,7 +342,7 @@ select count(*) from loyalty.members m join (select * from loyalty.members) n on
 -- who: mara petra
 select m.member_id, t.n from loyalty.members m, lateral (select count(*) n from loyalty.trips t where t.member_id = m.member_id) t where exists (select * from loyalty.trips z where z.email = m.email);
 
--- class: comparisons with one aggregate
+-- class: aggregates
 select p.tailnum from fleet.aircraft p where p.seats = (select max(q.seats) from fleet.aircraft q);
 select p.engine, count(*) n from fleet.aircraft p group by p.engine having count(*) > (select min(q.engines) from fleet.aircraft q);
 select a.faa from network.reference.airports a where a.alt >= (select max(b.alt) from network.reference.airports b where b.faa = 'none such');
