@@ -22,7 +22,7 @@ from tests.served import SLOW, Served, within
 # Two fragments, and a merge that takes seconds.
 JOINED = (
     "select count(*) as n from operations.departures a join network.reference.airlines c "
-    "on a.carrier = c.carrier, range(10000) t(i) where a.flight_id + length(c.name) + t.i < 0"
+    "on a.carrier = c.carrier, range(40000) t(i) where a.flight_id + length(c.name) + t.i < 0"
 )
 
 
