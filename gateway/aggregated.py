@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from sqlglot import exp
 
+from gateway.aggregates import is_aggregation, stands_in_aggregate
 from gateway.constants import INTEGERS, family
 from gateway.decision import AggregateRule, TableDecision
 from gateway.errors import UnsupportedSql
@@ -186,7 +187,7 @@ class _Taker:
             # What a window is over is no aggregate of this block; what stands in it may be.
             for child in [*node.this.iter_expressions(), *_parts(node)]:
                 self._rewrite(child)
-        elif isinstance(node, exp.AggFunc):
+        elif is_aggregation(node):
             self._measure(node)
         elif isinstance(node, exp.Column):
             if node.table == self.alias and node.name not in self.keys:
@@ -201,16 +202,16 @@ class _Taker:
         """A sub-query may read this block's keys, and no other column of its rows."""
         for column in query.find_all(exp.Column):
             if column.table == self.alias and (
-                column.name not in self.keys or column.find_ancestor(exp.AggFunc)
+                column.name not in self.keys or stands_in_aggregate(column)
             ):
                 self._refuse(f"{column.name} stands in a sub-query")
 
-    def _measure(self, node: exp.AggFunc) -> None:
+    def _measure(self, node: exp.Expression) -> None:
         made = self._measure_of(node)
         self.measures.setdefault(made.name, made)
         node.replace(exp.column(made.name, table=self.alias, quoted=True))
 
-    def _measure_of(self, node: exp.AggFunc) -> Measure:
+    def _measure_of(self, node: exp.Expression) -> Measure:
         function = type(node).__name__.upper()
         if function not in ("COUNT", "SUM", "AVG") or node.parent_select is not self.select:
             self._refuse("only COUNT, SUM and AVG are possible over it")

@@ -11,6 +11,11 @@ from sqlglot import exp
 from gateway.functions import is_aggregate
 
 
+def is_aggregation(node: exp.Expr) -> bool:
+    """Whether the node itself is a call of an aggregate."""
+    return isinstance(node, exp.AggFunc) or _is_unknown(node)
+
+
 def has_aggregate(node: exp.Expr) -> bool:
     """Whether an aggregate stands anywhere in it."""
     return node.find(exp.AggFunc) is not None or has_unknown_aggregate(node)
@@ -18,4 +23,16 @@ def has_aggregate(node: exp.Expr) -> bool:
 
 def has_unknown_aggregate(node: exp.Expr) -> bool:
     """Whether an aggregate stands in it that the parser has no class for."""
-    return any(is_aggregate(one.name) for one in node.find_all(exp.Anonymous))
+    return any(_is_unknown(one) for one in node.find_all(exp.Anonymous))
+
+
+def stands_in_aggregate(node: exp.Expr) -> bool:
+    """Whether an aggregate is above it."""
+    parent = node.parent
+    while parent is not None and not is_aggregation(parent):
+        parent = parent.parent
+    return parent is not None
+
+
+def _is_unknown(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Anonymous) and is_aggregate(node.name)

@@ -16,6 +16,7 @@ from hashlib import sha256
 
 from sqlglot import exp
 
+from gateway.aggregates import has_aggregate
 from gateway.computed import TypedText
 from gateway.constants import value_of
 from gateway.draft import ColumnSize, Draft, Input, KeyEdge, TableSize
@@ -55,8 +56,8 @@ def _takes_all(one: Input) -> bool:
         return True
     parts = {name for name, value in one.block.args.items() if value}
     is_plain = isinstance(one.block, exp.Select) and parts == {"expressions", "from_"}
-    makes_others = one.block.find(exp.AggFunc, exp.Window, exp.UDTF, exp.Subquery)
-    return is_plain and len(one.relations) == 1 and makes_others is None
+    makes_others = one.block.find(exp.Window, exp.UDTF, exp.Subquery) or has_aggregate(one.block)
+    return is_plain and len(one.relations) == 1 and not makes_others
 
 
 def rows_of(draft: Draft, one: Input, shape: str = "") -> float:
@@ -215,7 +216,7 @@ def _block_rows(draft: Draft, one: Input, block: exp.Expression) -> float:
             rows *= _share(where.this, _UNKNOWN)
         if block.args.get("group") is not None:
             rows = rows**0.75
-        elif any(each.find(exp.AggFunc) for each in block.expressions):
+        elif any(has_aggregate(each) for each in block.expressions):
             rows = 1.0
         rows *= _EQUAL if block.args.get("having") is not None else 1.0
         limit = block.args.get("limit")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from gateway.aggregates import is_aggregation
 from gateway.binding.expressions import Place, bind_expression
 from gateway.binding.stars import expand_columns, expand_star, is_star
 from gateway.binding.words import ambiguous, unknown, unsupported
@@ -308,24 +309,4 @@ def is_aggregate(node: exp.Expr) -> bool:
     """Whether the node is an aggregate; one under OVER is not, but reads its columns."""
     if isinstance(node.parent, exp.Window) and node.arg_key == "this":
         return False
-    if isinstance(node, exp.Filter | exp.WithinGroup):
-        return True
-    if isinstance(node, exp.Anonymous):
-        return node.name.casefold() in _AGGREGATES
-    return isinstance(node, exp.AggFunc) or (
-        isinstance(node, exp.Func) and (node.sql_name().casefold() in _AGGREGATES)
-    )
-
-
-_AGGREGATES = frozenset(
-    """
-    any_value arbitrary approx_count_distinct approx_quantile arg_max arg_max_null arg_min
-    arg_min_null argmax argmin array_agg avg bit_and bit_or bit_xor bitstring_agg bool_and bool_or
-    corr count count_if count_star countif covar_pop covar_samp entropy favg first fsum geomean
-    geometric_mean group_concat histogram json_group_array json_group_object kahan_sum kurtosis
-    kurtosis_pop last list listagg mad max max_by mean median min min_by mode product quantile
-    quantile_cont quantile_disc regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope
-    regr_sxx regr_sxy regr_syy sem skewness stddev stddev_pop stddev_samp string_agg sum sumkahan
-    var_pop var_samp variance wavg weighted_avg
-    """.split()
-)
+    return isinstance(node, exp.Filter | exp.WithinGroup) or is_aggregation(node)

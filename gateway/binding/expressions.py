@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from gateway.aggregates import is_aggregation
 from gateway.binding.lookup import look_up, preferred_alias
 from gateway.binding.scopes import BindQuery, Scope, Shape
 from gateway.binding.types import fields_of
@@ -41,7 +42,7 @@ def bind_expression(node: exp.Expression, place: Place) -> exp.Expression:
         return handler(node, place)
     if isinstance(node, exp.Query | exp.Values):
         return place.bind_query(node, place.scope, Shape()).node
-    if isinstance(node, exp.AggFunc) and place.scope.preferred:
+    if place.scope.preferred and is_aggregation(node):
         return _aggregate(node, place)
     return bind_children(node, place)
 

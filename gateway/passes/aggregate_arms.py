@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from gateway.aggregates import stands_in_aggregate
 from gateway.blocks import block_verdict
 from gateway.draft import Draft
 from gateway.partial import Partial, simple_aggregates
@@ -128,7 +129,7 @@ def _keys(select: exp.Select, alias: str) -> list[str] | None:
     free = {
         one.name
         for one in select.find_all(exp.Column)
-        if one.table == alias and one.find_ancestor(exp.AggFunc) is None
+        if one.table == alias and not stands_in_aggregate(one)
     }
     return keys if free <= set(keys) and not select.find(exp.Window) else None
 

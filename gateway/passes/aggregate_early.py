@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from gateway.aggregates import stands_in_aggregate
 from gateway.blocks import block_verdict
 from gateway.draft import Draft, Input, Note
 from gateway.implied import bare, flat
@@ -128,7 +129,7 @@ class _Early:
         if any(one.find_ancestor(exp.Select) is not self.select for one in read):
             # A query within might look at single rows.
             return None
-        named = {one.name for one in read if one.find_ancestor(exp.AggFunc) is None}
+        named = {one.name for one in read if not stands_in_aggregate(one)}
         if len(named) != 1:
             return None
         (name,) = named

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from gateway.aggregates import has_aggregate
 from gateway.draft import Input
 from gateway.passes.push_filters import preserved_aliases
 
@@ -133,7 +134,7 @@ def _lets_through(query: exp.Select, column: exp.Column) -> bool:
         others = [key for key, value in group.args.items() if value and key != "expressions"]
         if others or column not in group.expressions:
             return False
-    elif any(one.find(exp.AggFunc) for one in query.expressions) or query.args.get("having"):
+    elif any(map(has_aggregate, query.expressions)) or query.args.get("having"):
         return False
     joins = query.args.get("joins") or []
     if any(join.method in ("ASOF", "POSITIONAL") for join in joins):

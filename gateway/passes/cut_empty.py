@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from gateway.aggregates import has_aggregate
 from gateway.contradictions import exclude_each_other, is_never_true
 from gateway.draft import Draft, Input, Note
 from gateway.implied import bare
@@ -191,8 +192,7 @@ def _gives_rows_of_rows(select: exp.Select) -> bool:
     if group is not None:
         others = [key for key, value in group.args.items() if value and key != "expressions"]
         return bool(group.expressions) and not others
-    aggregates = select.find(exp.AggFunc, exp.Anonymous, exp.AnonymousAggFunc)
-    return aggregates is None and select.args.get("having") is None
+    return not has_aggregate(select) and select.args.get("having") is None
 
 
 def _limit_is_zero(query: exp.Query) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from gateway.aggregates import has_aggregate
 from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, Note
 from gateway.implied import Reader, all_of, any_of, bare, flat, implied
@@ -115,7 +116,7 @@ class _Derivation:
             predicate = holder.args.get(key)
             in_every_row = not isinstance(holder, exp.Join) or _is_inner(holder)
             for one in flat(predicate, exp.And) if predicate is not None else ():
-                if not one.find(exp.Query, exp.Window, exp.AggFunc):
+                if not (one.find(exp.Query, exp.Window) or has_aggregate(one)):
                     yield one, aliases, in_every_row
 
     def _goes_down(self, conjunct: exp.Expression, alias: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from gateway.aggregates import has_unknown_aggregate
+from gateway.aggregates import has_aggregate, has_unknown_aggregate
 from gateway.blocks import block_verdict, output_types
 from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, Note
@@ -154,7 +154,7 @@ def _distinct_block(one: Input, draft: Draft) -> Input:
     if not isinstance(block, exp.Select) or any(block.args.get(key) for key in _SHAPED):
         return one
     values = [each.unalias() for each in block.expressions]
-    if block.find(exp.AggFunc, *_ROW_BY_ROW):
+    if block.find(*_ROW_BY_ROW) or has_aggregate(block):
         return one
     nodes = [block.args["from_"].this, *(join.this for join in block.args.get("joins") or ())]
     named = {

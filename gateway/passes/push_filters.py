@@ -13,6 +13,7 @@ from dataclasses import replace
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from gateway.aggregates import has_aggregate
 from gateway.draft import Draft, Input, Note
 from gateway.guard import GuardedRelation
 from gateway.pushable import folded, is_safe
@@ -106,7 +107,7 @@ def _move(
 ) -> bool:
     """Whether the conjunct went into a relation's input."""
     used = {column.table for column in conjunct.find_all(exp.Column)}
-    if len(used) != 1 or conjunct.find(exp.Query, exp.Window, exp.AggFunc):
+    if len(used) != 1 or conjunct.find(exp.Query, exp.Window) or has_aggregate(conjunct):
         return False
     alias = used.pop()
     table = scope.sources.get(alias)

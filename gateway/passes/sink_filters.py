@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from sqlglot import exp
 
+from gateway.aggregates import has_aggregate
 from gateway.draft import Draft
 from gateway.implied import bare, flat
 from gateway.passes.push_filters import predicate_places, put_back
@@ -58,7 +59,9 @@ def _sink(
     for conjunct in conjuncts:
         names = {one.table for one in conjunct.find_all(exp.Column)}
         target = None
-        plain = not conjunct.find(exp.Query, exp.Window, exp.AggFunc) and not is_volatile(conjunct)
+        plain = not (
+            conjunct.find(exp.Query, exp.Window) or has_aggregate(conjunct) or is_volatile(conjunct)
+        )
         if len(names) == 1 and names <= aliases and plain:
             target = _query(select, names.pop(), draft)
         if target is None or not _take(conjunct, target, draft):
@@ -148,8 +151,7 @@ def _lets_through(select: exp.Select, column: exp.Column) -> bool:
     if group is not None:
         others = [key for key, value in group.args.items() if value and key != "expressions"]
         return not others and column in group.expressions
-    aggregates = (one.find(exp.AggFunc, exp.Anonymous) for one in select.expressions)
-    return select.args.get("having") is None and not any(aggregates)
+    return select.args.get("having") is None and not any(map(has_aggregate, select.expressions))
 
 
 def _same_types(

@@ -25,6 +25,9 @@ FORMS = (
     "select {call} as c from one.t limit 1",
     "select count(*) as n from one.t where k in (select 1 from one.t group by s having {call} > 4)",
     "select b.k, {call} as c, count(*) as n from one.t a join two.u b on a.k = b.k group by b.k",
+    # In an aggregate a name is the column, beside it the alias.
+    "select k, 7 as x, k || 'z' as s from one.t group by k having {call} is not null and "
+    "{call} < 1e9 and x = 7",
     "select k, count(*) as n, {call} as c from "
     "(select * from one.t union all select * from two.u) z group by k",
 )
