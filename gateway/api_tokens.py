@@ -49,6 +49,8 @@ _USED_SECONDS = 60.0
 _KEPT = 10_000
 _MOST_ACTIVE = 100
 _MOST_WORDS = 100
+# What a principal's credential begins with who signed in by one; its id follows.
+OF_TOKEN = "token "
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from catalog.model import Mesh, User
-from gateway.api_tokens import PREFIX, ApiTokens, is_api_token, is_whole, scope_of
+from gateway.api_tokens import OF_TOKEN, PREFIX, ApiTokens, is_api_token, is_whole, scope_of
 from gateway.config import SignIn
 from gateway.errors import AccessDenied, InternalError, SqluiceError, Unauthenticated
 from gateway.openid import Claims, OpenId, looks_like_jwt
@@ -39,8 +39,8 @@ _RECHECK_SECONDS = 1.0
 _KEPT_TOKENS = 10_000
 _KEPT_OF_A_NAME = 200
 _KEPT_SUCCESSES = 1_000
-_WRONG = "The user or the password is wrong."
 _MAKE = "Make a new one: sqluice token create, or POST /v1/tokens."
+_WRONG = "The user or the password is wrong."
 # The name that was given (empty for a token), the code, the endpoint, whether a user has the name,
 # the address, as far as the wire tells it.
 Failed = Callable[[str, str, str, bool, str], None]
@@ -270,7 +270,7 @@ class Identity:
                 hint=f"It is good for: {', '.join(sorted(scope.endpoints))}.",
             ))  # fmt: skip
         self.api_tokens.used(row)
-        return replace(principal_of(found), scope=scope, credential=f"token {row.id}")
+        return replace(principal_of(found), scope=scope, credential=f"{OF_TOKEN}{row.id}")
 
     def _by_openid(self, claims: Claims) -> Principal:
         """A user of the mesh with the groups of his claims besides; a stranger where that is set.

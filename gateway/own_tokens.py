@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from catalog.model import User
-from gateway.api_tokens import ApiToken, ApiTokens, Made, Wish
+from gateway.api_tokens import OF_TOKEN, ApiToken, ApiTokens, Made, Wish
 from gateway.audit import Audit
 from gateway.errors import AccessDenied
 from gateway.identity import Identity, fingerprint_of
 from gateway.request import Principal
 
-_OF_TOKEN = "token "
 _SESSION = "session"
 _AUDITED = ("id", "purposes", "products", "endpoints", "expires_at")
 _NO_GRACE = timedelta()
@@ -81,7 +80,7 @@ class OwnTokens:
         """A token for himself."""
         _is_himself(principal)
         # Nor does a session's: it would live on for a year in what it made.
-        if principal.credential == _SESSION or principal.credential.startswith(_OF_TOKEN):
+        if principal.credential == _SESSION or principal.credential.startswith(OF_TOKEN):
             raise AccessDenied(
                 "A token makes no other tokens.", hint="Sign in with your password or provider."
             )
@@ -108,4 +107,4 @@ def _is_himself(principal: Principal) -> None:
 
 def _may_see(principal: Principal, token: ApiToken) -> bool:
     own = principal.credential
-    return not own.startswith(_OF_TOKEN) or own == f"{_OF_TOKEN}{token.id}"
+    return not own.startswith(OF_TOKEN) or own == f"{OF_TOKEN}{token.id}"

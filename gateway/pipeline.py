@@ -12,17 +12,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
 from sqlglot import exp
 
+from catalog.own_products import DOMAIN as OWN_DOMAIN
 from connectors.base import Abilities
 from gateway.allowed import check_patterns
 from gateway.alternatives import Priced, weigh
-from gateway.audit import AuditFinish, Starting
+from gateway.audit import AuditFinish
 from gateway.authorize import directory, purposes, unknown_table, visible
 from gateway.choosing import Prices, declared
 from gateway.concerned import concern, concerning
@@ -57,7 +57,14 @@ from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
 from gateway.provenance import tell_provenance
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
-from gateway.recording import Finish, audit_start, record_refusal, tell_owners, trace_brief
+from gateway.recording import (
+    Finish,
+    audit_start,
+    record_refusal,
+    see_to_record,
+    tell_owners,
+    trace_brief,
+)
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import resolve
 from gateway.result import Result
@@ -179,6 +186,9 @@ class Gateway:
                 left = services.usage.begin(request.principal.user, decision.quotas, request.now)
             entitled = services.audit.keep(decision.entitlements)
             ticket = services.audit.starting(audit_start(request, snapshot, prepared, entitled))
+            if any(one.domain == OWN_DOMAIN for one in decision.tables):
+                # Who reads the audit finds in it that he reads.
+                ticket.committed()
         except BaseException as error:
             services.limiter.leave(request.principal)
             services.limiter.release(request.principal, held)
@@ -219,7 +229,7 @@ class Gateway:
             finish(None, error)
             error.is_audited = True
             raise
-        _see_to(ticket, result, finish)
+        see_to_record(ticket, result, finish)
         tell_provenance(result, decision, prepared.edges, snapshot.mesh)
         result.row_limit = request.limits.first
         if statement.kind == "explain_analyze":
@@ -432,17 +442,6 @@ def _check_parameters(request: Request, statement: ParsedStatement) -> None:
         )
     if statement.tree is not None and statement.parameters:
         check_patterns(statement.tree, request.parameters)
-
-
-def _see_to(ticket: Starting, result: Result, finish: Finish) -> None:
-    """Nothing leaves before its record is committed, which took its time beside the sources."""
-    try:
-        ticket.committed()
-    except InternalError as error:
-        with suppress(InternalError):
-            finish(None, error)
-        result.cancel(error)
-        raise
 
 
 def told(request: Request, table: pa.Table) -> Result:

@@ -27,6 +27,7 @@ from gateway.advance import Advance, WideningRefusedError
 from gateway.decision import Standing
 from gateway.errors import InternalError, InvalidConfig, SqluiceError
 from gateway.policies.compile import compile_policies
+from gateway.repeating import repeat
 from gateway.snapshot import Snapshot
 
 log = logging.getLogger("gateway.publish")
@@ -155,23 +156,14 @@ class Publisher:
 
     def follow(self, seconds: float = FOLLOW_SECONDS) -> Callable[[], None]:
         """Look for events about access also while nobody asks; gives what stops the looking."""
-        stop = threading.Event()
 
-        def run() -> None:
-            while not stop.wait(seconds):
-                try:
-                    self._follow()
-                except SqluiceError as error:
-                    log.warning("state cannot be read", extra={"code": error.code})
+        def look() -> None:
+            try:
+                self._follow()
+            except SqluiceError as error:
+                log.warning("state cannot be read", extra={"code": error.code})
 
-        worker = threading.Thread(target=run, name="publish-follow", daemon=True)
-        worker.start()
-
-        def close() -> None:
-            stop.set()
-            worker.join(timeout=10)
-
-        return close
+        return repeat(look, seconds, "publish-follow")
 
     def _follow(self) -> None:
         """Bring the snapshot to what state says now."""
@@ -215,22 +207,13 @@ class Publisher:
 
     def watch(self, seconds: float = WATCH_SECONDS) -> Callable[[], None]:
         """Reload whenever a file changes; gives what stops the watching."""
-        stop = threading.Event()
 
-        def run() -> None:
-            while not stop.wait(seconds):
-                if self._retry or signature_of(self._folder) != self._signature:
-                    self._retry = False
-                    self.reload()
+        def look() -> None:
+            if self._retry or signature_of(self._folder) != self._signature:
+                self._retry = False
+                self.reload()
 
-        worker = threading.Thread(target=run, name="publish-watch", daemon=True)
-        worker.start()
-
-        def close() -> None:
-            stop.set()
-            worker.join(timeout=10)
-
-        return close
+        return repeat(look, seconds, "publish-watch")
 
     def _failed(self, error: SqluiceError) -> bool:
         if self.failure != error.message:

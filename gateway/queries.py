@@ -30,7 +30,6 @@ from gateway.request import Principal, Request
 OPERATOR = "operator"
 _KEY = re.compile(r"k_[0-9a-f]{24,64}")
 _FINISHED_KEPT = 1_000
-_NEW_TOKEN = "Make a new one: sqluice token create, or POST /v1/tokens."
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +205,7 @@ class Queries:
                 entry.query = replace(entry.query, state="cancelling")
         for entry in entries:
             if entry.cancel is not None:
-                entry.cancel(
-                    Unauthenticated("The token was revoked while the query ran.", hint=_NEW_TOKEN)
-                )
+                entry.cancel(Unauthenticated("The token was revoked while the query ran."))
         return len(entries)
 
     @property

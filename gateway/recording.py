@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 
 from gateway.audit import AuditFinish, AuditStart, Starting
 from gateway.decision import Decision
-from gateway.errors import Cancelled, InvalidConfig, SqluiceError, TimedOut
+from gateway.errors import Cancelled, InternalError, InvalidConfig, SqluiceError, TimedOut
 from gateway.metrics import Ended
 from gateway.normalise import normalise
 from gateway.prepare import Prepared, Services
@@ -229,3 +230,14 @@ class Finish:
                 for name, one in took.items() if result and name in self._sources
             ),
         ))  # fmt: skip
+
+
+def see_to_record(ticket: Starting, result: Result, finish: Finish) -> None:
+    """Nothing leaves before its record is committed, which took its time beside the sources."""
+    try:
+        ticket.committed()
+    except InternalError as error:
+        with suppress(InternalError):
+            finish(None, error)
+        result.cancel(error)
+        raise

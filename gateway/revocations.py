@@ -8,46 +8,36 @@ ends what runs by anything else, never reads state where nothing runs by a token
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 
-from gateway.api_tokens import ApiTokens
+from gateway.api_tokens import OF_TOKEN, ApiTokens
 from gateway.errors import SqluiceError
 from gateway.queries import Queries
+from gateway.repeating import repeat
 
 log = logging.getLogger("gateway.tokens")
 LOOK_SECONDS = 0.25
-_OF_TOKEN = "token "
 
 
 def end_revoked(queries: Queries, tokens: ApiTokens) -> int:
     """Stop the queries of revoked tokens; gives how many."""
     running = {
-        one.removeprefix(_OF_TOKEN) for one in queries.credentials() if one.startswith(_OF_TOKEN)
+        one.removeprefix(OF_TOKEN) for one in queries.credentials() if one.startswith(OF_TOKEN)
     }
     if not running:
         return 0
-    return sum(queries.end_of(f"{_OF_TOKEN}{one}") for one in tokens.revoked(running))
+    return sum(queries.end_of(f"{OF_TOKEN}{one}") for one in tokens.revoked(running))
 
 
 def follow_tokens(
     queries: Queries, tokens: ApiTokens, seconds: float = LOOK_SECONDS
 ) -> Callable[[], None]:
     """Look again and again; gives what stops the looking."""
-    stop = threading.Event()
 
-    def run() -> None:
-        while not stop.wait(seconds):
-            try:
-                end_revoked(queries, tokens)
-            except SqluiceError as error:
-                log.warning("tokens cannot be read", extra={"code": error.code})
+    def look() -> None:
+        try:
+            end_revoked(queries, tokens)
+        except SqluiceError as error:
+            log.warning("tokens cannot be read", extra={"code": error.code})
 
-    worker = threading.Thread(target=run, name="token-follow", daemon=True)
-    worker.start()
-
-    def close() -> None:
-        stop.set()
-        worker.join(timeout=10)
-
-    return close
+    return repeat(look, seconds, "token-follow")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 
 from gateway.errors import InvalidConfig
+from gateway.repeating import repeat
 from gateway.state import audit as rows
 from gateway.state.engine import moment_text, reading
 
@@ -87,7 +87,6 @@ def export_on_schedule(
 
     A head that could not be exported is told in the log and tried again.
     """
-    stop = threading.Event()
     exported: list[Head] = []
 
     def export() -> None:
@@ -101,16 +100,10 @@ def export_on_schedule(
             return
         exported[:] = [head]
 
-    def run() -> None:
-        while not stop.wait(seconds):
-            export()
-
-    worker = threading.Thread(target=run, name="audit-heads", daemon=True)
-    worker.start()
+    stop = repeat(export, seconds, "audit-heads", _POST_SECONDS)
 
     def close() -> None:
-        stop.set()
-        worker.join(timeout=_POST_SECONDS)
+        stop()
         export()
 
     return close

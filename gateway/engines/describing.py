@@ -17,9 +17,9 @@ from functools import lru_cache
 import duckdb
 import pyarrow as pa
 
+from gateway.answer_types import answer_type
 from gateway.engines.base import Catalog, Shapes
 from gateway.errors import InternalError, SqluiceError, TypeMismatch
-from gateway.leaving import leaving
 
 _KEPT = 2048
 # Databases that hold the empty tables of one set of visible tables each.
@@ -104,7 +104,7 @@ class Describer:
         """What a DuckDB type arrives as; a moment's type names the zone of its session."""
         found = self._arrow_types.get((timezone, kind))
         if found is None:
-            value = "NULL" if kind == _UNTYPED else f"CAST(NULL AS {leaving(kind)})"
+            value = "NULL" if kind == _UNTYPED else f"CAST(NULL AS {answer_type(kind)})"
             reader = connection.sql(f"SELECT {value} LIMIT 0").to_arrow_reader()
             found = reader.schema.field(0).type
             reader.close()

@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from connectors.arrow import batch_rows
 from connectors.base import ConnectorError, misfit_of
+from gateway.answer_types import answer_type
 from gateway.engines.base import Catalog, Shapes
 from gateway.engines.describing import Describer, Lending, quoted
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
-from gateway.leaving import leaving
 
 # An error whose text quotes bytes that are no text arrives as one of decoding.
 _FAILURES = (duckdb.Error, OSError, pa.ArrowException, UnicodeDecodeError)
@@ -353,7 +353,7 @@ class DuckdbSession:
 def _readable(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """The same rows, with text for what Arrow would lose."""
     kinds = [str(one) for one in relation.types]
-    told = [leaving(one) for one in kinds]
+    told = [answer_type(one) for one in kinds]
     if told == kinds:
         return relation
     items = (

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from gateway.answer_types import answer_type
 from gateway.blocks import BlockVerdict, block_verdict, output_types
 from gateway.draft import Draft, Input, Note
-from gateway.leaving import leaving
 
 # What the engine calls the type of a bare NULL.
 _UNTYPED = '"NULL"'
@@ -60,7 +60,7 @@ def _types_refusal(query: exp.Expression, draft: Draft) -> str | None:
     types = output_types(query, draft)
     if any(_UNTYPED in one for one in types):
         return "untyped_null"
-    return "type_not_kept" if any(leaving(one) != one for one in types) else None
+    return "type_not_kept" if any(answer_type(one) != one for one in types) else None
 
 
 def _replace(

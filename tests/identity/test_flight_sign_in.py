@@ -20,7 +20,7 @@ from gateway.request import Limits
 from gateway.serve.flight import calls
 from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
-from gateway.serve.flight.sign_in import Caller, Sessions, signed_in
+from gateway.serve.flight.sign_in import Peer, Sessions, signed_in
 from gateway.sign_in import Attempt
 from gateway.state.engine import open_state, reading
 from tests.flight.raw import RawClient
@@ -177,6 +177,6 @@ def test_a_header_that_cannot_be_read_is_no_defect(shop: tuple[Shop, str], heade
     """Before anybody has signed in."""
     sessions = Sessions(shop[0].opened.identity, Limits())
     with pytest.raises(Unauthenticated):
-        signed_in(sessions, Caller({"authorization": header}, HERE))
+        signed_in(sessions, Peer({"authorization": header}, HERE))
     # The control: one that can.
-    signed_in(sessions, Caller({"authorization": basic("amy")}, HERE))
+    signed_in(sessions, Peer({"authorization": basic("amy")}, HERE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,13 +134,20 @@ def _request(shop: Shop, token: str) -> Request:
     return Request(ENDLESS, principal, datetime.now(UTC), new_query_id(), limits=Limits(seconds=60))
 
 
-def test_where_nothing_runs_by_a_token_state_is_not_read(tmp_path: Path) -> None:
+def test_where_nothing_runs_by_a_token_state_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_shop(tmp_path) as shop:
         token = made_for(shop)
         shop.opened.own_tokens._book.tokens.get(token.removeprefix("sqt_")[:10])
-        reads = []
+        reads: list[Collection[str]] = []
         tokens = shop.opened.identity.api_tokens
-        tokens.revoked = lambda ids: reads.append(ids) or frozenset()  # type: ignore[method-assign,func-returns-value]
+
+        def revoked(ids: Collection[str]) -> frozenset[str]:
+            reads.append(ids)
+            return frozenset()
+
+        monkeypatch.setattr(tokens, "revoked", revoked)
         assert end_revoked(shop.opened.queries, tokens) == 0 and not reads
         with closing(shop.opened.gateway.answer(_request(shop, token))):
             end_revoked(shop.opened.queries, tokens)

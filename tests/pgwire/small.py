@@ -70,7 +70,13 @@ def small(
         ),
         gateway=settings or {},
     )  # fmt: skip
-    opened = opened_mesh(folder, mesh)
+    with on_the_wire(opened_mesh(folder, mesh)) as made:
+        yield made
+
+
+@contextmanager
+def on_the_wire(opened: OpenGateway) -> Iterator[Small]:
+    """A gateway behind the PostgreSQL wire; both are closed at the end."""
     endpoint = PgwireEndpoint(opened, "127.0.0.1", 0)
     try:
         yield Small(opened, endpoint, f"postgresql://127.0.0.1:{endpoint.start()}")

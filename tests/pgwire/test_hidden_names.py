@@ -14,8 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gateway.serve.pgwire.server import PgwireEndpoint
-from tests.pgwire.small import Small
+from tests.pgwire.small import Small, on_the_wire
 from tests.pgwire.wire import SYNC, Message, Wire, bind, describe, execute, parse, query
 from tests.small_mesh import SmallMesh, opened_mesh
 
@@ -72,13 +71,8 @@ def world(folder: Path, is_there: bool) -> Iterator[Small]:
     ]
     source = {"connector": "duckdb", "settings": {"path": "held.duckdb"}}
     mesh = SmallMesh("shop", source, tables, {"all": {}, "part": {}}, grants=tuple(grants))
-    opened = opened_mesh(folder, mesh)
-    endpoint = PgwireEndpoint(opened, "127.0.0.1", 0)
-    try:
-        yield Small(opened, endpoint, f"postgresql://127.0.0.1:{endpoint.start()}")
-    finally:
-        endpoint.stop()
-        opened.close()
+    with on_the_wire(opened_mesh(folder, mesh)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

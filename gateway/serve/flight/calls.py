@@ -114,9 +114,7 @@ class FlightSqlCalls:
         user = session.session.principal.user
         if name in _STATEMENTS:
             request = self._keyed(call, self._request(session, name, message))
-            watching = self._watcher.watch(call, self._cancelling(request))
-            with watching, recorded(self._opened, request):
-                begun = self._starting.begin_soon(session.session, request, session.agent)
+            begun = self._start(call, session, request, is_polled=True)
             handle = self._put(session, message, begun)
         elif name == "TicketStatementQuery":
             handle = message.statement_handle
@@ -130,11 +128,9 @@ class FlightSqlCalls:
         if not is_done:
             progress = self._opened.queries.done(begun.query_id)
             return Poll(flight.FlightInfo(begun.schema, again, [], -1, -1), False, progress)
-        try:
-            begun.result.result()
-        except Exception:
+        if begun.result.exception() is not None:
             self._streams.done(handle)
-            raise
+            begun.result.result()
         return Poll(_info(begun.schema, again, _ticket(handle)), True, 1.0)
 
     def schema(self, call: Call, descriptor: flight.FlightDescriptor) -> pa.Schema:
@@ -222,9 +218,11 @@ class FlightSqlCalls:
 
         return cancel
 
-    def _start(self, call: Call, session: FlightSession, request: Request) -> Begun:
+    def _start(
+        self, call: Call, session: FlightSession, request: Request, is_polled: bool = False
+    ) -> Begun:
         with self._watcher.watch(call, self._cancelling(request)):
-            return self._starting.begin(session.session, request, session.agent)
+            return self._starting.begin(session.session, request, session.agent, is_polled)
 
     def _put(self, session: FlightSession, message: Any, begun: Begun) -> bytes:  # noqa: ANN401
         statement = getattr(message, "prepared_statement_handle", b"")

@@ -26,7 +26,7 @@ from gateway.serve.flight import framing
 from gateway.serve.flight.calls import ACTIONS, FlightSqlCalls
 from gateway.serve.flight.faults import Fault, clean_errors
 from gateway.serve.flight.messages import make, parse
-from gateway.serve.flight.sign_in import Call, Caller, peer_address, signed_in
+from gateway.serve.flight.sign_in import Call, Peer, peer_address, signed_in
 from gateway.serve.tls import TlsFiles, tls_files
 
 _SERVICE = "/arrow.flight.protocol.FlightService/"
@@ -83,7 +83,7 @@ class _Service(grpc.GenericRpcHandler):
         """A call that is signed in; whatever fails ends it with its fault."""
         try:
             with clean_errors():
-                call = signed_in(self._calls.sessions, _caller(context))
+                call = signed_in(self._calls.sessions, _peer(context))
                 if call.token:
                     told = (("authorization", f"Bearer {call.token}"),)
                     context.send_initial_metadata(told)
@@ -161,14 +161,14 @@ def _in_time(context: _Context) -> Iterator[None]:
         timer.cancel()
 
 
-def _caller(context: _Context) -> Caller:
+def _peer(context: _Context) -> Peer:
     headers: dict[str, str] = {}
     for key, value in context.invocation_metadata():
         text = value.decode("latin-1") if isinstance(value, bytes) else value
         headers.setdefault(key.casefold(), text)
     names = context.peer_identities() or ()
     certificate = next(iter(names), b"").decode("utf-8", "replace")
-    return Caller(headers, peer_address(context.peer()), certificate, context.is_active)
+    return Peer(headers, peer_address(context.peer()), certificate, context.is_active)
 
 
 def _descriptor(body: bytes) -> flight.FlightDescriptor:

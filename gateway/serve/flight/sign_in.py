@@ -1,6 +1,6 @@
 """Who calls: Basic at the handshake, a bearer token ever after.
 
-Takes: the headers of each call. Gives: the session of the caller. Never takes a password over
+Takes: the headers of each call. Gives: the session of the peer. Never takes a password over
 plaintext from another machine.
 """
 
@@ -133,7 +133,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Peer:
     """What a connection tells of who calls: address, name in his certificate, headers."""
 
     headers: Mapping[str, str]
@@ -142,30 +142,30 @@ class Caller:
     is_active: Callable[[], bool] = lambda: True
 
 
-def signed_in(sessions: Sessions, caller: Caller) -> Call:
+def signed_in(sessions: Sessions, peer: Peer) -> Call:
     """Sign a call in by password, token or certificate; Unauthenticated where there is none."""
-    headers = caller.headers
+    headers = peer.headers
     scheme, _, value = headers.get("authorization", "").partition(" ")
     # Percent-encoded: a header has no other letters than ASCII's.
     name = acting_as(unquote(headers.get(one.casefold(), "")) for one in HEADERS)
     token = ""
     if scheme.casefold() == "basic":
         user, password = _basic(value)
-        token = sessions.begin(user, password, caller.address)
-        session = sessions.of(token, name, caller.address)
+        token = sessions.begin(user, password, peer.address)
+        session = sessions.of(token, name, peer.address)
     elif scheme.casefold() == "bearer":
-        session = sessions.of(value.strip(), name, caller.address)
-    elif caller.certificate and not scheme:
-        session = sessions.of_certificate(caller.certificate, name, caller.address)
+        session = sessions.of(value.strip(), name, peer.address)
+    elif peer.certificate and not scheme:
+        session = sessions.of_certificate(peer.certificate, name, peer.address)
     else:
         raise Unauthenticated("Nobody is signed in.", hint="Connect with a user and a password.")
     _apply(session, headers)
     # One session may be used from several addresses at once.
     called = replace(
-        session, address=caller.address, agent=headers.get("user-agent", ""),
+        session, address=peer.address, agent=headers.get("user-agent", ""),
         trace=headers.get("traceparent", ""),
     )  # fmt: skip
-    return Call(called, headers.get("x-sqluice-query-key", ""), token, caller.is_active)
+    return Call(called, headers.get("x-sqluice-query-key", ""), token, peer.is_active)
 
 
 def _basic(value: str) -> tuple[str, str]:

@@ -55,26 +55,29 @@ class Starting:
         self._opened = opened
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="flight-start")
 
-    def begin(self, session: Session, request: Request, agent: str) -> Begun:
-        """Start a statement; raises what it raises, as far as that is known soon enough."""
-        with recorded(self._opened, request):
-            return self._begin(session, request, agent)
+    def begin(
+        self, session: Session, request: Request, agent: str, is_polled: bool = False
+    ) -> Begun:
+        """Start a statement; raises what it raises, as far as that is known soon enough.
 
-    def _begin(self, session: Session, request: Request, agent: str) -> Begun:
+        Who polls, and who cannot wait, has a statement that goes on by itself.
+        """
+        with recorded(self._opened, request):
+            return self._begin(session, request, agent, is_polled or is_java(agent))
+
+    def _begin(self, session: Session, request: Request, agent: str, is_alone: bool) -> Begun:
         statement = setting_of(request)
         if statement is not None:
             session.apply(statement)
             row = {"setting": [statement.argument], "value": [statement.value]}
             table = pa.table(row, schema=_SET_ANSWER)
             return _begun(Result(request.query_id, table.schema, iter(table.to_batches())), agent)
-        if not is_java(agent):
+        if not is_alone:
             return _begun(self._opened.gateway.answer(request), agent)
-        return self.begin_soon(session, request, agent)
+        return self._alone(request, agent)
 
-    def begin_soon(self, session: Session, request: Request, agent: str) -> Begun:
-        """Start a statement that goes on by itself where it takes longer than a moment."""
-        if setting_of(request) is not None:
-            return self.begin(session, request, agent)
+    def _alone(self, request: Request, agent: str) -> Begun:
+        """A statement that goes on by itself where it takes longer than a moment."""
         answer = self._threads.submit(self._opened.gateway.answer, request)
         if wait([answer], SOON_SECONDS).done:
             return _begun(answer.result(), agent)

@@ -22,7 +22,9 @@ from gateway.result import Result
 from gateway.serve.flight.faults import Fault
 from gateway.serve.flight.sign_in import Call
 from gateway.serve.flight.widening import fitted
+from gateway.serve.portions import portions
 
+# Clients take messages of up to 16 MiB.
 MAXIMUM_BYTES = 8 * 1024 * 1024
 WAITING_SECONDS = 60.0
 # So long a client that has closed its statement may still fetch the result.
@@ -209,21 +211,14 @@ class Watcher:
         self._thread.join(timeout=5)
 
 
-def pieces(batch: pa.RecordBatch) -> Iterator[pa.Table]:
-    """One-batch tables of at most about 8 MiB: clients take messages of up to 16 MiB."""
-    count = max(1, -(-batch.nbytes // MAXIMUM_BYTES))
-    step = max(1, -(-batch.num_rows // count))
-    for start in range(0, batch.num_rows, step):
-        yield pa.Table.from_batches([batch.slice(start, step)])
-
-
 def stream_of(
     begun: Begun, on_end: Callable[[], None], fail: Callable[[BaseException], Fault]
 ) -> Iterator[pa.Table]:
     """The answer's batches for the wire; a client that leaves stops the query."""
     try:
         for batch in begun.result.result().batches():
-            yield from pieces(fitted(batch, begun.schema))
+            for part in portions(fitted(batch, begun.schema), MAXIMUM_BYTES):
+                yield pa.Table.from_batches([part])
     except Exception as error:  # noqa: BLE001 - nothing but a fault may pass the endpoint
         raise fail(error) from None
     finally:

@@ -26,6 +26,7 @@ from gateway.result import Result
 from gateway.serve.http.faults import error_body
 from gateway.serve.http.parquet_types import parquet_batch, parquet_schema
 from gateway.serve.http.plain import plain_values
+from gateway.serve.portions import portions
 
 log = logging.getLogger("gateway.http")
 
@@ -149,18 +150,11 @@ def _arrow(result: Result) -> Iterator[bytes]:
     with pa.ipc.new_stream(sink, labelled(result)) as writer:
         yield sink.take()
         for batch in result.batches():
-            for part in _parts(batch):
+            # Several wait for a client who reads slowly, and there may be many of those.
+            for part in portions(batch, _CHUNK):
                 writer.write_batch(part)
                 yield sink.take()
     yield sink.take()
-
-
-def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces: several wait for a client who reads slowly, and there may be many."""
-    count = max(1, -(-batch.nbytes // _CHUNK))
-    step = max(1, -(-batch.num_rows // count))
-    for start in range(0, batch.num_rows, step):
-        yield batch.slice(start, step)
 
 
 def _arrow_mark(error: SqluiceError) -> bytes:

@@ -16,8 +16,7 @@ import yaml
 
 from gateway.config import load_config
 from gateway.opening import open_gateway
-from gateway.serve.pgwire.server import PgwireEndpoint
-from tests.pgwire.small import DOMAIN, Small
+from tests.pgwire.small import DOMAIN, Small, on_the_wire
 from tests.small_mesh import SmallMesh, write_mesh
 
 KINDS = {
@@ -101,10 +100,5 @@ def serving(folder: Path) -> Iterator[Small]:
             "INSERT INTO customers VALUES (1, 'a@b', 'Ada', 0.5), (2, NULL, 'Bo', 1)"
         )
         connection.execute("INSERT INTO orders VALUES (10, 1, 'x', 'u'), (11, 2, 'y', 'v')")
-    opened = open_gateway(load_config(conf, {}))
-    endpoint = PgwireEndpoint(opened, "127.0.0.1", 0)
-    try:
-        yield Small(opened, endpoint, f"postgresql://127.0.0.1:{endpoint.start()}")
-    finally:
-        endpoint.stop()
-        opened.close()
+    with on_the_wire(open_gateway(load_config(conf, {}))) as made:
+        yield made

@@ -15,6 +15,6 @@ _LOST = re.compile(
 )
 
 
-def leaving(kind: str) -> str:
+def answer_type(kind: str) -> str:
     """The type in which values of a type leave: text where Arrow has none that keeps them."""
     return _LOST.sub(lambda found: found[1] or "VARCHAR", kind)
