@@ -335,6 +335,19 @@ def test_bytes_that_make_no_sense(raw: RawClient, body: bytes) -> None:
     assert raw.read("CommandStatementQuery", query=ONE).num_rows == 2
 
 
+@pytest.mark.parametrize("letter", ["x", "ä", "🦆"])
+def test_a_long_error_arrives(raw: RawClient, gateway: Served, letter: str) -> None:
+    """Clients take so much of what stands behind an answer, and no more."""
+    sql = f'select "{letter * 20_000}" from network.reference.airlines'
+    with pytest.raises(FAULTS) as caught:
+        raw.start(sql)
+    assert code_in(caught.value) == "unknown_column"
+    with gateway.connect() as connection, connection.cursor() as cursor:
+        with pytest.raises(dbapi.ProgrammingError, match="unknown_column") as told:
+            cursor.execute(sql)
+        assert told.value.details
+
+
 def test_exchange_is_refused(raw: RawClient) -> None:
     descriptor = flight.FlightDescriptor.for_command(b"x")
     with pytest.raises(FAULTS) as caught:

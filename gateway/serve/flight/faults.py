@@ -27,6 +27,8 @@ _SAID: Mapping[str, grpc.StatusCode] = MappingProxyType(
         "FAILED_PRECONDITION": grpc.StatusCode.UNKNOWN,
     }
 )
+# Clients of gRPC in C++ and Java take 8 KiB of trailers, and the text stands in them three times.
+_MOST_LETTERS = 1_500
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 
 
@@ -44,7 +46,8 @@ def fault_of(error: SqluiceError) -> Fault:
     """The fault of one of ours: `code: message remedy (query id)` and details."""
     entry = error.entry
     said = _SAID.get(entry.grpc) or grpc.StatusCode[entry.grpc]
-    text = f"{entry.name}: {error.message} {error.remedy}"
+    told, remedy = _shortened(error.message), _shortened(error.remedy)
+    text = _shortened(f"{entry.name}: {told} {remedy}")
     if error.query_id:
         text += f" (query {error.query_id})"
     values = {
@@ -53,8 +56,8 @@ def fault_of(error: SqluiceError) -> Fault:
         "class": entry.pep249,
         "retryable": str(entry.retryable).lower(),
         "query_id": error.query_id or "",
-        "message": error.message,
-        "remedy": error.remedy,
+        "message": told,
+        "remedy": remedy,
         "line": str(error.line or ""),
         "column": str(error.column or ""),
         "policy": error.policy,
@@ -74,6 +77,16 @@ def fault_of(error: SqluiceError) -> Fault:
         details=[make("AnyValue", type_url=_ERROR_INFO, value=info.SerializeToString())],
     )
     return Fault(said, text, status.SerializeToString())
+
+
+def _shortened(text: str) -> str:
+    """The text, as far as it fits; what is not ASCII's is written as three letters a byte."""
+    size = 0
+    for place, letter in enumerate(text):
+        size += 1 if " " <= letter <= "~" else 3 * len(letter.encode("utf-8", "replace"))
+        if size > _MOST_LETTERS:
+            return f"{text[:place]} ..."
+    return text
 
 
 def translated(error: BaseException) -> Fault:
