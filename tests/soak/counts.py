@@ -22,7 +22,8 @@ _RUNNING = re.compile(r"^sqluice_running (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Of one moment. `sessions` are connections to PostgreSQL, `active` those that are not idle."""
+    """Of one moment. `sessions` are connections to PostgreSQL, `active` those that are not idle;
+    `statements` tells what runs, in words."""
 
     running: int
     active: int
@@ -32,6 +33,7 @@ class Counts:
     threads: int
     files: tuple[str, ...]
     memory: int
+    statements: tuple[str, ...] = ()
 
 
 def counts(place: Place) -> Counts:
@@ -48,13 +50,14 @@ def counts(place: Place) -> Counts:
     left += [one for one in links if one.startswith("/") and one.endswith("(deleted)")]
     return Counts(
         running=max(int(float(running[1])), len(listed)),
-        active=active,
+        active=len(active),
         sessions=sessions,
         sockets=sum(one.startswith("socket:") for one in links),
         descriptors=len(links),
         threads=len(os.listdir(home / "task")),
         files=tuple(sorted(left)),
         memory=memory(served.pid),
+        statements=(*active, *(f"gateway: {' '.join(str(one).split())[:300]}" for one in listed)),
     )
 
 
@@ -72,12 +75,13 @@ def _links(folder: Path) -> list[str]:
     return found
 
 
-def _at_source(url: str) -> tuple[int, int]:
+def _at_source(url: str) -> tuple[int, tuple[str, ...]]:
+    """How many sessions PostgreSQL has of clients, and what those do that are not idle."""
     sql = (
-        "SELECT count(*), count(*) FILTER (WHERE state <> 'idle') FROM pg_stat_activity "
+        "SELECT state <> 'idle', concat_ws(' ', 'PostgreSQL:', state, wait_event_type, wait_event, "
+        "now() - state_change, left(query, 200)) FROM pg_stat_activity "
         "WHERE backend_type = 'client backend' AND application_name <> 'soak'"
     )
     with psycopg.connect(url, autocommit=True, application_name="soak") as connection:
-        found = connection.execute(sql).fetchone()
-    assert found is not None
-    return int(found[0]), int(found[1])
+        found = connection.execute(sql).fetchall()
+    return len(found), tuple(" ".join(str(text).split()) for is_active, text in found if is_active)

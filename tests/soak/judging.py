@@ -35,6 +35,8 @@ def left(last: Counts) -> list[str]:
         found.append(f"{last.sessions} sessions of PostgreSQL are more than the pools may keep")
     if last.files:
         found.append(f"{len(last.files)} temporary files are left: {', '.join(last.files[:3])}")
+    if found and last.statements:
+        found[0] += f" ({'; '.join(last.statements[:5])})"
     return found
 
 

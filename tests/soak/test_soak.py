@@ -52,6 +52,11 @@ def test_each_count_is_judged(leak: dict[str, object], word: str) -> None:
     assert not left(AT_REST) + grown(AT_REST, AT_REST)
 
 
+def test_what_runs_still_is_told() -> None:
+    (told,) = left(replace(AT_REST, active=1, statements=("PostgreSQL: active select 1",)))
+    assert told == "1 sessions of PostgreSQL are not idle (PostgreSQL: active select 1)"
+
+
 def test_memory_is_judged_by_its_median() -> None:
     before = [500 << 20] * 60
     assert not growth(before, [540 << 20] * 59 + [900 << 20], "at work")
