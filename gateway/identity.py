@@ -230,9 +230,13 @@ class Identity:
             self._slowed("", error.code, endpoint, address)
             raise
 
+    def certified(self, name: str) -> str:
+        """The user that is listed for a certificate; '' where nobody is."""
+        return self._settings.certificates.get(name, "")
+
     def authenticate_certificate(self, name: str, endpoint: str, address: str = "") -> Principal:
         """The user for whom a certificate stands that the endpoint has verified."""
-        user = self._settings.certificates.get(name, "")
+        user = self.certified(name)
         found = self._present().users.get(user)
         if found is None:
             self._slowed(user, Unauthenticated.code, endpoint, address)

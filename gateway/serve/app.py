@@ -1,8 +1,8 @@
 """All endpoints of one gateway in one process.
 
-Takes: settings. Gives: a granian server with one worker, in which the Flask application, the
-Flight SQL server and the PostgreSQL wire live side by side. Never starts on a broken mesh, never
-leaves a thread behind.
+Takes: settings. Gives: a granian server with one worker (where clients show certificates: uvicorn),
+in which the Flask application, the Flight SQL server and the PostgreSQL wire live side by side.
+Never starts on a broken mesh, never leaves a thread behind.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from gateway.publish import build_snapshot
 from gateway.serve.ending import Ending
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.http.application import make_application
+from gateway.serve.http.certified import serve_certified
 from gateway.serve.http.leaving import behind_asgi
 from gateway.serve.pgwire.server import PgwireEndpoint
 from gateway.serve.tls import TlsFiles, tls_files
@@ -62,6 +63,10 @@ def run(config: Config, options: ServeOptions) -> int:
     }
     os.environ[_PLACE] = json.dumps(place)
     os.environ["SQLUICE_DATA"] = str(config.data)
+    files = tls_files(config)
+    if files is not None and files.authorities is not None:
+        serve_certified(_opened_application, http.host, http.port, files)
+        return 0
     server = Granian(
         "gateway.serve.app:create_application",
         address=http.host,
@@ -70,7 +75,8 @@ def run(config: Config, options: ServeOptions) -> int:
         interface=Interfaces.ASGINL,
         factory=True,
         log_enabled=False,
-        **_granian_tls(tls_files(config)),
+        ssl_cert=None if files is None else files.certificate,
+        ssl_key=None if files is None else files.key,
         workers_kill_timeout=math.ceil(config.serve.drain_seconds) + _KILL_SECONDS,
     )
     server.serve()
@@ -78,18 +84,23 @@ def run(config: Config, options: ServeOptions) -> int:
 
 
 def create_application() -> Callable[..., Any]:
-    """What granian calls in its worker; an error that stops the start is one line, no traceback."""
+    """What granian calls in its worker."""
     # Ctrl-C reaches the worker and its parent, which then says SIGTERM: a worker told twice hangs.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    return _opened_application()
+
+
+def _opened_application(stop: Callable[[], None] | None = None) -> Callable[..., Any]:
+    """The application; an error that stops the start is one line, no traceback."""
     try:
-        return _application()
+        return _application(stop)
     except SqluiceError as error:
         sys.stderr.write(f"{error.code}: {error.message}\n{error.remedy}\n")
         sys.stderr.flush()
         sys.exit(1)
 
 
-def _application() -> Callable[..., Any]:
+def _application(stop: Callable[[], None] | None) -> Callable[..., Any]:
     """Open the gateway, start the other endpoints, give the application."""
     place = json.loads(os.environ[_PLACE])
     config = load_config(Path(place["conf"]))
@@ -117,7 +128,7 @@ def _application() -> Callable[..., Any]:
             while closers:
                 closers.pop()()
 
-    ending = Ending(opened.queries, draining, close, config.serve.drain_seconds)
+    ending = Ending(opened.queries, draining, close, config.serve.drain_seconds, stop)
     ending.listen(asyncio.get_event_loop())
     # A forked worker runs no atexit handlers, but these.
     Finalize(None, close, exitpriority=100)
@@ -130,16 +141,6 @@ def _application() -> Callable[..., Any]:
     application = make_application(opened)
     settle()
     return behind_asgi(application, _THREADS)
-
-
-def _granian_tls(files: TlsFiles | None) -> dict[str, Any]:
-    if files is None:
-        return {}
-    made = {"ssl_cert": files.certificate, "ssl_key": files.key}
-    if files.authorities is None:
-        return made
-    # granian verifies a client's certificate and hands none of it over (ADR 10).
-    return {**made, "ssl_ca": files.authorities, "ssl_client_verify": True}
 
 
 def _tell_ready(host: str, port: int, flight: str, pgwire: str, files: TlsFiles | None) -> None:

@@ -32,21 +32,29 @@ class Ending:
         others: Sequence[Callable[[float], None]],
         close: Callable[[], None],
         seconds: float,
+        stop: Callable[[], None] | None = None,
     ) -> None:
         """`others` end by themselves within so many seconds, side by side with the statements.
 
-        `close` gives back whatever the process holds; it may be called twice.
+        `close` gives back whatever the process holds; it may be called twice. `stop`, on the loop,
+        tells the server of HTTP to stop; None: it is granian.
         """
         self._queries = queries
         self._others = others
         self._close = close
         self._seconds = seconds
+        self._stop = stop
         self._began = False
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take SIGTERM over, once the server of HTTP has set its own handlers."""
+        """Take SIGTERM over, once the server of HTTP has set its own handlers.
+
+        Ctrl-C too, where no process of granian's stands between.
+        """
         self._loop = loop
         loop.call_soon(lambda: loop.add_signal_handler(signal.SIGTERM, self._begin))
+        if self._stop is not None:
+            loop.call_soon(lambda: loop.add_signal_handler(signal.SIGINT, self._begin))
 
     def _begin(self) -> None:
         if not self._began:
@@ -57,7 +65,7 @@ class Ending:
         try:
             self.drain()
         finally:
-            self._loop.call_soon_threadsafe(_stop_http)
+            self._loop.call_soon_threadsafe(self._stop or _stop_granian)
             time.sleep(_HTTP_SECONDS)
             # Still here: the server waits for somebody who does not read.
             self._close()
@@ -77,7 +85,7 @@ class Ending:
             one.join(self._seconds)
 
 
-def _stop_http() -> None:
+def _stop_granian() -> None:
     """The other signal that granian stops by; it was blocked so that Ctrl-C does not come twice."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.kill(os.getpid(), signal.SIGINT)

@@ -1,17 +1,23 @@
 """The files of TLS that the endpoints serve with.
 
-Takes: the settings of `[tls]`. Gives: paths and contents; None where nothing is encrypted. Never
-shows a key, and never starts with a file that cannot be read.
+Takes: the settings of `[tls]`; what the ssl module tells of a client's certificate. Gives: paths
+and contents, None where nothing is encrypted; the name in a certificate. Never shows a key, and
+never starts with a file that cannot be read.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gateway.config import Config
 from gateway.errors import InvalidConfig
+
+# Where the scope of a request of HTTP has the name in its client's certificate.
+SHOWN = "sqluice.certificate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +52,20 @@ def tls_files(config: Config) -> TlsFiles | None:
             private=str(error),
         ) from None
     return found
+
+
+def name_in(certificate: Mapping[str, Any] | None) -> str:
+    """Whom a verified certificate names: the first alternative name, else the common name.
+
+    Takes what `getpeercert` gives; '' where there is none. So does gRPC, by which one certificate
+    is one name on every endpoint.
+    """
+    if not certificate:
+        return ""
+    for _, name in certificate.get("subjectAltName", ()):
+        return str(name)
+    for part in certificate.get("subject", ()):
+        for kind, name in part:
+            if kind == "commonName":
+                return str(name)
+    return ""

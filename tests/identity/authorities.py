@@ -51,6 +51,7 @@ class Authority:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         ))  # fmt: skip
+        pair.key.chmod(0o600)
         return pair
 
 

@@ -38,6 +38,7 @@ from gateway.serve.http.faults import register_faults
 from gateway.serve.http.leaving import when_gone
 from gateway.serve.http.pages import openapi, product_page, start_page
 from gateway.serve.http.wishes import read_wish
+from gateway.serve.tls import SHOWN
 from gateway.sessions import Session, Settings
 from gateway.state.engine import reading
 from sqluice import explained
@@ -260,10 +261,8 @@ class Handlers:
         identity, address = self._opened.identity, request.remote_addr or ""
         authorization = request.authorization
         if authorization is None:
-            raise Unauthenticated(
-                "Nobody is signed in.", hint="Send Basic or Bearer authorization."
-            )
-        if authorization.type == "basic":
+            found = identity.authenticate_certificate(_certificate(), "http", address)
+        elif authorization.type == "basic":
             if request.remote_addr not in _LOOPBACK and not request.is_secure:
                 raise Unauthenticated("Passwords are not taken over plaintext.", hint="Use TLS.")
             user, secret = authorization.username or "", authorization.password or ""
@@ -317,6 +316,17 @@ class Handlers:
         values = tuple(_parameter(one) for one in parameters)
         made = session.request(body["sql"], datetime.now(UTC), values, first=first)
         return replace(made, trace=request.headers.get("traceparent", ""))
+
+
+def _certificate() -> str:
+    """The name in the client's certificate; raises Unauthenticated where there is none to go by.
+
+    A browser shows its certificate unasked: a page of another site asks as nobody.
+    """
+    shown = str(request.environ.get("asgi.scope", {}).get(SHOWN, ""))
+    if not shown or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise Unauthenticated("Nobody is signed in.", hint="Send Basic or Bearer authorization.")
+    return shown
 
 
 def _sent() -> object:

@@ -45,6 +45,8 @@ class StartUp:
 
     `unknown` are options of the protocol that are not known here. `binding` is what both sides of
     an encrypted connection know of the server's certificate; empty: there is nothing to bind to.
+    `certificate` is the name in the client's own one, which TLS has verified. `sign_in` is empty
+    where the client has not said how he signs in.
     """
 
     user: str
@@ -57,6 +59,7 @@ class StartUp:
     is_encrypted: bool
     address: str = ""
     binding: bytes = b""
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def _start_up(code: int, content: bytes, is_encrypted: bool) -> StartUp:
         raise Broken("28000", "No user was given.", "Connect with a user.")
     return StartUp(
         user, database, settings,
-        settings.pop("sign_in", "scram"), settings.pop("as", ""),
+        settings.pop("sign_in", ""), settings.pop("as", ""),
         code > _VERSION, unknown, is_encrypted,
     )  # fmt: skip
 
@@ -148,10 +151,16 @@ async def sign_in(
 ) -> SignedIn:
     """The client, once he has proved who he is; Broken where he does not."""
     try:
-        if start.sign_in == "password":
+        is_named = identity.certified(start.certificate) == start.user
+        how = start.sign_in or ("certificate" if is_named else "scram")
+        if how == "password":
             return await _by_password(reader, writer, start, identity, work)
-        if start.sign_in != "scram":
-            raise Broken("22023", "sign_in is scram or password.", "-c sign_in=password")
+        if how == "certificate":
+            return await work(lambda: _by_certificate(start, identity))
+        if how != "scram":
+            raise Broken(
+                "22023", "sign_in is scram, password or certificate.", "-c sign_in=password"
+            )
         return await _by_proof(reader, writer, start, identity, work)
     except Unauthenticated as error:
         raise Broken("28P01", error.message, error.remedy) from None
@@ -206,6 +215,21 @@ async def _by_password(
         return SignedIn(start, found.principal, found.again)
 
     return await work(check)
+
+
+def _by_certificate(start: StartUp, identity: Identity) -> SignedIn:
+    """Whom his certificate names, and nobody else."""
+
+    def known() -> Principal:
+        found = identity.authenticate_certificate(start.certificate, ENDPOINT, start.address)
+        if found.user != start.user:
+            raise Unauthenticated(
+                "The certificate stands for somebody else.",
+                hint="Connect with the user that it stands for, or with -c sign_in=scram.",
+            )
+        return found
+
+    return _signed_in(start, known(), known, identity)
 
 
 def _signed_in(

@@ -41,7 +41,7 @@ from gateway.serve.pgwire.running import Runner
 from gateway.serve.pgwire.sasl import end_point
 from gateway.serve.pgwire.settings import ClientSettings
 from gateway.serve.pgwire.state import State
-from gateway.serve.tls import tls_files
+from gateway.serve.tls import name_in, tls_files
 from gateway.sessions import Session
 
 log = logging.getLogger("gateway.pgwire")
@@ -177,9 +177,10 @@ class PgwireServer:
             self._cancel(first)
             return None
         address = _address(writer)
-        first = replace(
-            first, address=address, binding=self._binding if first.is_encrypted else b""
-        )
+        if first.is_encrypted:
+            shown = name_in(writer.get_extra_info("peercert"))
+            first = replace(first, binding=self._binding, certificate=shown)
+        first = replace(first, address=address)
         may_be_clear = not self._asks_certificate
         require_private(
             first, may_be_clear and _is_local(address), may_be_clear and self._settings.plaintext
