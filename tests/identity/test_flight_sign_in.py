@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from gateway.audit import verify
 from gateway.config import SignIn
-from gateway.errors import Unauthenticated
+from gateway.errors import LimitExceeded, Unauthenticated
 from gateway.request import Limits
-from gateway.serve.flight import calls
+from gateway.serve.flight import calls, sign_in
 from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.flight.sign_in import Peer, Sessions, signed_in
@@ -56,6 +56,26 @@ def test_who_guesses_elsewhere_keeps_nobody_out(world: World) -> None:
     with pytest.raises(Unauthenticated):
         sessions.begin("nora", "guess", ELSEWHERE)
     assert world.slept
+
+
+def test_a_user_has_so_many_sessions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_in, "_MOST_SESSIONS", 3)
+    sessions = Sessions(world.identity(SignIn()), Limits())
+    tokens = [sessions.begin("nora", "nora-demo", HERE) for _ in range(3)]
+    held = [sessions.of(one, "", HERE) for one in tokens]
+    held[0].prepared[b"one"] = object()
+    held[1].session.set("purpose", "fraud")
+    # What holds nothing makes room, and is the same when it comes again.
+    fourth = sessions.of(sessions.begin("nora", "nora-demo", HERE), "", HERE)
+    fourth.session.set("domain", "sales")
+    for token, kept in zip(tokens[:2], held[:2], strict=True):
+        assert sessions.of(token, "", HERE) is kept
+    with pytest.raises(LimitExceeded):
+        sessions.of(tokens[2], "", HERE)
+    # The control: others have room, and so has she once one has rested long.
+    sessions.begin("ola", "ola-demo", HERE)
+    held[1].used -= 2 * 3600
+    assert sessions.of(tokens[2], "", HERE).holds_nothing
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +188,26 @@ def test_a_session_holds_so_much_text(
         other.prepare(long)
         amy.act("ClosePreparedStatement", closing(handles[0]))
         amy.prepare(long)
+
+
+def bind(client: RawClient, handle: bytes, rows: pa.Table) -> None:
+    client.put("CommandPreparedStatementQuery", rows, prepared_statement_handle=handle)
+
+
+def test_a_session_holds_so_much_of_values(
+    shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_MOST_TEXT", 5_000)
+    with RawClient(shop[1], "amy") as amy:
+        handles = [
+            amy.prepare("select ? as v").prepared_statement_handle for _ in range(3)
+        ]
+        bind(amy, handles[0], pa.table({"1": ["x" * 2_000]}))
+        bind(amy, handles[1], pa.table({"1": ["x" * 2_000]}))
+        with pytest.raises(flight.FlightError, match="limit_exceeded"):
+            bind(amy, handles[2], pa.table({"1": ["x" * 2_000]}))
+        # The control: what is bound anew takes the place of what was.
+        bind(amy, handles[1], pa.table({"1": ["y" * 2_000]}))
 
 
 @pytest.mark.parametrize(

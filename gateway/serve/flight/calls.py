@@ -70,10 +70,11 @@ class Poll:
 
 @dataclass(slots=True)
 class PreparedStatement:
-    """A statement's text and the values bound last."""
+    """A statement's text and the values bound last, which came as so many bytes."""
 
     sql: str
     parameters: tuple[object, ...] = field(default=())
+    size: int = 0
 
 
 class FlightSqlCalls:
@@ -168,9 +169,11 @@ class FlightSqlCalls:
             raise UnsupportedSql(f"{name} takes no data.")
         handle = message.prepared_statement_handle
         prepared = _prepared(session, handle)
-        values = read_parameters(batches)
+        values, size = read_parameters(batches)
         if values is not None:
-            prepared.parameters = values
+            prepared.parameters, prepared.size = (), 0
+            _require_room(session, size)
+            prepared.parameters, prepared.size = values, size
         answer = make("DoPutPreparedStatementResult", prepared_statement_handle=handle)
         return bytes(answer.SerializeToString())
 
@@ -246,7 +249,7 @@ class FlightSqlCalls:
         request = _asked(session, PreparedStatement(message.query))
         with recorded(self._opened, request):
             known = shape(self._opened, request)
-        _require_room(session, message.query)
+        _require_room(session, len(message.query), more=1)
         handle = secrets.token_bytes(24)
         session.prepared[handle] = PreparedStatement(message.query)
         types = known.parameter_types or ("",) * known.parameters
@@ -368,13 +371,14 @@ def _optional(message: Any, name: str) -> Any:  # noqa: ANN401 - a field's value
     return getattr(message, name) if message.HasField(name) else None
 
 
-def _require_room(session: FlightSession, sql: str) -> None:
+def _require_room(session: FlightSession, size: int, more: int = 0) -> None:
+    """For so many more statements and so much text or values; LimitExceeded where there is none."""
     kept = [one for one in list(session.prepared.values()) if isinstance(one, PreparedStatement)]
-    held = sum(len(one.sql) for one in kept)
-    if len(session.prepared) >= _MAXIMUM_PREPARED or held + len(sql) > _MOST_TEXT:
+    held = sum(len(one.sql) + one.size for one in kept)
+    if len(session.prepared) + more > _MAXIMUM_PREPARED or held + size > _MOST_TEXT:
         raise LimitExceeded(
             f"The session holds {len(session.prepared)} prepared statements, which is too many or "
-            "too much text.",
+            "too much text and values.",
             hint="Close those that are of no more use.",
         )
 

@@ -40,9 +40,12 @@ def _type(name: str, unknown: pa.DataType) -> pa.DataType:
         return unknown
 
 
-def read_parameters(batches: Iterable[pa.RecordBatch]) -> tuple[object, ...] | None:
-    """The row's values; None where no row came. UnsupportedSql for more than one row."""
+def read_parameters(
+    batches: Iterable[pa.RecordBatch],
+) -> tuple[tuple[object, ...] | None, int]:
+    """The row's values, in how many bytes; None where no row came. UnsupportedSql for more rows."""
     values: tuple[object, ...] | None = None
+    size = 0
     for batch in batches:
         if not batch.num_rows:
             continue
@@ -51,7 +54,8 @@ def read_parameters(batches: Iterable[pa.RecordBatch]) -> tuple[object, ...] | N
                 "A query takes one row of parameters.", hint="Execute it once for each row."
             )
         values = tuple(_value(column, place) for place, column in enumerate(batch.columns, 1))
-    return values
+        size = batch.nbytes
+    return values, size
 
 
 def _value(column: pa.Array, place: int) -> object:

@@ -13,15 +13,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
-from gateway.errors import Unauthenticated
+from gateway.errors import LimitExceeded, Unauthenticated
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.acting import HEADERS, acting_as
-from gateway.sessions import SETTINGS, Session
+from gateway.sessions import SETTINGS, Session, Settings
 
 # Begins no token: those that sign in have been checked before a session is looked up.
 _CERTIFICATE = "certificate "
 _IDLE_SECONDS = 8 * 3600.0
+# Of one user; where that is too many, those that nobody has used so long make room.
+_MOST_SESSIONS = 500
+_SHORT_IDLE_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
@@ -46,6 +49,11 @@ class FlightSession:
     def asker(self) -> Principal:
         """The principal with what this call tells of him."""
         return replace(self.session.asker, address=self.address)
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether a new session for the same token would be no other."""
+        return not self.prepared and self.session.settings == Settings()
 
 
 class Sessions:
@@ -114,8 +122,28 @@ class Sessions:
             )
             for key in [k for k, v in self._sessions.items() if now - v.used > _IDLE_SECONDS]:
                 del self._sessions[key]
+            self._make_room(principal.user, now)
             self._sessions[token, name] = made
         return made
+
+    def _make_room(self, user: str, now: float) -> None:
+        """For one more of a user: a client that signs in with each call would have them pile up.
+
+        Raises LimitExceeded where all hold something and are in use.
+        """
+        held = [key for key, one in self._sessions.items() if one.session.principal.user == user]
+        if len(held) < _MOST_SESSIONS:
+            return
+        held.sort(key=lambda key: self._sessions[key].used)
+        for key in held:
+            one = self._sessions[key]
+            if one.holds_nothing or now - one.used > _SHORT_IDLE_SECONDS:
+                del self._sessions[key]
+                return
+        raise LimitExceeded(
+            f"You have {len(held)} sessions open over Flight SQL, which is too many.",
+            hint="Close those that are of no more use, or keep one for many statements.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
