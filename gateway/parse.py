@@ -314,6 +314,9 @@ def _simplified(tree: exp.Expression) -> exp.Expression:
             # It would be written in capitals, since elsewhere case does not matter to it.
             arguments = [one for one in node.args.values() if isinstance(one, exp.Expr)]
             node.replace(exp.Anonymous(this="jaro_winkler_similarity", expressions=arguments))
+        elif isinstance(node, exp.ToMap) and not node.this.expressions and not node.this.this:
+            # Inside of a cast it would be written as no SQL.
+            node.replace(exp.Map(keys=exp.Array(), values=exp.Array()))
         elif isinstance(node, exp.Fetch) and not _has_options(node):
             node.replace(exp.Limit(expression=node.args.get("count") or exp.Literal.number(1)))
         elif isinstance(node, exp.And | exp.Or) and type(node.parent) is not type(node):
