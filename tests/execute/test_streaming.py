@@ -1,4 +1,4 @@
-"""A stream that is read ahead: as far as its bound, in order, and never to a clean end if stopped."""
+"""A stream that is read ahead: up to its bound, in order, to no clean end where it is stopped."""
 
 from __future__ import annotations
 
