@@ -83,6 +83,7 @@ def _float_text(column: pa.Array, larger: Mapping[int, Rules]) -> pa.Array:
     special = ~np.isfinite(sizes)
     if special.any():
         texts = _replaced(texts, special, (("nan", "NaN"), ("inf", "Infinity")))
+        sizes[special] = 0
     # Arrow leaves a small number plain to the sixth place, PostgreSQL to the fourth.
     small = (sizes < 1e-4) & (sizes > 0)
     if small.any():
@@ -96,7 +97,10 @@ def _float_text(column: pa.Array, larger: Mapping[int, Rules]) -> pa.Array:
                 (r"e-(\d)$", r"e-0\1"),
             ),
         )
+    largest = sizes.max(initial=0)
     for power, rules in larger.items():
+        if largest < 10.0**power:
+            break
         chosen = (sizes >= 10.0**power) & (sizes < 10.0 ** (power + 1))
         if chosen.any():
             texts = _replaced(texts, chosen, rules)
