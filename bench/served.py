@@ -23,6 +23,8 @@ from bench.places import Places
 _READY = re.compile(r"ready http=(\S+) flight=(\S+) pgwire=(\S+) pid=(\d+)")
 _START = "from sqluice.command import main; main()"
 _END_SECONDS = 20
+# Where they stand in /proc/<pid>/stat behind the name of the program.
+_USER, _SYSTEM = 11, 12
 
 
 class Served:
@@ -53,6 +55,12 @@ class Served:
             cursor.execute(f"SET link_cost = '{link_cost}'")
             cursor.fetchall()
         return made
+
+    @property
+    def processor(self) -> float:
+        """Seconds of processor time that it has taken so far; Linux only."""
+        told = Path(f"/proc/{self.process_id}/stat").read_text().rpartition(")")[2].split()
+        return (int(told[_USER]) + int(told[_SYSTEM])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """End it; idempotent."""

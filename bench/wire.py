@@ -40,13 +40,17 @@ _BLOCK, _BLOCKS, _WARM = 25, 16, 50
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A whole table by one way in one form. ratio: to PostgreSQL's own, by rounds, the median."""
+    """A whole table by one way in one form. ratio: to PostgreSQL's own, by rounds, the median.
+
+    processor: seconds of the serving gateway's processor time for a million rows, on average.
+    """
 
     way: str
     form: str
     rows: int
     seconds: float
     ratio: float
+    processor: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def measure(
         }
         problems: list[str] = []
         tell("whole tables")
-        pulled = _pulled(clients, rows, repeat, problems)
+        pulled = _pulled(clients, served, rows, repeat, problems)
         tell("probes")
         probes = _probes(clients)
         tell("a row by its key")
@@ -140,7 +144,7 @@ def _clients(places: Places, served: Served) -> Iterable[tuple[str, Client]]:
 
 
 def _pulled(
-    clients: Mapping[str, Client], rows: int, repeat: int, problems: list[str]
+    clients: Mapping[str, Client], served: Served, rows: int, repeat: int, problems: list[str]
 ) -> tuple[Pulled, ...]:
     """In each round everybody once in each form."""
     runs: list[tuple[str, str, Client, str]] = []
@@ -153,11 +157,14 @@ def _pulled(
             runs.append((way, name, clients[name], f"SELECT * FROM {table.address}"))
     took: dict[tuple[str, str], list[float]] = {(way, form): [] for way, form, _, _ in runs}
     count = {}
+    busy = dict.fromkeys(took, 0.0)
     for turn in range(-1, repeat):
         for way, form, client, sql in runs:
+            before = served.processor
             once, count[way, form] = client.pull(sql, form)
             if turn >= 0:
                 took[way, form].append(once)
+                busy[way, form] += served.processor - before
     for (way, form), found in count.items():
         if form != "HTTP" and found != rows:
             problems.append(f"{way}, {form}: {found} rows of {rows} came")
@@ -165,7 +172,8 @@ def _pulled(
     for (way, form), seconds in took.items():
         beside = took[SOURCE, form if form in _FORMS else "binary"]
         ratio = statistics.median(a / b for a, b in zip(seconds, beside, strict=True))
-        made.append(Pulled(way, form, rows, statistics.median(seconds), ratio))
+        processor = busy[way, form] / repeat * _MILLION / rows
+        made.append(Pulled(way, form, rows, statistics.median(seconds), ratio, processor))
     return tuple(made)
 
 
@@ -223,11 +231,12 @@ def table(found: Wire) -> list[str]:
     rows = found.pulled[0].rows
     lines = [
         f"{rows:,} rows x 5 columns; binary is to take 1.0 x PostgreSQL, text 1.5 x; the other "
-        "endpoints stand beside its binary",
-        f"{'by':>20} {'as':>11} {'seconds':>8} {'/':>6}",
+        "endpoints stand beside its binary; processor: the gateway's seconds for a million rows",
+        f"{'by':>20} {'as':>11} {'seconds':>8} {'/':>6} {'processor':>10}",
     ]
     lines += [
-        f"{one.way:>20} {one.form:>11} {one.seconds:>8.2f} {one.ratio:>6.2f}"
+        f"{one.way:>20} {one.form:>11} {one.seconds:>8.2f} {one.ratio:>6.2f} "
+        f"{one.processor:>10.2f}"
         for one in found.pulled
     ]
     lines += ["what drivers ask, in 1 ms", *_lines(found.probes)]

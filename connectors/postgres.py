@@ -34,7 +34,7 @@ TABLES = load_tables("postgres")
 SESSION, TYPES, SQL = (TABLES[name] for name in ("session", "types", "sql"))
 _NO_COPY = {"adbc.postgresql.use_copy": "false"}
 # The driver would hold 16 MB, and its batches once more in the contract's types.
-_BY_COPY = {"adbc.postgresql.batch_size_hint_bytes": "4194304"}
+_BY_COPY = {"adbc.postgresql.batch_size_hint_bytes": "2097152"}
 # So many expected rows are asked for at once, which the driver holds; a few times more may come.
 FEW_ROWS, MOST_ROWS = 1_000, 10_000
 # A statement that sends nothing ends soon after a gateway that was killed; from version 14 on.

@@ -23,6 +23,7 @@ from gateway.fetching import Fetching, closing_batches, raw_schema
 from gateway.loading import Loading
 from gateway.result import Result, bounded, cast_batch
 from gateway.run import Run
+from gateway.streaming import Stream
 
 log = logging.getLogger("gateway.execute")
 
@@ -38,53 +39,14 @@ def execute(plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _:
     announce(result)
     stream = running.stream(result)
     first = _first(stream)
-    result.stream = running.opened(_Stream(first, stream, running))
+    opened = Stream(first, stream, lambda: running.reason)
+    result.stream = running.opened(opened)
+    result.read_ahead = opened.read_ahead
     return result
 
 
 def _first(stream: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
     return next(stream, None)
-
-
-class _Stream:
-    """The first batch and what follows. No generator: those do not end what they never began."""
-
-    def __init__(
-        self,
-        first: pa.RecordBatch | None,
-        rest: Generator[pa.RecordBatch, None, None],
-        running: _Running,
-    ) -> None:
-        self._first = first
-        self._rest = rest
-        self._running = running
-        self._lock = threading.Lock()
-        self._is_closed = False
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        return self
-
-    def __next__(self) -> pa.RecordBatch:
-        with self._lock:
-            if self._is_closed:
-                raise self._running.reason or Cancelled("The query was cancelled.")
-            first, self._first = self._first, None
-            return next(self._rest) if first is None else first
-
-    def close(self) -> None:
-        """Stop the query at its sources, from any thread; nothing where it has ended.
-
-        Whoever reads at this moment meets the reason by himself. Nobody does where the reader is
-        slow: his source waits to be read and would not listen to a cancel.
-        """
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
-            self._is_closed = True
-            self._first = None
-            self._rest.close()
-        finally:
-            self._lock.release()
 
 
 class _Running:
@@ -96,20 +58,20 @@ class _Running:
         self.fetching = Fetching(run)
         self.lock = threading.Lock()
         self.session: MergeSession | None = None
-        self.opened_stream: _Stream | None = None
+        self.opened_stream: Stream | None = None
 
     @property
     def reason(self) -> SqluiceError | None:
         """Why it has to stop."""
         return self.fetching.reason
 
-    def opened(self, stream: _Stream) -> _Stream:
+    def opened(self, stream: Stream) -> Stream:
         """From now on a cancel closes the stream too."""
         with self.lock:
             self.opened_stream = stream
             is_late = self.reason is not None
         if is_late:
-            stream.close()
+            stream.stop()
         return stream
 
     def cancel(self, reason: SqluiceError) -> None:
@@ -121,7 +83,7 @@ class _Running:
         if session is not None:
             session.cancel()
         if stream is not None:
-            stream.close()
+            stream.stop()
 
     def stream(self, result: Result) -> Generator[pa.RecordBatch, None, None]:
         """All batches of the answer, cast, counted, bounded; tells the outcome once."""

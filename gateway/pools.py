@@ -26,6 +26,7 @@ from connectors.base import (
     ConnectorUnavailable,
     load_connector,
 )
+from gateway.sharing import Sharing
 
 SettingsOf = Callable[[Source], Mapping[str, str]]
 Opened = Callable[[Source, Connection], None]
@@ -55,7 +56,7 @@ Settings = tuple[tuple[str, str], ...]
 class _Pool:
     """The connections of one source; idle ones with the settings that they were opened with."""
 
-    slots: threading.BoundedSemaphore
+    slots: Sharing
     idle: list[tuple[float, Settings, Connection]] = field(default_factory=list)
 
 
@@ -109,13 +110,14 @@ class Pools:
         """A connection for one statement.
 
         It returns to the pool only if the statement ended without an error. Raises
-        ConnectorUnavailable where none can be had in `wait` seconds.
+        ConnectorUnavailable where none can be had in `wait` seconds: a caller never has them all.
         """
         settings = self._settings_of(source)
         pool = self._pool(source, settings)
         told = {**settings, **self._told(source, settings)}
         key = tuple(sorted(told.items()))
-        if not pool.slots.acquire(timeout=wait):
+        who = self._caller.user if self._caller is not None else ""
+        if not pool.slots.acquire(who, wait):
             raise ConnectorUnavailable(f"all connections to {source.identity} are busy")
         connection: Connection | None = None
         healthy = False
@@ -129,7 +131,7 @@ class Pools:
                     self._give_back(pool, key, connection, healthy)
             finally:
                 # Whatever a driver says to its end, the place is free.
-                pool.slots.release()
+                pool.slots.release(who)
 
     def _told(self, source: Source, settings: Mapping[str, str]) -> Mapping[str, str]:
         """What the connector is told of the caller."""
@@ -152,7 +154,7 @@ class Pools:
         key = (source, tuple(sorted(settings.items())))
         with self._lock:
             if key not in self._pools:
-                self._pools[key] = _Pool(threading.BoundedSemaphore(self._maximum))
+                self._pools[key] = _Pool(Sharing(self._maximum))
             return self._pools[key]
 
     def _open(self, source: Source, settings: Mapping[str, str]) -> Connection:

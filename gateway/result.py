@@ -53,7 +53,8 @@ class Result:
     `rows`, `bytes` and `truncated` are final once the batches have ended. `fetched` counts rows
     per fragment, `took` what else it cost, for the owners of the sources; `kept` are rows after the
     policy, for planning under the same decision. `masks` are the kinds of masks behind each output,
-    `row_limit` is where the answer is cut if it is longer.
+    `row_limit` is where the answer is cut if it is longer. `read_ahead` lets a thread read while
+    others write, until it holds so many bytes.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Result:
         self.row_limit: int | None = None
         self.stream = batches
         self.stop: Callable[[SqluiceError], None] = lambda _: None
+        self.read_ahead: Callable[[int], None] = lambda _: None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The batches; closing the iterator stops the query at its sources."""

@@ -57,7 +57,7 @@ def test_no_lease_outlives_its_query(sample: SampleMesh, sql: str, push_down: bo
 def _leased(sample: SampleMesh) -> int:
     """How many connections are out of their pools."""
     pools = sample.opened.pools
-    return sum(pools._maximum - one.slots._value for one in pools._pools.values())
+    return sum(one.slots.held for one in pools._pools.values())
 
 
 def _pooled(sample: SampleMesh) -> int:

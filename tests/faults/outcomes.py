@@ -48,7 +48,7 @@ def midway(
 def leased(mesh: PlainMesh) -> int:
     """How many connections are out of their pools."""
     pools = mesh.opened.pools
-    return sum(pools._maximum - one.slots._value for one in pools._pools.values())
+    return sum(one.slots.held for one in pools._pools.values())
 
 
 def check_rest(mesh: PlainMesh) -> None:

@@ -147,8 +147,9 @@ def test_no_line_of_python_runs_for_each_row(encoder: Any) -> None:  # noqa: ANN
 def test_a_slice_and_an_empty_batch() -> None:
     table = table_of(10)
     whole = table.combine_chunks().to_batches()[0]
-    for form in (0, 1):
-        encode = data_rows(table.schema, [form] * len(COLUMNS))
+    encoders = [data_rows(table.schema, [form] * len(COLUMNS)) for form in (0, 1)]
+    encoders += [copy_text(table.schema, TextForm()), copy_csv(table.schema, CsvForm())]
+    for encode in encoders:
         parts = [bytes(encode(whole.slice(at, 1))) for at in range(10)]
         assert b"".join(parts) == bytes(encode(whole))
         empty = pa.RecordBatch.from_arrays(

@@ -1,7 +1,8 @@
 """An open answer, read piece by piece.
 
 Takes: results of the pipeline, or a table of what the session itself knows. Gives: rows as bytes,
-at most so many, in whatever thread asks. Never holds more than a batch.
+at most so many, in whatever thread asks. Never holds more than a batch, and behind a large answer's
+first what a thread reads ahead.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from gateway.serve.pgwire.faults import WireError
 _PIECE_BYTES = 1_048_576
 # Small batches are sent together, so that a small answer takes one turn.
 _FEW_ROWS, _GATHERED_BYTES = 1_024, 65_536
+# Who takes so much may want more: that much is read while the rows before it are written.
+_LARGE_BYTES, _AHEAD_BYTES = 262_144, 4_194_304
 Encode = Callable[[pa.RecordBatch], pa.Buffer]
 
 
@@ -43,6 +46,7 @@ class Answer:
         self._result = result
         self._batches: Iterator[pa.RecordBatch] = result.batches()
         self._left: pa.RecordBatch | None = None
+        self._taken = 0
         self._closed = False
         self.ended = False
 
@@ -77,7 +81,7 @@ class Answer:
     def _next(self, most: int | None) -> pa.RecordBatch | None:
         batch, self._left = self._left, None
         if batch is None:
-            batch = next(self._batches, None)
+            batch = self._taken_from_source(most)
             if batch is None:
                 self.ended = True
                 return None
@@ -89,6 +93,16 @@ class Answer:
         if count < batch.num_rows:
             self._left = batch.slice(count)
             batch = batch.slice(0, count)
+        return batch
+
+    def _taken_from_source(self, most: int | None) -> pa.RecordBatch | None:
+        """Whoever asks for a part may want no more than that: no row is read ahead for him yet."""
+        if self._taken >= _LARGE_BYTES:
+            self._result.read_ahead(_AHEAD_BYTES)
+        batch = next(self._batches, None)
+        self._taken += 0 if batch is None else batch.nbytes
+        if most is None and self._taken >= _LARGE_BYTES:
+            self._result.read_ahead(_AHEAD_BYTES)
         return batch
 
 

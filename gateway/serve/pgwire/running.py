@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
@@ -64,7 +65,7 @@ _Reading: TypeAlias = Query | Catalog | Show | Probe
 class Work(Protocol):
     """Where a call is made."""
 
-    async def __call__(self, call: Callable[[], Made], /) -> Made:
+    def __call__(self, call: Callable[[], Made], /) -> Coroutine[object, object, Made]:
         """Make it."""
 
 
@@ -234,14 +235,9 @@ class Runner:
                 started = await work(
                     lambda: _start(portal.answer or open_it(query_id), output, bound)
                 )
-                answer, piece = started.answer, started.piece
-                portal.answer = answer
+                answer = portal.answer = started.answer
                 self._link.send(output.head(answer.schema))
-                rows = await self._send(piece)
-                while not piece.ended and (bound is None or rows < bound):
-                    left = None if bound is None else bound - rows
-                    piece = await work(lambda: answer.read(started.encode, left))  # noqa: B023
-                    rows += await self._send(piece)
+                rows = await self._pieces(started, bound, work)
             except BaseException:
                 portal.is_done = True
                 if portal.answer is not None:
@@ -254,12 +250,32 @@ class Runner:
             self._link.send(output.tail())
         return rows, answer.ended
 
-    async def _send(self, piece: Piece) -> int:
+    async def _pieces(self, started: _Started, bound: int | None, work: Work) -> int:
+        """Send an answer piece by piece; the next is made while one is sent. Gives the rows."""
+        piece, rows = started.piece, 0
+        while True:
+            rows += piece.rows
+            if piece.ended or (bound is not None and rows >= bound):
+                await self._send(piece)
+                return rows
+            left = None if bound is None else bound - rows
+            making = asyncio.ensure_future(
+                work(partial(started.answer.read, started.encode, left))
+            )
+            try:
+                await self._send(piece)
+            except BaseException:
+                # Only one thread may use an answer at a time: who closes it comes after this one.
+                await asyncio.wait([making])
+                making.cancelled() or making.exception()
+                raise
+            piece = await making
+
+    async def _send(self, piece: Piece) -> None:
         for one in piece.buffers:
             self._link.send(memoryview(one))
         if self._link.is_full:
             await self._link.flush()
-        return piece.rows
 
     async def _copy(self, command: CopyOut) -> None:
         inner = await self.route(command.sql)

@@ -134,7 +134,8 @@ class PgwireServer:
             self._entering.pop(task, None)
             self._tasks.discard(task)
             writer.close()
-            with contextlib.suppress(OSError, ssl.SSLError, asyncio.TimeoutError):
+            gone = (OSError, ssl.SSLError, asyncio.TimeoutError, asyncio.CancelledError)
+            with contextlib.suppress(*gone):
                 await asyncio.wait_for(writer.wait_closed(), 5.0)
 
     def _has_room(self) -> bool:
@@ -289,10 +290,11 @@ class PgwireEndpoint:
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self._main())
+            # It ends every task before the loop: those that cancel, feed and close too.
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._main())
         finally:
             self._ready.set()
-            self._loop.close()
 
     async def _main(self) -> None:
         try:

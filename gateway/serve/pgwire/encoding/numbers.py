@@ -11,10 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.serve.pgwire.encoding.matrices import Field, integers, of_matrix
+from gateway.serve.pgwire.encoding.matrices import Field, integers
 
-_ZERO = ord("0")
-_WIDEST = 38
 # From which power of ten on an exponent is written: by PostgreSQL, for either type, and by Arrow.
 _DOUBLE_EXPONENT, _REAL_EXPONENT, _ARROW_EXPONENT = 15, 6, 10
 
@@ -85,6 +83,7 @@ def _float_text(column: pa.Array, larger: Mapping[int, Rules]) -> pa.Array:
     special = ~np.isfinite(sizes)
     if special.any():
         texts = _replaced(texts, special, (("nan", "NaN"), ("inf", "Infinity")))
+        sizes[special] = 0
     # Arrow leaves a small number plain to the sixth place, PostgreSQL to the fourth.
     small = (sizes < 1e-4) & (sizes > 0)
     if small.any():
@@ -98,7 +97,10 @@ def _float_text(column: pa.Array, larger: Mapping[int, Rules]) -> pa.Array:
                 (r"e-(\d)$", r"e-0\1"),
             ),
         )
+    largest = sizes.max(initial=0)
     for power, rules in larger.items():
+        if largest < 10.0**power:
+            break
         chosen = (sizes >= 10.0**power) & (sizes < 10.0 ** (power + 1))
         if chosen.any():
             texts = _replaced(texts, chosen, rules)
@@ -144,81 +146,3 @@ def _replaced(
     for pattern, replacement in rules:
         part = pc.replace_substring_regex(part, pattern, replacement)
     return pc.replace_with_mask(texts, mask, part)
-
-
-def decimal_text(column: pa.Array) -> pa.Array:
-    """All digits, as many behind the point as the type has."""
-    scale = column.type.scale
-    texts = _unscaled(column).cast(pa.string())
-    if scale:
-        texts = pc.replace_substring_regex(texts, r"^(-?)(\d+)$", rf"\1{'0' * scale}\2")
-        texts = pc.replace_substring_regex(texts, rf"^(-?)0*?(\d+)(\d{{{scale}}})$", r"\1\2.\3")
-        texts = pc.replace_substring_regex(texts, r"^(-?)0+(\d+\.)", r"\1\2")
-    return texts.cast(pa.binary())
-
-
-def decimal_binary(column: pa.Array) -> pa.Array:
-    """Groups of four digits, without those at either end that are zero."""
-    scale = column.type.scale
-    texts = _unscaled(column).cast(pa.string())
-    negative = pc.starts_with(texts, "-").fill_null(False).to_numpy(zero_copy_only=False)
-    fraction = -(-scale // 4)
-    whole = -(-(_WIDEST - scale) // 4)
-    width = 4 * whole + scale
-    digits = pc.ascii_lpad(pc.replace_substring_regex(texts, "^-", ""), width, "0")
-    digits = pc.ascii_rpad(digits, 4 * (whole + fraction), "0").fill_null(
-        "0" * 4 * (whole + fraction)
-    )
-    # All as wide as one another, so that they lie in their buffer as a matrix.
-    text = np.frombuffer(digits.buffers()[2] or b"", np.uint8)[
-        : len(column) * 4 * (whole + fraction)
-    ]
-    groups = text.reshape(len(column), whole + fraction, 4).astype(np.int16) - _ZERO
-    values = groups @ np.array([1000, 100, 10, 1], np.int16)
-    return _numeric(values, whole, negative, scale, column)
-
-
-def _numeric(
-    values: np.ndarray[tuple[int, int], np.dtype[np.int16]],
-    whole: int,
-    negative: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    scale: int,
-    column: pa.Array,
-) -> pa.Array:
-    """Number of groups, weight of the first, sign, scale, and the groups themselves."""
-    rows, count = values.shape
-    used = values != 0
-    forward = np.logical_or.accumulate(used, axis=1)
-    backward = np.logical_or.accumulate(used[:, ::-1], axis=1)[:, ::-1]
-    shown = forward & backward
-    first = count - forward.sum(axis=1)
-    is_zero = first == count
-    table = np.empty((rows, count + 4), ">i2")
-    table[:, 0] = shown.sum(axis=1)
-    table[:, 1] = np.where(is_zero, 0, whole - 1 - first)
-    table[:, 2] = np.where(negative & ~is_zero, 0x4000, 0)
-    table[:, 3] = scale
-    table[:, 4:] = values
-    mask = np.ones(table.shape, np.bool_)
-    mask[:, 4:] = shown
-    matrix = table.view(np.uint8).reshape(rows, 2 * (count + 4))
-    return of_matrix(matrix, column, np.repeat(mask, 2, axis=1))
-
-
-def unsigned_text(column: pa.Array) -> pa.Array:
-    """Of 64 bits, which PostgreSQL holds as numeric."""
-    return integer_text(column)
-
-
-def unsigned_binary(column: pa.Array) -> pa.Array:
-    """The same as numeric."""
-    return decimal_binary(column.cast(pa.decimal128(20, 0)))
-
-
-def _unscaled(column: pa.Array) -> pa.Array:
-    """The same numbers without their point: Arrow writes exponents where there are many places."""
-    wide = column.cast(pa.decimal128(_WIDEST, column.type.scale))
-    buffers = wide.buffers()
-    return pa.Array.from_buffers(
-        pa.decimal128(_WIDEST, 0), len(wide), buffers, wide.null_count, wide.offset
-    )

@@ -98,8 +98,10 @@ def copy_text(schema: pa.Schema, form: TextForm) -> Encode:
 
     def cell(write: Encode, column: pa.Array) -> pa.Array:
         texts = write(column).cast(pa.string())
+        held = _bytes_of(texts)
         for found, escape in escapes:
-            texts = pc.replace_substring(texts, found, escape)
+            if found.encode() in held:
+                texts = pc.replace_substring(texts, found, escape)
         return texts.fill_null(form.null)
 
     def encode(batch: pa.RecordBatch) -> pa.Buffer:
@@ -112,21 +114,28 @@ def copy_text(schema: pa.Schema, form: TextForm) -> Encode:
 def copy_csv(schema: pa.Schema, form: CsvForm) -> Encode:
     """Batches as lines of CSV, each in a CopyData of its own."""
     encoders = [wire_type(field).text for field in schema]
-    special = "[" + "".join(f"\\{one}" for one in (form.delimiter, form.quote)) + "\n\r]"
+    marks = (form.delimiter, form.quote, "\n", "\r")
+    special = "[" + "".join(f"\\{one}" for one in marks[:2]) + "\n\r]"
     alone = len(schema) == 1
+
+    def quoted(texts: pa.Array) -> pa.Array:
+        for one in dict.fromkeys((form.escape, form.quote)):
+            texts = pc.replace_substring(texts, one, form.escape + one)
+        return pc.binary_join_element_wise(form.quote, texts, form.quote, "")
 
     def cell(place: int, write: Encode, column: pa.Array) -> pa.Array:
         texts = write(column).cast(pa.string())
-        escaped = texts
-        for one in dict.fromkeys((form.escape, form.quote)):
-            escaped = pc.replace_substring(escaped, one, form.escape + one)
-        quoted = pc.binary_join_element_wise(form.quote, escaped, form.quote, "")
+        held = _bytes_of(texts)
         if place in form.forced:
-            return quoted.fill_null(form.null)
-        needs = pc.or_(pc.match_substring_regex(texts, special), pc.equal(texts, form.null))
+            return quoted(texts).fill_null(form.null)
+        needs = pc.equal(texts, form.null)
+        if any(one.encode() in held for one in marks):
+            needs = pc.or_(needs, pc.match_substring_regex(texts, special))
         if alone:
             needs = pc.or_(needs, pc.equal(texts, "\\."))
-        return pc.if_else(needs, quoted, texts).fill_null(form.null)
+        if pc.any(needs).as_py():
+            texts = pc.if_else(needs, quoted(texts), texts)
+        return texts.fill_null(form.null)
 
     def encode(batch: pa.RecordBatch) -> pa.Buffer:
         cells = [
@@ -162,6 +171,16 @@ def text_header(names: Sequence[str], form: TextForm) -> bytes:
 def copy_data(content: bytes) -> bytes:
     """One CopyData message."""
     return b"d" + struct.pack(">i", len(content) + 4) + content
+
+
+def _bytes_of(texts: pa.Array) -> bytes:
+    """All that the values hold: what is not in there need not be looked for in each of them."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return b""
+    places = np.frombuffer(offsets, np.int32)
+    start, end = int(places[texts.offset]), int(places[texts.offset + len(texts)])
+    return data.slice(start, end - start).to_pybytes()  # type: ignore[no-any-return]  # no types
 
 
 def _lines(cells: Sequence[pa.Array], delimiter: str, rows: int) -> pa.Buffer:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.serve.pgwire.encoding import arrays, documents, numbers, texts, times
+from gateway.serve.pgwire.encoding import arrays, decimals, documents, numbers, texts, times
 from gateway.serve.pgwire.encoding.arrays import Encode
 from gateway.serve.pgwire.encoding.matrices import Field, of_fixed
 from gateway.serve.pgwire.encoding.packing import Cells
@@ -80,7 +80,7 @@ INTERVAL = WireType(1186, 16, texts.interval_text, texts.interval_binary)
 UUID = WireType(_UUID, 16, texts.plain, texts.uuid_binary)
 ZONED_TIME = WireType(1266, 12, texts.plain, times.zoned_time_binary)
 BITS = WireType(1562, -1, texts.plain, texts.bits_binary)
-UNSIGNED = WireType(1700, -1, numbers.unsigned_text, numbers.unsigned_binary)
+UNSIGNED = WireType(1700, -1, decimals.unsigned_text, decimals.unsigned_binary)
 
 _SIMPLE: dict[pa.DataType, WireType] = {
     pa.bool_(): BOOLEAN,
@@ -129,7 +129,7 @@ def _of(kind: pa.DataType, name: str) -> WireType:
         return _SIMPLE[kind]
     if pa.types.is_decimal(kind):
         modifier = ((kind.precision << 16) | kind.scale) + _HEADER
-        return WireType(1700, -1, numbers.decimal_text, numbers.decimal_binary, modifier)
+        return WireType(1700, -1, decimals.decimal_text, decimals.decimal_binary, modifier)
     if pa.types.is_timestamp(kind):
         return ZONED if kind.tz else TIMESTAMP
     if pa.types.is_time(kind):

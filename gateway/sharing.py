@@ -1,0 +1,46 @@
+"""The places of one source, shared by those who ask it.
+
+Takes: how many places there are. Gives: a place to whoever holds few beside what is free. Never
+gives anybody all of them: some are left for who comes next, at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+# Who holds fewer than so many times what is free gets one more: alone that is six of eight.
+_TIMES_FREE = 3
+
+
+class Sharing:
+    """Thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._changed = threading.Condition()
+        self._held: Counter[str] = Counter()
+
+    @property
+    def held(self) -> int:
+        """How many places are taken."""
+        return self._held.total()
+
+    def acquire(self, who: str, seconds: float) -> bool:
+        """Take a place; False where there is none for him in time."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._may(who), seconds):
+                return False
+            self._held[who] += 1
+            return True
+
+    def release(self, who: str) -> None:
+        """Give one back."""
+        with self._changed:
+            self._held[who] -= 1
+            if not self._held[who]:
+                del self._held[who]
+            self._changed.notify_all()
+
+    def _may(self, who: str) -> bool:
+        return self._held[who] < _TIMES_FREE * (self._most - self._held.total())
