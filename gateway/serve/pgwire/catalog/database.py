@@ -29,6 +29,7 @@ SCHEMAS = {"pg_catalog": "pg", "information_schema": "info"}
 _MEMORY = "256MB"
 _MOST_BYTES = 64 * 1024 * 1024
 _BATCH_ROWS = 2_048
+_AGAIN_SECONDS = 0.05
 _VIEWS = Path(__file__).with_name("data") / "views.sql"
 _RAISED = re.compile(r"WireError: ([0-9A-Z]{5})\|(.*)", re.DOTALL)
 # What DuckDB says of a statement that is wrong, and PostgreSQL's code for it.
@@ -127,19 +128,25 @@ class Asking:
         self._cursor = database.cursor()
         self._seconds = seconds
         self._stopped: SqluiceError | None = None
+        self._stopping, self._over = threading.Event(), threading.Event()
 
     def stop(self, reason: SqluiceError | None = None) -> None:
         """Stop it."""
         self._stopped = self._stopped or reason or Cancelled("The query was cancelled.")
-        with contextlib.suppress(duckdb.Error):  # it may be over already
-            self._cursor.interrupt()
+        self._stopping.set()
+
+    def _watch(self) -> None:
+        """Until it is over; once is not enough, since what is to stop may begin a moment later."""
+        if not self._stopping.wait(self._seconds):
+            self.stop(TimedOut("The query took longer than it may."))
+        while not self._over.is_set():
+            with contextlib.suppress(duckdb.Error):  # it may be over already
+                self._cursor.interrupt()
+            self._over.wait(_AGAIN_SECONDS)
 
     def read(self, sql: str, parameters: Mapping[str, object]) -> pa.Table:
         """All rows; they are few, else LimitExceeded says so."""
-        late = TimedOut("The query took longer than it may.")
-        timer = threading.Timer(self._seconds or 3_600, lambda: self.stop(late))
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=self._watch, name="pgwire-catalog", daemon=True).start()
         try:
             reader = self._cursor.sql(sql, params=dict(parameters)).to_arrow_reader(_BATCH_ROWS)
             batches, size = [], 0
@@ -154,7 +161,8 @@ class Asking:
         except _FAILURES as error:
             raise self._translated(error) from None
         finally:
-            timer.cancel()
+            self._over.set()
+            self._stopping.set()
             self._cursor.close()
 
     def _translated(self, error: Exception) -> Exception:
