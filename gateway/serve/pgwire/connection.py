@@ -149,6 +149,7 @@ class Connection:
 
     def _note(self, sql: str, command: Command | None = None) -> None:
         """The text that an error would be about, and whether its places are that text's."""
+        self._state.activity.runs(sql)
         self._sql, self._has_places = sql, isinstance(command, Query)
         self._asks_catalog = isinstance(command, Catalog)
 
@@ -156,6 +157,7 @@ class Connection:
         self._state.end_of_cycle()
         await self._runner.close_dropped()
         self._runner.tell()
+        self._state.activity.rests()
         self._link.send(message(b"Z", self._state.status.encode()))
         await self._link.flush()
 

@@ -19,6 +19,7 @@ from gateway.errors import InternalError, SqluiceError
 from gateway.metadata import VisibleTable
 from gateway.opening import OpenGateway
 from gateway.request import Request
+from gateway.serve.pgwire.catalog.activity import Speakers
 from gateway.serve.pgwire.catalog.content import PUBLIC, content_of
 from gateway.serve.pgwire.catalog.database import Asking, Database, Databases
 from gateway.serve.pgwire.catalog.translate import (
@@ -48,10 +49,13 @@ _ARROW: Mapping[str, pa.DataType] = {
 class CatalogSession:
     """The catalog as one connection meets it. Used by one thread at a time; `stop` by any."""
 
-    def __init__(self, opened: OpenGateway, databases: Databases, state: State) -> None:
+    def __init__(
+        self, opened: OpenGateway, databases: Databases, state: State, speakers: Speakers
+    ) -> None:
         self._opened = opened
         self._databases = databases
         self._state = state
+        self._speakers = speakers
         self._last: tuple[tuple[object, ...], Database] | None = None
         self._asking: Asking | None = None
 
@@ -161,6 +165,7 @@ class CatalogSession:
         return SessionValues(
             settings.database, settings.user, state.pid, f"PostgreSQL {SERVER_VERSION}", path,
             settings.show, lambda: {name: value for name, value, _ in settings.all()}, change,
+            lambda: tuple(self._speakers.rows(state.principal)),
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import sqlglot
 from sqlglot import exp
@@ -183,3 +184,28 @@ def settings_rows(relation: Relation, values: Mapping[str, str]) -> exp.Select:
         for name, value in values.items()
     ])  # fmt: skip
     return made
+
+
+def activity_rows(relation: Relation, rows: Sequence[Mapping[str, object]]) -> exp.Select:
+    """The caller's own connections as rows; what nobody knows of them is NULL."""
+    values = [
+        ", ".join(_value(row.get(one.name), one.duckdb_type) for one in relation.attributes)
+        for row in rows
+    ]
+    nothing = ", ".join(f"CAST(NULL AS {one.duckdb_type})" for one in relation.attributes)
+    names = ", ".join(f'"{one.name}"' for one in relation.attributes)
+    listed = ", ".join(f"({one})" for one in values or [nothing])
+    made = sqlglot.parse_one(
+        f"SELECT * FROM (VALUES {listed}) AS held({names})", dialect="duckdb"
+    )
+    assert isinstance(made, exp.Select)
+    return made if values else made.where(exp.false(), copy=False)
+
+
+def _value(value: object, kind: str) -> str:
+    if value is None:
+        return f"CAST(NULL AS {kind})"
+    if isinstance(value, bool):
+        return str(value)
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return exp.cast(exp.Literal.string(text), kind, dialect="duckdb").sql("duckdb")

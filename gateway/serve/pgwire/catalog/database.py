@@ -20,6 +20,7 @@ from duckdb.func import FunctionNullHandling
 
 from gateway.errors import Cancelled, LimitExceeded, SqluiceError, TimedOut, TypeMismatch
 from gateway.serve.pgwire.catalog.content import Content
+from gateway.serve.pgwire.catalog.formats import functions
 from gateway.serve.pgwire.catalog.names import Names, Value
 from gateway.serve.pgwire.catalog.relations import Relation, listed, relations
 from gateway.serve.pgwire.catalog.rows import Row, fill
@@ -64,7 +65,8 @@ class Database:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute("SET temp_directory = ''")
         connection.execute("CREATE SCHEMA pg; CREATE SCHEMA info")
-        for name, (call, arguments, kind) in self.names.functions().items():
+        called = {**self.names.functions(), **functions()}
+        for name, (call, arguments, kind) in called.items():
             connection.create_function(
                 f"udf_{name}", _told(call), [*arguments], kind,
                 null_handling=FunctionNullHandling.SPECIAL,

@@ -144,6 +144,7 @@ class Names:
             "constraint_definition": (self.constraint_definition, [number, text], text),
             "index_definition": (self.index_definition, [number, whole, text], text),
             "function_result": (self.function_result, [number], text),
+            "function_definition": (self.function_definition, [number], text),
             "function_arguments": (self.function_arguments, [number], text),
             "table_is_visible": (self.table_is_visible, [number, text], "BOOLEAN"),
             "type_is_visible": (self.type_is_visible, [number, text], "BOOLEAN"),
@@ -309,6 +310,26 @@ class Names:
         if one is None:
             return None
         return ", ".join(self.format_type(kind, -2, "") for kind in one["proargtypes"])
+
+    def function_definition(self, oid: int) -> str | None:
+        """The statement that would make a function."""
+        one = self._procedures.get(oid)
+        if one is None or not one["prosrc"]:
+            return None
+        said = [
+            {"i": "IMMUTABLE", "s": "STABLE"}.get(one["provolatile"], ""),
+            {"s": "PARALLEL SAFE", "r": "PARALLEL RESTRICTED"}.get(one["proparallel"], ""),
+            "STRICT" if one["proisstrict"] else "", "LEAKPROOF" if one["proleakproof"] else "",
+            f"COST {one['procost']:g}" if one["procost"] != 1 else "",
+            f"ROWS {one['prorows']:g}" if one["proretset"] and one["prorows"] != 1000 else "",
+        ]  # fmt: skip
+        line = " ".join(filter(None, said))
+        return (
+            f"CREATE OR REPLACE FUNCTION pg_catalog.{quoted(one['proname'])}"
+            f"({self.function_arguments(oid)})\n RETURNS {self.function_result(oid)}\n"
+            f" LANGUAGE internal\n{f' {line}' + chr(10) if line else ''}"
+            f"AS $function${one['prosrc']}$function$\n"
+        )
 
     def table_is_visible(self, oid: int, path: str) -> bool | None:
         """Whether the bare name means this relation."""

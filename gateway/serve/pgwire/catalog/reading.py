@@ -64,7 +64,11 @@ def _spelled(sql: str) -> str:
     for at, one in enumerate(words):
         before, rest = words[at - 1] if at else None, words[at + 1 : at + 3]
         is_array = one.value in _BARE and [each.value for each in rest] == ["[", "]"]
-        if one.kind == "word" and is_array:
+        if one.is_word("to_char") and rest and rest[0].is_word("("):
+            # The parser would translate the pattern behind it.
+            made += [sql[place : one.start], "pg_to_char"]
+            place = one.end
+        elif one.kind == "word" and is_array:
             made += [sql[place : one.start], f'"_{one.value}"']
             place = rest[1].end
         elif one.is_word(*_VERBS) and before is not None and before.is_word("as", "."):

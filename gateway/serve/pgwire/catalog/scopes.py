@@ -61,6 +61,20 @@ def relation_of(table: exp.Table) -> Relation | None:
     return None
 
 
+def tables_of(query: exp.Select) -> Iterator[exp.Table]:
+    """The tables that stand in FROM, in parentheses too."""
+    held = query.args.get("from_")
+    nodes = [held.this] if held is not None else []
+    nodes += [one.this for one in query.args.get("joins") or ()]
+    while nodes:
+        node = nodes.pop(0)
+        nodes += [one.this for one in node.args.get("joins") or ()]
+        if isinstance(node, exp.Subquery) and not node.alias:
+            nodes.append(node.this)
+        elif isinstance(node, exp.Table) and not isinstance(node.this, exp.Func):
+            yield node
+
+
 @dataclass(slots=True)
 class Scopes:
     """Look-ups over one tree; `called` are the types of functions that were rewritten."""
@@ -177,6 +191,17 @@ class Scopes:
         if relation is None:
             return []
         return [(one.name, one.type) for one in relation.attributes]
+
+    def relation_of_alias(self, column: exp.Column) -> Relation | None:
+        """The relation of the catalog that a column's table is; None where it is another."""
+        node: exp.Expr | None = column.parent
+        while node is not None:
+            if isinstance(node, exp.Select):
+                for table in tables_of(node):
+                    if not column.table or table.alias_or_name == column.table:
+                        return None if self.cte_of(table) is not None else relation_of(table)
+            node = node.parent
+        return None
 
     def type_of(self, node: exp.Expr | None) -> str | None:
         """The type of an expression."""

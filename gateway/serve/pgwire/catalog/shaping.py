@@ -6,13 +6,13 @@ error for what is on no list. Never changes what a part of a statement means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sqlglot import exp
 
 from gateway.allowed import check_tree
-from gateway.serve.pgwire.catalog.building import settings_rows
 from gateway.serve.pgwire.catalog.database import SCHEMAS
+from gateway.serve.pgwire.catalog.relations import Relation
 from gateway.serve.pgwire.catalog.scopes import Scopes, output_name, relation_of
 
 # The columns by which these lie in PostgreSQL as they were made.
@@ -73,16 +73,19 @@ def put_in_order(tree: exp.Expression) -> None:
             return
 
 
-def redirect(table: exp.Table, scopes: Scopes, settings: Callable[[], Mapping[str, str]]) -> None:
-    """To the table that holds the relation."""
+def redirect(
+    table: exp.Table, scopes: Scopes, told: Callable[[Relation], exp.Select | None]
+) -> None:
+    """To the table that holds the relation, or to the rows that the session tells."""
     relation = None if isinstance(table.this, exp.Func) else relation_of(table)
     if relation is None or scopes.cte_of(table) is not None:
         return
     if not table.args.get("alias"):
         table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
-    if relation.name == "pg_settings":
-        table.replace(
-            exp.Subquery(this=settings_rows(relation, settings()), alias=table.args["alias"])
-        )
+    rows = told(relation)
+    if rows is not None:
+        joins = table.args.get("joins")
+        table.replace(exp.Subquery(this=rows, alias=table.args["alias"], joins=joins))
         return
+    table.set("catalog", None)
     table.set("db", exp.to_identifier(SCHEMAS[relation.schema], quoted=True))

@@ -15,6 +15,7 @@ from gateway.errors import UnsupportedSql
 from gateway.serve.pgwire.catalog.building import (
     KEYWORDS,
     REGISTERED,
+    activity_rows,
     array_of,
     as_type,
     call_of,
@@ -23,11 +24,13 @@ from gateway.serve.pgwire.catalog.building import (
     formatted,
     joined,
     keywords,
+    settings_rows,
 )
+from gateway.serve.pgwire.catalog.calls import aggregated, is_whole_sum, similar_to
 from gateway.serve.pgwire.catalog.known import templates
 from gateway.serve.pgwire.catalog.names import PATH_MARK
 from gateway.serve.pgwire.catalog.reading import read
-from gateway.serve.pgwire.catalog.relations import type_numbers
+from gateway.serve.pgwire.catalog.relations import Relation, type_numbers
 from gateway.serve.pgwire.catalog.scopes import (
     Outputs,
     Scopes,
@@ -54,6 +57,7 @@ _OF_TEXTS = frozenset("""
 """.split())  # fmt: skip
 _FLOATS = frozenset({"float4", "float8"})
 _TEXTS = frozenset({"text", "varchar", "name", "bpchar"})
+_JSON = {"json_build_object": "json_object", "json_build_array": "json_array"}
 # Functions that need no name: operators, and what the grammar itself has.
 _TRUTH = (exp.And, exp.Or, exp.Case, exp.Cast, exp.Coalesce, exp.If, exp.Array, exp.RegexpLike,
           exp.RegexpILike, exp.Exists)  # fmt: skip
@@ -81,6 +85,7 @@ class SessionValues:
     setting: Callable[[str], str]
     settings: Callable[[], Mapping[str, str]]
     change: Callable[[str, str, bool], str]
+    speakers: Callable[[], Sequence[Mapping[str, object]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +130,29 @@ class _Translation:
         outputs = self._as_text(tree, outputs)
         put_in_order(tree)
         for table in list(tree.find_all(exp.Table)):
-            redirect(table, self._scopes, self._session.settings)
+            redirect(table, self._scopes, self._told)
         check(tree)
         used = {int(one.name) for one in tree.find_all(exp.Parameter)}
         return Translated(tree.sql("duckdb"), tuple(outputs), parameters, tuple(sorted(used)))
+
+    def _told(self, relation: Relation) -> exp.Select | None:
+        """The rows of a relation that only the session knows; None for all others."""
+        if relation.name == "pg_settings":
+            return settings_rows(relation, self._session.settings())
+        if relation.name in ("pg_stat_activity", "pg_stat_gssapi"):
+            return activity_rows(relation, self._session.speakers())
+        return None
 
     def _check_table(self, table: exp.Table) -> None:
         if isinstance(table.this, exp.Func):
             return
         if self._scopes.cte_of(table) is None and relation_of(table) is None:
             raise refuse_unknown(table)
+        if table.catalog and table.catalog != self._session.database:
+            raise WireError(
+                "0A000", f"The database {table.catalog[:100]} is another one.",
+                "Connect to it: names of one connection are of one database.",
+            )  # fmt: skip
 
     def _rewritten(self, node: exp.Expr) -> exp.Expr:
         match node:
@@ -143,16 +161,18 @@ class _Translation:
             case exp.Div():
                 return self._divided(node)
             case exp.SimilarTo():
-                raise WireError(
-                    "0A000", "SIMILAR TO is not served by the catalog.", "Use LIKE or ~."
-                )
+                return similar_to(node)
+            case exp.Column() if node.name == "tableoid":
+                return self._place(node)
             case exp.DPipe() | exp.Concat() | exp.ConcatWs():
                 self._join_texts(node)
                 return node
             case exp.StrPosition():
                 return self._typed(as_type(node.copy(), "INTEGER"), "int4")
-            case exp.Sum() | exp.Filter() | exp.Window() if self._is_whole_sum(node):
-                return self._typed(as_type(node.copy(), "BIGINT"), "int8")
+            case exp.AggFunc() | exp.Anonymous() | exp.Filter() | exp.Window() if (
+                found := self._aggregated(node)
+            ):
+                return self._typed(*found)
             case exp.Bracket():
                 return self._bracket(node)
             case exp.EQ() | exp.NEQ() if isinstance(node.expression, exp.Any | exp.All):
@@ -167,14 +187,26 @@ class _Translation:
             case _:
                 return node
 
-    def _is_whole_sum(self, node: exp.Expr) -> bool:
-        """Whether it is a sum of small whole numbers, with all that belongs to the call."""
-        inner = node
-        while isinstance(inner, exp.Filter | exp.Window):
-            inner = inner.this
-        is_part = isinstance(node.parent, exp.Filter | exp.Window) and node.arg_key == "this"
-        is_sum = isinstance(inner, exp.Sum) and not is_part
-        return is_sum and self._scopes.type_of(inner.this) in ("int2", "int4")
+    def _aggregated(self, node: exp.Expr) -> tuple[exp.Expr, str] | None:
+        if is_whole_sum(node, self._scopes.type_of):
+            return as_type(node.copy(), "BIGINT"), "int8"
+
+        def written(one: exp.Expr) -> exp.Expr:
+            kind = self._scopes.type_of(one)
+            return self._text(one, kind) if kind in REGISTERED else one
+
+        return aggregated(node, self._scopes.type_of, written)
+
+    def _place(self, node: exp.Column) -> exp.Expr:
+        """`tableoid`: the number of the relation that a row is of."""
+        relation = self._scopes.relation_of_alias(node)
+        if relation is None:
+            return node
+        number = as_type(exp.Literal.number(relation.oid), "UINTEGER")
+        # NULL where an outer join has no row.
+        column = exp.column(relation.attributes[0].name, node.table or None, quoted=True)
+        is_there = exp.Not(this=exp.Is(this=column, expression=exp.Null()))
+        return self._typed(exp.Case(ifs=[exp.If(this=is_there, true=number)]), "oid")
 
     def _join_texts(self, node: exp.DPipe | exp.Concat | exp.ConcatWs) -> None:
         """What is joined to texts is joined as PostgreSQL writes it; arrays stay arrays."""
@@ -307,8 +339,11 @@ class _Translation:
         if name == "format" and arguments:
             written = [self._written(one) for one in arguments]
             return self._typed(formatted(written), "text")
-        if name == "json_build_object":
-            return self._typed(exp.Anonymous(this="json_object", expressions=arguments), "json")
+        if name in _JSON:
+            made = exp.Anonymous(this=_JSON[name], expressions=arguments)
+            return self._typed(as_type(made, "VARCHAR"), "json")
+        if name in ("to_char", "pg_to_char") and len(arguments) == 2:
+            return self._typed(self._moment(arguments), "text")
         if name in _OF_TEXTS and any(self._scopes.type_of(one) in REGISTERED for one in arguments):
             raise _no_function(name, len(arguments))
         found = templates().get(f"{name}/{len(arguments)}")
@@ -321,6 +356,17 @@ class _Translation:
         if kind in ("anyarray",):
             kind = self._scopes.type_of(arguments[0]) or kind
         return self._typed(made, kind)
+
+    def _moment(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
+        """`to_char`, in the zone of the session."""
+        kind = self._scopes.type_of(arguments[0])
+        if kind not in ("timestamptz", "timestamp", "date"):
+            raise WireError("0A000", "to_char is of moments here.", "Cast it: to_char(x::date, ..)")
+        moment = as_type(arguments[0], "TIMESTAMPTZ" if kind == "timestamptz" else "TIMESTAMP")
+        zone = self._session.setting("timezone") if kind == "timestamptz" else "UTC"
+        number = exp.Anonymous(this="epoch_us", expressions=[moment])
+        parts = [number, as_type(arguments[1], "VARCHAR"), exp.Literal.string(zone)]
+        return exp.Anonymous(this="udf_moment", expressions=parts)
 
     def _setting(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
         if isinstance(arguments[0], exp.Literal):
@@ -362,6 +408,9 @@ class _Translation:
             call = self._typed(exp.Unnest(expressions=[call.this]), kind or "")
         elif name == KEYWORDS and not arguments:
             return keywords(alias)
+        elif name == "pg_show_all_settings" and not arguments:
+            named = exp.to_identifier("pg_settings", quoted=True)
+            return exp.Table(this=named, alias=alias, joins=node.args.get("joins"))
         elif isinstance(call, exp.GenerateSeries | exp.ExplodingGenerateSeries):
             series = exp.GenerateSeries(**dict(call.args))
             call = self._typed(exp.Unnest(expressions=[series]), "int4")
