@@ -36,6 +36,7 @@ _HARMLESS: Mapping[str, str] = {
     "check_function_bodies": "on", "quote_all_identifiers": "off",
     "synchronize_seqscans": "on", "max_parallel_workers_per_gather": "2", "plan_cache_mode": "auto",
     "tcp_keepalives_idle": "0", "tcp_keepalives_interval": "0", "tcp_keepalives_count": "0",
+    "default_tablespace": "", "temp_tablespaces": "", "default_table_access_method": "heap",
     "lc_monetary": "C", "lc_numeric": "C", "lc_time": "C", "lc_messages": "C",
 }  # fmt: skip
 # What a client may say, as long as it says this: answers have one form, rights those of the user.

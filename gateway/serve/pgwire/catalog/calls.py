@@ -6,6 +6,7 @@ type. Never lets one through that means something else there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from sqlglot import exp
@@ -48,6 +49,13 @@ def aggregated(
     return None
 
 
+def is_waiting(node: exp.Expr) -> bool:
+    """Whether it is such an aggregate whose FILTER or OVER is rewritten with it."""
+    return outermost(node) is None and (
+        isinstance(node, exp.Avg | exp.JSONArrayAgg) or _is_call(node, _JSON_AGG)
+    )
+
+
 def _is_call(node: exp.Expr | None, name: str) -> bool:
     return (
         isinstance(node, exp.Anonymous) and node.name.lower() == name
@@ -78,13 +86,12 @@ def _value(held: exp.Expr) -> exp.Expr:
 def _listed(
     node: exp.Expr, inner: exp.Expr, held: exp.Expr, written: Callable[[exp.Expr], exp.Expr]
 ) -> tuple[exp.Expr, str]:
-    made = held.copy()
-    value = made.this if isinstance(made, exp.Order | exp.Distinct) else made
-    shown = written(value.copy())
-    if value is made:
-        made = shown
-    else:
-        value.replace(shown)
+    value = held.this if isinstance(held, exp.Order) else held
+    made = written(value)
+    if value is not held:
+        ordered = held.copy()
+        ordered.set("this", made)
+        made = ordered
     listed = _within(node, inner, exp.ArrayAgg(this=made))
     text = as_type(exp.Anonymous(this="to_json", expressions=[listed]), "VARCHAR")
     # Of no rows there is no list.
@@ -109,3 +116,32 @@ def similar_to(node: exp.SimilarTo) -> exp.Expr:
     if not (isinstance(pattern, exp.Literal) and pattern.is_string):
         raise WireError("0A000", "SIMILAR TO takes a constant here.", "Use LIKE or ~.")
     return exp.RegexpLike(this=node.this, expression=exp.Literal.string(similar(pattern.name)))
+
+
+def is_pattern(start: exp.Expr | None, type_of: TypeOf) -> bool:
+    """Whether `substring(x from y)` asks for what a pattern meets, not for a place."""
+    return start is not None and not start.is_int and type_of(start) in ("text", "varchar", "name")
+
+
+def matched(node: exp.Substring) -> exp.Expr:
+    """What a pattern meets, or what its first parentheses do; NULL where it meets nothing."""
+    pattern = node.args["start"]
+    if not (isinstance(pattern, exp.Literal) and pattern.is_string):
+        raise WireError("0A000", "substring takes a constant pattern here.")
+    group = 1 if re.search(r"(?<!\\)\((?!\?)", pattern.name) else 0
+    parts = [node.this.copy(), pattern.copy(), exp.Literal.number(group)]
+    found = exp.Anonymous(this="regexp_extract", expressions=parts)
+    meets = exp.RegexpLike(this=node.this.copy(), expression=pattern.copy())
+    return exp.Case(ifs=[exp.If(this=meets, true=found)])
+
+
+def series_of(call: exp.Func, type_of: TypeOf) -> tuple[exp.Expr, str]:
+    """`generate_series` as a list, and the type of what is in it; of whole numbers only."""
+    bounds = [call.args.get(one) for one in ("start", "end", "step")]
+    kinds = ["int4" if one.is_int else type_of(one) for one in bounds if one is not None]
+    if not all(kind in _WHOLE or kind is None for kind in kinds):
+        raise WireError("0A000", "generate_series is of whole numbers here.")
+    series = exp.GenerateSeries(**dict(call.args))
+    if any(kind == "int8" for kind in kinds):
+        return series, "int8"
+    return as_type(series, "INTEGER[]"), "int4"

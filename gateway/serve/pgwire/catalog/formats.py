@@ -17,13 +17,21 @@ from gateway.serve.pgwire.faults import WireError
 _EPOCH = datetime(1970, 1, 1)
 _DIGITS, _GROUP = 16, 10_000
 _PART = re.compile(
-    r'"([^"]*)"|(FM)?(YYYY|YY|MM|DDD|DD|HH24|HH12|HH|MI|SS|MS|US|AM|PM|am|pm|Q|IW|ID|D|TZ|tz|OF|'
-    r"Month|Mon|Day|Dy)|([A-Za-z]+)|(.)",
+    r'"([^"]*)"|(FM)?(YYYY|YY|Month|Mon|Day|Dy|MM|DDD|DD|HH24|HH12|HH|MI|SS|MS|US|AM|PM|am|pm|Q|IW|ID|D'
+    r"|TZ|tz|OF)|([A-Za-z]+)|(.)",
     re.DOTALL,
 )
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September",
            "October", "November", "December")  # fmt: skip
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+Exploded = Mapping[str, int | str | bool]
+EXPLODED = (
+    "STRUCT(grantor UINTEGER, grantee UINTEGER, privilege_type VARCHAR, is_grantable BOOLEAN)[]"
+)
+_RIGHTS = {
+    "a": "INSERT", "r": "SELECT", "w": "UPDATE", "d": "DELETE", "D": "TRUNCATE", "x": "REFERENCES",
+    "t": "TRIGGER", "X": "EXECUTE", "U": "USAGE", "C": "CREATE", "c": "CONNECT", "T": "TEMPORARY",
+}  # fmt: skip
 _Written = Mapping[str, Callable[[datetime], str]]
 _PLAIN: _Written = {
     "YYYY": lambda at: f"{at.year:04}", "YY": lambda at: f"{at.year % 100:02}",
@@ -48,6 +56,20 @@ def functions() -> Mapping[str, tuple[Callable[..., str], list[str], str]]:
         "average": (average, ["VARCHAR", "VARCHAR"], "VARCHAR"),
         "moment": (moment, ["BIGINT", "VARCHAR", "VARCHAR"], "VARCHAR"),
     }
+
+
+def exploded(rights: list[str], number_of: Callable[[str], int | None]) -> list[Exploded]:
+    """`aclexplode`: a row for each right that each entry gives."""
+    made: list[Exploded] = []
+    for entry in rights:
+        grantee, _, rest = entry.partition("=")
+        letters, _, grantor = rest.partition("/")
+        for letter, option in re.findall(r"([A-Za-z])(\*?)", letters):
+            made.append({
+                "grantor": number_of(grantor) or 0, "grantee": number_of(grantee) or 0,
+                "privilege_type": _RIGHTS[letter], "is_grantable": bool(option),
+            })  # fmt: skip
+    return made
 
 
 def average(total: str, count: str) -> str:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from gateway.serve.pgwire.catalog.formats import EXPLODED, Exploded, exploded
 from gateway.serve.pgwire.catalog.relations import relations
 from gateway.serve.pgwire.catalog.rows import CLASSES, OWNER, OWNER_OID, PG_CATALOG, Row
 from gateway.serve.pgwire.faults import WireError
 
 PATH_MARK = "\x1f"
 Record = Mapping[str, Any]
-Value: TypeAlias = str | int | bool | list[str] | None
+Value: TypeAlias = str | int | bool | list[str] | list[Exploded] | None
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _PART = re.compile(r'\s*("(?:[^"]|"")*"|[^\s".]+)\s*(\.|\Z)')
 # How SQL calls types, by their numbers.
@@ -154,6 +155,7 @@ class Names:
             "may_schema": (self.may_schema, [text, text], "BOOLEAN"),
             "may_database": (self.may_database, [text, text], "BOOLEAN"),
             "has_role": (self.has_role, [text], "BOOLEAN"),
+            "exploded": (lambda rights: exploded(rights, self.role_named), ["VARCHAR[]"], EXPLODED),
             "quoted": (quoted, [text], text),
             "parts": (_written_parts, [text], "VARCHAR[]"),
         }

@@ -108,6 +108,8 @@ def _plain_node(node: exp.Expr) -> exp.Expr:
             return _column(node)
         case exp.Like() | exp.ILike():
             return _escaped(node)
+        case exp.Anonymous() if node.name.lower() == "pg_to_char":
+            node.set("this", "to_char")
         case exp.Anonymous() if node.name.lower() in ("any", "all", "some"):
             kind = exp.All if node.name.lower() == "all" else exp.Any
             return kind(this=node.expressions[0])

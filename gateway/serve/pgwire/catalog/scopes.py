@@ -225,7 +225,7 @@ class Scopes:
                 return found[0][1] if found else None
             case exp.Bracket() | exp.Explode():
                 return element_of(self.type_of(node.this))
-            case exp.Nullif():
+            case exp.Nullif() | exp.Window() | exp.Lag() | exp.Lead() | exp.FirstValue():
                 return self.type_of(node.this)
             case exp.Null() | exp.DPipe() | exp.Parameter():
                 return "text"

@@ -13,7 +13,7 @@ from sqlglot import exp
 from gateway.allowed import check_tree
 from gateway.serve.pgwire.catalog.database import SCHEMAS
 from gateway.serve.pgwire.catalog.relations import Relation
-from gateway.serve.pgwire.catalog.scopes import Scopes, output_name, relation_of
+from gateway.serve.pgwire.catalog.scopes import Scopes, output_name, relation_of, tables_of
 
 # The columns by which these lie in PostgreSQL as they were made.
 _ORDERED = {
@@ -33,6 +33,17 @@ def name_outputs(select: exp.Select) -> None:
         name = output_name(one)
         made = exp.Alias(this=one.copy(), alias=exp.to_identifier(name, quoted=True))
         one.replace(made)
+
+
+def number_groups(select: exp.Select) -> None:
+    """GROUP BY of an output whose name is a table's too means the output."""
+    group = select.args.get("group")
+    sources = {one.alias_or_name for one in tables_of(select)}
+    outputs = [one.alias for one in select.expressions]
+    for one in list(group.expressions) if group is not None else []:
+        is_bare = isinstance(one, exp.Column) and not one.table
+        if is_bare and one.name in sources and one.name in outputs:
+            one.replace(exp.Literal.number(outputs.index(one.name) + 1))
 
 
 def check(tree: exp.Expression) -> None:

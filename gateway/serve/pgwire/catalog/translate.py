@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from gateway.errors import UnsupportedSql
+from gateway.errors import SqluiceError, UnsupportedSql
 from gateway.serve.pgwire.catalog.building import (
     KEYWORDS,
     REGISTERED,
@@ -26,7 +26,15 @@ from gateway.serve.pgwire.catalog.building import (
     keywords,
     settings_rows,
 )
-from gateway.serve.pgwire.catalog.calls import aggregated, is_whole_sum, similar_to
+from gateway.serve.pgwire.catalog.calls import (
+    aggregated,
+    is_pattern,
+    is_waiting,
+    is_whole_sum,
+    matched,
+    series_of,
+    similar_to,
+)
 from gateway.serve.pgwire.catalog.known import templates
 from gateway.serve.pgwire.catalog.names import PATH_MARK
 from gateway.serve.pgwire.catalog.reading import read
@@ -43,6 +51,7 @@ from gateway.serve.pgwire.catalog.shaping import (
     arms,
     check,
     name_outputs,
+    number_groups,
     put_in_order,
     redirect,
 )
@@ -68,7 +77,8 @@ _SAME = (
     exp.Substring, exp.Trim, exp.Concat, exp.ConcatWs, exp.Explode, exp.Unnest, exp.StrPosition,
     exp.RegexpReplace, exp.CurrentTimestamp, exp.ArrayConcat, exp.GenerateSeries,
     exp.ExplodingGenerateSeries, exp.Upper, exp.Lower, exp.Replace, exp.SplitPart, exp.Left,
-    exp.Right, exp.MD5,
+    exp.Right, exp.MD5, exp.Round, exp.Floor, exp.Ceil, exp.CurrentDate, exp.TimestampTrunc, exp.Lag,
+    exp.Lead, exp.FirstValue, exp.LastValue, exp.Ntile,
 )  # fmt: skip
 _WHOLE = frozenset({"int2", "int4", "int8", "oid"})
 
@@ -118,6 +128,7 @@ class _Translation:
         for table in tree.find_all(exp.Table):
             self._check_table(table)
         for select in tree.find_all(exp.Select):
+            number_groups(select)
             name_outputs(select)
         # From the leaves up: whatever stands around a part sees its PostgreSQL type.
         for node in list(tree.walk(bfs=False))[::-1]:
@@ -167,12 +178,18 @@ class _Translation:
             case exp.DPipe() | exp.Concat() | exp.ConcatWs():
                 self._join_texts(node)
                 return node
+            case exp.Substring() if is_pattern(node.args.get("start"), self._scopes.type_of):
+                return self._typed(matched(node), "text")
+            case exp.Extract():
+                return self._typed(as_type(node.copy(), "DECIMAL(38, 6)"), "numeric")
             case exp.StrPosition():
                 return self._typed(as_type(node.copy(), "INTEGER"), "int4")
             case exp.AggFunc() | exp.Anonymous() | exp.Filter() | exp.Window() if (
                 found := self._aggregated(node)
             ):
                 return self._typed(*found)
+            case exp.AggFunc() | exp.Anonymous() if is_waiting(node):
+                return node
             case exp.Bracket():
                 return self._bracket(node)
             case exp.EQ() | exp.NEQ() if isinstance(node.expression, exp.Any | exp.All):
@@ -191,11 +208,14 @@ class _Translation:
         if is_whole_sum(node, self._scopes.type_of):
             return as_type(node.copy(), "BIGINT"), "int8"
 
-        def written(one: exp.Expr) -> exp.Expr:
-            kind = self._scopes.type_of(one)
-            return self._text(one, kind) if kind in REGISTERED else one
+        return aggregated(node, self._scopes.type_of, self._in_json)
 
-        return aggregated(node, self._scopes.type_of, written)
+    def _in_json(self, one: exp.Expr) -> exp.Expr:
+        """A value as a document shows it: a document in it is no text."""
+        kind = self._scopes.type_of(one)
+        if kind == "json":
+            return as_type(one.copy(), "JSON")
+        return self._text(one.copy(), kind) if kind in REGISTERED else one.copy()
 
     def _place(self, node: exp.Column) -> exp.Expr:
         """`tableoid`: the number of the relation that a row is of."""
@@ -266,6 +286,9 @@ class _Translation:
         element = element_of(kind)
         if element is not None and isinstance(inner, exp.Literal) and inner.is_string:
             inner = array_of(inner.name)
+        if kind.startswith("numeric") or kind.startswith("decimal"):
+            sizes = ", ".join(one.name for one in node.to.expressions) or "38, 10"
+            return self._typed(as_type(inner, f"DECIMAL({sizes})"), "numeric")
         duckdb = duckdb_type(kind)
         if duckdb is None:
             raise WireError("0A000", f"The type {kind[:100]} is not served by the catalog.")
@@ -334,15 +357,16 @@ class _Translation:
         if name == "set_config" and len(arguments) == 3:
             return self._typed(self._changed(arguments), "text")
         if isinstance(node, exp.ExplodingGenerateSeries):
-            series = exp.GenerateSeries(**dict(node.args))
-            return self._typed(exp.Explode(this=series), "int4")
+            series, kind = series_of(node, self._scopes.type_of)
+            return self._typed(exp.Explode(this=series), kind)
         if name == "format" and arguments:
             written = [self._written(one) for one in arguments]
             return self._typed(formatted(written), "text")
         if name in _JSON:
-            made = exp.Anonymous(this=_JSON[name], expressions=arguments)
+            held = [self._in_json(one) for one in arguments]
+            made = exp.Anonymous(this=_JSON[name], expressions=held)
             return self._typed(as_type(made, "VARCHAR"), "json")
-        if name in ("to_char", "pg_to_char") and len(arguments) == 2:
+        if name == "to_char" and len(arguments) == 2:
             return self._typed(self._moment(arguments), "text")
         if name in _OF_TEXTS and any(self._scopes.type_of(one) in REGISTERED for one in arguments):
             raise _no_function(name, len(arguments))
@@ -370,7 +394,13 @@ class _Translation:
 
     def _setting(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
         if isinstance(arguments[0], exp.Literal):
-            return exp.Literal.string(self._session.setting(arguments[0].name))
+            may_miss = len(arguments) > 1 and arguments[1] == exp.true()
+            try:
+                return exp.Literal.string(self._session.setting(arguments[0].name))
+            except SqluiceError:
+                if may_miss:
+                    return exp.Null()
+                raise
         text = exp.Literal.string
         held = self._session.settings().items()
         ifs = [exp.If(this=text(name), true=text(value)) for name, value in held]
@@ -412,8 +442,8 @@ class _Translation:
             named = exp.to_identifier("pg_settings", quoted=True)
             return exp.Table(this=named, alias=alias, joins=node.args.get("joins"))
         elif isinstance(call, exp.GenerateSeries | exp.ExplodingGenerateSeries):
-            series = exp.GenerateSeries(**dict(call.args))
-            call = self._typed(exp.Unnest(expressions=[series]), "int4")
+            series, kind = series_of(call, self._scopes.type_of)
+            call = self._typed(exp.Unnest(expressions=[self._typed(series, f"_{kind}")]), kind)
         elif not isinstance(call, exp.Unnest):
             made = self._call(written)
             if not isinstance(made, exp.Explode | exp.Unnest):
