@@ -92,9 +92,10 @@ class State:
         return self.settings.session.principal
 
     @property
-    def named(self) -> tuple[str, str, str]:
-        """The database, the user and the application, as the client names them."""
-        return self.settings.database, self.settings.user, self.settings.session.client
+    def named(self) -> tuple[str, str, str, str]:
+        """The database, the user and the application, as the client names them; the address."""
+        session = self.settings.session
+        return self.settings.database, self.settings.user, session.client, session.address
 
     def keep_statement(self, name: str, statement: Statement) -> None:
         """Keep a prepared statement; the one without a name replaces the last."""

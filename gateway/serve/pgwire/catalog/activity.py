@@ -53,8 +53,8 @@ class Speaker(Protocol):
         """Who speaks."""
 
     @property
-    def named(self) -> tuple[str, str, str]:
-        """Its database, its user and its application, as the client names them."""
+    def named(self) -> tuple[str, str, str, str]:
+        """Its database, its user and its application, as the client names them; its address."""
 
 
 class Speakers:
@@ -92,12 +92,12 @@ def _are_same(asking: Principal, other: Principal) -> bool:
 
 def _row(one: Speaker) -> Mapping[str, object]:
     done = one.activity
-    database, user, application = one.named
+    database, user, application, address = one.named
     state = "active" if done.is_running else _STATES.get(one.status, "idle")
     return {
         "datid": number_of("database", database), "datname": database, "pid": one.pid,
         "usesysid": number_of("role", user), "usename": user, "application_name": application,
-        "client_addr": one.principal.address or None, "backend_start": done.began,
+        "client_addr": address or None, "backend_start": done.began,
         "xact_start": None if state == "idle" else done.since, "query_start": done.since,
         "state_change": done.changed,
         "wait_event_type": None if done.is_running else "Client",

@@ -20,14 +20,10 @@ from gateway.metadata import VisibleTable
 from gateway.opening import OpenGateway
 from gateway.request import Request
 from gateway.serve.pgwire.catalog.activity import Speakers
+from gateway.serve.pgwire.catalog.calling import SessionValues
 from gateway.serve.pgwire.catalog.content import PUBLIC, content_of
 from gateway.serve.pgwire.catalog.database import Asking, Database, Databases
-from gateway.serve.pgwire.catalog.translate import (
-    SessionValues,
-    Translated,
-    number_of_type,
-    translate,
-)
+from gateway.serve.pgwire.catalog.translate import Translated, number_of_type, translate
 from gateway.serve.pgwire.commands import Setting
 from gateway.serve.pgwire.faults import WireError
 from gateway.serve.pgwire.settings import SERVER_VERSION
@@ -193,7 +189,8 @@ def _typed(table: pa.Table, outputs: Sequence[tuple[str, str | None]]) -> pa.Tab
         made = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
         if not kind and pa.types.is_uint32(made.type):
             kind = "oid"
-        held = kind or ""
+        # The wire has no arrays of them but as texts.
+        held = "_text" if kind == "_varchar" else kind or ""
         element = held[1:] if held.startswith("_") else None
         target = _ARROW.get(held)
         if element in ("oid", "regclass", "regtype"):

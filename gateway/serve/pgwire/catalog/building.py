@@ -23,8 +23,15 @@ REGISTERED = {
     "regproc": ("procedure_in", "procedure_out"),
     "regprocedure": ("procedure_in", "procedure_out"),
     "regnamespace": ("schema_in", "schema_out"), "regrole": ("role_in", "role_out"),
+    "regoper": ("operator_in", "operator_out"), "regoperator": ("operator_in", "operator_out"),
 }  # fmt: skip
 KEYWORDS = "pg_get_keywords"
+OPTIONS = "pg_options_to_table"
+_OPTIONS = (
+    "SELECT SPLIT_PART(told, '=', 1) AS option_name, "
+    "SUBSTRING(told, LENGTH(SPLIT_PART(told, '=', 1)) + 2) AS option_value "
+    "FROM (SELECT UNNEST({0}) AS told)"
+)
 _CASTS = {
     "oid": "UINTEGER", "xid": "UINTEGER", "char": "VARCHAR", "name": "VARCHAR", "text": "VARCHAR",
     "varchar": "VARCHAR", "bpchar": "VARCHAR", "int2": "SMALLINT", "int4": "INTEGER",
@@ -163,6 +170,13 @@ def keywords(alias: exp.TableAlias | None) -> exp.Table:
         db=exp.to_identifier(SCHEMAS["pg_catalog"], quoted=True),
         alias=alias or exp.TableAlias(this=exp.to_identifier(KEYWORDS, quoted=True)),
     )
+
+
+def options(held: exp.Expr, alias: exp.TableAlias | None) -> exp.Subquery:
+    """Texts such as `name=value` as rows."""
+    made = filled(_OPTIONS, [held.copy()], {})
+    named = alias or exp.TableAlias(this=exp.to_identifier(OPTIONS, quoted=True))
+    return exp.Subquery(this=made, alias=named.copy())
 
 
 def settings_rows(relation: Relation, values: Mapping[str, str]) -> exp.Select:

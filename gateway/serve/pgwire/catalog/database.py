@@ -38,7 +38,8 @@ _STATES = (
     ("syntax error", "42601"), ("does not have a column", "42703"), ("not found", "42703"),
     ("Ambiguous reference", "42702"), ("No function matches", "42883"),
 )  # fmt: skip
-_FAILURES = (duckdb.Error, pa.ArrowException, UnicodeDecodeError)
+# What a reader meets half way is told by Arrow, as an error of input.
+_FAILURES = (duckdb.Error, pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class Database:

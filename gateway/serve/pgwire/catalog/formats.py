@@ -21,6 +21,7 @@ _PART = re.compile(
     r"|TZ|tz|OF)|([A-Za-z]+)|(.)",
     re.DOTALL,
 )
+_HALVES = {"PM": "AM", "pm": "am"}
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September",
            "October", "November", "December")  # fmt: skip
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
@@ -40,13 +41,14 @@ _PLAIN: _Written = {
     "HH12": lambda at: f"{at.hour % 12 or 12:02}", "HH": lambda at: f"{at.hour % 12 or 12:02}",
     "MI": lambda at: f"{at.minute:02}", "SS": lambda at: f"{at.second:02}",
     "MS": lambda at: f"{at.microsecond // 1000:03}", "US": lambda at: f"{at.microsecond:06}",
-    "AM": lambda at: "AM" if at.hour < 12 else "PM", "am": lambda at: "am" if at.hour < 12 else "pm",
+    "AM": lambda at: "AM" if at.hour < 12 else "PM",
+    "am": lambda at: "am" if at.hour < 12 else "pm",
     "Q": lambda at: str((at.month + 2) // 3), "IW": lambda at: f"{at.isocalendar().week:02}",
     "ID": lambda at: str(at.isoweekday()), "D": lambda at: str(at.isoweekday() % 7 + 1),
     "Month": lambda at: f"{_MONTHS[at.month - 1]:9}", "Mon": lambda at: _MONTHS[at.month - 1][:3],
     "Day": lambda at: f"{_DAYS[at.isoweekday() % 7]:9}",
     "Dy": lambda at: _DAYS[at.isoweekday() % 7][:3], "TZ": lambda at: at.tzname() or "",
-    "tz": lambda at: (at.tzname() or "").lower(), "OF": lambda at: _offset(at),
+    "tz": lambda at: (at.tzname() or "").lower(),
 }  # fmt: skip
 
 
@@ -108,8 +110,9 @@ def moment(microseconds: int, pattern: str, zone: str) -> str:
         if part is None:
             made.append(quoted if quoted is not None else other)
             continue
-        text = _PLAIN[{"PM": "AM", "pm": "am"}.get(part, part)](at)
-        made.append((text.lstrip("0") or "0" if text.isdigit() else text.strip()) if fills else text)
+        text = _offset(at) if part == "OF" else _PLAIN[_HALVES.get(part, part)](at)
+        short = text.lstrip("0") or "0" if text.isdigit() else text.strip()
+        made.append(short if fills else text)
     return "".join(made)
 
 

@@ -21,7 +21,8 @@ _REGISTERED = frozenset(
 )
 # Functions that only a session knows.
 _SESSION = frozenset(
-    "current_setting set_config json_build_object json_build_array pg_show_all_settings".split()
+    "current_setting set_config json_build_object json_build_array pg_show_all_settings age "
+    "pg_available_extensions pg_available_extension_versions".split()
 )
 
 

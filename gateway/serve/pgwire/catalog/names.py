@@ -135,6 +135,8 @@ class Names:
             "format_type": (self.format_type, [number, whole, text], text),
             "procedure_in": (self.procedure_in, [text], number),
             "procedure_out": (self.procedure_out, [number], text),
+            "operator_in": (operator_in, [text], number),
+            "operator_out": (operator_out, [number], text),
             "schema_named": (self.schema_named, [text], number),
             "schema_in": (self.schema_in, [text], number),
             "schema_out": (self.schema_out, [number], text),
@@ -395,6 +397,16 @@ class Names:
         names = [one.name for one in relations()["pg_catalog", relation].attributes]
         for row in self.rows.get(relation, ()):
             yield dict(zip(names, row, strict=True))
+
+
+def operator_in(text: str) -> int:
+    """The number of an operator, of which none is listed."""
+    return _found(None, text, "42883", "operator")
+
+
+def operator_out(oid: int) -> str:
+    """How an operator that is not listed is called: by its number."""
+    return str(oid)
 
 
 def _written_parts(text: str) -> list[str]:

@@ -133,7 +133,7 @@ def _operator(node: exp.Operator) -> exp.Expr:
 def _without_schema(node: exp.Dot) -> exp.Expr:
     left, right = node.this, node.expression
     if left.name in _SCHEMAS and isinstance(right, exp.Func):
-        if isinstance(right, exp.Anonymous):
+        if isinstance(right, exp.Anonymous) and right.name != "to_char":
             # With its schema the parser knows no function by its name.
             return exp.func(right.name, *right.expressions, dialect="postgres")
         return right

@@ -121,11 +121,31 @@ class Scopes:
 
     def _projected(self, query: exp.Select, one: exp.Expr) -> Outputs:
         if isinstance(one, exp.Star):
-            return [each for _, source in self.sources(query) for each in source]
+            return [(name, kind) for _, name, kind in self.starred(query)]
         if isinstance(one, exp.Column) and isinstance(one.this, exp.Star):
             found = [source for name, source in self.sources(query) if name == one.table]
             return found[0] if found else []
         return [(one.alias or output_name(one), self.type_of(one))]
+
+    def forget(self) -> None:
+        """What was found of queries before their functions had types."""
+        self._outputs.clear()
+
+    def starred(self, query: exp.Select) -> list[tuple[str, str, str | None]]:
+        """What `*` stands for: table, column, type; no table where a join has merged columns."""
+        joins = query.args.get("joins") or ()
+        if not any(one.args.get("using") or one.method == "NATURAL" for one in joins):
+            return [(at, *each) for at, source in self.sources(query) for each in source]
+        first = query.args["from_"].this
+        made = [(at, *each) for at, found in self._source(first) for each in found]
+        for join in joins:
+            right = [(at, *each) for at, found in self._source(join.this) for each in found]
+            named = {one.name for one in join.args.get("using") or ()}
+            if join.method == "NATURAL":
+                named = {one[1] for one in made} & {one[1] for one in right}
+            merged = [("", name, kind) for _, name, kind in made if name in named]
+            made = [*merged, *(one for one in [*made, *right] if one[1] not in named)]
+        return made
 
     def sources(self, query: exp.Select) -> Iterator[tuple[str, Outputs]]:
         """The tables of a SELECT, by their names there."""

@@ -46,6 +46,21 @@ def number_groups(select: exp.Select) -> None:
             one.replace(exp.Literal.number(outputs.index(one.name) + 1))
 
 
+def spell_out_merged(select: exp.Select, scopes: Scopes) -> None:
+    """`*` over merged columns: PostgreSQL shows those first."""
+    joins = select.args.get("joins") or ()
+    is_merged = any(one.args.get("using") or one.method == "NATURAL" for one in joins)
+    for one in list(select.expressions) if is_merged else []:
+        if isinstance(one, exp.Star):
+            columns = [
+                exp.column(name, table or None, quoted=True)
+                for table, name, _ in scopes.starred(select)
+            ]
+            place = select.expressions.index(one)
+            others = list(select.expressions)
+            select.set("expressions", [*others[:place], *columns, *others[place + 1 :]])
+
+
 def check(tree: exp.Expression) -> None:
     """UnsupportedSql for whatever is on no list; what the templates call is on theirs."""
     copied = tree.copy()

@@ -6,26 +6,26 @@ its parameters. Never lets a class of nodes, a function or a relation through th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
-from gateway.errors import SqluiceError, UnsupportedSql
+from gateway.errors import UnsupportedSql
 from gateway.serve.pgwire.catalog.building import (
     KEYWORDS,
+    OPTIONS,
     REGISTERED,
     activity_rows,
     array_of,
     as_type,
     call_of,
     duckdb_type,
-    filled,
-    formatted,
-    joined,
     keywords,
+    options,
     settings_rows,
 )
+from gateway.serve.pgwire.catalog.calling import FLOATS, Calls, SessionValues
 from gateway.serve.pgwire.catalog.calls import (
     aggregated,
     is_pattern,
@@ -35,13 +35,10 @@ from gateway.serve.pgwire.catalog.calls import (
     series_of,
     similar_to,
 )
-from gateway.serve.pgwire.catalog.known import templates
-from gateway.serve.pgwire.catalog.names import PATH_MARK
 from gateway.serve.pgwire.catalog.reading import read
 from gateway.serve.pgwire.catalog.relations import Relation, type_numbers
 from gateway.serve.pgwire.catalog.scopes import (
     Outputs,
-    Scopes,
     element_of,
     refuse_unknown,
     relation_of,
@@ -54,48 +51,23 @@ from gateway.serve.pgwire.catalog.shaping import (
     number_groups,
     put_in_order,
     redirect,
+    spell_out_merged,
 )
 from gateway.serve.pgwire.faults import WireError
 
-_WITH_PATH = frozenset({"class_in", "class_out", "type_in"})
 _NUMBERS = frozenset({"oid", "int2", "int4", "int8", "xid", *REGISTERED})
-# Functions of texts, to which PostgreSQL turns no number of a thing.
-_OF_TEXTS = frozenset("""
-    upper lower length char_length replace split_part strpos left right btrim ltrim rtrim trim md5
-    quote_ident reverse lpad rpad translate ascii substring regexp_replace string_agg
-""".split())  # fmt: skip
-_FLOATS = frozenset({"float4", "float8"})
 _TEXTS = frozenset({"text", "varchar", "name", "bpchar"})
-_JSON = {"json_build_object": "json_object", "json_build_array": "json_array"}
+# Functions whose rows are a relation's.
+_RELATIONS = {
+    "pg_show_all_settings": "pg_settings", "pg_available_extensions": "pg_available_extensions",
+    "pg_available_extension_versions": "pg_available_extension_versions",
+}  # fmt: skip
+# The number of all transactions: nothing is written, so that none comes after another.
+_TRANSACTION = 3
 # Functions that need no name: operators, and what the grammar itself has.
 _TRUTH = (exp.And, exp.Or, exp.Case, exp.Cast, exp.Coalesce, exp.If, exp.Array, exp.RegexpLike,
           exp.RegexpILike, exp.Exists)  # fmt: skip
-# Functions that mean in DuckDB what they mean in PostgreSQL, as the parser knows them.
-_SAME = (
-    exp.Count, exp.Min, exp.Max, exp.Sum, exp.ArrayAgg, exp.LogicalAnd, exp.LogicalOr, exp.Abs,
-    exp.GroupConcat, exp.RowNumber, exp.Rank, exp.DenseRank, exp.Nullif, exp.Greatest, exp.Least,
-    exp.Substring, exp.Trim, exp.Concat, exp.ConcatWs, exp.Explode, exp.Unnest, exp.StrPosition,
-    exp.RegexpReplace, exp.CurrentTimestamp, exp.ArrayConcat, exp.GenerateSeries,
-    exp.ExplodingGenerateSeries, exp.Upper, exp.Lower, exp.Replace, exp.SplitPart, exp.Left,
-    exp.Right, exp.MD5, exp.Round, exp.Floor, exp.Ceil, exp.CurrentDate, exp.TimestampTrunc, exp.Lag,
-    exp.Lead, exp.FirstValue, exp.LastValue, exp.Ntile,
-)  # fmt: skip
 _WHOLE = frozenset({"int2", "int4", "int8", "oid"})
-
-
-@dataclass(frozen=True, slots=True)
-class SessionValues:
-    """What statements may ask of the session. `path`: the schemas whose tables have bare names."""
-
-    database: str
-    user: str
-    pid: int
-    version: str
-    path: tuple[str, ...]
-    setting: Callable[[str], str]
-    settings: Callable[[], Mapping[str, str]]
-    change: Callable[[str, str, bool], str]
-    speakers: Callable[[], Sequence[Mapping[str, object]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +91,15 @@ def translate(sql: str, session: SessionValues) -> Translated:
     return made.whole(tree)
 
 
-class _Translation:
-    def __init__(self, session: SessionValues) -> None:
-        self._session = session
-        self._scopes = Scopes()
-
+class _Translation(Calls):
     def whole(self, tree: exp.Expression) -> Translated:
         for table in tree.find_all(exp.Table):
             self._check_table(table)
         for select in tree.find_all(exp.Select):
+            spell_out_merged(select, self._scopes)
             number_groups(select)
             name_outputs(select)
+        self._scopes.forget()
         # From the leaves up: whatever stands around a part sees its PostgreSQL type.
         for node in list(tree.walk(bfs=False))[::-1]:
             made = self._rewritten(node)
@@ -173,23 +143,8 @@ class _Translation:
                 return self._divided(node)
             case exp.SimilarTo():
                 return similar_to(node)
-            case exp.Column() if node.name == "tableoid":
+            case exp.Column() if node.name in ("tableoid", "xmin"):
                 return self._place(node)
-            case exp.DPipe() | exp.Concat() | exp.ConcatWs():
-                self._join_texts(node)
-                return node
-            case exp.Substring() if is_pattern(node.args.get("start"), self._scopes.type_of):
-                return self._typed(matched(node), "text")
-            case exp.Extract():
-                return self._typed(as_type(node.copy(), "DECIMAL(38, 6)"), "numeric")
-            case exp.StrPosition():
-                return self._typed(as_type(node.copy(), "INTEGER"), "int4")
-            case exp.AggFunc() | exp.Anonymous() | exp.Filter() | exp.Window() if (
-                found := self._aggregated(node)
-            ):
-                return self._typed(*found)
-            case exp.AggFunc() | exp.Anonymous() if is_waiting(node):
-                return node
             case exp.Bracket():
                 return self._bracket(node)
             case exp.EQ() | exp.NEQ() if isinstance(node.expression, exp.Any | exp.All):
@@ -199,10 +154,32 @@ class _Translation:
                 return node
             case exp.Table() if isinstance(node.this, exp.Func):
                 return self._table_function(node)
-            case exp.Func() if not isinstance(node, _TRUTH) and not _is_source(node):
-                return self._call(node)
+            case exp.Func() | exp.DPipe() | exp.Filter() | exp.Window():
+                return self._called(node)
             case _:
                 return node
+
+    def _called(self, node: exp.Expr) -> exp.Expr:
+        """A call, with all that belongs to it."""
+        found = self._aggregated(node)
+        if found is not None:
+            return self._typed(*found)
+        match node:
+            case exp.DPipe() | exp.Concat() | exp.ConcatWs():
+                self._join_texts(node)
+            case exp.Substring() if is_pattern(node.args.get("start"), self._scopes.type_of):
+                return self._typed(matched(node), "text")
+            case exp.Extract():
+                return self._typed(as_type(node.copy(), "DECIMAL(38, 6)"), "numeric")
+            case exp.StrPosition():
+                return self._typed(as_type(node.copy(), "INTEGER"), "int4")
+            case exp.Func() if not (
+                isinstance(node, _TRUTH) or is_waiting(node) or _is_source(node)
+            ):
+                return self._call(node)
+            case _:
+                pass
+        return node
 
     def _aggregated(self, node: exp.Expr) -> tuple[exp.Expr, str] | None:
         if is_whole_sum(node, self._scopes.type_of):
@@ -210,23 +187,17 @@ class _Translation:
 
         return aggregated(node, self._scopes.type_of, self._in_json)
 
-    def _in_json(self, one: exp.Expr) -> exp.Expr:
-        """A value as a document shows it: a document in it is no text."""
-        kind = self._scopes.type_of(one)
-        if kind == "json":
-            return as_type(one.copy(), "JSON")
-        return self._text(one.copy(), kind) if kind in REGISTERED else one.copy()
-
     def _place(self, node: exp.Column) -> exp.Expr:
-        """`tableoid`: the number of the relation that a row is of."""
+        """`tableoid`, the number of a row's relation; `xmin`, which tells none apart."""
         relation = self._scopes.relation_of_alias(node)
         if relation is None:
             return node
-        number = as_type(exp.Literal.number(relation.oid), "UINTEGER")
+        value, kind = (relation.oid, "oid") if node.name == "tableoid" else (_TRANSACTION, "xid")
+        number = as_type(exp.Literal.number(value), "UINTEGER")
         # NULL where an outer join has no row.
         column = exp.column(relation.attributes[0].name, node.table or None, quoted=True)
         is_there = exp.Not(this=exp.Is(this=column, expression=exp.Null()))
-        return self._typed(exp.Case(ifs=[exp.If(this=is_there, true=number)]), "oid")
+        return self._typed(exp.Case(ifs=[exp.If(this=is_there, true=number)]), kind)
 
     def _join_texts(self, node: exp.DPipe | exp.Concat | exp.ConcatWs) -> None:
         """What is joined to texts is joined as PostgreSQL writes it; arrays stay arrays."""
@@ -234,7 +205,7 @@ class _Translation:
             kind = self._scopes.type_of(one)
             if kind == "bool" and not isinstance(node, exp.DPipe):
                 one.replace(self._written(one))
-            elif kind in REGISTERED or kind in _FLOATS:
+            elif kind in REGISTERED or kind in FLOATS:
                 one.replace(self._text(one.copy(), kind))
 
     def _divided(self, node: exp.Div) -> exp.Expr:
@@ -296,46 +267,6 @@ class _Translation:
             duckdb = "UINTEGER[]"
         return self._typed(as_type(inner, duckdb), kind)
 
-    def _written(self, node: exp.Expr) -> exp.Expr:
-        """An expression as PostgreSQL prints its values, which is shorter for booleans."""
-        kind = self._scopes.type_of(node)
-        if kind != "bool":
-            return self._text(node, kind)
-        ifs = [exp.If(this=node.copy(), true=exp.Literal.string("t")),
-               exp.If(this=exp.Not(this=node.copy()), true=exp.Literal.string("f"))]  # fmt: skip
-        return exp.Case(ifs=ifs)
-
-    def _text(self, node: exp.Expr, kind: str | None) -> exp.Expr:
-        """An expression as PostgreSQL writes its values."""
-        if kind in REGISTERED:
-            return self._named(REGISTERED[kind][1], node)
-        if kind in _FLOATS:
-            text = as_type(node, "VARCHAR")
-            return exp.func(
-                "REGEXP_REPLACE", text, exp.Literal.string(r"\.0$"), exp.Literal.string("")
-            )
-        if kind in ("int2vector", "oidvector"):
-            return exp.func("ARRAY_TO_STRING", node, exp.Literal.string(" "))
-        if kind is not None and kind.startswith("_"):
-            body = exp.func("ARRAY_TO_STRING", node, exp.Literal.string(","))
-            return exp.Paren(this=joined(exp.Literal.string("{"), body, exp.Literal.string("}")))
-        return node
-
-    def _named(self, function: str, value: exp.Expr) -> exp.Expr:
-        arguments = [value]
-        if function == "format_type":
-            arguments.append(as_type(exp.Literal.number(-2), "INTEGER"))
-        if function in _WITH_PATH or function == "format_type":
-            arguments.append(self._path())
-        return exp.Anonymous(this=f"udf_{function}", expressions=arguments)
-
-    def _path(self) -> exp.Expr:
-        return exp.Literal.string(PATH_MARK.join(self._session.path))
-
-    def _typed(self, node: exp.Expr, kind: str) -> exp.Expr:
-        self._scopes.called[id(node)] = kind
-        return node
-
     def _bracket(self, node: exp.Bracket) -> exp.Expr:
         """Vectors count from 0, where arrays count from 1."""
         if self._scopes.type_of(node.this) in ("int2vector", "oidvector"):
@@ -345,87 +276,6 @@ class _Translation:
                     one.replace(exp.Add(this=one.copy(), expression=exp.Literal.number(1)))
             self._scopes.called[id(node)] = kind
         return node
-
-    def _call(self, node: exp.Func) -> exp.Expr:
-        name, arguments = call_of(node)
-        if name.startswith("udf_"):
-            if id(node) in self._scopes.called:
-                return node
-            raise _no_function(name, len(arguments))
-        if name == "current_setting" and arguments:
-            return self._typed(self._setting(arguments), "text")
-        if name == "set_config" and len(arguments) == 3:
-            return self._typed(self._changed(arguments), "text")
-        if isinstance(node, exp.ExplodingGenerateSeries):
-            series, kind = series_of(node, self._scopes.type_of)
-            return self._typed(exp.Explode(this=series), kind)
-        if name == "format" and arguments:
-            written = [self._written(one) for one in arguments]
-            return self._typed(formatted(written), "text")
-        if name in _JSON:
-            held = [self._in_json(one) for one in arguments]
-            made = exp.Anonymous(this=_JSON[name], expressions=held)
-            return self._typed(as_type(made, "VARCHAR"), "json")
-        if name == "to_char" and len(arguments) == 2:
-            return self._typed(self._moment(arguments), "text")
-        if name in _OF_TEXTS and any(self._scopes.type_of(one) in REGISTERED for one in arguments):
-            raise _no_function(name, len(arguments))
-        found = templates().get(f"{name}/{len(arguments)}")
-        if found is None:
-            if not isinstance(node, _SAME):
-                raise _no_function(name, len(arguments))
-            return node
-        kind, text = found
-        made = filled(text, arguments, self._values(arguments))
-        if kind in ("anyarray",):
-            kind = self._scopes.type_of(arguments[0]) or kind
-        return self._typed(made, kind)
-
-    def _moment(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
-        """`to_char`, in the zone of the session."""
-        kind = self._scopes.type_of(arguments[0])
-        if kind not in ("timestamptz", "timestamp", "date"):
-            raise WireError("0A000", "to_char is of moments here.", "Cast it: to_char(x::date, ..)")
-        moment = as_type(arguments[0], "TIMESTAMPTZ" if kind == "timestamptz" else "TIMESTAMP")
-        zone = self._session.setting("timezone") if kind == "timestamptz" else "UTC"
-        number = exp.Anonymous(this="epoch_us", expressions=[moment])
-        parts = [number, as_type(arguments[1], "VARCHAR"), exp.Literal.string(zone)]
-        return exp.Anonymous(this="udf_moment", expressions=parts)
-
-    def _setting(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
-        if isinstance(arguments[0], exp.Literal):
-            may_miss = len(arguments) > 1 and arguments[1] == exp.true()
-            try:
-                return exp.Literal.string(self._session.setting(arguments[0].name))
-            except SqluiceError:
-                if may_miss:
-                    return exp.Null()
-                raise
-        text = exp.Literal.string
-        held = self._session.settings().items()
-        ifs = [exp.If(this=text(name), true=text(value)) for name, value in held]
-        return exp.Case(this=arguments[0], ifs=ifs)
-
-    def _changed(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
-        name, value, is_local = arguments
-        if not (isinstance(name, exp.Literal) and isinstance(value, exp.Literal)
-                and isinstance(is_local, exp.Boolean)):  # fmt: skip
-            raise UnsupportedSql("set_config takes constants: a setting, its value, true or false.")
-        return exp.Literal.string(self._session.change(name.name, value.name, bool(is_local.this)))
-
-    def _values(self, arguments: Sequence[exp.Expr]) -> Mapping[str, exp.Expr]:
-        session = self._session
-        text = exp.Literal.string
-        first = self._scopes.type_of(arguments[0]) if arguments else None
-        return {
-            "path": self._path(), "user": text(session.user), "database": text(session.database),
-            "pid": as_type(exp.Literal.number(session.pid), "INTEGER"),
-            "version": text(session.version),
-            "current_schema": text(session.path[0]) if session.path else exp.Null(),
-            "schemas": exp.array(*map(text, session.path)),
-            "schemas_all": exp.array(*map(text, ("pg_catalog", *session.path))),
-            "base": exp.Literal.number(0 if first in ("int2vector", "oidvector") else 1),
-        }  # fmt: skip
 
     def _table_function(self, node: exp.Table) -> exp.Expr:
         """`unnest(x) AS u`: in PostgreSQL the column is called like the table."""
@@ -438,8 +288,10 @@ class _Translation:
             call = self._typed(exp.Unnest(expressions=[call.this]), kind or "")
         elif name == KEYWORDS and not arguments:
             return keywords(alias)
-        elif name == "pg_show_all_settings" and not arguments:
-            named = exp.to_identifier("pg_settings", quoted=True)
+        elif name == OPTIONS and len(arguments) == 1:
+            return options(arguments[0], alias)
+        elif name in _RELATIONS and not arguments:
+            named = exp.to_identifier(_RELATIONS[name], quoted=True)
             return exp.Table(this=named, alias=alias, joins=node.args.get("joins"))
         elif isinstance(call, exp.GenerateSeries | exp.ExplodingGenerateSeries):
             series, kind = series_of(call, self._scopes.type_of)
@@ -524,13 +376,6 @@ class _Translation:
 def number_of_type(kind: str) -> int:
     """The number by which a client is told of the type of a parameter."""
     return 25 if kind in REGISTERED else type_numbers().get(kind, 25)
-
-
-def _no_function(name: str, count: int) -> WireError:
-    return WireError(
-        "42883", f"The function {name[:100]} of {count} arguments is not served by the catalog.",
-        "Ask for it by name only where PostgreSQL's catalogs have it.",
-    )  # fmt: skip
 
 
 def _one_row(call: exp.Expr, alias: exp.TableAlias) -> exp.Subquery:

@@ -286,3 +286,6 @@ CREATE VIEW pg.pg_stat_database AS
     0::BIGINT AS sessions_abandoned, 0::BIGINT AS sessions_fatal, 0::BIGINT AS sessions_killed,
     NULL::TIMESTAMPTZ AS stats_reset
   FROM pg.pg_database;
+
+CREATE VIEW pg.pg_timezone_names AS
+  SELECT name, abbrev, utc_offset, is_dst FROM main.pg_timezone_names();
