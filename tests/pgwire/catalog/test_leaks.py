@@ -142,9 +142,9 @@ def test_nobody_sees_what_others_do(endpoint: Small) -> None:
         assert "value of mine" not in str(seen)
         with connected(endpoint, "all", DOMAIN) as another:
             shown = another.execute(sql, [another.info.backend_pid]).fetchall()
-    # The control: he himself sees it from another connection.
-    assert {one[0] for one in shown} == {"all"}
-    assert (all_.info.backend_pid, mark) in [one[1:] for one in shown]
+        # The control: he himself sees it from another connection.
+        assert {one[0] for one in shown} == {"all"}
+        assert (all_.info.backend_pid, mark) in [one[1:] for one in shown]
 
 
 def test_who_acts_for_another_sees_only_that() -> None:

@@ -53,7 +53,7 @@ EMPTY = (
     "pg_extension", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table",
     "pg_inherits", "pg_matviews", "pg_partitioned_table", "pg_policies", "pg_policy",
     "pg_publication", "pg_publication_namespace", "pg_publication_rel", "pg_seclabel",
-    "pg_available_extension_versions", "pg_largeobject_metadata", "pg_prepared_xacts",
+    "pg_largeobject_metadata", "pg_prepared_xacts",
     "pg_publication_tables", "pg_seclabels", "pg_stat_replication", "pg_replication_slots",
     "pg_subscription_rel", "pg_user_mappings", "pg_sequence", "pg_sequences", "pg_shseclabel", "pg_statistic_ext", "pg_transform",
 )  # fmt: skip
@@ -70,8 +70,8 @@ def test_a_relation(ours: Connection, theirs: Connection, relation: str) -> None
 
 # What PostgreSQL has of its own, and is not served: they have its columns, and no rows.
 NOT_LISTED = (
-    "pg_aggregate", "pg_amop", "pg_amproc", "pg_available_extensions", "pg_conversion", "pg_locks",
-    "pg_operator", "pg_rewrite", "pg_rules", "pg_stats", "pg_timezone_abbrevs", "pg_ts_config",
+    "pg_aggregate", "pg_amop", "pg_amproc", "pg_available_extension_versions",
+    "pg_available_extensions", "pg_conversion", "pg_locks", "pg_operator", "pg_rewrite", "pg_rules", "pg_stats", "pg_timezone_abbrevs", "pg_ts_config",
     "pg_ts_config_map", "pg_ts_dict", "pg_ts_parser", "pg_ts_template",
 )  # fmt: skip
 # Some columns of these are for superusers only.
