@@ -58,7 +58,8 @@ NOT_LISTED = (
 def test_what_is_not_listed_has_the_same_columns(
     ours: Connection, theirs: Connection, view: str
 ) -> None:
-    told, wanted = (shown(one, f"select * from information_schema.{view}") for one in (ours, theirs))
+    sql = f"select * from information_schema.{view}"
+    told, wanted = (shown(one, sql) for one in (ours, theirs))
     assert told == (wanted[0], [])
 
 

@@ -29,8 +29,8 @@ COMMANDS = (
     r"\z customers.customers", r"\dt customers.*", r"\dt *.orders", r"\d nothing",
     r"\d customers_pkey", r"\di+ customers_email_key", r"\dT+", r"\dE", r"\dP", r"\dL", r"\dy",
     r"\dX", r"\dO customers.*", r"\ddp", r"\dew", r"\det", r"\deu", r"\dC", r"\dC+ bool", r"\do",
-    r"\dO", r"\sf format_type", r"\sf pg_table_is_visible", r"\dx+", r"\dRp+", r"\dRs", r"\dew+", r"\des+",
-    r"\dc", r"\dl", r"\da", r"\dA", r"\dL", r"\du+",
+    r"\dO", r"\sf format_type", r"\sf pg_table_is_visible", r"\dx+", r"\dRp+", r"\dRs", r"\dew+",
+    r"\des+", r"\dc", r"\dl", r"\da", r"\dA", r"\dL", r"\du+",
 )  # fmt: skip
 # What no table of psql ends a line with.
 _END = "=== told ==="
@@ -85,6 +85,7 @@ def test_conninfo(both: Both) -> None:
 
 
 def test_what_is_not_served_is_said(both: Both) -> None:
-    text = psql(both.ours, r"\drg", "select * from pg_catalog.pg_shadow;", r"\dconfig server_encoding")
+    shadow = "select * from pg_catalog.pg_shadow;"
+    text = psql(both.ours, shadow, r"\dconfig server_encoding")
     assert text.count("ERROR:") == 1
     assert "pg_catalog.pg_shadow of the catalog is not served" in text and "UTF8" in text

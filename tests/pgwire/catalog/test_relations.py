@@ -49,13 +49,13 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "pg_stat_user_tables": ("true", ("seq_scan", "idx_scan", "seq_tup_read", "idx_tup_fetch")),
 }
 EMPTY = (
-    "pg_attrdef", "pg_default_acl", "pg_enum", "pg_event_trigger",
-    "pg_extension", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table",
-    "pg_inherits", "pg_matviews", "pg_partitioned_table", "pg_policies", "pg_policy",
-    "pg_publication", "pg_publication_namespace", "pg_publication_rel", "pg_seclabel",
-    "pg_largeobject_metadata", "pg_prepared_xacts",
-    "pg_publication_tables", "pg_seclabels", "pg_stat_replication", "pg_replication_slots",
-    "pg_subscription_rel", "pg_user_mappings", "pg_sequence", "pg_sequences", "pg_shseclabel", "pg_statistic_ext", "pg_transform",
+    "pg_attrdef", "pg_default_acl", "pg_enum", "pg_event_trigger", "pg_extension",
+    "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_inherits",
+    "pg_matviews", "pg_partitioned_table", "pg_policies", "pg_policy", "pg_publication",
+    "pg_publication_namespace", "pg_publication_rel", "pg_seclabel", "pg_largeobject_metadata",
+    "pg_prepared_xacts", "pg_publication_tables", "pg_seclabels", "pg_stat_replication",
+    "pg_replication_slots", "pg_subscription_rel", "pg_user_mappings", "pg_sequence",
+    "pg_sequences", "pg_shseclabel", "pg_statistic_ext", "pg_transform",
 )  # fmt: skip
 
 
@@ -71,8 +71,9 @@ def test_a_relation(ours: Connection, theirs: Connection, relation: str) -> None
 # What PostgreSQL has of its own, and is not served: they have its columns, and no rows.
 NOT_LISTED = (
     "pg_aggregate", "pg_amop", "pg_amproc", "pg_available_extension_versions",
-    "pg_available_extensions", "pg_conversion", "pg_locks", "pg_operator", "pg_rewrite", "pg_rules", "pg_stats", "pg_timezone_abbrevs", "pg_ts_config",
-    "pg_ts_config_map", "pg_ts_dict", "pg_ts_parser", "pg_ts_template",
+    "pg_available_extensions", "pg_conversion", "pg_locks", "pg_operator", "pg_rewrite",
+    "pg_rules", "pg_stats", "pg_timezone_abbrevs", "pg_ts_config", "pg_ts_config_map",
+    "pg_ts_dict", "pg_ts_parser", "pg_ts_template",
 )  # fmt: skip
 # Some columns of these are for superusers only.
 OWNERS_ONLY = ("pg_subscription", "pg_user_mapping")

@@ -74,10 +74,12 @@ class Database:
             )  # fmt: skip
         views = _VIEWS.read_text(encoding="utf-8")
         made = set(re.findall(r"CREATE VIEW (\w+\.\w+)", views))
-        for (schema, name), one in relations().items():
-            place = f"{SCHEMAS[schema]}.{name}"
-            if place not in made:
-                _load(connection, place, one, rows.get(name, ()))
+        held = {f"{SCHEMAS[schema]}.{name}": one for (schema, name), one in relations().items()}
+        tables = {place: one for place, one in held.items() if place not in made}
+        # All of them in one go: most are empty, and a statement has its price.
+        connection.execute("BEGIN; " + "; ".join(map(_made, tables, tables.values())) + "; COMMIT")
+        for place, one in tables.items():
+            _load(connection, place, one, rows.get(one.name, ()))
         connection.execute("CREATE TABLE pg.this (database VARCHAR, username VARCHAR)")
         connection.execute("INSERT INTO pg.this VALUES (?, ?)", [content.database, content.user])
         _load_keywords(connection)
@@ -86,11 +88,14 @@ class Database:
         connection.execute("SET lock_configuration = true")
 
 
+def _made(place: str, relation: Relation) -> str:
+    columns = ", ".join(f'"{one.name}" {one.duckdb_type}' for one in relation.attributes)
+    return f"CREATE TABLE {place} ({columns})"
+
+
 def _load(
     connection: duckdb.DuckDBPyConnection, place: str, relation: Relation, rows: Sequence[Row]
 ) -> None:
-    columns = ", ".join(f'"{one.name}" {one.duckdb_type}' for one in relation.attributes)
-    connection.execute(f"CREATE TABLE {place} ({columns})")
     if rows:
         held = pa.table({
             one.name: pa.array([row[at] for row in rows])
