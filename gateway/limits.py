@@ -20,6 +20,9 @@ from gateway.shared_limits import SharedRate
 
 _KEPT_PRINCIPALS = 10_000
 _TRY_AGAIN_SECONDS = 1.0
+# So many questions to an endpoint's catalogs take one request of the budget: about what a client
+# sends for one thing that a person does.
+_BUNDLE = 20
 
 
 def statement_limits(settings: LimitSettings) -> Limits:
@@ -32,6 +35,7 @@ def statement_limits(settings: LimitSettings) -> Limits:
 @dataclass(slots=True)
 class _Budget:
     running: int = 0
+    bundled: int = 0
     tokens: float = 0.0
     filled_at: float = 0.0
 
@@ -63,10 +67,11 @@ class Limiter:
         finally:
             self.leave(principal)
 
-    def enter(self, principal: Principal) -> None:
-        """Take a turn; `leave` gives it back."""
+    def enter(self, principal: Principal, in_bundle: bool = False) -> None:
+        """Take a turn; `leave` gives it back. Of a bundle only the first counts as a request."""
+        is_paid = in_bundle and self._is_paid(principal.user)
         # Asked before the lock is held: the store may take its time.
-        wait = self._shared.wait_of(principal.user) if self._shared else None
+        wait = self._shared.wait_of(principal.user) if self._shared and not is_paid else None
         if wait:
             raise _too_fast(wait)
         with self._lock:
@@ -76,8 +81,10 @@ class Limiter:
                     f"You run {budget.running} statements already, which is the limit.",
                     retry_after=_TRY_AGAIN_SECONDS,
                 )
-            if self._rate and wait is None:
+            if self._rate and wait is None and not is_paid:
                 self._take(budget)
+            if in_bundle and not is_paid:
+                budget.bundled = _BUNDLE - 1
             budget.running += 1
 
     def hold(self, principal: Principal, turns: Sequence[tuple[str, int]]) -> None:
@@ -107,6 +114,13 @@ class Limiter:
             budget = self._budgets.get(principal.user)
             if budget is not None and budget.running:
                 budget.running -= 1
+
+    def _is_paid(self, user: str) -> bool:
+        """Whether one that came before it has paid; then it is used up."""
+        with self._lock:
+            budget = self._budget(user)
+            budget.bundled, is_paid = max(0, budget.bundled - 1), budget.bundled > 0
+            return is_paid
 
     def _budget(self, user: str) -> _Budget:
         budget = self._budgets.get(user)

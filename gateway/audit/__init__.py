@@ -27,7 +27,7 @@ from gateway.audit.heads import (
     read_heads,
     sink_of,
 )
-from gateway.audit.reading import AuditedQuery, history, request_of, requests
+from gateway.audit.reading import CATALOG, AuditedQuery, history, request_of, requests
 from gateway.audit.records import Audit, AuditFinish, AuditStart, AuditTicket, Starting
 from gateway.audit.upkeep import Redaction, check_file, drop_old, redact, seal_all
 from gateway.audit.verify import Flaw, Verification, verify
@@ -36,6 +36,7 @@ from gateway.config import Config
 from gateway.state.engine import open_state
 
 __all__ = [
+    "CATALOG",
     "Audit",
     "AuditFinish",
     "AuditStart",

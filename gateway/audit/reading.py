@@ -18,6 +18,9 @@ from gateway.normalise import Cut
 from gateway.state import audit as rows
 from gateway.state.engine import moment_text, reading
 
+# What the session of a question to the catalogs of an endpoint says besides.
+CATALOG: Mapping[str, object] = {"asks": "catalog"}
+
 
 @dataclass(frozen=True, slots=True)
 class AuditedQuery:
@@ -56,6 +59,11 @@ class AuditedQuery:
     session: Mapping[str, object] | None = None
     redacted: tuple[int, ...] = ()
     actor: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What was asked: `query`, or `catalog` where it was an endpoint's own catalogs."""
+        return "catalog" if (self.session or {}).get("asks") == CATALOG["asks"] else "query"
 
     @property
     def standing(self) -> int | None:

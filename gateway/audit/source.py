@@ -107,7 +107,7 @@ def _row(one: AuditedQuery, named: str) -> Row:
     return {
         **_EMPTY,
         "query_id": one.query_id,
-        "kind": "query",
+        "kind": one.kind,
         "at": datetime.fromisoformat(one.at),
         "user_name": one.user,
         "endpoint": one.endpoint,

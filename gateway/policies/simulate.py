@@ -28,7 +28,7 @@ from gateway.policies.replay import (
 from gateway.request import Principal
 from gateway.snapshot import Snapshot
 
-# What is asked to count rows for a simulation is no use of the mesh.
+# What is asked to count rows for a simulation is no use of the mesh, nor are questions to catalogs.
 ENDPOINT = "simulate"
 REMOVED = "unauthenticated"
 
@@ -102,7 +102,7 @@ def distinct(queries: Iterable[AuditedQuery]) -> tuple[Asked, ...]:
     newest: dict[object, AuditedQuery] = {}
     counts = Counter[object]()
     for one in queries:
-        if one.endpoint == ENDPOINT:
+        if one.endpoint == ENDPOINT or one.kind == "catalog":
             continue
         domain = (one.session or {}).get("domain")
         client = (one.principal or {}).get("client")

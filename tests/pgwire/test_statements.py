@@ -307,3 +307,12 @@ def test_composed_sql(nora: Connection) -> None:
     """psycopg writes literals itself."""
     made = sql.SQL("select {} as x, {} as y").format(sql.Literal("it's"), sql.Literal(1))
     assert nora.execute(made).fetchall() == [("it's", 1)]
+
+
+def test_who_says_that_he_only_reads_is_believed(nora: Connection) -> None:
+    """As psycopg2 does for a session that is read-only; that it writes is no answer's form."""
+    for name in ("default_transaction_read_only", "transaction_read_only"):
+        nora.execute(f"set {name} to 'on'".encode())
+        assert nora.execute(f"show {name}".encode()).fetchone() == ("on",)
+        with pytest.raises(psycopg.Error, match="always on"):
+            nora.execute(f"set {name} to 'off'".encode())

@@ -60,3 +60,23 @@ def test_zero_means_no_bound() -> None:
     assert (made.rows, made.bytes) == (None, None)
     assert made.seconds > 1e6
     assert statement_limits(LimitSettings(rows=5, bytes=6, seconds=7)).rows == 5
+
+
+def test_a_bundle_of_small_ones_takes_one_request_of_the_same_budget() -> None:
+    now = [0.0]
+    limiter = Limiter(LimitSettings(concurrency=0, requests_per_second=1.0), lambda: now[0])
+
+    def ask(in_bundle: bool) -> bool:
+        try:
+            limiter.enter(NORA, in_bundle)
+        except RateLimited:
+            return False
+        limiter.leave(NORA)
+        return True
+
+    assert ask(False)
+    assert [ask(True) for _ in range(21)] == [True] * 20 + [False]
+    assert not ask(False), "a flood of small ones leaves nothing for others"
+    now[0] += 1.0
+    assert ask(True) and not ask(False)
+    assert all(ask(True) for _ in range(19))

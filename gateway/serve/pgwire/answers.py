@@ -106,9 +106,9 @@ class Answer:
         return batch
 
 
-def of_table(table: pa.Table, shape: pa.Schema | None = None) -> Answer:
+def of_table(table: pa.Table, shape: pa.Schema | None = None, query_id: str = "") -> Answer:
     """The answer that is this table; `shape` is what the client was told before."""
-    return Answer(Result("", table.schema, iter(table.to_batches())), shape)
+    return Answer(Result(query_id, table.schema, iter(table.to_batches())), shape)
 
 
 def _require_same(found: pa.Schema, told: pa.Schema) -> None:

@@ -101,13 +101,14 @@ Command: TypeAlias = (
     | Declare | Fetch | CloseCursor | CopyOut
 )  # fmt: skip
 TRIVIAL = (Setting, Show, Transaction, Deallocate, Discard, Nothing, Probe, CloseCursor)
+_TOGETHER = (*TRIVIAL, Catalog)
 _REMEMBERED = 512
 
 
 def route(sql: str) -> tuple[Command, ...]:
     """The commands of a text, in order; none for an empty one.
 
-    UnsupportedSql where more than one of them is anything but a trivial one.
+    UnsupportedSql where more than one of them reads products; drivers ask the catalogs in one go.
     """
     return (_remembered if len(sql) <= 10_000 else _routed)(sql)
 
@@ -118,10 +119,11 @@ def _routed(sql: str) -> tuple[Command, ...]:
     made = tuple(
         _command(sql if len(parts) == 1 else text_of(sql, words), words, sql) for words in parts
     )
-    if len(made) > 1 and sum(not isinstance(one, TRIVIAL) for one in made) > 1:
+    if len(made) > 1 and sum(not isinstance(one, _TOGETHER) for one in made) > 1:
         raise UnsupportedSql(
             "One statement a request, please.",
-            hint="Send them one by one; only SET, BEGIN, COMMIT and their like may go together.",
+            hint="Send them one by one; only SET, BEGIN, COMMIT and their like, and questions to "
+            "PostgreSQL's catalogs, may go together.",
         )
     return made
 

@@ -50,6 +50,7 @@ class Connection:
         self._undescribed: str | None = None
         self._sql = ""
         self._has_places = False
+        self._asks_catalog = False
         self._is_answered = False
         self._handlers: dict[int, Callable[[Body], Awaitable[None]]] = {
             ord("Q"): self._query, ord("P"): self._parse, ord("B"): self._bind,
@@ -119,18 +120,19 @@ class Connection:
             raise violation("Nobody was asked for a password.")
         if self._is_skipping and kind != ord("S"):
             return
-        self._is_answered = False
+        self._is_answered = self._asks_catalog = False
         if self._undescribed is not None and kind != ord("E"):
             await self._describe_now()
+            self._asks_catalog = False
         await self._handlers[kind](body)
         if self._link.is_full:
             await self._link.flush()
 
     async def _failed(self, kind: int, error: Exception) -> None:
         self._undescribed = None
-        if isinstance(error, SqluiceError) and self._sql and not self._is_answered:
+        if self._sql and not self._is_answered:
             try:
-                await self._runner.refused(self._sql, error)
+                await self._runner.refused(self._sql, error, self._asks_catalog)
             except SqluiceError as failure:
                 error = failure
         self._link.send(
@@ -147,19 +149,22 @@ class Connection:
 
     def _note(self, sql: str, command: Command | None = None) -> None:
         """The text that an error would be about, and whether its places are that text's."""
+        self._state.activity.runs(sql)
         self._sql, self._has_places = sql, isinstance(command, Query)
+        self._asks_catalog = isinstance(command, Catalog)
 
     async def _ready(self) -> None:
         self._state.end_of_cycle()
         await self._runner.close_dropped()
         self._runner.tell()
+        self._state.activity.rests()
         self._link.send(message(b"Z", self._state.status.encode()))
         await self._link.flush()
 
     async def _query(self, body: Body) -> None:
-        sql = self._sql = body.text()
+        sql = body.text()
+        self._note(sql)
         body.end()
-        self._has_places = False
         self._state.drop_portal("")
         self._state.statements.pop("", None)
         commands = await self._runner.route(sql)
@@ -169,6 +174,7 @@ class Connection:
             self._state.require_open(command)
             self._has_places = isinstance(command, Query) and command.sql == sql
             self._is_answered = isinstance(command, _ANSWERED)
+            self._asks_catalog = isinstance(command, Catalog)
             await self._runner.execute(Portal(Statement(sql, command)), 0, True)
         await self._ready()
 

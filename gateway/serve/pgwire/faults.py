@@ -17,6 +17,11 @@ from gateway.serve.pgwire.commands import writes
 log = logging.getLogger("gateway.pgwire")
 
 READ_ONLY = "25006"
+# The gateway's codes for conditions of PostgreSQL's, by the condition or by its class.
+_CODES = {
+    "42601": "parse_error", "42P01": "unknown_table", "3F000": "unknown_table",
+    "42703": "unknown_column", "42702": "ambiguous_name", "22": "type_error",
+}  # fmt: skip
 
 
 class WireError(Exception):
@@ -27,6 +32,12 @@ class WireError(Exception):
         self.sqlstate = sqlstate
         self.message = message
         self.hint = hint
+        self.is_audited = False
+
+    @property
+    def code(self) -> str:
+        """What comes closest among the gateway's own codes, for records and counts."""
+        return _CODES.get(self.sqlstate) or _CODES.get(self.sqlstate[:2], UnsupportedSql.code)
 
 
 class Broken(WireError):

@@ -135,8 +135,13 @@ class Runner:
             await self.work(lambda: self._gateway.cancel(running.query_id, asker))
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def refused(self, sql: str, error: SqluiceError) -> None:
+    async def refused(self, sql: str, error: Exception, asks_catalog: bool) -> None:
         """Record that a text was refused before it ran."""
+        if asks_catalog:
+            await self.work(lambda: self._catalog.refused(sql, error))
+            return
+        if not isinstance(error, SqluiceError):
+            return
         session = self._state.settings.session
         request = session.request(sql, datetime.now(UTC), query_id=error.query_id)
         await self.work(lambda: self._gateway.refused(request, error))
@@ -201,7 +206,9 @@ class Runner:
     def _opener(self, portal: Portal, command: _Reading) -> Callable[[str], Answer]:
         shape = portal.shape if portal.shape is not None else portal.statement.shape
         if isinstance(command, Catalog):
-            return lambda _: of_table(self._catalog.answer(command.sql, portal.parameters), shape)
+            return lambda query_id: of_table(
+                self._catalog.answer(command.sql, portal.parameters, query_id), shape, query_id
+            )
         if not isinstance(command, Query):
             table = self._state.table(command)
             return lambda _: of_table(table)
@@ -330,8 +337,9 @@ class Runner:
         """The columns of a portal that does not run yet; None where it gives no rows."""
         command = portal.statement.command
         if isinstance(command, Catalog) and portal.answer is None:
-            open_it = self._opener(portal, command)
-            portal.answer = await self.work(lambda: open_it(""))
+            open_it, query_id = self._opener(portal, command), new_query_id()
+            with self._statement(query_id):
+                portal.answer = await self.work(lambda: open_it(query_id))
         if portal.answer is not None:
             return with_forms(columns_of(portal.answer.schema), portal.forms)
         if isinstance(command, Query):

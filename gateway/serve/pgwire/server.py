@@ -21,6 +21,7 @@ from dataclasses import replace
 from gateway.config import Config
 from gateway.errors import InvalidConfig, SqluiceError
 from gateway.opening import OpenGateway
+from gateway.serve.pgwire.catalog.activity import Speakers
 from gateway.serve.pgwire.catalog.answering import CatalogSession
 from gateway.serve.pgwire.catalog.database import Databases
 from gateway.serve.pgwire.connection import Connection
@@ -83,6 +84,7 @@ class PgwireServer:
             self._settings.connections + _SPARE_THREADS, thread_name_prefix="pgwire"
         )
         self._databases = Databases()
+        self._speakers = Speakers()
         self._connections: dict[int, tuple[int, Connection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # Those who have not signed in yet, the oldest first.
@@ -210,10 +212,11 @@ class PgwireServer:
         writer.transport.set_write_buffer_limits(high=_HIGH_WATER)
         link = Link(reader, writer)
         link.stall_seconds = self._opened.limits.seconds
-        catalog = CatalogSession(self._opened, self._databases, state)
+        catalog = CatalogSession(self._opened, self._databases, state, self._speakers)
         runner = Runner(self._opened, self._pool, link, state, catalog)
         connection = Connection(link, state, runner, self._settings.idle_seconds)
         self._connections[pid] = (secret, connection)
+        self._speakers.enter(state)
         try:
             link.send(welcome())
             for name, value in state.settings.changed():
@@ -223,6 +226,7 @@ class PgwireServer:
             await link.flush()
             await connection.serve()
         finally:
+            self._speakers.leave(state)
             del self._connections[pid]
 
     def _state(self, signed: SignedIn, pid: int, address: str) -> State:

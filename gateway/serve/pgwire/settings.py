@@ -21,7 +21,6 @@ _FIXED: Mapping[str, str] = {
     "is_superuser": "off", "in_hot_standby": "off", "integer_datetimes": "on",
     "max_identifier_length": "63", "lc_collate": "C", "lc_ctype": "C", "block_size": "8192",
     "max_index_keys": "32", "ssl": "on", "wal_block_size": "8192", "data_checksums": "off",
-    "default_transaction_read_only": "on", "transaction_read_only": "on",
     "session_authorization": "",
 }  # fmt: skip
 # What a client may set as it likes, since nothing of an answer follows from it.
@@ -36,8 +35,10 @@ _HARMLESS: Mapping[str, str] = {
     "check_function_bodies": "on", "quote_all_identifiers": "off",
     "synchronize_seqscans": "on", "max_parallel_workers_per_gather": "2", "plan_cache_mode": "auto",
     "tcp_keepalives_idle": "0", "tcp_keepalives_interval": "0", "tcp_keepalives_count": "0",
+    "default_tablespace": "", "temp_tablespaces": "", "default_table_access_method": "heap",
     "lc_monetary": "C", "lc_numeric": "C", "lc_time": "C", "lc_messages": "C",
 }  # fmt: skip
+_ON = re.compile(r"(?i)on|true|yes|1|default")
 # What a client may say, as long as it says this: answers have one form, rights those of the user.
 _SINGLE: Mapping[str, tuple[str, re.Pattern[str], str]] = {
     "client_encoding": ("UTF8", re.compile(r"(?i)utf-?8|unicode|default|auto"), "UTF8"),
@@ -45,7 +46,9 @@ _SINGLE: Mapping[str, tuple[str, re.Pattern[str], str]] = {
     "intervalstyle": ("postgres", re.compile(r"(?i)postgres|default"), "postgres"),
     "bytea_output": ("hex", re.compile(r"(?i)hex|default"), "hex"),
     "role": ("none", re.compile(r"(?i)none|default"), "none"),
-    "standard_conforming_strings": ("on", re.compile(r"(?i)on|true|yes|1|default"), "on"),
+    "standard_conforming_strings": ("on", _ON, "on"),
+    # Clients that mean to read say so; nothing else is done here.
+    "default_transaction_read_only": ("on", _ON, "on"), "transaction_read_only": ("on", _ON, "on"),
 }  # fmt: skip
 _SPELLED = {"timezone": "TimeZone", "datestyle": "DateStyle", "intervalstyle": "IntervalStyle"}
 _REPORTED = (

@@ -15,6 +15,7 @@ import pyarrow as pa
 from gateway.errors import InternalError, LimitExceeded
 from gateway.request import Principal, Request
 from gateway.serve.pgwire.answers import Answer
+from gateway.serve.pgwire.catalog.activity import Activity
 from gateway.serve.pgwire.commands import (
     Command,
     Deallocate,
@@ -75,6 +76,7 @@ class State:
     portals: dict[str, Portal] = field(default_factory=dict)
     notices: list[Fault] = field(default_factory=list)
     closing: list[Answer] = field(default_factory=list)
+    activity: Activity = field(default_factory=Activity)
     _before: tuple[Settings, str, dict[str, str]] | None = None
     _local: dict[str, str] = field(default_factory=dict)
 
@@ -83,6 +85,17 @@ class State:
         session = self.settings.session
         session.principal = self.renew()
         return session.request(sql, datetime.now(UTC), parameters)
+
+    @property
+    def principal(self) -> Principal:
+        """Who speaks, as he was when he last asked."""
+        return self.settings.session.principal
+
+    @property
+    def named(self) -> tuple[str, str, str, str]:
+        """The database, the user and the application, as the client names them; the address."""
+        session = self.settings.session
+        return self.settings.database, self.settings.user, session.client, session.address
 
     def keep_statement(self, name: str, statement: Statement) -> None:
         """Keep a prepared statement; the one without a name replaces the last."""

@@ -14,7 +14,8 @@ from psycopg import Connection
 # oid, xid, and what PostgreSQL shows of its own relations by number.
 _NUMBERS = frozenset({26, 28, 30, 1028})
 # The wire sends as text what PostgreSQL calls a registered number, a node tree or an array of any.
-_AS_TEXT = {2205: 25, 2206: 25, 24: 25, 4089: 25, 194: 25, 2277: 25, 1043: 1043}
+_AS_TEXT = {2205: 25, 2206: 25, 24: 25, 4089: 25, 194: 25, 2277: 25, 1043: 1043, 1015: 1009,
+            869: 25, 3220: 25, 1186: 25}  # fmt: skip
 Shown = tuple[tuple[tuple[str, int], ...], list[tuple[Any, ...]]]
 
 

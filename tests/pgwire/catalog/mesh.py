@@ -16,7 +16,7 @@ import yaml
 
 from gateway.config import load_config
 from gateway.opening import open_gateway
-from tests.pgwire.small import DOMAIN, Small, on_the_wire
+from tests.pgwire.small import DOMAIN, Settings, Small, on_the_wire
 from tests.small_mesh import SmallMesh, write_mesh
 
 KINDS = {
@@ -63,7 +63,7 @@ GRANTS = (
 )
 
 
-def mesh() -> SmallMesh:
+def mesh(settings: Settings | None = None) -> SmallMesh:
     """What the mesh holds."""
     return SmallMesh(
         DOMAIN,
@@ -71,6 +71,7 @@ def mesh() -> SmallMesh:
         {name: (name, columns) for name, columns in TABLES.items()},
         {"all": {}, "part": {}},
         grants=GRANTS,
+        gateway=settings or {},
     )
 
 
@@ -87,10 +88,9 @@ def complete(conf: Path) -> None:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Small]:
-    """The endpoint, until the end."""
-
-    conf = write_mesh(folder, mesh())
+def serving(folder: Path, settings: Settings | None = None) -> Iterator[Small]:
+    """The endpoint, until the end; `settings` are those of gateway.toml."""
+    conf = write_mesh(folder, mesh(settings))
     complete(conf)
     with duckdb.connect(str(folder / "data" / "held.duckdb")) as connection:
         for name, columns in TABLES.items():

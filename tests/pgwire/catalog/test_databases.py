@@ -97,11 +97,14 @@ def test_a_refusal_names_what_is_not_served(
 ) -> None:
     with endpoint.connect("all", dbname=DOMAIN) as made:
         for sql, text in {
-            "select * from pg_catalog.pg_operator": "pg_catalog.pg_operator",
-            "select pg_get_functiondef(1)": "pg_get_functiondef",
+            "select * from pg_catalog.pg_shadow": "pg_catalog.pg_shadow",
+            "select pg_stat_reset()": "pg_stat_reset",
+            'select * from "other".pg_catalog.pg_class': "other",
             "select * from pg_class, orders.orders": "orders.orders",
             "select 1::pg_catalog.tsvector": "tsvector",
-            "select 1 from pg_class where relname similar to 'a%'": "SIMILAR TO",
+            "select 1 from pg_class where relname similar to relkind": "SIMILAR TO",
+            "select avg(relname) from pg_class": "avg",
+            "select to_char(relnatts, '999') from pg_class": "to_char",
             "select upper(oid::regclass) from pg_class": "upper",
         }.items():
             with pytest.raises(psycopg.Error) as error:

@@ -30,6 +30,16 @@ STATEMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+FUNCTIONS = yaml.safe_load(
+    Path(__file__).with_name("functions.yaml").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("sql", FUNCTIONS)
+def test_functions(ours: Connection, theirs: Connection, sql: str) -> None:
+    assert shown(ours, sql) == shown(theirs, sql)
+
+
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_psycopg(ours: Connection, theirs: Connection, name: str, binary: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import psycopg
 import pytest
 import yaml
 
+from gateway.request import Principal, TokenScope
+from gateway.serve.pgwire.catalog.activity import Activity, Speakers
 from gateway.serve.pgwire.catalog.relations import relations
 from gateway.serve.pgwire.catalog.rows import number_of
 from tests.pgwire.catalog.conftest import Connection
@@ -128,6 +131,54 @@ def test_a_revoked_user_asks_in_vain(tmp_path: Path) -> None:
         assert error.value.sqlstate == "28000"
 
 
+def test_nobody_sees_what_others_do(endpoint: Small) -> None:
+    """In pg_stat_activity each finds his own connections, and nothing of anybody else's."""
+    sql = "select usename, pid, query from pg_stat_activity order by pid = %s"
+    mark = "select 'a value of mine' from pg_class limit 1"
+    with connected(endpoint, "all", DOMAIN) as all_, connected(endpoint, "part", DOMAIN) as part:
+        all_.execute(mark.encode())
+        seen = part.execute(sql, [part.info.backend_pid]).fetchall()
+        assert {one[0] for one in seen} == {"part"} and seen[-1][1] == part.info.backend_pid
+        assert "value of mine" not in str(seen)
+        with connected(endpoint, "all", DOMAIN) as another:
+            shown = another.execute(sql, [another.info.backend_pid]).fetchall()
+        # The control: he himself sees it from another connection.
+        assert {one[0] for one in shown} == {"all"}
+        assert (all_.info.backend_pid, mark) in [one[1:] for one in shown]
+
+
+def test_who_acts_for_another_sees_only_that() -> None:
+    speakers = Speakers()
+    states = [
+        Speaking(pid, Principal("nora", actor=actor, credential=credential))
+        for pid, (actor, credential) in enumerate([("", "password"), ("", "token 1"), ("ola", "x")])
+    ]
+    for one in states:
+        speakers.enter(one)
+    narrow = Principal("nora", credential="token 1", scope=TokenScope(purposes=frozenset({"p"})))
+    seen = {
+        name: [row["pid"] for row in speakers.rows(principal)]
+        for name, principal in {
+            "herself": states[0].principal, "narrow": narrow, "acting": states[2].principal,
+            "another": Principal("carl"),
+        }.items()
+    }  # fmt: skip
+    assert seen == {"herself": [0, 1], "narrow": [1], "acting": [2], "another": []}
+    speakers.leave(states[0])
+    assert [row["pid"] for row in speakers.rows(states[1].principal)] == [1]
+
+
+@dataclass
+class Speaking:
+    """A connection that only is."""
+
+    pid: int
+    principal: Principal
+    status: str = "I"
+    activity: Activity = field(default_factory=Activity)
+    named: tuple[str, str, str, str] = ("shop", "nora", "", "")
+
+
 @pytest.fixture(scope="module")
 def part(endpoint: Small) -> Iterator[Connection]:
     with connected(endpoint, "part", DOMAIN) as connection:
@@ -135,7 +186,7 @@ def part(endpoint: Small) -> Iterator[Connection]:
 
 
 # Ways out of the catalog that DuckDB itself would know.
-ESCAPES = (
+ESCAPES: tuple[str, ...] = (
     "select * from pg_class where relname = (select content from read_text('/etc/passwd'))",
     "select * from pg_class, read_csv('/etc/passwd') r",
     "select * from pg_class, '/etc/passwd' r",
@@ -175,8 +226,15 @@ ESCAPES = (
     "select * from information_schema.tables, orders.orders",
     "select (select count(*) from orders.orders) from pg_class",
     "select * from pg_catalog.pg_authid",
-    "select * from pg_stat_activity",
-    "select * from information_schema.routines",
+    "select * from pg_stat_statements",
+    "select * from pg_catalog.pg_shadow",
+    "select * from pg_catalog.pg_statistic",
+    "select pg_stat_get_activity(null)",
+    'select * from "memory".pg_catalog.pg_class',
+    "select udf_average('1', '2') from pg_class",
+    "select udf_moment(1, 'YYYY', 'UTC') from pg_class",
+    "select pg_timezone_names() from pg_class",
+    "select * from pg_class, pg_timezone_names()",
 )
 
 

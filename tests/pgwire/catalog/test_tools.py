@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import yaml
 
-from tests.pgwire.catalog.comparing import shown
+from tests.pgwire.catalog.comparing import Shown, shown
 from tests.pgwire.catalog.conftest import Both, Connection
 
 FILES = sorted(Path(__file__).with_name("tools").glob("*.yaml"))
@@ -24,23 +24,45 @@ CASES = [
 def test_a_statement(
     both: Both, ours: Connection, theirs: Connection, case: dict[str, Any]
 ) -> None:
-    without = case.get("without", ())
-    told = shown(ours, case["sql"], without=without)
-    if case.get("order") == "by numbers":
-        other = shown(theirs, case["sql"], without=without)
-        assert (told[0], sorted(told[1])) == (other[0], sorted(other[1]))
-        return
+    def told(connection: Connection) -> Shown:
+        without = case.get("without", ())
+        columns, rows = shown(connection, case["sql"], case.get("parameters"), without=without)
+        return columns, sorted(rows, key=str) if case.get("order") == "by numbers" else rows
+
     if case.get("as") != "owner" and "search_path" not in case:
-        assert told == shown(theirs, case["sql"], without=without)
+        assert told(ours) == told(theirs)
         return
     # Keys are shown to everybody who sees their tables, as PostgreSQL shows them to the owner.
     address = both.owners if case.get("as") == "owner" else both.theirs
     with psycopg.connect(address, autocommit=True) as connection:
         if "search_path" in case:
             connection.execute(f"SET search_path = {case['search_path']}")
-        assert told == shown(connection, case["sql"], without=without)
+        assert told(ours) == told(connection)
 
 
 def test_the_tools_are_those_that_were_named() -> None:
-    assert [one.stem for one in FILES] == ["dbeaver", "grafana", "metabase", "powerbi", "tableau"]
-    assert len(CASES) > 40
+    assert [one.stem for one in FILES] == [
+        "datagrip", "dbeaver", "dbt", "go", "grafana", "metabase", "pgadmin", "powerbi", "prisma",
+        "rust", "tableau",
+    ]  # fmt: skip
+    assert len(CASES) > 180
+
+
+def test_npgsql_asks_all_of_it_in_one_message(ours: Connection, theirs: Connection) -> None:
+    """What it loads when it connects comes as one simple query of four statements."""
+    cases = yaml.safe_load(FILES[[one.stem for one in FILES].index("powerbi")].read_text("utf-8"))
+    sent = ";\n-- and then\n".join(["SELECT version()", *(one["sql"] for one in cases[1:4])])
+
+    def told(connection: Connection) -> list[tuple[int, list[str]]]:
+        result = connection.pgconn.exec_(f"{sent};".encode())
+        assert result.status == psycopg.pq.ExecStatus.TUPLES_OK, result.error_message
+        cursor = connection.execute(f"{sent};".encode())
+        found = []
+        while True:
+            assert cursor.description is not None
+            found.append((cursor.rowcount, [one.name for one in cursor.description]))
+            if not cursor.nextset():
+                return found
+
+    assert len(told(ours)) == 4
+    assert told(ours) == told(theirs)

@@ -10,20 +10,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from gateway.errors import SqluiceError
+from gateway.browsing import browsing, refuse
+from gateway.errors import InternalError, SqluiceError
 from gateway.metadata import VisibleTable
 from gateway.opening import OpenGateway
+from gateway.request import Request
+from gateway.serve.pgwire.catalog.activity import Speakers
+from gateway.serve.pgwire.catalog.calling import SessionValues
 from gateway.serve.pgwire.catalog.content import PUBLIC, content_of
 from gateway.serve.pgwire.catalog.database import Asking, Database, Databases
-from gateway.serve.pgwire.catalog.translate import (
-    SessionValues,
-    Translated,
-    number_of_type,
-    translate,
-)
+from gateway.serve.pgwire.catalog.translate import Translated, number_of_type, translate
 from gateway.serve.pgwire.commands import Setting
 from gateway.serve.pgwire.faults import WireError
 from gateway.serve.pgwire.settings import SERVER_VERSION
@@ -32,6 +32,7 @@ from gateway.serve.pgwire.words import read_words
 
 log = logging.getLogger("gateway.pgwire")
 _MOST_LOGGED = 2_000
+_DIALECT = "postgres"
 _NOT_SERVED = frozenset({"0A000", "42883"})
 _ARROW: Mapping[str, pa.DataType] = {
     "oid": pa.int32(), "xid": pa.int32(), "name": pa.string(), "char": pa.string(),
@@ -44,35 +45,58 @@ _ARROW: Mapping[str, pa.DataType] = {
 class CatalogSession:
     """The catalog as one connection meets it. Used by one thread at a time; `stop` by any."""
 
-    def __init__(self, opened: OpenGateway, databases: Databases, state: State) -> None:
+    def __init__(
+        self, opened: OpenGateway, databases: Databases, state: State, speakers: Speakers
+    ) -> None:
         self._opened = opened
         self._databases = databases
         self._state = state
+        self._speakers = speakers
         self._last: tuple[tuple[object, ...], Database] | None = None
         self._asking: Asking | None = None
 
-    def stop(self) -> None:
+    def stop(self, reason: SqluiceError | None = None) -> None:
         """Stop what runs."""
         asking = self._asking
         if asking is not None:
-            asking.stop()
+            asking.stop(reason)
 
-    def answer(self, sql: str, parameters: Sequence[object]) -> pa.Table:
-        """The rows of a statement."""
-        return self._run(sql, parameters, is_described=False)
+    def answer(self, sql: str, parameters: Sequence[object], query_id: str) -> pa.Table:
+        """The rows of a statement, which is counted and recorded as every other."""
+        request = self._state.request(sql, tuple(parameters))
+        request = replace(request, query_id=query_id, dialect=_DIALECT)
+        services, snapshot = self._opened.gateway.services, self._opened.publisher.current()
+        with browsing(services, snapshot, request, self.stop) as outcome:
+            try:
+                table = self._answered(request, query_id)
+            except WireError as error:
+                outcome.code, error.is_audited = error.code, True
+                raise
+            outcome.rows, outcome.bytes = table.num_rows, table.nbytes
+        return table
+
+    def refused(self, sql: str, error: Exception) -> None:
+        """Record that a statement was refused before it ran."""
+        if getattr(error, "is_audited", False):
+            return
+        request = self._state.settings.session.request(sql, datetime.now(UTC))
+        code = error.code if isinstance(error, SqluiceError | WireError) else InternalError.code
+        services, snapshot = self._opened.gateway.services, self._opened.publisher.current()
+        refuse(services, snapshot, replace(request, dialect=_DIALECT), code)
 
     def describe(self, sql: str) -> tuple[pa.Schema, tuple[int, ...]]:
         """The columns of an answer, the types of the parameters; nothing is set by it."""
-        database, session = self._opened_for(sql)
+        database, session = self._opened_for(self._state.request(sql))
         session = replace(session, change=lambda name, value, _: value)
         translated = self._translated(sql, session)
         limited = replace(translated, sql=f"SELECT * FROM ({translated.sql}) LIMIT 0")
         table = self._read(sql, database, limited, ())
         return table.schema, tuple(number_of_type(one) for one in translated.parameters)
 
-    def _run(self, sql: str, parameters: Sequence[object], is_described: bool) -> pa.Table:
-        database, session = self._opened_for(sql)
-        return self._read(sql, database, self._translated(sql, session), parameters)
+    def _answered(self, request: Request, query_id: str) -> pa.Table:
+        database, session = self._opened_for(request)
+        translated = self._translated(request.sql, session)
+        return self._read(request.sql, database, translated, request.parameters, query_id)
 
     def _translated(self, sql: str, session: SessionValues) -> Translated:
         try:
@@ -82,10 +106,17 @@ class CatalogSession:
             raise
 
     def _read(
-        self, sql: str, database: Database, translated: Translated, values: Sequence[object]
+        self,
+        sql: str,
+        database: Database,
+        translated: Translated,
+        values: Sequence[object],
+        query_id: str = "",
     ) -> pa.Table:
         self._asking = Asking(database, self._seconds())
         try:
+            if self._opened.gateway.services.queries.is_cancelled(query_id):
+                self._asking.stop()
             table = self._asking.read(translated.sql, translated.bound(values))
         except WireError as error:
             _note(sql, error)
@@ -98,8 +129,7 @@ class CatalogSession:
         chosen = self._state.settings.session.settings.query_timeout
         return min(chosen or self._opened.limits.seconds, self._opened.limits.seconds)
 
-    def _opened_for(self, sql: str) -> tuple[Database, SessionValues]:
-        request = self._state.request(sql)
+    def _opened_for(self, request: Request) -> tuple[Database, SessionValues]:
         tables = self._opened.gateway.catalog(request.principal, request.now, request.purpose)
         settings = self._state.settings
         known = (tables, settings.database, request.domain, settings.user)
@@ -131,6 +161,7 @@ class CatalogSession:
         return SessionValues(
             settings.database, settings.user, state.pid, f"PostgreSQL {SERVER_VERSION}", path,
             settings.show, lambda: {name: value for name, value, _ in settings.all()}, change,
+            lambda: tuple(self._speakers.rows(state.principal)),
         )  # fmt: skip
 
 
@@ -158,7 +189,8 @@ def _typed(table: pa.Table, outputs: Sequence[tuple[str, str | None]]) -> pa.Tab
         made = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
         if not kind and pa.types.is_uint32(made.type):
             kind = "oid"
-        held = kind or ""
+        # The wire has no arrays of them but as texts.
+        held = "_text" if kind == "_varchar" else kind or ""
         element = held[1:] if held.startswith("_") else None
         target = _ARROW.get(held)
         if element in ("oid", "regclass", "regtype"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import sqlglot
 from sqlglot import exp
@@ -22,8 +23,15 @@ REGISTERED = {
     "regproc": ("procedure_in", "procedure_out"),
     "regprocedure": ("procedure_in", "procedure_out"),
     "regnamespace": ("schema_in", "schema_out"), "regrole": ("role_in", "role_out"),
+    "regoper": ("operator_in", "operator_out"), "regoperator": ("operator_in", "operator_out"),
 }  # fmt: skip
 KEYWORDS = "pg_get_keywords"
+OPTIONS = "pg_options_to_table"
+_OPTIONS = (
+    "SELECT SPLIT_PART(told, '=', 1) AS option_name, "
+    "SUBSTRING(told, LENGTH(SPLIT_PART(told, '=', 1)) + 2) AS option_value "
+    "FROM (SELECT UNNEST({0}) AS told)"
+)
 _CASTS = {
     "oid": "UINTEGER", "xid": "UINTEGER", "char": "VARCHAR", "name": "VARCHAR", "text": "VARCHAR",
     "varchar": "VARCHAR", "bpchar": "VARCHAR", "int2": "SMALLINT", "int4": "INTEGER",
@@ -164,6 +172,13 @@ def keywords(alias: exp.TableAlias | None) -> exp.Table:
     )
 
 
+def options(held: exp.Expr, alias: exp.TableAlias | None) -> exp.Subquery:
+    """Texts such as `name=value` as rows."""
+    made = filled(_OPTIONS, [held.copy()], {})
+    named = alias or exp.TableAlias(this=exp.to_identifier(OPTIONS, quoted=True))
+    return exp.Subquery(this=made, alias=named.copy())
+
+
 def settings_rows(relation: Relation, values: Mapping[str, str]) -> exp.Select:
     """The settings as rows: only the session knows them."""
     known = {"name", "setting", "boot_val", "reset_val"}
@@ -183,3 +198,28 @@ def settings_rows(relation: Relation, values: Mapping[str, str]) -> exp.Select:
         for name, value in values.items()
     ])  # fmt: skip
     return made
+
+
+def activity_rows(relation: Relation, rows: Sequence[Mapping[str, object]]) -> exp.Select:
+    """The caller's own connections as rows; what nobody knows of them is NULL."""
+    values = [
+        ", ".join(_value(row.get(one.name), one.duckdb_type) for one in relation.attributes)
+        for row in rows
+    ]
+    nothing = ", ".join(f"CAST(NULL AS {one.duckdb_type})" for one in relation.attributes)
+    names = ", ".join(f'"{one.name}"' for one in relation.attributes)
+    listed = ", ".join(f"({one})" for one in values or [nothing])
+    made = sqlglot.parse_one(
+        f"SELECT * FROM (VALUES {listed}) AS held({names})", dialect="duckdb"
+    )
+    assert isinstance(made, exp.Select)
+    return made if values else made.where(exp.false(), copy=False)
+
+
+def _value(value: object, kind: str) -> str:
+    if value is None:
+        return f"CAST(NULL AS {kind})"
+    if isinstance(value, bool):
+        return str(value)
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return exp.cast(exp.Literal.string(text), kind, dialect="duckdb").sql("duckdb")

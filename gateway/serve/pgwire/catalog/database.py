@@ -20,6 +20,7 @@ from duckdb.func import FunctionNullHandling
 
 from gateway.errors import Cancelled, LimitExceeded, SqluiceError, TimedOut, TypeMismatch
 from gateway.serve.pgwire.catalog.content import Content
+from gateway.serve.pgwire.catalog.formats import functions
 from gateway.serve.pgwire.catalog.names import Names, Value
 from gateway.serve.pgwire.catalog.relations import Relation, listed, relations
 from gateway.serve.pgwire.catalog.rows import Row, fill
@@ -29,6 +30,7 @@ SCHEMAS = {"pg_catalog": "pg", "information_schema": "info"}
 _MEMORY = "256MB"
 _MOST_BYTES = 64 * 1024 * 1024
 _BATCH_ROWS = 2_048
+_AGAIN_SECONDS = 0.05
 _VIEWS = Path(__file__).with_name("data") / "views.sql"
 _RAISED = re.compile(r"WireError: ([0-9A-Z]{5})\|(.*)", re.DOTALL)
 # What DuckDB says of a statement that is wrong, and PostgreSQL's code for it.
@@ -36,7 +38,8 @@ _STATES = (
     ("syntax error", "42601"), ("does not have a column", "42703"), ("not found", "42703"),
     ("Ambiguous reference", "42702"), ("No function matches", "42883"),
 )  # fmt: skip
-_FAILURES = (duckdb.Error, pa.ArrowException, UnicodeDecodeError)
+# What a reader meets half way is told by Arrow, as an error of input.
+_FAILURES = (duckdb.Error, pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class Database:
@@ -63,17 +66,20 @@ class Database:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute("SET temp_directory = ''")
         connection.execute("CREATE SCHEMA pg; CREATE SCHEMA info")
-        for name, (call, arguments, kind) in self.names.functions().items():
+        called = {**self.names.functions(), **functions()}
+        for name, (call, arguments, kind) in called.items():
             connection.create_function(
                 f"udf_{name}", _told(call), [*arguments], kind,
                 null_handling=FunctionNullHandling.SPECIAL,
             )  # fmt: skip
         views = _VIEWS.read_text(encoding="utf-8")
         made = set(re.findall(r"CREATE VIEW (\w+\.\w+)", views))
-        for (schema, name), one in relations().items():
-            place = f"{SCHEMAS[schema]}.{name}"
-            if place not in made:
-                _load(connection, place, one, rows.get(name, ()))
+        held = {f"{SCHEMAS[schema]}.{name}": one for (schema, name), one in relations().items()}
+        tables = {place: one for place, one in held.items() if place not in made}
+        # All of them in one go: most are empty, and a statement has its price.
+        connection.execute("BEGIN; " + "; ".join(map(_made, tables, tables.values())) + "; COMMIT")
+        for place, one in tables.items():
+            _load(connection, place, one, rows.get(one.name, ()))
         connection.execute("CREATE TABLE pg.this (database VARCHAR, username VARCHAR)")
         connection.execute("INSERT INTO pg.this VALUES (?, ?)", [content.database, content.user])
         _load_keywords(connection)
@@ -82,11 +88,14 @@ class Database:
         connection.execute("SET lock_configuration = true")
 
 
+def _made(place: str, relation: Relation) -> str:
+    columns = ", ".join(f'"{one.name}" {one.duckdb_type}' for one in relation.attributes)
+    return f"CREATE TABLE {place} ({columns})"
+
+
 def _load(
     connection: duckdb.DuckDBPyConnection, place: str, relation: Relation, rows: Sequence[Row]
 ) -> None:
-    columns = ", ".join(f'"{one.name}" {one.duckdb_type}' for one in relation.attributes)
-    connection.execute(f"CREATE TABLE {place} ({columns})")
     if rows:
         held = pa.table({
             one.name: pa.array([row[at] for row in rows])
@@ -127,19 +136,25 @@ class Asking:
         self._cursor = database.cursor()
         self._seconds = seconds
         self._stopped: SqluiceError | None = None
+        self._stopping, self._over = threading.Event(), threading.Event()
 
     def stop(self, reason: SqluiceError | None = None) -> None:
         """Stop it."""
         self._stopped = self._stopped or reason or Cancelled("The query was cancelled.")
-        with contextlib.suppress(duckdb.Error):  # it may be over already
-            self._cursor.interrupt()
+        self._stopping.set()
+
+    def _watch(self) -> None:
+        """Until it is over; once is not enough, since what is to stop may begin a moment later."""
+        if not self._stopping.wait(self._seconds):
+            self.stop(TimedOut("The query took longer than it may."))
+        while not self._over.is_set():
+            with contextlib.suppress(duckdb.Error):  # it may be over already
+                self._cursor.interrupt()
+            self._over.wait(_AGAIN_SECONDS)
 
     def read(self, sql: str, parameters: Mapping[str, object]) -> pa.Table:
         """All rows; they are few, else LimitExceeded says so."""
-        late = TimedOut("The query took longer than it may.")
-        timer = threading.Timer(self._seconds or 3_600, lambda: self.stop(late))
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=self._watch, name="pgwire-catalog", daemon=True).start()
         try:
             reader = self._cursor.sql(sql, params=dict(parameters)).to_arrow_reader(_BATCH_ROWS)
             batches, size = [], 0
@@ -154,7 +169,8 @@ class Asking:
         except _FAILURES as error:
             raise self._translated(error) from None
         finally:
-            timer.cancel()
+            self._over.set()
+            self._stopping.set()
             self._cursor.close()
 
     def _translated(self, error: Exception) -> Exception:

@@ -20,7 +20,10 @@ _REGISTERED = frozenset(
     "regclass regtype regproc regprocedure regnamespace regrole regoper regoperator".split()
 )
 # Functions that only a session knows.
-_SESSION = frozenset({"current_setting", "set_config", "json_build_object"})
+_SESSION = frozenset(
+    "current_setting set_config json_build_object json_build_array pg_show_all_settings age "
+    "pg_available_extensions pg_available_extension_versions".split()
+)
 
 
 @cache

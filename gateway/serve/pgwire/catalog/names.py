@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from gateway.serve.pgwire.catalog.formats import EXPLODED, Exploded, exploded
 from gateway.serve.pgwire.catalog.relations import relations
 from gateway.serve.pgwire.catalog.rows import CLASSES, OWNER, OWNER_OID, PG_CATALOG, Row
 from gateway.serve.pgwire.faults import WireError
 
 PATH_MARK = "\x1f"
 Record = Mapping[str, Any]
-Value: TypeAlias = str | int | bool | list[str] | None
+Value: TypeAlias = str | int | bool | list[str] | list[Exploded] | None
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _PART = re.compile(r'\s*("(?:[^"]|"")*"|[^\s".]+)\s*(\.|\Z)')
 # How SQL calls types, by their numbers.
@@ -134,6 +135,8 @@ class Names:
             "format_type": (self.format_type, [number, whole, text], text),
             "procedure_in": (self.procedure_in, [text], number),
             "procedure_out": (self.procedure_out, [number], text),
+            "operator_in": (operator_in, [text], number),
+            "operator_out": (operator_out, [number], text),
             "schema_named": (self.schema_named, [text], number),
             "schema_in": (self.schema_in, [text], number),
             "schema_out": (self.schema_out, [number], text),
@@ -144,6 +147,7 @@ class Names:
             "constraint_definition": (self.constraint_definition, [number, text], text),
             "index_definition": (self.index_definition, [number, whole, text], text),
             "function_result": (self.function_result, [number], text),
+            "function_definition": (self.function_definition, [number], text),
             "function_arguments": (self.function_arguments, [number], text),
             "table_is_visible": (self.table_is_visible, [number, text], "BOOLEAN"),
             "type_is_visible": (self.type_is_visible, [number, text], "BOOLEAN"),
@@ -153,6 +157,7 @@ class Names:
             "may_schema": (self.may_schema, [text, text], "BOOLEAN"),
             "may_database": (self.may_database, [text, text], "BOOLEAN"),
             "has_role": (self.has_role, [text], "BOOLEAN"),
+            "exploded": (lambda rights: exploded(rights, self.role_named), ["VARCHAR[]"], EXPLODED),
             "quoted": (quoted, [text], text),
             "parts": (_written_parts, [text], "VARCHAR[]"),
         }
@@ -310,6 +315,26 @@ class Names:
             return None
         return ", ".join(self.format_type(kind, -2, "") for kind in one["proargtypes"])
 
+    def function_definition(self, oid: int) -> str | None:
+        """The statement that would make a function."""
+        one = self._procedures.get(oid)
+        if one is None or not one["prosrc"]:
+            return None
+        said = [
+            {"i": "IMMUTABLE", "s": "STABLE"}.get(one["provolatile"], ""),
+            {"s": "PARALLEL SAFE", "r": "PARALLEL RESTRICTED"}.get(one["proparallel"], ""),
+            "STRICT" if one["proisstrict"] else "", "LEAKPROOF" if one["proleakproof"] else "",
+            f"COST {one['procost']:g}" if one["procost"] != 1 else "",
+            f"ROWS {one['prorows']:g}" if one["proretset"] and one["prorows"] != 1000 else "",
+        ]  # fmt: skip
+        line = " ".join(filter(None, said))
+        return (
+            f"CREATE OR REPLACE FUNCTION pg_catalog.{quoted(one['proname'])}"
+            f"({self.function_arguments(oid)})\n RETURNS {self.function_result(oid)}\n"
+            f" LANGUAGE internal\n{f' {line}' + chr(10) if line else ''}"
+            f"AS $function${one['prosrc']}$function$\n"
+        )
+
     def table_is_visible(self, oid: int, path: str) -> bool | None:
         """Whether the bare name means this relation."""
         one = self.classes.get(oid)
@@ -372,6 +397,16 @@ class Names:
         names = [one.name for one in relations()["pg_catalog", relation].attributes]
         for row in self.rows.get(relation, ()):
             yield dict(zip(names, row, strict=True))
+
+
+def operator_in(text: str) -> int:
+    """The number of an operator, of which none is listed."""
+    return _found(None, text, "42883", "operator")
+
+
+def operator_out(oid: int) -> str:
+    """How an operator that is not listed is called: by its number."""
+    return str(oid)
 
 
 def _written_parts(text: str) -> list[str]:

@@ -64,7 +64,11 @@ def _spelled(sql: str) -> str:
     for at, one in enumerate(words):
         before, rest = words[at - 1] if at else None, words[at + 1 : at + 3]
         is_array = one.value in _BARE and [each.value for each in rest] == ["[", "]"]
-        if one.kind == "word" and is_array:
+        if one.is_word("to_char") and rest and rest[0].is_word("("):
+            # The parser would translate the pattern behind it.
+            made += [sql[place : one.start], "pg_to_char"]
+            place = one.end
+        elif one.kind == "word" and is_array:
             made += [sql[place : one.start], f'"_{one.value}"']
             place = rest[1].end
         elif one.is_word(*_VERBS) and before is not None and before.is_word("as", "."):
@@ -104,6 +108,8 @@ def _plain_node(node: exp.Expr) -> exp.Expr:
             return _column(node)
         case exp.Like() | exp.ILike():
             return _escaped(node)
+        case exp.Anonymous() if node.name.lower() == "pg_to_char":
+            node.set("this", "to_char")
         case exp.Anonymous() if node.name.lower() in ("any", "all", "some"):
             kind = exp.All if node.name.lower() == "all" else exp.Any
             return kind(this=node.expressions[0])
@@ -127,7 +133,7 @@ def _operator(node: exp.Operator) -> exp.Expr:
 def _without_schema(node: exp.Dot) -> exp.Expr:
     left, right = node.this, node.expression
     if left.name in _SCHEMAS and isinstance(right, exp.Func):
-        if isinstance(right, exp.Anonymous):
+        if isinstance(right, exp.Anonymous) and right.name != "to_char":
             # With its schema the parser knows no function by its name.
             return exp.func(right.name, *right.expressions, dialect="postgres")
         return right

@@ -99,11 +99,12 @@ def _fill_fixed(made: Filling) -> None:
     )  # fmt: skip
     made.add_listed(
         "pg_proc", "procedures", pronamespace=PG_CATALOG, proowner=OWNER_OID, prolang=12,
-        procost=1.0, prokind="f", proparallel="s",
+        prokind="f",
     )  # fmt: skip
     made.add_listed("pg_opclass", "classes", opcnamespace=PG_CATALOG, opcowner=OWNER_OID)
-    for name in ("pg_am", "pg_range"):
+    for name in ("pg_am", "pg_cast", "pg_range"):
         made.add_listed(name, name)
+    made.add_listed("pg_opfamily", "pg_opfamily", opfnamespace=PG_CATALOG, opfowner=OWNER_OID)
     made.add_listed("pg_collation", "pg_collation", collnamespace=PG_CATALOG, collowner=OWNER_OID)
     made.add_listed("pg_language", "pg_language", lanowner=OWNER_OID)
     made.add_listed("pg_tablespace", "pg_tablespace", spcowner=OWNER_OID)

@@ -61,6 +61,20 @@ def relation_of(table: exp.Table) -> Relation | None:
     return None
 
 
+def tables_of(query: exp.Select) -> Iterator[exp.Table]:
+    """The tables that stand in FROM, in parentheses too."""
+    held = query.args.get("from_")
+    nodes = [held.this] if held is not None else []
+    nodes += [one.this for one in query.args.get("joins") or ()]
+    while nodes:
+        node = nodes.pop(0)
+        nodes += [one.this for one in node.args.get("joins") or ()]
+        if isinstance(node, exp.Subquery) and not node.alias:
+            nodes.append(node.this)
+        elif isinstance(node, exp.Table) and not isinstance(node.this, exp.Func):
+            yield node
+
+
 @dataclass(slots=True)
 class Scopes:
     """Look-ups over one tree; `called` are the types of functions that were rewritten."""
@@ -107,11 +121,31 @@ class Scopes:
 
     def _projected(self, query: exp.Select, one: exp.Expr) -> Outputs:
         if isinstance(one, exp.Star):
-            return [each for _, source in self.sources(query) for each in source]
+            return [(name, kind) for _, name, kind in self.starred(query)]
         if isinstance(one, exp.Column) and isinstance(one.this, exp.Star):
             found = [source for name, source in self.sources(query) if name == one.table]
             return found[0] if found else []
         return [(one.alias or output_name(one), self.type_of(one))]
+
+    def forget(self) -> None:
+        """What was found of queries before their functions had types."""
+        self._outputs.clear()
+
+    def starred(self, query: exp.Select) -> list[tuple[str, str, str | None]]:
+        """What `*` stands for: table, column, type; no table where a join has merged columns."""
+        joins = query.args.get("joins") or ()
+        if not any(one.args.get("using") or one.method == "NATURAL" for one in joins):
+            return [(at, *each) for at, source in self.sources(query) for each in source]
+        first = query.args["from_"].this
+        made = [(at, *each) for at, found in self._source(first) for each in found]
+        for join in joins:
+            right = [(at, *each) for at, found in self._source(join.this) for each in found]
+            named = {one.name for one in join.args.get("using") or ()}
+            if join.method == "NATURAL":
+                named = {one[1] for one in made} & {one[1] for one in right}
+            merged = [("", name, kind) for _, name, kind in made if name in named]
+            made = [*merged, *(one for one in [*made, *right] if one[1] not in named)]
+        return made
 
     def sources(self, query: exp.Select) -> Iterator[tuple[str, Outputs]]:
         """The tables of a SELECT, by their names there."""
@@ -178,6 +212,17 @@ class Scopes:
             return []
         return [(one.name, one.type) for one in relation.attributes]
 
+    def relation_of_alias(self, column: exp.Column) -> Relation | None:
+        """The relation of the catalog that a column's table is; None where it is another."""
+        node: exp.Expr | None = column.parent
+        while node is not None:
+            if isinstance(node, exp.Select):
+                for table in tables_of(node):
+                    if not column.table or table.alias_or_name == column.table:
+                        return None if self.cte_of(table) is not None else relation_of(table)
+            node = node.parent
+        return None
+
     def type_of(self, node: exp.Expr | None) -> str | None:
         """The type of an expression."""
         if node is None:
@@ -200,7 +245,7 @@ class Scopes:
                 return found[0][1] if found else None
             case exp.Bracket() | exp.Explode():
                 return element_of(self.type_of(node.this))
-            case exp.Nullif():
+            case exp.Nullif() | exp.Window() | exp.Lag() | exp.Lead() | exp.FirstValue():
                 return self.type_of(node.this)
             case exp.Null() | exp.DPipe() | exp.Parameter():
                 return "text"

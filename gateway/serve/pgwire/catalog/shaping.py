@@ -6,14 +6,14 @@ error for what is on no list. Never changes what a part of a statement means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sqlglot import exp
 
 from gateway.allowed import check_tree
-from gateway.serve.pgwire.catalog.building import settings_rows
 from gateway.serve.pgwire.catalog.database import SCHEMAS
-from gateway.serve.pgwire.catalog.scopes import Scopes, output_name, relation_of
+from gateway.serve.pgwire.catalog.relations import Relation
+from gateway.serve.pgwire.catalog.scopes import Scopes, output_name, relation_of, tables_of
 
 # The columns by which these lie in PostgreSQL as they were made.
 _ORDERED = {
@@ -33,6 +33,32 @@ def name_outputs(select: exp.Select) -> None:
         name = output_name(one)
         made = exp.Alias(this=one.copy(), alias=exp.to_identifier(name, quoted=True))
         one.replace(made)
+
+
+def number_groups(select: exp.Select) -> None:
+    """GROUP BY of an output whose name is a table's too means the output."""
+    group = select.args.get("group")
+    sources = {one.alias_or_name for one in tables_of(select)}
+    outputs = [one.alias for one in select.expressions]
+    for one in list(group.expressions) if group is not None else []:
+        is_bare = isinstance(one, exp.Column) and not one.table
+        if is_bare and one.name in sources and one.name in outputs:
+            one.replace(exp.Literal.number(outputs.index(one.name) + 1))
+
+
+def spell_out_merged(select: exp.Select, scopes: Scopes) -> None:
+    """`*` over merged columns: PostgreSQL shows those first."""
+    joins = select.args.get("joins") or ()
+    is_merged = any(one.args.get("using") or one.method == "NATURAL" for one in joins)
+    for one in list(select.expressions) if is_merged else []:
+        if isinstance(one, exp.Star):
+            columns = [
+                exp.column(name, table or None, quoted=True)
+                for table, name, _ in scopes.starred(select)
+            ]
+            place = select.expressions.index(one)
+            others = list(select.expressions)
+            select.set("expressions", [*others[:place], *columns, *others[place + 1 :]])
 
 
 def check(tree: exp.Expression) -> None:
@@ -73,16 +99,19 @@ def put_in_order(tree: exp.Expression) -> None:
             return
 
 
-def redirect(table: exp.Table, scopes: Scopes, settings: Callable[[], Mapping[str, str]]) -> None:
-    """To the table that holds the relation."""
+def redirect(
+    table: exp.Table, scopes: Scopes, told: Callable[[Relation], exp.Select | None]
+) -> None:
+    """To the table that holds the relation, or to the rows that the session tells."""
     relation = None if isinstance(table.this, exp.Func) else relation_of(table)
     if relation is None or scopes.cte_of(table) is not None:
         return
     if not table.args.get("alias"):
         table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
-    if relation.name == "pg_settings":
-        table.replace(
-            exp.Subquery(this=settings_rows(relation, settings()), alias=table.args["alias"])
-        )
+    rows = told(relation)
+    if rows is not None:
+        joins = table.args.get("joins")
+        table.replace(exp.Subquery(this=rows, alias=table.args["alias"], joins=joins))
         return
+    table.set("catalog", None)
     table.set("db", exp.to_identifier(SCHEMAS[relation.schema], quoted=True))

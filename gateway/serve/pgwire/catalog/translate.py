@@ -6,7 +6,7 @@ its parameters. Never lets a class of nodes, a function or a relation through th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -14,23 +14,31 @@ from sqlglot import exp
 from gateway.errors import UnsupportedSql
 from gateway.serve.pgwire.catalog.building import (
     KEYWORDS,
+    OPTIONS,
     REGISTERED,
+    activity_rows,
     array_of,
     as_type,
     call_of,
     duckdb_type,
-    filled,
-    formatted,
-    joined,
     keywords,
+    options,
+    settings_rows,
 )
-from gateway.serve.pgwire.catalog.known import templates
-from gateway.serve.pgwire.catalog.names import PATH_MARK
+from gateway.serve.pgwire.catalog.calling import FLOATS, Calls, SessionValues
+from gateway.serve.pgwire.catalog.calls import (
+    aggregated,
+    is_pattern,
+    is_waiting,
+    is_whole_sum,
+    matched,
+    series_of,
+    similar_to,
+)
 from gateway.serve.pgwire.catalog.reading import read
-from gateway.serve.pgwire.catalog.relations import type_numbers
+from gateway.serve.pgwire.catalog.relations import Relation, type_numbers
 from gateway.serve.pgwire.catalog.scopes import (
     Outputs,
-    Scopes,
     element_of,
     refuse_unknown,
     relation_of,
@@ -40,47 +48,26 @@ from gateway.serve.pgwire.catalog.shaping import (
     arms,
     check,
     name_outputs,
+    number_groups,
     put_in_order,
     redirect,
+    spell_out_merged,
 )
 from gateway.serve.pgwire.faults import WireError
 
-_WITH_PATH = frozenset({"class_in", "class_out", "type_in"})
 _NUMBERS = frozenset({"oid", "int2", "int4", "int8", "xid", *REGISTERED})
-# Functions of texts, to which PostgreSQL turns no number of a thing.
-_OF_TEXTS = frozenset("""
-    upper lower length char_length replace split_part strpos left right btrim ltrim rtrim trim md5
-    quote_ident reverse lpad rpad translate ascii substring regexp_replace string_agg
-""".split())  # fmt: skip
-_FLOATS = frozenset({"float4", "float8"})
 _TEXTS = frozenset({"text", "varchar", "name", "bpchar"})
+# Functions whose rows are a relation's.
+_RELATIONS = {
+    "pg_show_all_settings": "pg_settings", "pg_available_extensions": "pg_available_extensions",
+    "pg_available_extension_versions": "pg_available_extension_versions",
+}  # fmt: skip
+# The number of all transactions: nothing is written, so that none comes after another.
+_TRANSACTION = 3
 # Functions that need no name: operators, and what the grammar itself has.
 _TRUTH = (exp.And, exp.Or, exp.Case, exp.Cast, exp.Coalesce, exp.If, exp.Array, exp.RegexpLike,
           exp.RegexpILike, exp.Exists)  # fmt: skip
-# Functions that mean in DuckDB what they mean in PostgreSQL, as the parser knows them.
-_SAME = (
-    exp.Count, exp.Min, exp.Max, exp.Sum, exp.ArrayAgg, exp.LogicalAnd, exp.LogicalOr, exp.Abs,
-    exp.GroupConcat, exp.RowNumber, exp.Rank, exp.DenseRank, exp.Nullif, exp.Greatest, exp.Least,
-    exp.Substring, exp.Trim, exp.Concat, exp.ConcatWs, exp.Explode, exp.Unnest, exp.StrPosition,
-    exp.RegexpReplace, exp.CurrentTimestamp, exp.ArrayConcat, exp.GenerateSeries,
-    exp.ExplodingGenerateSeries, exp.Upper, exp.Lower, exp.Replace, exp.SplitPart, exp.Left,
-    exp.Right, exp.MD5,
-)  # fmt: skip
 _WHOLE = frozenset({"int2", "int4", "int8", "oid"})
-
-
-@dataclass(frozen=True, slots=True)
-class SessionValues:
-    """What statements may ask of the session. `path`: the schemas whose tables have bare names."""
-
-    database: str
-    user: str
-    pid: int
-    version: str
-    path: tuple[str, ...]
-    setting: Callable[[str], str]
-    settings: Callable[[], Mapping[str, str]]
-    change: Callable[[str, str, bool], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +91,15 @@ def translate(sql: str, session: SessionValues) -> Translated:
     return made.whole(tree)
 
 
-class _Translation:
-    def __init__(self, session: SessionValues) -> None:
-        self._session = session
-        self._scopes = Scopes()
-
+class _Translation(Calls):
     def whole(self, tree: exp.Expression) -> Translated:
         for table in tree.find_all(exp.Table):
             self._check_table(table)
         for select in tree.find_all(exp.Select):
+            spell_out_merged(select, self._scopes)
+            number_groups(select)
             name_outputs(select)
+        self._scopes.forget()
         # From the leaves up: whatever stands around a part sees its PostgreSQL type.
         for node in list(tree.walk(bfs=False))[::-1]:
             made = self._rewritten(node)
@@ -125,16 +111,29 @@ class _Translation:
         outputs = self._as_text(tree, outputs)
         put_in_order(tree)
         for table in list(tree.find_all(exp.Table)):
-            redirect(table, self._scopes, self._session.settings)
+            redirect(table, self._scopes, self._told)
         check(tree)
         used = {int(one.name) for one in tree.find_all(exp.Parameter)}
         return Translated(tree.sql("duckdb"), tuple(outputs), parameters, tuple(sorted(used)))
+
+    def _told(self, relation: Relation) -> exp.Select | None:
+        """The rows of a relation that only the session knows; None for all others."""
+        if relation.name == "pg_settings":
+            return settings_rows(relation, self._session.settings())
+        if relation.name in ("pg_stat_activity", "pg_stat_gssapi"):
+            return activity_rows(relation, self._session.speakers())
+        return None
 
     def _check_table(self, table: exp.Table) -> None:
         if isinstance(table.this, exp.Func):
             return
         if self._scopes.cte_of(table) is None and relation_of(table) is None:
             raise refuse_unknown(table)
+        if table.catalog and table.catalog != self._session.database:
+            raise WireError(
+                "0A000", f"The database {table.catalog[:100]} is another one.",
+                "Connect to it: names of one connection are of one database.",
+            )  # fmt: skip
 
     def _rewritten(self, node: exp.Expr) -> exp.Expr:
         match node:
@@ -143,16 +142,9 @@ class _Translation:
             case exp.Div():
                 return self._divided(node)
             case exp.SimilarTo():
-                raise WireError(
-                    "0A000", "SIMILAR TO is not served by the catalog.", "Use LIKE or ~."
-                )
-            case exp.DPipe() | exp.Concat() | exp.ConcatWs():
-                self._join_texts(node)
-                return node
-            case exp.StrPosition():
-                return self._typed(as_type(node.copy(), "INTEGER"), "int4")
-            case exp.Sum() | exp.Filter() | exp.Window() if self._is_whole_sum(node):
-                return self._typed(as_type(node.copy(), "BIGINT"), "int8")
+                return similar_to(node)
+            case exp.Column() if node.name in ("tableoid", "xmin"):
+                return self._place(node)
             case exp.Bracket():
                 return self._bracket(node)
             case exp.EQ() | exp.NEQ() if isinstance(node.expression, exp.Any | exp.All):
@@ -162,19 +154,50 @@ class _Translation:
                 return node
             case exp.Table() if isinstance(node.this, exp.Func):
                 return self._table_function(node)
-            case exp.Func() if not isinstance(node, _TRUTH) and not _is_source(node):
-                return self._call(node)
+            case exp.Func() | exp.DPipe() | exp.Filter() | exp.Window():
+                return self._called(node)
             case _:
                 return node
 
-    def _is_whole_sum(self, node: exp.Expr) -> bool:
-        """Whether it is a sum of small whole numbers, with all that belongs to the call."""
-        inner = node
-        while isinstance(inner, exp.Filter | exp.Window):
-            inner = inner.this
-        is_part = isinstance(node.parent, exp.Filter | exp.Window) and node.arg_key == "this"
-        is_sum = isinstance(inner, exp.Sum) and not is_part
-        return is_sum and self._scopes.type_of(inner.this) in ("int2", "int4")
+    def _called(self, node: exp.Expr) -> exp.Expr:
+        """A call, with all that belongs to it."""
+        found = self._aggregated(node)
+        if found is not None:
+            return self._typed(*found)
+        match node:
+            case exp.DPipe() | exp.Concat() | exp.ConcatWs():
+                self._join_texts(node)
+            case exp.Substring() if is_pattern(node.args.get("start"), self._scopes.type_of):
+                return self._typed(matched(node), "text")
+            case exp.Extract():
+                return self._typed(as_type(node.copy(), "DECIMAL(38, 6)"), "numeric")
+            case exp.StrPosition():
+                return self._typed(as_type(node.copy(), "INTEGER"), "int4")
+            case exp.Func() if not (
+                isinstance(node, _TRUTH) or is_waiting(node) or _is_source(node)
+            ):
+                return self._call(node)
+            case _:
+                pass
+        return node
+
+    def _aggregated(self, node: exp.Expr) -> tuple[exp.Expr, str] | None:
+        if is_whole_sum(node, self._scopes.type_of):
+            return as_type(node.copy(), "BIGINT"), "int8"
+
+        return aggregated(node, self._scopes.type_of, self._in_json)
+
+    def _place(self, node: exp.Column) -> exp.Expr:
+        """`tableoid`, the number of a row's relation; `xmin`, which tells none apart."""
+        relation = self._scopes.relation_of_alias(node)
+        if relation is None:
+            return node
+        value, kind = (relation.oid, "oid") if node.name == "tableoid" else (_TRANSACTION, "xid")
+        number = as_type(exp.Literal.number(value), "UINTEGER")
+        # NULL where an outer join has no row.
+        column = exp.column(relation.attributes[0].name, node.table or None, quoted=True)
+        is_there = exp.Not(this=exp.Is(this=column, expression=exp.Null()))
+        return self._typed(exp.Case(ifs=[exp.If(this=is_there, true=number)]), kind)
 
     def _join_texts(self, node: exp.DPipe | exp.Concat | exp.ConcatWs) -> None:
         """What is joined to texts is joined as PostgreSQL writes it; arrays stay arrays."""
@@ -182,7 +205,7 @@ class _Translation:
             kind = self._scopes.type_of(one)
             if kind == "bool" and not isinstance(node, exp.DPipe):
                 one.replace(self._written(one))
-            elif kind in REGISTERED or kind in _FLOATS:
+            elif kind in REGISTERED or kind in FLOATS:
                 one.replace(self._text(one.copy(), kind))
 
     def _divided(self, node: exp.Div) -> exp.Expr:
@@ -234,52 +257,15 @@ class _Translation:
         element = element_of(kind)
         if element is not None and isinstance(inner, exp.Literal) and inner.is_string:
             inner = array_of(inner.name)
+        if kind.startswith("numeric") or kind.startswith("decimal"):
+            sizes = ", ".join(one.name for one in node.to.expressions) or "38, 10"
+            return self._typed(as_type(inner, f"DECIMAL({sizes})"), "numeric")
         duckdb = duckdb_type(kind)
         if duckdb is None:
             raise WireError("0A000", f"The type {kind[:100]} is not served by the catalog.")
         if element in REGISTERED:
             duckdb = "UINTEGER[]"
         return self._typed(as_type(inner, duckdb), kind)
-
-    def _written(self, node: exp.Expr) -> exp.Expr:
-        """An expression as PostgreSQL prints its values, which is shorter for booleans."""
-        kind = self._scopes.type_of(node)
-        if kind != "bool":
-            return self._text(node, kind)
-        ifs = [exp.If(this=node.copy(), true=exp.Literal.string("t")),
-               exp.If(this=exp.Not(this=node.copy()), true=exp.Literal.string("f"))]  # fmt: skip
-        return exp.Case(ifs=ifs)
-
-    def _text(self, node: exp.Expr, kind: str | None) -> exp.Expr:
-        """An expression as PostgreSQL writes its values."""
-        if kind in REGISTERED:
-            return self._named(REGISTERED[kind][1], node)
-        if kind in _FLOATS:
-            text = as_type(node, "VARCHAR")
-            return exp.func(
-                "REGEXP_REPLACE", text, exp.Literal.string(r"\.0$"), exp.Literal.string("")
-            )
-        if kind in ("int2vector", "oidvector"):
-            return exp.func("ARRAY_TO_STRING", node, exp.Literal.string(" "))
-        if kind is not None and kind.startswith("_"):
-            body = exp.func("ARRAY_TO_STRING", node, exp.Literal.string(","))
-            return exp.Paren(this=joined(exp.Literal.string("{"), body, exp.Literal.string("}")))
-        return node
-
-    def _named(self, function: str, value: exp.Expr) -> exp.Expr:
-        arguments = [value]
-        if function == "format_type":
-            arguments.append(as_type(exp.Literal.number(-2), "INTEGER"))
-        if function in _WITH_PATH or function == "format_type":
-            arguments.append(self._path())
-        return exp.Anonymous(this=f"udf_{function}", expressions=arguments)
-
-    def _path(self) -> exp.Expr:
-        return exp.Literal.string(PATH_MARK.join(self._session.path))
-
-    def _typed(self, node: exp.Expr, kind: str) -> exp.Expr:
-        self._scopes.called[id(node)] = kind
-        return node
 
     def _bracket(self, node: exp.Bracket) -> exp.Expr:
         """Vectors count from 0, where arrays count from 1."""
@@ -290,66 +276,6 @@ class _Translation:
                     one.replace(exp.Add(this=one.copy(), expression=exp.Literal.number(1)))
             self._scopes.called[id(node)] = kind
         return node
-
-    def _call(self, node: exp.Func) -> exp.Expr:
-        name, arguments = call_of(node)
-        if name.startswith("udf_"):
-            if id(node) in self._scopes.called:
-                return node
-            raise _no_function(name, len(arguments))
-        if name == "current_setting" and arguments:
-            return self._typed(self._setting(arguments), "text")
-        if name == "set_config" and len(arguments) == 3:
-            return self._typed(self._changed(arguments), "text")
-        if isinstance(node, exp.ExplodingGenerateSeries):
-            series = exp.GenerateSeries(**dict(node.args))
-            return self._typed(exp.Explode(this=series), "int4")
-        if name == "format" and arguments:
-            written = [self._written(one) for one in arguments]
-            return self._typed(formatted(written), "text")
-        if name == "json_build_object":
-            return self._typed(exp.Anonymous(this="json_object", expressions=arguments), "json")
-        if name in _OF_TEXTS and any(self._scopes.type_of(one) in REGISTERED for one in arguments):
-            raise _no_function(name, len(arguments))
-        found = templates().get(f"{name}/{len(arguments)}")
-        if found is None:
-            if not isinstance(node, _SAME):
-                raise _no_function(name, len(arguments))
-            return node
-        kind, text = found
-        made = filled(text, arguments, self._values(arguments))
-        if kind in ("anyarray",):
-            kind = self._scopes.type_of(arguments[0]) or kind
-        return self._typed(made, kind)
-
-    def _setting(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
-        if isinstance(arguments[0], exp.Literal):
-            return exp.Literal.string(self._session.setting(arguments[0].name))
-        text = exp.Literal.string
-        held = self._session.settings().items()
-        ifs = [exp.If(this=text(name), true=text(value)) for name, value in held]
-        return exp.Case(this=arguments[0], ifs=ifs)
-
-    def _changed(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
-        name, value, is_local = arguments
-        if not (isinstance(name, exp.Literal) and isinstance(value, exp.Literal)
-                and isinstance(is_local, exp.Boolean)):  # fmt: skip
-            raise UnsupportedSql("set_config takes constants: a setting, its value, true or false.")
-        return exp.Literal.string(self._session.change(name.name, value.name, bool(is_local.this)))
-
-    def _values(self, arguments: Sequence[exp.Expr]) -> Mapping[str, exp.Expr]:
-        session = self._session
-        text = exp.Literal.string
-        first = self._scopes.type_of(arguments[0]) if arguments else None
-        return {
-            "path": self._path(), "user": text(session.user), "database": text(session.database),
-            "pid": as_type(exp.Literal.number(session.pid), "INTEGER"),
-            "version": text(session.version),
-            "current_schema": text(session.path[0]) if session.path else exp.Null(),
-            "schemas": exp.array(*map(text, session.path)),
-            "schemas_all": exp.array(*map(text, ("pg_catalog", *session.path))),
-            "base": exp.Literal.number(0 if first in ("int2vector", "oidvector") else 1),
-        }  # fmt: skip
 
     def _table_function(self, node: exp.Table) -> exp.Expr:
         """`unnest(x) AS u`: in PostgreSQL the column is called like the table."""
@@ -362,9 +288,14 @@ class _Translation:
             call = self._typed(exp.Unnest(expressions=[call.this]), kind or "")
         elif name == KEYWORDS and not arguments:
             return keywords(alias)
+        elif name == OPTIONS and len(arguments) == 1:
+            return options(arguments[0], alias)
+        elif name in _RELATIONS and not arguments:
+            named = exp.to_identifier(_RELATIONS[name], quoted=True)
+            return exp.Table(this=named, alias=alias, joins=node.args.get("joins"))
         elif isinstance(call, exp.GenerateSeries | exp.ExplodingGenerateSeries):
-            series = exp.GenerateSeries(**dict(call.args))
-            call = self._typed(exp.Unnest(expressions=[series]), "int4")
+            series, kind = series_of(call, self._scopes.type_of)
+            call = self._typed(exp.Unnest(expressions=[self._typed(series, f"_{kind}")]), kind)
         elif not isinstance(call, exp.Unnest):
             made = self._call(written)
             if not isinstance(made, exp.Explode | exp.Unnest):
@@ -445,13 +376,6 @@ class _Translation:
 def number_of_type(kind: str) -> int:
     """The number by which a client is told of the type of a parameter."""
     return 25 if kind in REGISTERED else type_numbers().get(kind, 25)
-
-
-def _no_function(name: str, count: int) -> WireError:
-    return WireError(
-        "42883", f"The function {name[:100]} of {count} arguments is not served by the catalog.",
-        "Ask for it by name only where PostgreSQL's catalogs have it.",
-    )  # fmt: skip
 
 
 def _one_row(call: exp.Expr, alias: exp.TableAlias) -> exp.Subquery:

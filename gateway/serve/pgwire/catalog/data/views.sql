@@ -241,9 +241,10 @@ CREATE VIEW info.collations AS
   FROM pg.pg_collation c, pg.this t;
 
 -- What a server counts that counts nothing.
-CREATE VIEW pg.pg_stat_user_tables AS
+CREATE VIEW pg.pg_stat_all_tables AS
   SELECT c.oid AS relid, n.nspname AS schemaname, c.relname, 0::BIGINT AS seq_scan,
-    0::BIGINT AS seq_tup_read, 0::BIGINT AS idx_scan, 0::BIGINT AS idx_tup_fetch,
+    0::BIGINT AS seq_tup_read, CASE WHEN c.relhasindex THEN 0 END::BIGINT AS idx_scan,
+    CASE WHEN c.relhasindex THEN 0 END::BIGINT AS idx_tup_fetch,
     0::BIGINT AS n_tup_ins, 0::BIGINT AS n_tup_upd, 0::BIGINT AS n_tup_del,
     0::BIGINT AS n_tup_hot_upd, 0::BIGINT AS n_live_tup, 0::BIGINT AS n_dead_tup,
     0::BIGINT AS n_mod_since_analyze, 0::BIGINT AS n_ins_since_vacuum,
@@ -252,4 +253,39 @@ CREATE VIEW pg.pg_stat_user_tables AS
     0::BIGINT AS vacuum_count, 0::BIGINT AS autovacuum_count, 0::BIGINT AS analyze_count,
     0::BIGINT AS autoanalyze_count
   FROM pg.pg_class c JOIN pg.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema');
+  WHERE c.relkind = 'r';
+
+CREATE VIEW pg.pg_stat_user_tables AS
+  SELECT * FROM pg.pg_stat_all_tables
+  WHERE schemaname NOT IN ('pg_catalog', 'information_schema');
+
+CREATE VIEW pg.pg_statio_user_tables AS
+  SELECT relid, schemaname, relname, 0::BIGINT AS heap_blks_read, 0::BIGINT AS heap_blks_hit,
+    CASE WHEN idx_scan IS NOT NULL THEN 0 END::BIGINT AS idx_blks_read,
+    CASE WHEN idx_scan IS NOT NULL THEN 0 END::BIGINT AS idx_blks_hit,
+    NULL::BIGINT AS toast_blks_read, NULL::BIGINT AS toast_blks_hit,
+    NULL::BIGINT AS tidx_blks_read, NULL::BIGINT AS tidx_blks_hit
+  FROM pg.pg_stat_user_tables;
+
+CREATE VIEW pg.pg_stat_user_indexes AS
+  SELECT c.oid AS relid, i.oid AS indexrelid, n.nspname AS schemaname, c.relname,
+    i.relname AS indexrelname, 0::BIGINT AS idx_scan, 0::BIGINT AS idx_tup_read,
+    0::BIGINT AS idx_tup_fetch
+  FROM pg.pg_index x JOIN pg.pg_class c ON c.oid = x.indrelid
+    JOIN pg.pg_class i ON i.oid = x.indexrelid JOIN pg.pg_namespace n ON n.oid = c.relnamespace;
+
+CREATE VIEW pg.pg_stat_database AS
+  SELECT oid AS datid, datname, 0::INTEGER AS numbackends, 0::BIGINT AS xact_commit,
+    0::BIGINT AS xact_rollback, 0::BIGINT AS blks_read, 0::BIGINT AS blks_hit,
+    0::BIGINT AS tup_returned, 0::BIGINT AS tup_fetched, 0::BIGINT AS tup_inserted,
+    0::BIGINT AS tup_updated, 0::BIGINT AS tup_deleted, 0::BIGINT AS conflicts,
+    0::BIGINT AS temp_files, 0::BIGINT AS temp_bytes, 0::BIGINT AS deadlocks,
+    NULL::BIGINT AS checksum_failures, NULL::TIMESTAMPTZ AS checksum_last_failure,
+    0::DOUBLE AS blk_read_time, 0::DOUBLE AS blk_write_time, 0::DOUBLE AS session_time,
+    0::DOUBLE AS active_time, 0::DOUBLE AS idle_in_transaction_time, 0::BIGINT AS sessions,
+    0::BIGINT AS sessions_abandoned, 0::BIGINT AS sessions_fatal, 0::BIGINT AS sessions_killed,
+    NULL::TIMESTAMPTZ AS stats_reset
+  FROM pg.pg_database;
+
+CREATE VIEW pg.pg_timezone_names AS
+  SELECT name, abbrev, utc_offset, is_dst FROM main.pg_timezone_names();
