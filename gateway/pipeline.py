@@ -55,6 +55,7 @@ from gateway.metrics import Ended
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
+from gateway.probing import numbers_of
 from gateway.provenance import tell_provenance
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
 from gateway.recording import (
@@ -65,7 +66,7 @@ from gateway.recording import (
     tell_owners,
     trace_brief,
 )
-from gateway.request import Limits, Principal, Request
+from gateway.request import Principal, Request
 from gateway.resolve import resolve
 from gateway.result import Result
 from gateway.run import Admit, Run
@@ -104,12 +105,14 @@ class Gateway:
     def answer(self, request: Request) -> Result:
         """The answer to a statement, its first batch ready; errors carry the query id."""
         snapshot = self._current()
-        request = replace(request, limits=_bounded(request.limits, self._services.limits))
+        request = replace(request, limits=request.limits.within(self._services.limits))
         try:
             statement = parse(request)
             # Whoever has to stop a statement may do so to the end.
             if statement.kind != "kill":
                 self._services.queries.require_open()
+            if (row := numbers_of(statement)) is not None and _takes_a_row(request):
+                return self._probed(request, row)
             if statement.kind in ("query", "explain_analyze"):
                 return self._run(request, statement, snapshot)
             return self._told(request, statement, snapshot)
@@ -134,6 +137,8 @@ class Gateway:
             statement = parse(request)
             if statement.kind == "kill":
                 return Described(_KILLED, 0, statement.kind)
+            if (row := numbers_of(statement)) is not None:
+                return Described(row.schema, 0, statement.kind)
             if statement.kind != "query":
                 table = self._tell(request, statement, snapshot)
                 return Described(table.schema, 0, statement.kind)
@@ -329,6 +334,12 @@ class Gateway:
         trace_brief(request, self._services, "")
         return told(request, table)
 
+    def _probed(self, request: Request, row: pa.Table) -> Result:
+        """A row that nothing of the mesh is asked for: it takes a turn, and is not in the audit."""
+        with self._services.limiter.admit(request.principal):
+            self._services.metrics.ended(Ended(request.endpoint, "", 1, row.nbytes, 0.0))
+        return told(request, row)
+
     def _tell(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
         match statement.kind:
             case "explain_policy":
@@ -464,15 +475,8 @@ def _shown_sources(principal: Principal, snapshot: Snapshot) -> frozenset[str]:
     )
 
 
-def _bounded(asked: Limits, allowed: Limits) -> Limits:
-    """The caller may ask for less than the gateway allows, never for more."""
-    rows = [one for one in (asked.rows, allowed.rows) if one is not None]
-    return Limits(
-        rows=min(rows) if rows else None,
-        seconds=min(asked.seconds, allowed.seconds),
-        bytes=asked.bytes if asked.bytes is not None else allowed.bytes,
-        first=asked.first,
-    )
+def _takes_a_row(request: Request) -> bool:
+    return not request.parameters and request.limits.first != 0
 
 
 def keys_in_force(snapshot: Snapshot, services: Services) -> Callable[[str], bytes]:

@@ -204,15 +204,9 @@ class Finish:
             Ended(self._request.endpoint, code, rows, size, total, products)
         )
         self._trace(code, total, products, result)
-        self._services.audit.finished(
+        self._services.audit.ended(
             self._ticket,
-            AuditFinish(
-                outcome,
-                rows=rows,
-                bytes=size,
-                timings=timings,
-                code=code,
-            ),
+            AuditFinish(outcome, rows=rows, bytes=size, timings=timings, code=code),
         )
 
     def _trace(

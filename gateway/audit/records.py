@@ -141,6 +141,13 @@ class Audit:
         """Commit the second record of a request; raises InternalError where that fails."""
         self._writer.append(self._finished(ticket.query_id, finish))
 
+    def ended(self, ticket: AuditTicket | Starting, finish: AuditFinish) -> None:
+        """Have the second record of a request committed soon; the request does not wait for it.
+
+        Where that fails its outcome reads unknown, as after a crash.
+        """
+        self._writer.leave(self._finished(ticket.query_id, finish))
+
     def told(self, start: AuditStart, finish: AuditFinish) -> None:
         """Commit both records of a request that has nothing to wait for."""
         try:
