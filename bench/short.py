@@ -57,7 +57,7 @@ def measure(
     folder: Path, clients: int, repeat: int, tell: Callable[[str], None] = lambda _: None
 ) -> Costs:
     """One client by each way in turn, statement by statement; then so many at once."""
-    found = []
+    found: list[Cost] = []
     with placed_readings(folder, _ROWS) as places, ExitStack() as stack:
         served = stack.enter_context(closing(Served(places)))
         for count in dict.fromkeys((1, clients)):
@@ -79,7 +79,8 @@ def _clients(
     if count == 1:
         conf = places.folder / f"conf-{READINGS.name}"
         yield "inside", [Client("inside", str(conf), "open", json.dumps(environment(places)))]
-    for way, address in (("libpq", served.pgwire), ("http", served.http), ("flight", served.flight)):
+    served_at = {"libpq": served.pgwire, "http": served.http, "flight": served.flight}
+    for way, address in served_at.items():
         yield way, [Client(way, address, "open", PASSWORD) for _ in range(count)]
 
 

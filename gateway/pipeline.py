@@ -56,7 +56,6 @@ from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
 from gateway.probing import numbers_of
-from gateway.provenance import tell_provenance
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
 from gateway.recording import (
     Finish,
@@ -105,7 +104,9 @@ class Gateway:
     def answer(self, request: Request) -> Result:
         """The answer to a statement, its first batch ready; errors carry the query id."""
         snapshot = self._current()
-        request = replace(request, limits=request.limits.within(self._services.limits))
+        limits = request.limits.within(self._services.limits)
+        if limits != request.limits:
+            request = replace(request, limits=limits)
         try:
             statement = parse(request)
             # Whoever has to stop a statement may do so to the end.
@@ -190,7 +191,8 @@ class Gateway:
                 held = decision.turns
                 left = services.usage.begin(request.principal.user, decision.quotas, request.now)
             entitled = services.audit.keep(decision.entitlements)
-            ticket = services.audit.starting(audit_start(request, snapshot, prepared, entitled))
+            start = audit_start(request, snapshot, prepared, services, entitled)
+            ticket = services.audit.starting(start)
             if any(one.domain == OWN_DOMAIN for one in decision.tables):
                 # Who reads the audit finds in it that he reads.
                 ticket.committed()
@@ -220,7 +222,7 @@ class Gateway:
             abilities=lambda identity: services.abilities_of(snapshot.mesh.sources[identity]),
             prices=_prices(snapshot, services),
         )
-        services.queries.lives_by(request.query_id, _grants(decision))
+        services.queries.lives_by(request.query_id, decision.grants)
 
         def announce(made: Result) -> None:
             services.queries.attach(request.query_id, made.cancel)
@@ -235,7 +237,8 @@ class Gateway:
             error.is_audited = True
             raise
         see_to_record(ticket, result, finish)
-        tell_provenance(result, decision, prepared.edges, snapshot.mesh)
+        mesh = snapshot.mesh
+        services.provenance(prepared.bound, prepared.edges, decision, mesh).tell(result)
         result.row_limit = request.limits.first
         if statement.kind == "explain_analyze":
             return self._analyzed(request, statement, result, prepared, snapshot)
@@ -328,7 +331,7 @@ class Gateway:
         table = self._tell(request, statement, snapshot)
         seconds = time.perf_counter() - began
         finish = AuditFinish("ok", rows=table.num_rows, bytes=table.nbytes)
-        self._services.audit.told(audit_start(request, snapshot, None), finish)
+        self._services.audit.told(audit_start(request, snapshot, None, self._services), finish)
         ended = Ended(request.endpoint, "", table.num_rows, table.nbytes, seconds)
         self._services.metrics.ended(ended)
         trace_brief(request, self._services, "")
@@ -492,10 +495,6 @@ def _prices(snapshot: Snapshot, services: Services) -> Callable[[str], Prices | 
     return lambda identity: learning.prices.of(snapshot.mesh.sources[identity])
 
 
-def _grants(decision: Decision) -> frozenset[str]:
-    return frozenset(one.grant for table in decision.tables.values() for one in table.scopes)
-
-
 def _is_revoked(standing: Standing, decision: Decision, principal: Principal) -> bool:
-    pairs = ((name, user) for name in _grants(decision) for user in ("", principal.user))
+    pairs = ((name, user) for name in decision.grants for user in ("", principal.user))
     return any(one in standing.revoked for one in pairs)

@@ -52,4 +52,5 @@ def whole_number(value: int) -> pa.Array:
 @functools.lru_cache(maxsize=_REMEMBERED)
 def _row(columns: tuple[tuple[str, int], ...]) -> pa.Table:
     fields = [pa.field(name, pa.int32(), True, {"type": "INTEGER"}) for name, _ in columns]
-    return pa.Table.from_arrays([whole_number(one) for _, one in columns], pa.schema(fields))
+    arrays = [whole_number(one) for _, one in columns]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))

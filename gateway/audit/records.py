@@ -7,7 +7,8 @@ into a hashed column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from gateway.normalise import cut
 from gateway.state import audit as rows
 from gateway.state.engine import moment_text
 
+_REMEMBERED = 1024
 NO_TIMINGS: Mapping[str, float] = MappingProxyType({})
 NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
@@ -263,5 +265,7 @@ def _started(start: AuditStart) -> Record:
     }
 
 
-def _list(values: Sequence[object]) -> str:
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _list(values: tuple[object, ...]) -> str:
+    """The list as JSON; most requests of a plan have the very same ones."""
     return rows.canonical(values)

@@ -34,7 +34,7 @@ log = logging.getLogger("gateway.audit")
 Record = Mapping[str, object]
 _BATCH = 512
 # So long an end waits for the next request's start, with which it is committed.
-LINGER_SECONDS = 0.01
+LINGER_SECONDS = 0.02
 _NONE = Head("", 0, "")
 
 

@@ -294,6 +294,7 @@ class DuckdbSession:
         """Run the merge and stream its batches; closing the iterator stops it."""
         cursor = self._cursor()
         held = {name: _Held(batches) for name, (_, batches) in inputs.items()}
+        self._has_made |= bool(inputs)
         try:
             for name, (schema, _) in inputs.items():
                 _give(name, schema, held[name], cursor)

@@ -58,7 +58,7 @@ _INSERT = insert(AUDIT_RECORDS)
 _COLUMNS = tuple(one.name for one in AUDIT_RECORDS.columns)
 _VALUES = itemgetter(*_COLUMNS)
 _INSERT_SQLITE = (
-    f"INSERT INTO {AUDIT_RECORDS.name} ({', '.join(_COLUMNS)}) "  # noqa: S608 - our own names
+    f"INSERT INTO {AUDIT_RECORDS.name} ({', '.join(_COLUMNS)}) "
     f"VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
