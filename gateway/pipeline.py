@@ -223,15 +223,10 @@ class Gateway:
             prices=_prices(snapshot, services),
         )
         services.queries.lives_by(request.query_id, decision.grants)
-
-        def announce(made: Result) -> None:
-            services.queries.attach(request.query_id, made.cancel)
-            # What was revoked since the decision: what is revoked from now on finds the query.
-            if _is_revoked(self._current().index.standing, decision, request.principal):
-                made.cancel(AccessDenied("Your access was revoked while the query began."))
-
         try:
-            result = execute(prepared.plan, run, announce)
+            result = execute(
+                prepared.plan, run, lambda made: self._announce(made, request, decision)
+            )
         except SqluiceError as error:
             finish(None, error)
             error.is_audited = True
@@ -243,6 +238,12 @@ class Gateway:
         if statement.kind == "explain_analyze":
             return self._analyzed(request, statement, result, prepared, snapshot)
         return result
+
+    def _announce(self, made: Result, request: Request, decision: Decision) -> None:
+        self._services.queries.attach(request.query_id, made.cancel)
+        # What was revoked since the decision: what is revoked from now on finds the query.
+        if _is_revoked(self._current().index.standing, decision, request.principal):
+            made.cancel(AccessDenied("Your access was revoked while the query began."))
 
     def _enter(self, request: Request) -> None:
         services = self._services

@@ -152,11 +152,15 @@ class _Service(grpc.GenericRpcHandler):
 @contextmanager
 def _in_time(context: _Context) -> Iterator[None]:
     """Whoever sends nothing more holds a thread no longer than a minute."""
-    deadline = DEADLINES.after(_SENDING_SECONDS, context.cancel)
+    deadline = DEADLINES.after(_SENDING_SECONDS, lambda: _cancel(context))
     try:
         yield
     finally:
         deadline.call_off()
+
+
+def _cancel(context: _Context) -> None:
+    context.cancel()
 
 
 def _peer(context: _Context) -> Peer:
