@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 from sqlglot import exp
@@ -224,22 +225,20 @@ class Gateway:
         )
         services.queries.lives_by(request.query_id, decision.grants)
         try:
-            result = execute(
-                prepared.plan, run, lambda made: self._announce(made, request, decision)
-            )
+            result = execute(prepared.plan, run, partial(self._announce, request, decision))
         except SqluiceError as error:
             finish(None, error)
             error.is_audited = True
             raise
         see_to_record(ticket, result, finish)
-        mesh = snapshot.mesh
-        services.provenance(prepared.bound, prepared.edges, decision, mesh).tell(result)
+        told_of = (prepared.bound, prepared.edges, decision, snapshot.mesh)
+        services.provenance(*told_of).tell(result)
         result.row_limit = request.limits.first
         if statement.kind == "explain_analyze":
             return self._analyzed(request, statement, result, prepared, snapshot)
         return result
 
-    def _announce(self, made: Result, request: Request, decision: Decision) -> None:
+    def _announce(self, request: Request, decision: Decision, made: Result) -> None:
         self._services.queries.attach(request.query_id, made.cancel)
         # What was revoked since the decision: what is revoked from now on finds the query.
         if _is_revoked(self._current().index.standing, decision, request.principal):
