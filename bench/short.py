@@ -68,7 +68,9 @@ def measure(
                 }
                 for statement in STATEMENTS:
                     tell(f"{statement}, {count} at once")
-                    found += _costs(statement, asking, served.process_id, repeat)
+                    for one in _costs(statement, asking, served.process_id, repeat):
+                        tell(_line(one).strip())
+                        found.append(one)
     return Costs(tuple(found))
 
 
@@ -121,9 +123,11 @@ def table(found: Costs) -> list[str]:
     """One line a statement and way."""
     lines = ["processor time of the gateway for a short statement, in milliseconds"]
     lines.append(f"{'statement':>10} {'by':>8} {'clients':>8} {'processor':>10} {'passed':>8}")
-    lines += [
+    return lines + [_line(one) for one in found.costs]
+
+
+def _line(one: Cost) -> str:
+    return (
         f"{one.statement:>10} {one.way:>8} {one.clients:>8} {one.processor:>10.2f} "
         f"{one.passed:>8.2f}"
-        for one in found.costs
-    ]
-    return lines
+    )
