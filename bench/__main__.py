@@ -6,6 +6,7 @@
     python -m bench --sf 1 --pass-through
     python -m bench --sf 0.1 --clients 16
     python -m bench --sf 1 --wire
+    python -m bench --short 16
 
 Takes: the command line. Gives: a table on standard output, and as JSON. Exit 1 where an answer is
 wrong or more rows move than bench/limits.toml lets, never for time.
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import clients, passing, wire
+from bench import clients, passing, short, wire
 from bench.link import Link
 from bench.report import beyond, fragments, table, to_handwritten, wrong
 from bench.tables import LAYOUTS
@@ -46,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked_wire = wire.measure(given.folder, given.sf, given.repeat, told)
         figures = asdict(asked_wire)
         lines, problems = wire.table(asked_wire), wire.wrong(asked_wire)
+    elif given.short:
+        costs = short.measure(given.folder, given.short, given.repeat, told)
+        figures, lines, problems = asdict(costs), short.table(costs), []
     else:
         report = measure(given.folder, asked, told)
         figures = asdict(report)
@@ -89,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
         "--wire", action="store_true",
         help="instead: a million rows (times --sf), probes and a row by its key on each endpoint, "
         "beside PostgreSQL itself",
+    )  # fmt: skip
+    parts.add_argument(
+        "--short", type=int,
+        help="instead: processor time of a short statement, of one and of so many clients",
     )  # fmt: skip
     made.add_argument("--seconds", type=float, default=5, help="of each round with --clients")
     made.add_argument("--json", type=Path, help="write the figures to a file")

@@ -86,6 +86,11 @@ class Client:
             cwd=Path(__file__).resolve().parents[1],
         )  # fmt: skip
 
+    @property
+    def process_id(self) -> int:
+        """Of the process that asks."""
+        return self._process.pid
+
     def pull(self, sql: str, form: str) -> tuple[float, int]:
         """Seconds and rows of a whole answer."""
         found = self._do({"do": "pull", "sql": sql, "form": form})

@@ -17,7 +17,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -186,8 +186,14 @@ class Http:
 
     def _post(self, body: Mapping[str, object], accept: str) -> Any:  # noqa: ANN401 - a response
         headers = {**self._headers, "Accept": accept}
-        self._connection.request("POST", "/v1/query", json.dumps(body), headers)
-        return self._connection.getresponse()
+        try:
+            self._connection.request("POST", "/v1/query", json.dumps(body), headers)
+            return self._connection.getresponse()
+        except (BrokenPipeError, ConnectionResetError, RemoteDisconnected):
+            # Others had their turn for so long that the server has closed it; it opens again.
+            self._connection.close()
+            self._connection.request("POST", "/v1/query", json.dumps(body), headers)
+            return self._connection.getresponse()
 
     def close(self) -> None:
         """Disconnect."""

@@ -84,6 +84,8 @@ def marked(batch: pa.RecordBatch, fragment: Fragment) -> pa.RecordBatch:
     """A batch of a wrapped statement, with a mark at what is a decimal without its point."""
     if batch.num_columns != len(fragment.columns):
         return batch
+    if not any(one.type.startswith("DECIMAL") for one in fragment.columns):
+        return batch
     fields = [
         field.with_metadata(dict(_MARK)) if _is_scaled(column, fragment) else field
         for field, column in zip(batch.schema, fragment.columns, strict=True)

@@ -136,7 +136,7 @@ class EngineSettings:
     memory: str = "1GB"
     threads: int = 2
     spill: str = "spill"
-    databases: int = 4
+    databases: int = 16
 
 
 @dataclass(frozen=True, slots=True)

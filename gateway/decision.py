@@ -162,6 +162,11 @@ class Decision:
     )
     own_fingerprint: str = ""
 
+    @property
+    def grants(self) -> frozenset[str]:
+        """The grants that it rests on."""
+        return frozenset(one.grant for table in self.tables.values() for one in table.scopes)
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:

@@ -169,7 +169,7 @@ class Identity:
         found = directory.users.get(name)
         if found is None or directory.verifiers.get(name) != verifier:
             raise Unauthenticated("Your sign-in is no longer valid.", hint="Connect again.")
-        return replace(principal_of(found), credential="password")
+        return directory.principal(found, "password")
 
     def authenticate_proof(
         self, user: str, proves: Callable[[Verifier], bool], endpoint: str = "", address: str = ""
@@ -185,7 +185,7 @@ class Identity:
         if found is None or not is_right:
             self.sign_in_failed(user, endpoint, address)
             raise Unauthenticated(_WRONG)
-        return replace(principal_of(found), credential="password")
+        return directory.principal(found, "password")
 
     def authenticate_basic(
         self, user: str, password: str, endpoint: str = "", address: str = ""
@@ -203,7 +203,7 @@ class Identity:
         if found is None or not is_right:
             self.sign_in_failed(user, endpoint, address)
             raise Unauthenticated(_WRONG)
-        return replace(principal_of(found), credential="password")
+        return directory.principal(found, "password")
 
     def sign_in_failed(self, user: str, endpoint: str, address: str = "") -> None:
         """Record a failed sign-in, for an endpoint that checks the password itself, too."""
@@ -254,10 +254,11 @@ class Identity:
 
     def _by_session(self, token: str) -> Principal:
         row = self._token(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
-        found = None if row is None else self._present().users.get(row.user)
+        directory = self._present()
+        found = None if row is None else directory.users.get(row.user)
         if row is None or found is None or not self._is_valid(row, found):
             raise _Refused(row.user if row else "", _unknown("Sign in again."))
-        return replace(principal_of(found), credential="session")
+        return directory.principal(found, "session")
 
     def _by_api_token(self, token: str, endpoint: str) -> Principal:
         """Its owner as he is now, within its scope: it never outlives or exceeds him."""
@@ -463,6 +464,16 @@ class _Directory:
         counted = Counter(one.iterations for one in self.verifiers.values()).most_common(1)
         iterations = counted[0][0] if counted else DEFAULT_ITERATIONS
         self.nobody = Verifier(iterations, secrets.token_bytes(16), bytes(32), bytes(32))
+        self._principals: dict[tuple[str, str], Principal] = {}
+
+    def principal(self, user: User, credential: str) -> Principal:
+        """A user of this revision who has signed in with that kind of credential."""
+        key = (user.name, credential)
+        found = self._principals.get(key)
+        if found is None:
+            made = replace(principal_of(user), credential=credential)
+            found = self._principals.setdefault(key, made)
+        return found
 
 
 def _unknown(hint: str) -> Unauthenticated:

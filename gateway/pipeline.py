@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 from sqlglot import exp
@@ -55,7 +56,7 @@ from gateway.metrics import Ended
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller
 from gateway.prepare import Prepared, Services, prepare
-from gateway.provenance import tell_provenance
+from gateway.probing import numbers_of
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
 from gateway.recording import (
     Finish,
@@ -65,7 +66,7 @@ from gateway.recording import (
     tell_owners,
     trace_brief,
 )
-from gateway.request import Limits, Principal, Request
+from gateway.request import Principal, Request
 from gateway.resolve import resolve
 from gateway.result import Result
 from gateway.run import Admit, Run
@@ -104,12 +105,16 @@ class Gateway:
     def answer(self, request: Request) -> Result:
         """The answer to a statement, its first batch ready; errors carry the query id."""
         snapshot = self._current()
-        request = replace(request, limits=_bounded(request.limits, self._services.limits))
+        limits = request.limits.within(self._services.limits)
+        if limits != request.limits:
+            request = replace(request, limits=limits)
         try:
             statement = parse(request)
             # Whoever has to stop a statement may do so to the end.
             if statement.kind != "kill":
                 self._services.queries.require_open()
+            if (row := numbers_of(statement)) is not None and _takes_a_row(request):
+                return self._probed(request, row)
             if statement.kind in ("query", "explain_analyze"):
                 return self._run(request, statement, snapshot)
             return self._told(request, statement, snapshot)
@@ -134,6 +139,8 @@ class Gateway:
             statement = parse(request)
             if statement.kind == "kill":
                 return Described(_KILLED, 0, statement.kind)
+            if (row := numbers_of(statement)) is not None:
+                return Described(row.schema, 0, statement.kind)
             if statement.kind != "query":
                 table = self._tell(request, statement, snapshot)
                 return Described(table.schema, 0, statement.kind)
@@ -185,7 +192,8 @@ class Gateway:
                 held = decision.turns
                 left = services.usage.begin(request.principal.user, decision.quotas, request.now)
             entitled = services.audit.keep(decision.entitlements)
-            ticket = services.audit.starting(audit_start(request, snapshot, prepared, entitled))
+            start = audit_start(request, snapshot, prepared, services, entitled)
+            ticket = services.audit.starting(start)
             if any(one.domain == OWN_DOMAIN for one in decision.tables):
                 # Who reads the audit finds in it that he reads.
                 ticket.committed()
@@ -215,26 +223,26 @@ class Gateway:
             abilities=lambda identity: services.abilities_of(snapshot.mesh.sources[identity]),
             prices=_prices(snapshot, services),
         )
-        services.queries.lives_by(request.query_id, _grants(decision))
-
-        def announce(made: Result) -> None:
-            services.queries.attach(request.query_id, made.cancel)
-            # What was revoked since the decision: what is revoked from now on finds the query.
-            if _is_revoked(self._current().index.standing, decision, request.principal):
-                made.cancel(AccessDenied("Your access was revoked while the query began."))
-
+        services.queries.lives_by(request.query_id, decision.grants)
         try:
-            result = execute(prepared.plan, run, announce)
+            result = execute(prepared.plan, run, partial(self._announce, request, decision))
         except SqluiceError as error:
             finish(None, error)
             error.is_audited = True
             raise
         see_to_record(ticket, result, finish)
-        tell_provenance(result, decision, prepared.edges, snapshot.mesh)
+        told_of = (prepared.bound, prepared.edges, decision, snapshot.mesh)
+        services.provenance(*told_of).tell(result)
         result.row_limit = request.limits.first
         if statement.kind == "explain_analyze":
             return self._analyzed(request, statement, result, prepared, snapshot)
         return result
+
+    def _announce(self, request: Request, decision: Decision, made: Result) -> None:
+        self._services.queries.attach(request.query_id, made.cancel)
+        # What was revoked since the decision: what is revoked from now on finds the query.
+        if _is_revoked(self._current().index.standing, decision, request.principal):
+            made.cancel(AccessDenied("Your access was revoked while the query began."))
 
     def _enter(self, request: Request) -> None:
         services = self._services
@@ -323,11 +331,17 @@ class Gateway:
         table = self._tell(request, statement, snapshot)
         seconds = time.perf_counter() - began
         finish = AuditFinish("ok", rows=table.num_rows, bytes=table.nbytes)
-        self._services.audit.told(audit_start(request, snapshot, None), finish)
+        self._services.audit.told(audit_start(request, snapshot, None, self._services), finish)
         ended = Ended(request.endpoint, "", table.num_rows, table.nbytes, seconds)
         self._services.metrics.ended(ended)
         trace_brief(request, self._services, "")
         return told(request, table)
+
+    def _probed(self, request: Request, row: pa.Table) -> Result:
+        """A row that nothing of the mesh is asked for: it takes a turn, and is not in the audit."""
+        with self._services.limiter.admit(request.principal):
+            self._services.metrics.ended(Ended(request.endpoint, "", 1, row.nbytes, 0.0))
+        return told(request, row)
 
     def _tell(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
         match statement.kind:
@@ -464,15 +478,8 @@ def _shown_sources(principal: Principal, snapshot: Snapshot) -> frozenset[str]:
     )
 
 
-def _bounded(asked: Limits, allowed: Limits) -> Limits:
-    """The caller may ask for less than the gateway allows, never for more."""
-    rows = [one for one in (asked.rows, allowed.rows) if one is not None]
-    return Limits(
-        rows=min(rows) if rows else None,
-        seconds=min(asked.seconds, allowed.seconds),
-        bytes=asked.bytes if asked.bytes is not None else allowed.bytes,
-        first=asked.first,
-    )
+def _takes_a_row(request: Request) -> bool:
+    return not request.parameters and request.limits.first != 0
 
 
 def keys_in_force(snapshot: Snapshot, services: Services) -> Callable[[str], bytes]:
@@ -488,10 +495,6 @@ def _prices(snapshot: Snapshot, services: Services) -> Callable[[str], Prices | 
     return lambda identity: learning.prices.of(snapshot.mesh.sources[identity])
 
 
-def _grants(decision: Decision) -> frozenset[str]:
-    return frozenset(one.grant for table in decision.tables.values() for one in table.scopes)
-
-
 def _is_revoked(standing: Standing, decision: Decision, principal: Principal) -> bool:
-    pairs = ((name, user) for name in _grants(decision) for user in ("", principal.user))
+    pairs = ((name, user) for name in decision.grants for user in ("", principal.user))
     return any(one in standing.revoked for one in pairs)

@@ -55,6 +55,7 @@ from gateway.plan_cache import (
     with_parameters,
 )
 from gateway.pools import Pools
+from gateway.provenance import Provenance, provenance_of
 from gateway.queries import Queries
 from gateway.request import Limits, Principal, Request
 from gateway.resolve import Address, Directory, ResolvedQuery, resolve
@@ -111,7 +112,7 @@ class Services:
 
     `abilities_of` tells the abilities of a source, `edition` changes whenever any of them does,
     `key_of` tells the key of a join group's epoch. `resolved` and `shaping` remember what was found
-    in a tree.
+    in a tree, `provenance` what is told of a plan.
     """
 
     engine: Engine
@@ -138,6 +139,7 @@ class Services:
     shaping: Remembered[frozenset[int]] = field(
         default_factory=lambda: Remembered(shaping_parameters)
     )
+    provenance: Remembered[Provenance] = field(default_factory=lambda: Remembered(provenance_of))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,10 @@ def prepare(
     kept = _kept(request, services, key)
     if kept is not None:
         watch.lap("plan")
-        return replace(kept, decision=decision, timings=watch.laps)
+        return Prepared(
+            kept.bound, decision, kept.guarded, kept.schema, kept.plan, kept.edges,
+            kept.parameters, kept.clock, watch.laps,
+        )  # fmt: skip
     columns = visible(decision)
     bound = bound or bind(resolved, columns)
     names = _output_names(resolved, columns, bound.outputs, request, services)
@@ -317,7 +322,8 @@ def _decided(
     """The decision of the mesh's own rules."""
     needed = entitlements_of(snapshot.index, resolved.tables)
     asker = services.entitlements.given(request.principal, needed, snapshot)
-    return authorize(resolved, replace(request, principal=asker), snapshot.index)
+    asked = request if asker is request.principal else replace(request, principal=asker)
+    return authorize(resolved, asked, snapshot.index)
 
 
 def _restricted(

@@ -1,14 +1,19 @@
-"""What a caller is told of where his answer comes from.
+"""What is told of where an answer comes from, to its caller and to the audit.
 
-Takes: a decision, the edges of a query, the mesh that decided. Gives: the products that were asked
-and the masks that reached each output. Never tells more than DESCRIBE and a product's page do.
+Takes: a bound query, its edges, its decision, the mesh that decided. Gives: for the caller the
+products that were asked and the masks that reached each output; for the audit columns, policies,
+reasons and lineage besides. All of it follows from what a plan is kept under, so that it is made
+once for each. Never tells a caller more than DESCRIBE and a product's page do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from catalog.model import Mesh, Product
+from gateway.bind import BoundQuery
 from gateway.decision import Decision
 from gateway.lineage import DIRECT, Edge
 from gateway.result import ProductUse, Result
@@ -17,10 +22,47 @@ from gateway.result import ProductUse, Result
 _FRESHNESS = frozenset({"freshness", "frequency", "latency"})
 
 
-def tell_provenance(result: Result, decision: Decision, edges: Iterable[Edge], mesh: Mesh) -> None:
-    """Write both into a result."""
-    result.products = products_of(decision, mesh)
-    result.masks = masks_of(edges, decision)
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """`uses` and `masks` are for the caller. `products` are `domain.product@version`.
+
+    `columns` are `domain.product.table.column`, `policies` ids of what shaped the decision,
+    `reasons` (subject, outcome, policy), `lineage` (output, column, kind, masked).
+    """
+
+    uses: tuple[ProductUse, ...]
+    masks: Mapping[str, str]
+    products: tuple[str, ...]
+    columns: tuple[str, ...]
+    policies: tuple[str, ...]
+    reasons: tuple[tuple[str, str, str], ...]
+    lineage: tuple[tuple[str | None, str, str, bool], ...]
+
+    def tell(self, result: Result) -> None:
+        """Write into a result what its caller is told."""
+        result.products, result.masks = self.uses, self.masks
+
+
+NO_PROVENANCE = Provenance((), MappingProxyType({}), (), (), (), (), ())
+
+
+def provenance_of(
+    bound: BoundQuery, edges: tuple[Edge, ...], decision: Decision, mesh: Mesh
+) -> Provenance:
+    """All that is told of a query's answers."""
+    uses = products_of(decision, mesh)
+    policies = dict.fromkeys(one.policy for one in decision.reasons if one.policy)
+    return Provenance(
+        uses=uses,
+        masks=masks_of(edges, decision),
+        products=tuple(sorted(f"{one.product}@{one.version}" for one in uses)),
+        columns=tuple(
+            sorted(f"{table}.{name}" for table, names in bound.columns.items() for name in names)
+        ),
+        policies=tuple(policies),
+        reasons=tuple((one.subject, one.outcome, one.policy) for one in decision.reasons),
+        lineage=tuple((one.output, one.source, one.kind, one.masked) for one in edges),
+    )
 
 
 def products_of(decision: Decision, mesh: Mesh) -> tuple[ProductUse, ...]:

@@ -61,6 +61,11 @@ class _Entry:
     began: float
     cancel: Callable[[SqluiceError | None], None] | None = None
     grants: frozenset[str] = frozenset()
+    state: str = "running"
+    rows: int = 0
+    seconds: float = 0.0
+    code: str = ""
+    done: float = 0.0
 
 
 class Queries:
@@ -121,7 +126,7 @@ class Queries:
             if entry is None:
                 return
             entry.cancel = cancel
-            is_late = entry.query.state == "cancelling"
+            is_late = entry.state == "cancelling"
         if is_late:
             cancel(None)
 
@@ -129,27 +134,27 @@ class Queries:
         """Whether somebody has asked for the query to stop."""
         with self._lock:
             entry = self._running.get(query_id)
-            return entry is not None and entry.query.state == "cancelling"
+            return entry is not None and entry.state == "cancelling"
 
     def progress(self, query_id: str, rows: int) -> None:
         """Tell how many rows have left so far."""
         with self._lock:
             entry = self._running.get(query_id)
             if entry is not None:
-                entry.query = replace(entry.query, rows=rows)
+                entry.rows = rows
 
     def step(self, query_id: str, share: float) -> None:
         """Tell which share of its steps is done."""
         with self._lock:
             entry = self._running.get(query_id)
             if entry is not None:
-                entry.query = replace(entry.query, done=share)
+                entry.done = share
 
     def done(self, query_id: str) -> float:
         """Which share of its steps a running query has behind it; 0 where none of its id runs."""
         with self._lock:
             entry = self._running.get(query_id)
-            return entry.query.done if entry is not None else 0.0
+            return entry.done if entry is not None else 0.0
 
     def finished(self, query_id: str, state: str = "ok", code: str = "") -> None:
         """Take a query off; nothing where it is gone already."""
@@ -157,12 +162,10 @@ class Queries:
             entry = self._running.pop(query_id, None)
             if entry is None:
                 return
-            seconds = self._clock() - entry.began
-            done = 1.0 if state == "ok" else entry.query.done
-            entry.query = replace(
-                entry.query, state=state, code=code, seconds=seconds, done=done
-            )
-            entry.cancel = None
+            entry.seconds, entry.code = self._clock() - entry.began, code
+            entry.state, entry.cancel = state, None
+            if state == "ok":
+                entry.done = 1.0
             self._finished.append(entry)
             self._ended.notify_all()
 
@@ -172,7 +175,7 @@ class Queries:
             entry = self._running.get(query_id)
             if entry is None or not _may_see(principal, entry.query):
                 return False
-            entry.query = replace(entry.query, state="cancelling")
+            entry.state = "cancelling"
             cancel = entry.cancel
         if cancel is not None:
             cancel(None)
@@ -186,7 +189,7 @@ class Queries:
                 if grant in one.grants and user in ("", one.query.user)
             ]  # fmt: skip
             for entry in entries:
-                entry.query = replace(entry.query, state="cancelling")
+                entry.state = "cancelling"
         for entry in entries:
             if entry.cancel is not None:
                 entry.cancel(AccessDenied("Your access was revoked while the query ran."))
@@ -202,7 +205,7 @@ class Queries:
         with self._lock:
             entries = [one for one in self._running.values() if one.query.credential == credential]
             for entry in entries:
-                entry.query = replace(entry.query, state="cancelling")
+                entry.state = "cancelling"
         for entry in entries:
             if entry.cancel is not None:
                 entry.cancel(Unauthenticated("The token was revoked while the query ran."))
@@ -229,7 +232,7 @@ class Queries:
         with self._lock:
             entries = list(self._running.values())
             for entry in entries:
-                entry.query = replace(entry.query, state="cancelling")
+                entry.state = "cancelling"
         for entry in entries:
             if entry.cancel is not None:
                 entry.cancel(None)
@@ -254,11 +257,16 @@ class Queries:
 
     def _shown(self, entry: _Entry, principal: Principal) -> RunningQuery:
         query = entry.query
-        if query.query_id in self._running:
-            query = replace(query, seconds=self._clock() - entry.began)
-        if query.user != principal.user:
-            query = replace(query, statement=entry.normalised)
-        return query
+        runs = query.query_id in self._running
+        return replace(
+            query,
+            state=entry.state,
+            rows=entry.rows,
+            seconds=self._clock() - entry.began if runs else entry.seconds,
+            code=entry.code,
+            done=entry.done,
+            statement=query.statement if query.user == principal.user else entry.normalised,
+        )
 
 
 def is_query_key(text: str) -> bool:

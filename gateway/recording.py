@@ -18,6 +18,7 @@ from gateway.errors import Cancelled, InternalError, InvalidConfig, SqluiceError
 from gateway.metrics import Ended
 from gateway.normalise import normalise
 from gateway.prepare import Prepared, Services
+from gateway.provenance import NO_PROVENANCE
 from gateway.request import Principal, Request
 from gateway.result import Result
 from gateway.snapshot import Snapshot
@@ -26,23 +27,21 @@ from gateway.usage import Used
 
 
 def audit_start(
-    request: Request, snapshot: Snapshot, prepared: Prepared | None, entitled: str = ""
+    request: Request,
+    snapshot: Snapshot,
+    prepared: Prepared | None,
+    services: Services,
+    entitled: str = "",
 ) -> AuditStart:
     """What the first record of a request says; refused ones have no decision yet.
 
     `entitled` is where the values of entitlement tables are kept that the decision used.
     """
     decision = prepared.decision if prepared is not None else None
-    columns = (
-        sorted(
-            f"{address}.{name}"
-            for address, names in prepared.bound.columns.items()
-            for name in names
-        )
-        if prepared is not None
-        else []
-    )
-    policies = dict.fromkeys(one.policy for one in decision.reasons) if decision else {}
+    provenance = NO_PROVENANCE
+    if prepared is not None:
+        mesh = snapshot.mesh
+        provenance = services.provenance(prepared.bound, prepared.edges, prepared.decision, mesh)
     return AuditStart(
         query_id=request.query_id,
         at=request.now,
@@ -55,33 +54,17 @@ def audit_start(
         parameters=request.parameters,
         purpose=decision.purpose if decision else request.purpose,
         purpose_was_default=bool(decision and decision.purpose_was_default),
-        products=_products(decision, snapshot) if decision else (),
-        columns=tuple(columns),
-        policies=tuple(one for one in policies if one),
+        products=provenance.products,
+        columns=provenance.columns,
+        policies=provenance.policies,
         revision=snapshot.mesh.revision,
         decision=decision.fingerprint if decision else "",
         plan="\n".join(one.shown for one in prepared.plan.fragments) if prepared else "",
         verdict="allowed" if decision else "",
-        reasons=tuple((one.subject, one.outcome, one.policy) for one in decision.reasons)
-        if decision
-        else (),
-        lineage=tuple((one.output, one.source, one.kind, one.masked) for one in prepared.edges)
-        if prepared
-        else (),
+        reasons=provenance.reasons,
+        lineage=provenance.lineage,
         principal=_principal(request.principal, snapshot, decision, entitled),
         session={"domain": request.domain, "timezone": request.timezone},
-    )
-
-
-def _products(decision: Decision, snapshot: Snapshot) -> tuple[str, ...]:
-    """`domain.product@version` of what the query names."""
-    named = {(one.domain, one.product, one.major) for one in decision.tables}
-    return tuple(
-        sorted(
-            f"{one.address}@{one.version}"
-            for one in snapshot.mesh.products
-            if (one.domain, one.name, one.major) in named
-        )
     )
 
 
@@ -130,7 +113,9 @@ def record_refusal(
     error.query_id = error.query_id or request.query_id
     if not error.is_audited:
         error.is_audited = True
-        start = audit_start(replace(request, query_id=error.query_id), snapshot, None)
+        start = audit_start(
+            replace(request, query_id=error.query_id), snapshot, None, services
+        )
         services.audit.refused(start, error.code)
         services.metrics.refused(request.endpoint, error.code)
         trace_brief(request, services, error.code)
@@ -188,9 +173,8 @@ class Finish:
         principal = self._request.principal
         self._services.limiter.leave(principal)
         self._services.limiter.release(principal, self._decision.turns)
-        taken = Used(milliseconds=round(total * 1000))
-        if result is not None:
-            taken = replace(taken, rows=result.rows, bytes=result.bytes)
+        rows, size = (result.rows, result.bytes) if result else (0, 0)
+        taken = Used(milliseconds=round(total * 1000), rows=rows, bytes=size)
         self._services.usage.end(principal.user, self._decision.quotas, self._request.now, taken)
         if failure is not None:
             stopped = isinstance(failure, Cancelled | TimedOut)
@@ -198,21 +182,14 @@ class Finish:
             log_private(failure, self._request, self._services)
         code = failure.code if failure else ""
         self._services.queries.finished(self._request.query_id, outcome, code)
-        rows, size = (result.rows, result.bytes) if result else (0, 0)
         products = products_of(self._decision)
         self._services.metrics.ended(
             Ended(self._request.endpoint, code, rows, size, total, products)
         )
         self._trace(code, total, products, result)
-        self._services.audit.finished(
+        self._services.audit.ended(
             self._ticket,
-            AuditFinish(
-                outcome,
-                rows=rows,
-                bytes=size,
-                timings=timings,
-                code=code,
-            ),
+            AuditFinish(outcome, rows=rows, bytes=size, timings=timings, code=code),
         )
 
     def _trace(

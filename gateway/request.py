@@ -84,6 +84,16 @@ class Limits:
         """The policy that set a bound; '' where none did, or several."""
         return dict(self.policies).get(bound, "")
 
+    def within(self, allowed: Limits) -> Limits:
+        """These, where the gateway allows so much: a caller may ask for less, never for more."""
+        rows = [one for one in (self.rows, allowed.rows) if one is not None]
+        return Limits(
+            rows=min(rows) if rows else None,
+            seconds=min(self.seconds, allowed.seconds),
+            bytes=self.bytes if self.bytes is not None else allowed.bytes,
+            first=self.first,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -176,6 +176,7 @@ class Session:
     defaults: Settings = Settings()
     address: str = ""
     settings: Settings = field(init=False)
+    _asker: tuple[tuple[Principal, str, str], Principal] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Begin with the defaults."""
@@ -184,7 +185,13 @@ class Session:
     @property
     def asker(self) -> Principal:
         """The principal with what this connection tells of him."""
-        return replace(self.principal, client=self.client, address=self.address)
+        made_of = (self.principal, self.client, self.address)
+        known = self._asker
+        # The very same principal: an equal one may differ in what equality leaves out.
+        if known is None or known[0][0] is not made_of[0] or known[0][1:] != made_of[1:]:
+            made = replace(self.principal, client=self.client, address=self.address)
+            known = self._asker = (made_of, made)
+        return known[1]
 
     def set(self, name: str, value: str | None) -> None:
         """Change a setting; None sets it back."""
@@ -238,12 +245,18 @@ class Session:
             dialect=settings.dialect,
             timezone=settings.timezone,
             parameters=parameters,
-            limits=replace(self.limits, seconds=seconds, first=min(cuts, default=None)),
+            limits=self._limits(seconds, min(cuts, default=None)),
             client=self.client,
             endpoint=self.endpoint,
             require_pushdown=settings.require_pushdown,
             link_cost=settings.link_cost,
         )
+
+    def _limits(self, seconds: float, first: int | None) -> Limits:
+        limits = self.limits
+        if (limits.seconds, limits.first) == (seconds, first):
+            return limits
+        return replace(limits, seconds=seconds, first=first)
 
 
 def setting_of(request: Request) -> ParsedStatement | None:

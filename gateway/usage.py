@@ -35,9 +35,14 @@ class Left:
     seconds: float | None = None
 
 
+_ALL_LEFT = Left()
+
+
 def within_policy(limits: Limits, decision: Decision, left: Left) -> Limits:
     """Policies of kind `limit` count guarded rows and bytes (DESIGN 5, rule 7)."""
     asked = decision.limits
+    if not asked and left == _ALL_LEFT:
+        return limits
     rows = [one for one in (limits.rows, asked.get("rows"), left.rows) if one is not None]
     size = [one for one in (limits.bytes, asked.get("bytes"), left.bytes) if one is not None]
     times = [one for one in (limits.seconds, asked.get("seconds"), left.seconds) if one is not None]
@@ -72,7 +77,7 @@ class Usage:
     def begin(self, user: str, quotas: tuple[Quota, ...], now: datetime) -> Left:
         """Count a request; raises RateLimited where nothing is left."""
         if not quotas:
-            return Left()
+            return _ALL_LEFT
         for last in (False, False, True):
             try:
                 return self._begin(user, quotas, now)

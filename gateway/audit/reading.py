@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from gateway.audit.writer import settle
 from gateway.normalise import Cut
 from gateway.state import audit as rows
 from gateway.state.engine import moment_text, reading
@@ -84,6 +85,7 @@ class AuditedQuery:
 
 def history(engine: Engine, count: int = 50, user: str | None = None) -> tuple[AuditedQuery, ...]:
     """The newest audited requests, of everybody or of one user, oldest first."""
+    settle(engine)
     with reading(engine) as connection:
         found = rows.latest(connection, count, user)
     return tuple(audited(started, finished) for started, finished in found)
@@ -91,6 +93,7 @@ def history(engine: Engine, count: int = 50, user: str | None = None) -> tuple[A
 
 def request_of(engine: Engine, query_id: str) -> AuditedQuery | None:
     """The request of a query id; None where no record names it."""
+    settle(engine)
     with reading(engine) as connection:
         found = rows.of_query(connection, query_id)
     started = next((one for one in found if one["kind"] == "started"), None)
@@ -121,6 +124,7 @@ def requests(
     """Every audited request from `since` on and before `until`, oldest first."""
     first = None if since is None else moment_text(since)
     end = None if until is None else moment_text(until)
+    settle(engine)
     with reading(engine) as connection:
         for started, finished in rows.between(connection, first, end):
             yield audited(started, finished)

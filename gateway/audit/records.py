@@ -7,7 +7,8 @@ into a hashed column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from gateway.normalise import cut
 from gateway.state import audit as rows
 from gateway.state.engine import moment_text
 
+_REMEMBERED = 1024
 NO_TIMINGS: Mapping[str, float] = MappingProxyType({})
 NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
@@ -141,6 +143,13 @@ class Audit:
         """Commit the second record of a request; raises InternalError where that fails."""
         self._writer.append(self._finished(ticket.query_id, finish))
 
+    def ended(self, ticket: AuditTicket | Starting, finish: AuditFinish) -> None:
+        """Have the second record of a request committed soon; the request does not wait for it.
+
+        Where that fails its outcome reads unknown, as after a crash.
+        """
+        self._writer.leave(self._finished(ticket.query_id, finish))
+
     def told(self, start: AuditStart, finish: AuditFinish) -> None:
         """Commit both records of a request that has nothing to wait for."""
         try:
@@ -256,5 +265,7 @@ def _started(start: AuditStart) -> Record:
     }
 
 
-def _list(values: Sequence[object]) -> str:
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _list(values: tuple[object, ...]) -> str:
+    """The list as JSON; most requests of a plan have the very same ones."""
     return rows.canonical(values)

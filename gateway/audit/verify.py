@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine
 
 from gateway.audit.heads import Head
+from gateway.audit.writer import settle
 from gateway.state import audit as rows
 from gateway.state.engine import reading
 from gateway.state.segments import Segment, seal_of, segments
@@ -67,6 +68,7 @@ class _Findings:
 def verify(engine: Engine, heads: tuple[Head, ...] = ()) -> Verification:
     """Recompute every chain and look for every exported head."""
     findings = _Findings()
+    settle(engine)
     with reading(engine) as connection:
         declared = rows.chains(connection)
         known = segments(connection)

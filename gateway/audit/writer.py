@@ -3,7 +3,8 @@
 Takes: records of requests that run side by side. Gives: their places in the chain, once they are
 committed. A batch is one transaction, so that many requests pay for one wait of the disk. Never
 lets a caller go on whose record is not committed: he waits a bounded time, then his request is
-refused. Seals a segment when it is large or old enough.
+refused. What nobody waits for, the ends of requests, goes along with the next record that somebody
+waits for, or a moment later by itself. Seals a segment when it is large or old enough.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import secrets
 import socket
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +33,8 @@ log = logging.getLogger("gateway.audit")
 
 Record = Mapping[str, object]
 _BATCH = 512
+# So long an end waits for the next request's start, with which it is committed.
+LINGER_SECONDS = 0.02
 _NONE = Head("", 0, "")
 
 
@@ -48,6 +52,7 @@ class Entry:
     """Records of one caller, committed together."""
 
     records: Sequence[Record]
+    is_awaited: bool = True
     done: threading.Event = field(default_factory=threading.Event)
     places: tuple[Head, ...] = ()
     failure: BaseException | None = None
@@ -78,9 +83,16 @@ class Writer:
         self._ready = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._awaited = 0
+        self._is_asleep = False
         self._segment = _Segment()
         self.head = _NONE
         self.commits = 0
+        _WRITERS.add(self)
+
+    def writes_to(self, engine: Engine) -> bool:
+        """Whether it writes to this state."""
+        return self._engine is engine
 
     def append(self, *records: Record) -> tuple[Head, ...]:
         """Commit records behind the head, in their order; raises InternalError where that fails."""
@@ -89,14 +101,30 @@ class Writer:
     def begin(self, *records: Record) -> Entry:
         """Let records be committed behind those that wait; `committed` tells the outcome."""
         entry = Entry(records)
+        self._put(entry)
+        return entry
+
+    def leave(self, *records: Record) -> None:
+        """Let records be committed soon; nobody waits for them, or learns where that fails."""
+        self._put(Entry(records, is_awaited=False))
+
+    def settle(self) -> None:
+        """Wait until all that was left or begun so far is committed, or has failed."""
+        with self._ready:
+            if self._thread is None:
+                return
+        self.begin().done.wait(self._settings.wait_seconds)
+
+    def _put(self, entry: Entry) -> None:
         with self._ready:
             self._stopping = False
             self._waiting.append(entry)
+            self._awaited += entry.is_awaited
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
                 self._thread.start()
-            self._ready.notify()
-        return entry
+            elif entry.is_awaited or self._is_asleep:
+                self._ready.notify()
 
     def committed(self, entry: Entry) -> tuple[Head, ...]:
         """Wait for records that were begun; raises InternalError where they are not committed."""
@@ -122,19 +150,33 @@ class Writer:
         with self._ready:
             if entry in self._waiting:
                 self._waiting.remove(entry)
+                self._awaited -= 1
             if not entry.done.is_set():
                 entry.failure = TimeoutError("the audit could not be written in time")
 
     def _run(self) -> None:
         while True:
             with self._ready:
-                while not self._waiting and not self._stopping:
-                    self._ready.wait()
-                if not self._waiting:
+                self._wait()
+                if not self._waiting and self._stopping:
                     self._thread = None
                     return
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+                self._awaited -= sum(one.is_awaited for one in batch)
             self._write(batch)
+
+    def _wait(self) -> None:
+        """Until somebody waits for a record, or one that nobody waits for has lingered.
+
+        Who leaves a record wakes nobody up in the moment after a commit: it will be seen to.
+        """
+        has_lingered = False
+        while not self._awaited and not self._stopping:
+            if has_lingered and self._waiting:
+                return
+            self._is_asleep = has_lingered
+            has_lingered = not self._ready.wait(None if has_lingered else LINGER_SECONDS)
+            self._is_asleep = False
 
     def _write(self, batch: Sequence[Entry]) -> None:
         failure: BaseException | None = None
@@ -148,6 +190,9 @@ class Writer:
         if failure is not None:
             # Whether that commit happened is not known: what follows begins a new chain.
             self.head, self._segment = _NONE, _Segment()
+            lost = sum(not one.is_awaited for one in batch)
+            if lost:
+                log.error("the ends of %d requests could not be recorded and read unknown", lost)
         with self._ready:
             for one in batch:
                 one.failure = one.failure or failure
@@ -155,40 +200,44 @@ class Writer:
 
     def _commit(self, batch: Sequence[Entry]) -> None:
         """One transaction; the head moves only after it."""
-        with writing(self._engine) as connection:
-            head = self.head if self.head.chain else self._declare(connection)
-            made: list[Mapping[str, object]] = []
-            head, sealing = self._seal(connection, head, made)
-            for entry in batch:
-                places = []
-                for record in entry.records:
-                    head = _follow(head, record, made)
-                    places.append(head)
-                entry.places = tuple(places)
-            rows.insert_records(connection, made)
+        if not any(one.records for one in batch):
+            return
+        made: list[Mapping[str, object]] = []
+        sealing = self._is_sealing()
+        if self.head.chain and not sealing:
+            head = _follow_all(self.head, batch, made)
+            rows.append_records(self._engine, made)
+        else:
+            with writing(self._engine) as connection:
+                head = self.head if self.head.chain else self._declare(connection)
+                if sealing:
+                    head = self._seal(connection, head, made)
+                head = _follow_all(head, batch, made)
+                rows.insert_records(connection, made)
         self.head, self.commits = head, self.commits + 1
         if sealing or self._segment.began is None:
             self._segment = _Segment(0, self._clock())
         self._segment.records += len(made)
 
-    def _seal(
-        self, connection: Connection, head: Head, made: list[Mapping[str, object]]
-    ) -> tuple[Head, bool]:
-        """Seal what was written so far if it is due; the next record says so."""
+    def _is_sealing(self) -> bool:
+        """Whether what was written so far is large or old enough."""
         known, settings = self._segment, self._settings
         if known.began is None or not known.records:
-            return head, False
-        age = self._clock() - known.began
-        is_old = age >= timedelta(hours=settings.segment_hours)
-        if known.records < settings.segment_records and not is_old:
-            return head, False
+            return False
+        is_old = self._clock() - known.began >= timedelta(hours=settings.segment_hours)
+        return is_old or known.records >= settings.segment_records
+
+    def _seal(
+        self, connection: Connection, head: Head, made: list[Mapping[str, object]]
+    ) -> Head:
+        """Seal what was written so far; the next record says so."""
         segment = seal(connection, head.chain)
         if segment is None:
-            return head, True
+            return head
         at = moment_text(self._clock())
         content = rows.canonical(segment.reference)
         record = {"kind": "sealed", "query_id": "", "at": at, "content": content}
-        return _follow(head, record, made), True
+        return _follow(head, record, made)
 
     def _declare(self, connection: Connection) -> Head:
         declaration: dict[str, object] = {
@@ -201,6 +250,30 @@ class Writer:
         genesis = rows.genesis_hash(declaration)
         rows.insert_chain(connection, {**declaration, "genesis": genesis})
         return Head(str(declaration["chain"]), 0, genesis)
+
+
+# For whoever reads in the process that writes.
+_WRITERS: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def settle(engine: Engine) -> None:
+    """Wait until what this process has to write into a state so far is there to be read."""
+    for one in list(_WRITERS):
+        if one.writes_to(engine):
+            one.settle()
+
+
+def _follow_all(
+    head: Head, batch: Sequence[Entry], made: list[Mapping[str, object]]
+) -> Head:
+    """Put the records of a batch behind the head, and tell each entry its places."""
+    for entry in batch:
+        places = []
+        for record in entry.records:
+            head = _follow(head, record, made)
+            places.append(head)
+        entry.places = tuple(places)
+    return head
 
 
 def _follow(head: Head, record: Record, made: list[Mapping[str, object]]) -> Head:

@@ -41,7 +41,7 @@ class EngineSettings:
     memory: str = "1GB"
     threads: int = 2
     spill: str = ".spill"
-    kept: int = 4
+    kept: int = 16
 
 
 class DuckdbEngine:
@@ -77,7 +77,14 @@ class DuckdbEngine:
         """A private database; `close` resets it for the next query."""
         place = (timezone, *folders)
         connection = self._take(*place)
-        return DuckdbSession(connection, lambda healthy: self._put(place, connection, healthy))
+
+        def give_back(is_healthy: bool, is_empty: bool) -> None:
+            if is_healthy and is_empty:
+                self._keep(place, connection)
+            else:
+                self._put(place, connection, is_healthy)
+
+        return DuckdbSession(connection, give_back)
 
     def close(self) -> None:
         """Close every idle database."""
@@ -165,7 +172,7 @@ class DuckdbSession:
     """One query's database. Each use has its own cursor, since one cursor holds one result."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, give_back: Callable[[bool], None]
+        self, connection: duckdb.DuckDBPyConnection, give_back: Callable[[bool, bool], None]
     ) -> None:
         self._connection = connection
         self._give_back = give_back
@@ -176,6 +183,7 @@ class DuckdbSession:
         self._closed = False
         self._cancelled = False
         self._reads_files = False
+        self._has_made = False
 
     def load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         """Make the table `name` of the batches."""
@@ -200,6 +208,7 @@ class DuckdbSession:
     ) -> None:
         cursor = self._cursor()
         held = _Held(batches)
+        self._has_made = True
         try:
             _give("raw", schema, held, cursor)
             cursor.execute(f"CREATE TABLE {quoted(name)} AS {query}")
@@ -218,6 +227,7 @@ class DuckdbSession:
     ) -> bool:
         """Make the view or table `name` over files; False where its types are others."""
         cursor = self._cursor()
+        self._has_made = True
         try:
             # Two threads that made one view would conflict.
             with self._naming:
@@ -284,6 +294,7 @@ class DuckdbSession:
         """Run the merge and stream its batches; closing the iterator stops it."""
         cursor = self._cursor()
         held = {name: _Held(batches) for name, (_, batches) in inputs.items()}
+        self._has_made |= bool(inputs)
         try:
             for name, (schema, _) in inputs.items():
                 _give(name, schema, held[name], cursor)
@@ -321,7 +332,8 @@ class DuckdbSession:
         for one in cursors:
             with contextlib.suppress(duckdb.Error):
                 one.close()
-        self._give_back(self._healthy and not self._cancelled)
+        # A statement of a user makes nothing: where nothing was loaded nothing is to be dropped.
+        self._give_back(self._healthy and not self._cancelled, not self._has_made)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         with self._lock:

@@ -133,7 +133,7 @@ class SelfCheck:
         client = f"{ACTOR} of {one.request.query_id}"
         request = replace(one.request, query_id=name, endpoint=ACTOR, client=client)
         entitled = audit.keep(one.prepared.decision.entitlements)
-        start = audit_start(request, one.snapshot, one.prepared, entitled)
+        start = audit_start(request, one.snapshot, one.prepared, self._services, entitled)
         ticket = audit.started(replace(start, actor=ACTOR))
         outcome = "failed"
         try:

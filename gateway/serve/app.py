@@ -41,6 +41,9 @@ from gateway.serve.tls import TlsFiles, tls_files
 
 _PLACE = "SQLUICE_SERVE"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# A thread that computes lets others go on after so long: what is soon done, such as the commit of
+# the audit that a statement waits for, waits for each of them several times.
+_SWITCH_SECONDS = 0.001
 # One waits for each client of HTTP that reads slowly; they are made when they are needed.
 _THREADS = 160
 # From the end of all statements to the end of the process.
@@ -92,6 +95,7 @@ def create_application() -> Callable[..., Any]:
 
 def _opened_application(stop: Callable[[], None] | None = None) -> Callable[..., Any]:
     """The application; an error that stops the start is one line, no traceback."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         return _application(stop)
     except SqluiceError as error:

@@ -16,11 +16,27 @@ import hashlib
 import hmac
 import json
 import secrets
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, insert, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.state.engine import writing
 from gateway.state.tables import AUDIT_CHAINS, AUDIT_RECORDS
 
 # A row as it was read: a plain mapping, independent of the connection.
@@ -39,6 +55,13 @@ HASHED: Mapping[int, tuple[str, ...]] = {
     2: tuple(sorted(one.name for one in AUDIT_RECORDS.columns if one.name not in _UNHASHED)),
 }
 _INSERT = insert(AUDIT_RECORDS)
+_COLUMNS = tuple(one.name for one in AUDIT_RECORDS.columns)
+_VALUES = itemgetter(*_COLUMNS)
+_INSERT_SQLITE = (
+    f"INSERT INTO {AUDIT_RECORDS.name} ({', '.join(_COLUMNS)}) "
+    f"VALUES ({', '.join('?' * len(_COLUMNS))})"
+)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _PAGE = 2000
 _ENDS = 500
 _LOOKED_AT = 100
@@ -47,7 +70,7 @@ _SALT_BYTES = 16
 
 def canonical(value: object) -> str:
     """JSON with one spelling for each value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _CANONICAL(value)
 
 
 def genesis_hash(declaration: Mapping[str, object]) -> str:
@@ -101,13 +124,11 @@ def _sha256(label: str, content: str) -> str:
 
 def sealed(record: Mapping[str, object]) -> dict[str, object]:
     """The complete row of a record: missing columns are NULL, the hash is computed."""
-    row = {name: _fitting(record.get(name), length) for name, length in _LENGTHS.items()}
+    row: dict[str, object] = dict.fromkeys(_LENGTHS)
+    for name, value in record.items():
+        row[name] = storable(value)[: _LENGTHS[name]] if isinstance(value, str) else value
     row["hash"] = record_hash(row)
     return row
-
-
-def _fitting(value: object, length: int | None) -> object:
-    return storable(value)[:length] if isinstance(value, str) else value
 
 
 def storable(value: str) -> str:
@@ -125,6 +146,26 @@ def insert_chain(connection: Connection, row: Mapping[str, object]) -> None:
 def insert_records(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
     """Append sealed rows."""
     connection.execute(_INSERT, [dict(one) for one in rows])
+
+
+def append_records(engine: Engine, rows: Sequence[Mapping[str, object]]) -> None:
+    """Append sealed rows in a transaction of their own.
+
+    Each statement of a client waits for one: SQLite gets it by the shortest way.
+    """
+    if engine.dialect.name != "sqlite":
+        with writing(engine) as connection:
+            insert_records(connection, rows)
+        return
+    with closing(engine.raw_connection()) as lent:
+        try:
+            cursor = lent.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany(_INSERT_SQLITE, [_VALUES(one) for one in rows])
+            lent.commit()
+        except sqlite3.Error as error:
+            lent.rollback()
+            raise SQLAlchemyError(str(error)) from error
 
 
 def chains(connection: Connection) -> Sequence[Row]:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.audit import Audit, AuditTicket, WriterSettings, verify
+from gateway.audit import (
+    Audit,
+    AuditFinish,
+    AuditTicket,
+    WriterSettings,
+    history,
+    verify,
+    writer,
+)
+from gateway.audit.writer import settle
 from gateway.errors import InternalError
-from gateway.state.engine import reading, writing
+from gateway.state import audit as rows
+from gateway.state.engine import open_state, reading, writing
 from tests.audit.requests import NOW, START
 
 SIDE_BY_SIDE = 40
+OK = AuditFinish("ok", rows=1)
 
 
 @contextmanager
@@ -63,6 +76,74 @@ def test_both_records_of_a_refusal_share_a_commit(state: Engine) -> None:
     audit = Audit(state)
     audit.refused(START, "parse_error")
     assert (audit.commits, verify(state).records) == (1, 2)
+
+
+def test_the_end_of_a_request_shares_the_commit_of_the_next_start(
+    state: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LINGER_SECONDS", 60.0)
+    audit = Audit(state)
+    for number in range(5):
+        ticket = audit.started(replace(START, query_id=str(number)))
+        audit.ended(ticket, OK)
+    assert audit.commits == 5
+    audit.close()
+    found = verify(state, (audit.head,) if audit.head else ())
+    assert (audit.commits, found.holds, found.records, found.unknown) == (6, True, 10, 0)
+
+
+def test_an_end_that_a_crash_took_reads_unknown_in_a_chain_that_holds(
+    state: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LINGER_SECONDS", 60.0)
+    audit = Audit(state)
+    for name in ("first", "second"):
+        audit.ended(audit.started(replace(START, query_id=name)), OK)
+    # What another process finds when this one is killed now.
+    elsewhere = open_state(str(state.url))
+    found = verify(elsewhere, (audit.head,) if audit.head else ())
+    known = history(elsewhere)
+    elsewhere.dispose()
+    assert (found.holds, found.records, found.unknown) == (True, 3, 1)
+    assert {one.query_id: one.outcome for one in known} == {"first": "ok", "second": "unknown"}
+    audit.close()
+
+
+def test_an_end_is_committed_by_itself_where_nothing_follows(state: Engine) -> None:
+    audit = Audit(state)
+    audit.ended(audit.started(START), OK)
+    until = time.monotonic() + 30
+    while audit.commits < 2 and time.monotonic() < until:
+        time.sleep(0.005)
+    assert audit.commits == 2
+
+
+def test_whoever_reads_in_the_process_that_writes_finds_every_end(
+    state: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LINGER_SECONDS", 60.0)
+    audit = Audit(state)
+    audit.ended(audit.started(START), OK)
+    assert [one.outcome for one in history(state)] == ["ok"]
+
+
+def test_an_end_that_cannot_be_written_is_told_and_what_follows_holds(
+    state: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit = Audit(state)
+    ticket = audit.started(START)
+    with monkeypatch.context() as broken:
+        broken.setattr(rows, "append_records", _fails)
+        audit.ended(ticket, OK)
+        settle(state)
+    audit.started(replace(START, query_id="after"))
+    found = verify(state)
+    assert (found.holds, found.chains, found.unknown) == (True, 2, 2)
+    assert "read unknown" in caplog.text
+
+
+def _fails(*_: object) -> None:
+    raise SQLAlchemyError("no room")
 
 
 def test_whoever_waits_too_long_is_refused_and_what_follows_holds(state: Engine) -> None:

@@ -49,6 +49,21 @@ def test_load_gate_and_merge(engine: DuckdbEngine) -> None:
     assert told == 0
 
 
+def test_a_database_that_made_nothing_serves_again_at_once(engine: DuckdbEngine) -> None:
+    """It is not searched for what is to be dropped; one that made something is."""
+    found = []
+    for _ in range(3):
+        session = engine.open("UTC")
+        found.append(session._connection)
+        assert len(list(session.stream("SELECT 1", [], {}))) == 1
+        session.close()
+    assert len(set(map(id, found))) == 1 and not engine._awaited
+    session = engine.open("UTC")
+    session.load("secret", SCHEMA, _batches((1, "one")))
+    session.close()
+    assert len(engine._awaited) == 1
+
+
 def test_a_returned_database_is_empty(engine: DuckdbEngine) -> None:
     """What one query made, the next one does not find."""
     first = engine.open("UTC")

@@ -9,7 +9,6 @@ in its text (ADR 11).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import grpc
 import pyarrow as pa
 from pyarrow import flight
 
+from gateway.deadlines import DEADLINES
 from gateway.errors import ParseError, UnsupportedSql
 from gateway.opening import OpenGateway
 from gateway.serve.flight import framing
@@ -152,13 +152,15 @@ class _Service(grpc.GenericRpcHandler):
 @contextmanager
 def _in_time(context: _Context) -> Iterator[None]:
     """Whoever sends nothing more holds a thread no longer than a minute."""
-    timer = threading.Timer(_SENDING_SECONDS, context.cancel)
-    timer.daemon = True
-    timer.start()
+    deadline = DEADLINES.after(_SENDING_SECONDS, lambda: _cancel(context))
     try:
         yield
     finally:
-        timer.cancel()
+        deadline.call_off()
+
+
+def _cancel(context: _Context) -> None:
+    context.cancel()
 
 
 def _peer(context: _Context) -> Peer:

@@ -21,6 +21,8 @@ from gateway.sessions import SETTINGS, Session, Settings
 
 # Begins no token: those that sign in have been checked before a session is looked up.
 _CERTIFICATE = "certificate "
+_SETTING_HEADERS = {one: f"x-sqluice-{one.replace('_', '-')}" for one in SETTINGS}
+_ACTING_HEADERS = tuple(one.casefold() for one in HEADERS)
 _IDLE_SECONDS = 8 * 3600.0
 # Of one user; where that is too many, those that nobody has used so long make room.
 _MOST_SESSIONS = 500
@@ -175,7 +177,7 @@ def signed_in(sessions: Sessions, peer: Peer) -> Call:
     headers = peer.headers
     scheme, _, value = headers.get("authorization", "").partition(" ")
     # Percent-encoded: a header has no other letters than ASCII's.
-    name = acting_as(unquote(headers.get(one.casefold(), "")) for one in HEADERS)
+    name = acting_as(unquote(headers.get(one, "")) for one in _ACTING_HEADERS)
     token = ""
     if scheme.casefold() == "basic":
         user, password = _basic(value)
@@ -219,8 +221,8 @@ def _apply(session: FlightSession, headers: Mapping[str, str]) -> None:
 
     Clients send them with every call: only a changed one overrules a `SET` in between.
     """
-    for name in SETTINGS:
-        value = headers.get(f"x-sqluice-{name.replace('_', '-')}", "")
+    for name, header in _SETTING_HEADERS.items():
+        value = headers.get(header, "")
         if value and session.headers.get(name) != value:
             session.session.set(name, value)
             session.headers[name] = value

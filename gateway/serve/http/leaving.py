@@ -1,9 +1,8 @@
 """Flask behind ASGI, so that a client who leaves is noticed whatever his request waits for.
 
 Takes: the Flask application and a number of threads. Gives: the ASGI application that granian
-serves; a handler calls `when_gone` with what stops its work. Never buffers an answer beyond the
-few pieces of the queue between thread and socket, never leaves a thread waiting for a socket that
-is closed.
+serves; a handler calls `when_gone` with what stops its work. Never leaves a thread waiting for a
+socket that is closed. A request that is answered at once is not watched.
 """
 
 from __future__ import annotations
@@ -12,18 +11,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
-from a2wsgi import WSGIMiddleware
+from gateway.serve.http.bridge import SOON_SECONDS, Bridge, Message, Wsgi
 
 log = logging.getLogger("gateway.http")
 
 KEY = "sqluice.gone"
-# Pieces between the thread that makes them and the socket.
-_PIECES = 2
 _GONE: Mapping[str, object] = {"type": "http.disconnect"}
-Message = Mapping[str, object]
-Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def when_gone(environ: Mapping[str, Any], callback: Callable[[], object]) -> None:
@@ -38,13 +33,16 @@ def when_gone(environ: Mapping[str, Any], callback: Callable[[], object]) -> Non
 
 def behind_asgi(application: Wsgi, threads: int) -> Callable[..., Any]:
     """The ASGI application of a WSGI application, which runs in threads."""
-    inner = WSGIMiddleware(cast(Any, _stopping(application)), threads, _PIECES)
+    bridge = Bridge(_stopping(application), threads)
 
     async def served(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+            return
         connection = _Connection(receive, send, asyncio.get_running_loop())
         seen = {**scope, KEY: connection}
         try:
-            await inner(cast(Any, seen), cast(Any, connection.receive), connection.send)
+            await bridge.answer(seen, connection.receive, connection.send)
         finally:
             connection.close()
 
@@ -78,17 +76,19 @@ class _Connection:
         self._watch: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], object]] = []
+        self._is_late = False
+        self._timer = loop.call_later(SOON_SECONDS, self._late)
         self.is_gone = False
 
     def when_gone(self, callback: Callable[[], object]) -> None:
         """Call back when the client leaves; at once where he has."""
         with self._lock:
-            is_gone = self.is_gone
+            is_gone, is_late = self.is_gone, self._is_late
             if not is_gone:
                 self._callbacks.append(callback)
         if is_gone:
             callback()
-        else:
+        elif is_late:
             self._loop.call_soon_threadsafe(self._begin_watch)
 
     async def receive(self) -> Message:
@@ -111,10 +111,19 @@ class _Connection:
 
     def close(self) -> None:
         """The answer is whole, or nobody waits for it: nothing more is called back."""
+        self._timer.cancel()
         with self._lock:
             self._callbacks.clear()
         if self._watch is not None:
             self._watch.cancel()
+
+    def _late(self) -> None:
+        """It takes longer than a moment: from now on it is seen whether the client leaves."""
+        with self._lock:
+            self._is_late = True
+            is_wanted = bool(self._callbacks)
+        if is_wanted:
+            self._begin_watch()
 
     def _begin_watch(self) -> None:
         if self._watch is None and not self.is_gone:

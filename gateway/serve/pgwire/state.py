@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from gateway.errors import InternalError, LimitExceeded
+from gateway.probing import whole_number
 from gateway.request import Principal, Request
 from gateway.serve.pgwire.answers import Answer
 from gateway.serve.pgwire.catalog.activity import Activity
@@ -206,7 +207,7 @@ class State:
     def _asked(self, asked: Asked) -> pa.Array:
         match asked.what:
             case "number":
-                return pa.array([int(asked.argument)], pa.int32())
+                return whole_number(int(asked.argument))
             case "pg_backend_pid":
                 return pa.array([self.pid], pa.int32())
             case "pg_is_in_recovery":

@@ -1,0 +1,131 @@
+"""The bridge between ASGI and Flask's threads: what is sent when, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gateway.serve.http.bridge import Bridge, Message
+
+Pieces = Callable[[dict[str, Any]], Iterator[bytes]]
+SCOPE = {
+    "type": "http", "method": "POST", "path": "/", "query_string": b"", "http_version": "1.1",
+    "headers": [(b"content-length", b"5")],
+}  # fmt: skip
+SECONDS = 30
+
+
+def _sent(
+    pieces: Pieces,
+    body: tuple[bytes, ...] = (b"hello",),
+    seen: Callable[[Message], None] = lambda _: None,
+) -> list[Message]:
+    """What a server is told to send for an answer of these pieces."""
+    told: list[Message] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:  # noqa: ANN401
+        start_response("200 OK", [("X-Kind", "test")])
+        return pieces(environ)
+
+    async def answered() -> None:
+        left = list(body)
+
+        async def receive() -> Message:
+            part = left.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+        async def send(message: Message) -> None:
+            told.append(message)
+            seen(message)
+
+        bridge = Bridge(application, 1)
+        await asyncio.wait_for(bridge.answer(SCOPE, receive, send), SECONDS)
+
+    asyncio.run(answered())
+    return told
+
+
+def _body(told: list[Message]) -> bytes:
+    return b"".join(one["body"] for one in told[1:])  # type: ignore[misc]  # messages of bodies
+
+
+def test_a_short_answer_is_a_head_and_one_body() -> None:
+    told = _sent(lambda environ: iter([b"<", environ["wsgi.input"].read(), b"", b">"]))
+    assert told == [
+        {"type": "http.response.start", "status": 200, "headers": [(b"x-kind", b"test")]},
+        {"type": "http.response.body", "body": b"<hello>", "more_body": False},
+    ]
+
+
+def test_a_body_in_parts_arrives_whole() -> None:
+    told = _sent(lambda environ: iter([environ["wsgi.input"].read()]), (b"he", b"l", b"lo"))
+    assert _body(told) == b"hello"
+
+
+def test_an_empty_answer_ends() -> None:
+    told = _sent(lambda _: iter(()))
+    assert told[1:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
+
+
+def test_what_is_there_leaves_while_the_rest_is_waited_for() -> None:
+    arrived = threading.Event()
+
+    def pieces(_: dict[str, Any]) -> Iterator[bytes]:
+        yield b"first"
+        assert arrived.wait(SECONDS), "the first piece waits for the second"
+        yield b"second"
+
+    told = _sent(pieces, seen=lambda one: arrived.set() if one.get("body") else None)
+    assert [one["body"] for one in told[1:]] == [b"first", b"second"]
+
+
+def test_whoever_makes_pieces_waits_until_they_are_sent() -> None:
+    made: list[int] = []
+    ahead: list[int] = []
+    sent = [0]
+
+    def pieces(_: dict[str, Any]) -> Iterator[bytes]:
+        for number in range(20):
+            made.append(number)
+            yield bytes(200_000)
+
+    def seen(message: Message) -> None:
+        if message.get("body"):
+            sent[0] += 1
+            ahead.append(len(made) - sent[0])
+
+    told = _sent(pieces, seen=seen)
+    assert len(_body(told)) == 20 * 200_000
+    # One waits to be taken, one is being made.
+    assert max(ahead) <= 2
+
+
+def test_an_error_before_the_head_reaches_the_server() -> None:
+    def fails(_: dict[str, Any]) -> Iterator[bytes]:
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        _sent(fails)
+
+
+def test_a_maker_is_let_go_when_nobody_sends_any_more() -> None:
+    closed = threading.Event()
+
+    def pieces(_: dict[str, Any]) -> Iterator[bytes]:
+        try:
+            while True:
+                yield bytes(200_000)
+        finally:
+            closed.set()
+
+    def seen(message: Message) -> None:
+        if message.get("body"):
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        _sent(pieces, seen=seen)
+    assert closed.wait(SECONDS)
