@@ -285,7 +285,7 @@ class Handlers:
         self._principal()
         body = _sent()
         if not isinstance(body, dict):
-            raise TypeMismatch("The body is no JSON object.", hint='Send {"sql": "SELECT 1"}.')
+            raise _no_object()
         unknown = sorted(set(body) - fields)
         if unknown:
             raise TypeMismatch(
@@ -317,6 +317,15 @@ class Handlers:
         values = tuple(_parameter(one) for one in parameters)
         made = session.request(body["sql"], datetime.now(UTC), values, first=first)
         return replace(made, trace=request.headers.get("traceparent", ""))
+
+
+def _no_object() -> TypeMismatch:
+    if request.is_json:
+        return TypeMismatch("The body is no JSON object.", hint='Send {"sql": "SELECT 1"}.')
+    return TypeMismatch(
+        "The request does not say that its body is JSON.",
+        hint="Send it with the header Content-Type: application/json.",
+    )
 
 
 def _sent() -> object:
