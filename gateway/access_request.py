@@ -57,7 +57,7 @@ def grant_request(wish: Wish, asker: Asker, is_scoped: bool = False) -> str:
     name = f"{wish.domain}.{wish.product}" if _plain(wish.domain, wish.product) else "asked"
     made = _identified("Grant", name, content)
     place = f"domains/{wish.domain}/grants" if _plain(wish.domain) else "the domain's grants"
-    notes = [f"It holds once it is a file in {place}; where grants must be approved, after:"]
+    notes = [f"It holds once it is a file in {place};", "where grants must be approved, after:"]
     notes.append(f"sqluice access approve {made['id']} --as APPROVER")
     if is_scoped:
         notes.append("It is for all rows: add `scope` to keep to those of his other grants.")

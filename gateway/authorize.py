@@ -313,11 +313,12 @@ def _purpose(met: list[_Met], asking: Asking, index: PolicyIndex) -> tuple[str |
     if purpose is None and len(choices) == 1:
         return choices[0], True
     listed = ", ".join(choices)
+    told = "Say why you ask" if purpose is None else f"You may not ask for {purpose[:100]!r}"
     wanting = PurposeRequired(
-        f"Say why you ask; your purposes here are: {listed}.",
-        hint=f"SET purpose = '{choices[0]}', the field `purpose` of an HTTP request, or the Flight "
-        "SQL header x-sqluice-purpose. EXPLAIN POLICY before the query tells the smallest grant "
-        "for another.",
+        f"{told}; your purposes here are: {listed}.",
+        hint=f"SET purpose = '{choices[0]}', `--purpose` of the command, the field `purpose` of an "
+        "HTTP request, or the Flight SQL header x-sqluice-purpose. EXPLAIN POLICY before the query "
+        "tells the smallest grant for another.",
     )
     tables = {f"{one.domain}.{one.product}" for one in (each.entry.address for each in asking_why)}
     wanting.product = tables.pop() if len(tables) == 1 else ""

@@ -24,6 +24,8 @@ _COMPARED = (
 _TEXTS = (exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike, exp.DPipe, exp.Upper, exp.Lower)
 _COUNTS = (exp.Limit, exp.Offset)
 _TRANSPARENT = (exp.Paren, exp.Neg, exp.Not)
+_BY_QUANTILE = (exp.Quantile, exp.ApproxQuantile)
+_PERCENTILES = (exp.PercentileCont, exp.PercentileDisc)
 
 
 def infer_parameters(tree: exp.Expression, visible: Visible, count: int) -> tuple[str, ...]:
@@ -31,11 +33,37 @@ def infer_parameters(tree: exp.Expression, visible: Visible, count: int) -> tupl
     found = [""] * count
     if not count:
         return ()
+    shares = _shares(tree)
     for node in _annotated(tree, visible).find_all(exp.Parameter):
         number = int(node.this.name)
         if number <= count and not found[number - 1]:
-            found[number - 1] = _told(node)
+            found[number - 1] = "DOUBLE" if number in shares else _told(node)
     return tuple(found)
+
+
+def imagined(tree: exp.Expression, values: tuple[object, ...]) -> tuple[object, ...]:
+    """The values to describe a query by: of which share a quantile is, no binder takes as NULL."""
+    shares = _shares(tree) if None in values else frozenset()
+    return tuple(
+        0.5 if value is None and number in shares else value
+        for number, value in enumerate(values, 1)
+    )
+
+
+def _shares(tree: exp.Expression) -> frozenset[int]:
+    """The numbers of the parameters that say which share of the rows a quantile is of."""
+    found: set[int] = set()
+    for node in tree.find_all(*_BY_QUANTILE, *_PERCENTILES):
+        if isinstance(node, _BY_QUANTILE):
+            share = node.args.get("quantile")
+        else:
+            # WITHIN GROUP leaves the column outside.
+            share = node.args.get("expression") or node.this
+        if isinstance(share, exp.Order):
+            share = share.this
+        if isinstance(share, exp.Expr):
+            found.update(int(one.this.name) for one in share.find_all(exp.Parameter))
+    return frozenset(found)
 
 
 def _annotated(tree: exp.Expression, visible: Visible) -> exp.Expression:

@@ -50,7 +50,7 @@ from gateway.explain import (
 )
 from gateway.explain_policy import explain_policy
 from gateway.explanation import Viewer, explanation
-from gateway.inferring import infer_parameters
+from gateway.inferring import imagined, infer_parameters
 from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.metrics import Ended
 from gateway.parse import ParsedStatement, parse
@@ -144,8 +144,9 @@ class Gateway:
             if statement.kind != "query":
                 table = self._tell(request, statement, snapshot)
                 return Described(table.schema, 0, statement.kind)
+            assert statement.tree is not None
             values = request.parameters or (None,) * statement.parameters
-            filled = replace(request, parameters=values)
+            filled = replace(request, parameters=imagined(statement.tree, values))
             made = prepare(filled, statement, snapshot, self._services, with_plan=False)
             count = statement.parameters
             types = infer_parameters(made.bound.tree, visible(made.decision), count)

@@ -272,6 +272,7 @@ class _Resolver:
                     spelled.setdefault(name.casefold().rpartition(".")[2], name)
             if any(_table_of(one, major, None) is not None for major in one.tables):
                 spelled[product.casefold()] = product
+                spelled.setdefault(one.product.casefold(), product)
         written = ".".join(parts).casefold()
         close = difflib.get_close_matches(written, spelled, 1, 0.75)
         if not close:

@@ -37,11 +37,14 @@ _CODES = {
     adbc_driver_manager.AdbcStatusCode.CANCELLED: "cancelled",
     adbc_driver_manager.AdbcStatusCode.IO: "source_unavailable",
 }
-_UNREACHED = {
+_UNREACHED: dict[str, object] = {
     "code": "source_unavailable",
     "remedy": "Start the gateway with `sqluice serve`, or name another address; a gateway that "
     "speaks TLS wants tls=True.",
 }
+# Who answers, but otherwise: by words of the driver, for nobody else has any.
+_IN_PLAIN = "first record does not look like a TLS handshake"
+_OTHER_PROTOCOL = ("unexpected HTTP status code", "frame too large")
 
 
 class FlightTransport:
@@ -220,11 +223,33 @@ def _rebuilt(error: dbapi.Error, address: Remote | None) -> DatabaseError:
     facts.setdefault("message", _NOISE.sub("", str(error)))
     if "code" not in facts:
         code = _CODES.get(error.status_code)
-        if code == "source_unavailable":
-            facts |= _UNREACHED
-            where = f" at {address.host}:{address.port}" if address else ""
-            reason = str(facts["message"]).rsplit(": ", 1)[-1].strip('"')
-            facts["message"] = f"No gateway answers{where} ({reason})."
+        if code == "source_unavailable" or _is_of_others(str(error)):
+            facts |= _unreached(str(facts["message"]), address)
         elif code is not None:
             facts["code"] = code
     return rebuilt(facts)
+
+
+def _is_of_others(text: str) -> bool:
+    return any(one in text for one in _OTHER_PROTOCOL)
+
+
+def _unreached(text: str, address: Remote | None) -> dict[str, object]:
+    """Nobody answered, or somebody who is no gateway: a gateway says its code."""
+    where = f" at {address.host}:{address.port}" if address else ""
+    if address and _IN_PLAIN in text:
+        return _UNREACHED | {
+            "message": f"What answers{where} does not speak TLS.",
+            "retryable": False,
+            "remedy": f"For a gateway without TLS say tls=False, or on this machine write "
+            f"grpc://{address.host}:{address.port}; in an address of SQLAlchemy it is ?tls=false.",
+        }
+    if _is_of_others(text):
+        return _UNREACHED | {
+            "message": f"What answers{where} does not speak Flight SQL.",
+            "retryable": False,
+            "remedy": "Name the port of Flight SQL, which is 7051 unless told otherwise: HTTP and "
+            "PostgreSQL's protocol have ports of their own.",
+        }
+    reason = text.rsplit(": ", 1)[-1].strip('"')
+    return _UNREACHED | {"message": f"No gateway answers{where} ({reason})."}

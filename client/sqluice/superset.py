@@ -107,6 +107,12 @@ class SqluiceEngineSpec(BaseEngineSpec):  # type: ignore[misc]  # Superset is no
         return url, engine_kwargs
 
     @classmethod
+    def _extract_error_message(cls, ex: Exception) -> str:
+        """All that is known: Superset itself would show the message alone."""
+        found = getattr(ex, "orig", None) or ex
+        return str(found if isinstance(found, Error) else super()._extract_error_message(ex))
+
+    @classmethod
     def get_cancel_query_id(cls, cursor: Any, query: Any) -> str | None:  # noqa: ANN401
         """A key that is known before the statement runs."""
         return str(cursor.query_key)

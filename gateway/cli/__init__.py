@@ -13,7 +13,7 @@ from importlib import import_module
 import click
 
 _COMMANDS = (
-    ("serve", "Serve a mesh over HTTP and Flight SQL.", "serve"),
+    ("serve", "Serve a mesh over HTTP, Flight SQL and PostgreSQL's protocol.", "serve"),
     ("demo", "Build the sample mesh and show one question answered for three people.", "demo"),
     ("init", "Make a mesh folder with an example product.", "init"),
     ("check", "Check the files of a mesh, and its sources with --live.", "check"),

@@ -147,7 +147,10 @@ def _why(reasons: tuple[Reason, ...]) -> Group:
 
 def _why_not(requests: tuple[str, ...]) -> Group:
     why = "why: no grant; to whom may not know of a table it looks like one that does not exist"
-    below: list[Text | Padding] = [Padding(Text(one, style="dim"), (0, 2)) for one in requests]
+    # Never folded: what stands on the line below a comment would be no comment.
+    below: list[Text | Padding] = [
+        Padding(Text(one, style="dim", no_wrap=True, overflow="ignore"), (0, 2)) for one in requests
+    ]
     if below:
         below.insert(0, Text("what would change it, as EXPLAIN POLICY writes it:"))
     return Group(Text(why, style="yellow"), *below)

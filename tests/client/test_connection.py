@@ -13,6 +13,7 @@ import pytest
 
 import sqluice
 from tests.client.conftest import Connect, Served
+from tests.served import Served as Gateway
 
 ORIGINS = (
     "SELECT origin, count(*) AS n FROM operations.departures.flights GROUP BY origin ORDER BY 1"
@@ -215,6 +216,19 @@ def test_a_wrong_token(served: Served) -> None:
     with pytest.raises(sqluice.OperationalError) as caught:
         sqluice.connect(served.url, token="wrong").execute("SELECT 1")
     assert caught.value.code == "unauthenticated"
+
+
+def test_who_answers_speaks_otherwise(served: Served, gateway: Gateway) -> None:
+    """Another port of a gateway, or TLS where there is none: the next step is named."""
+    plain = served.url.removeprefix("grpc://")
+    for url, wanted in (
+        (plain, f"does not speak TLS. For a gateway without TLS say tls=False, or .* grpc://{plain};"),
+        (gateway.http.replace("http", "grpc"), "does not speak Flight SQL. Name the port"),
+        (gateway.pgwire.replace("postgresql", "grpc"), "does not speak Flight SQL. Name the port"),
+    ):
+        with pytest.raises(sqluice.OperationalError, match=wanted) as caught:
+            sqluice.connect(url, user="nora", password="nora-demo")
+        assert (caught.value.code, caught.value.is_retryable) == ("source_unavailable", False)
 
 
 def test_nobody_answers() -> None:

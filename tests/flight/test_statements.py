@@ -260,6 +260,23 @@ def test_writes_are_refused_on_every_path(raw: RawClient, command: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "share",
+    [
+        "quantile_disc(lat, ?)", "quantile_cont(lat, [0.1, ?])[2]",
+        "approx_quantile(lat, ?::float)",
+        "percentile_cont(?) within group (order by lat)", "quantile_cont(lat, ? order by lat)",
+        "quantile(lat, ?::double)",
+    ],
+)  # fmt: skip
+def test_the_share_of_a_quantile_is_a_parameter(connection: dbapi.Connection, share: str) -> None:
+    """It is prepared before its value is known, and no binder takes NULL there."""
+    sql = f"select {share} from (values (1.0::double), (2.0), (3.0)) as t (lat)"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [0.99])
+        assert cursor.fetchall()[0][0] > 2.9
+
+
+@pytest.mark.parametrize(
     "sql",
     [
         "delete from fleet.aircraft",

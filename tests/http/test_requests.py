@@ -47,6 +47,12 @@ def test_parameters(gateway: Served, value: object, sql: str) -> None:
     assert gateway.query(sql, parameters=[value]).json["rows"] == [[True]]
 
 
+def test_a_body_has_to_call_itself_json(gateway: Served) -> None:
+    for kind, told in (("text/plain", "Content-Type"), ("application/json", "SELECT 1")):
+        answer = gateway.ask("/v1/query", b"sql", Content_Type=kind)
+        assert told in fault(answer, 400)["remedy"]
+
+
 def test_numbered_parameters(gateway: Served) -> None:
     answer = gateway.query("select $2 - $1", parameters=[1, 10])
     assert answer.json["rows"] == [[9]]

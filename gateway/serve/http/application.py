@@ -284,7 +284,7 @@ class Handlers:
         self._principal()
         body = _sent()
         if not isinstance(body, dict):
-            raise TypeMismatch("The body is no JSON object.", hint='Send {"sql": "SELECT 1"}.')
+            raise _no_object()
         unknown = sorted(set(body) - fields)
         if unknown:
             raise TypeMismatch(
@@ -327,6 +327,15 @@ def _certificate() -> str:
     if not shown or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise Unauthenticated("Nobody is signed in.", hint="Send Basic or Bearer authorization.")
     return shown
+
+
+def _no_object() -> TypeMismatch:
+    if request.is_json:
+        return TypeMismatch("The body is no JSON object.", hint='Send {"sql": "SELECT 1"}.')
+    return TypeMismatch(
+        "The request does not say that its body is JSON.",
+        hint="Send it with the header Content-Type: application/json.",
+    )
 
 
 def _sent() -> object:

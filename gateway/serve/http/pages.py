@@ -145,7 +145,8 @@ def start_page() -> str:
 code{{background:#eee;padding:.1em .3em}}</style>
 <h1>sqluice {__version__}</h1>
 <p>One SQL address for all data products of an organisation. Ask with
-<code>POST /v1/query</code>, any Flight SQL client, or <code>sqluice query</code>.</p>
+<code>POST /v1/query</code>, any client of Flight SQL or PostgreSQL, or
+<code>sqluice query</code>.</p>
 <ul><li><a href="/openapi.json">The HTTP interface</a></li>
 <li><a href="/v1/products">The products you may query</a> (sign in)</li>
 <li><a href="/healthz">Health</a> and <a href="/metrics">metrics</a></li></ul></html>"""
