@@ -63,6 +63,8 @@ class Abilities:
     aggregates: sqlglot node class name -> types its argument may have.
     casts: `FROM>TO` pairs that mean the same.
     can_...: the operator as a whole.
+    derives_arms: its planner sees through sub-queries and derives from an OR what its arms say of
+      each table; told so as well, it would take the predicate for two and expect too few rows.
     maximum_parameters, maximum_list: bounds of one statement.
     keys: the predicate that {column} is among the bound values {keys} of the source's {type};
       empty: it takes no keys. key_types: the types that it compares so, with its own names.
@@ -108,6 +110,8 @@ class Abilities:
     can_window: bool = False
     can_subquery: bool = False
     can_cte: bool = False
+    can_lateral: bool = False
+    derives_arms: bool = False
     maximum_parameters: int = 100
     maximum_list: int = 1000
     keys: str = ""
@@ -180,13 +184,15 @@ class InPlace:
 class SourceSize:
     """About how many rows a table has, and of columns by physical name: values, lowest, highest.
 
-    The bounds are numbers; dates count as days since 1970.
+    The bounds are numbers; dates count as days since 1970. indexed: physical names of columns by
+    whose values an index finds the rows.
     """
 
     rows: float
     columns: Mapping[str, tuple[float | None, float | None, float | None]] = field(
         default_factory=lambda: MappingProxyType({}), hash=False
     )
+    indexed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

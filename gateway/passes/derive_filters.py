@@ -21,6 +21,8 @@ from gateway.implied import Reader, all_of, any_of, bare, flat, implied
 from gateway.passes.push_filters import decided_by, predicate_places
 from gateway.pushable import COMPARISONS, is_safe
 
+# On a predicate: it follows from others, which are applied as well; its text in notes.
+DERIVED = "derived"
 _NULL_PASSES = (exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Not)
 Name = tuple[str, str]
 
@@ -156,6 +158,7 @@ class _Derivation:
         if moved not in held:
             pushed = {**one.pushed, table.name: (*held, moved)}
             note = Note(predicate.sql("duckdb"), "pushed", "derived")
+            moved.meta[DERIVED] = note.part
             self.inputs[table.name] = replace(one, pushed=pushed, notes=(*one.notes, note))
 
     def _carry(self, facts: list[tuple[Name, exp.Expression]]) -> None:
