@@ -57,7 +57,8 @@ def is_exact(node: exp.Expression, type_name: TypeName) -> bool:
     for one in node.find_all(exp.Sum, exp.Avg):
         kind = family(type_name(one.this) or "")
         whole = kind in INTEGERS
-        if not (whole or (kind == "DECIMAL" and (isinstance(one, exp.Sum) or is_of_all_rows(one)))):
+        certain = isinstance(one, exp.Sum) or (isinstance(one, exp.Avg) and is_of_all_rows(one))
+        if not (whole or (kind == "DECIMAL" and certain)):
             return False
     return True
 
@@ -115,7 +116,7 @@ def _double(text: str) -> exp.Expression:
     return exp.cast(exp.Literal.string(text), "DOUBLE")
 
 
-def in_one_type(node: exp.Binary, kind: str, type_name: TypeName) -> exp.Expression:
+def in_one_type(node: exp.Expr, kind: str, type_name: TypeName) -> exp.Expr:
     """A comparison of two numbers with the side of another kind cast to `kind`."""
     made = node.copy()
     for key, side in (("this", node.this), ("expression", node.expression)):

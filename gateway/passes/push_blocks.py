@@ -15,8 +15,7 @@ from gateway.answer_types import answer_type
 from gateway.blocks import BlockVerdict, block_verdict, output_types
 from gateway.draft import Draft, Input, Note
 from gateway.guard import GuardedRelation
-from gateway.implied import bare
-from gateway.passes.derive_filters import DERIVED
+from gateway.passes.derive_filters import OF_ARMS
 
 # What the engine calls the type of a bare NULL.
 _UNTYPED = '"NULL"'
@@ -73,11 +72,11 @@ def _drop_arms(
             continue
         one = inputs[relation.name]
         held = one.pushed.get(relation.name, ())
-        dropped = [each for each in held if DERIVED in each.meta and isinstance(bare(each), exp.Or)]
-        texts = {each.meta[DERIVED] for each in dropped}
+        dropped = [each for each in held if OF_ARMS in each.meta]
+        texts = {each.meta[OF_ARMS] for each in dropped}
         inputs[relation.name] = replace(
             one,
-            pushed={**one.pushed, relation.name: tuple(e for e in held if e not in dropped)},
+            pushed={**one.pushed, relation.name: tuple(e for e in held if OF_ARMS not in e.meta)},
             notes=tuple(n for n in one.notes if n.reason != "derived" or n.part not in texts),
         )
 
