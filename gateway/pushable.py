@@ -161,13 +161,14 @@ class Checker:
         if not (kinds <= self.abilities.comparable and casts <= self.abilities.casts):
             return False
         return target != "DOUBLE" or (
-            self.divides and all(is_exact(side, self.type_name) for side in (left, right))
+            "Div" in self.abilities.functions
+            and all(is_exact(side, self.type_name) for side in (left, right))
         )
 
     @property
-    def divides(self) -> bool:
-        """Whether the source has the doubles of the merge engine."""
-        return "Div" in self.abilities.functions
+    def has_doubles(self) -> bool:
+        """Whether a decimal becomes the same double there, so that a mean may be a division."""
+        return "DECIMAL>DOUBLE" in self.abilities.casts
 
     def _compared_type(self, node: exp.Expression) -> str | None:
         """The type of a side of a comparison; None also for sums and casts of constants."""
@@ -401,7 +402,7 @@ def folded(expression: exp.Expression, checker: Checker) -> exp.Expression | Non
     root = exp.Paren(this=expression.copy())
     _fold_constants(root, checker)
     if not checker.abilities.is_reference:
-        spelled(root, checker.type_name, checker.divides)
+        spelled(root, checker.type_name, checker.has_doubles)
     for node in list(root.find_all(exp.Parameter)):
         if "value" in node.meta:
             continue

@@ -131,14 +131,14 @@ def _shape(node: exp.Expression, type_name: TypeName) -> tuple[int, int, bool] |
     return int(width), int(scale), True
 
 
-def spelled(root: exp.Expression, type_name: TypeName, divides: bool = False) -> None:
+def spelled(root: exp.Expression, type_name: TypeName, has_doubles: bool = False) -> None:
     """Write out, in place, what the source would else read in its own way; `root` stays.
 
-    `divides`: it has the doubles of the merge engine, so that means may be divisions.
+    `has_doubles`: decimals become the same doubles there, so that means may be divisions.
     """
     found = []
     for node in root.walk():
-        told = _told(node, type_name, divides) if node is not root else None
+        told = _told(node, type_name, has_doubles) if node is not root else None
         if told is not None:
             found.append((node, told))
     # Inner ones first, so that outer ones hold what became of them.
@@ -159,12 +159,12 @@ def spelled(root: exp.Expression, type_name: TypeName, divides: bool = False) ->
             node.replace(_part(node, name))
 
 
-def _told(node: exp.Expr, type_name: TypeName, divides: bool) -> str | None:
+def _told(node: exp.Expr, type_name: TypeName, has_doubles: bool) -> str | None:
     """The type that has to be written out; None where the node may stay as it is."""
     if isinstance(node, exp.Div):
         return "DOUBLE"
     if isinstance(node, exp.Avg):
-        due = divides and is_of_all_rows(node) and is_mean_of_numbers(node, type_name)
+        due = has_doubles and is_of_all_rows(node) and is_mean_of_numbers(node, type_name)
         return "DOUBLE" if due else None
     if isinstance(node, ORDERINGS):
         one, other = type_name(node.this), type_name(node.expression)
