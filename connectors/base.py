@@ -59,21 +59,19 @@ class Abilities:
     comparable: types whose = <> < <= > >= IN BETWEEN and IS [NOT] DISTINCT FROM are identical.
     sortable: types whose ORDER BY (with an explicit null order) is identical.
     groupable: types whose GROUP BY, DISTINCT and equality join are identical.
-    functions: sqlglot node class name -> types its arguments may have (empty: any known type).
-    aggregates: sqlglot node class name -> types its argument may have.
+    functions, aggregates: sqlglot node class name -> types of its arguments (empty: any known).
     casts: `FROM>TO` pairs that mean the same.
     can_...: the operator as a whole.
+    derives_arms: its planner derives from an OR what that says of each table; told so, it errs.
     maximum_parameters, maximum_list: bounds of one statement.
     keys: the predicate that {column} is among the bound values {keys} of the source's {type};
       empty: it takes no keys. key_types: the types that it compares so, with its own names.
-    maximum_keys: so many at most in one statement.
+      maximum_keys: so many at most in one statement.
     prices: milliseconds a statement, and microseconds a row and a key, until runs tell better.
-    in_place: settings under which the merge engine may read the tables itself where they lie;
-      empty: it may not.
+    in_place: settings under which the merge engine may read the tables itself; empty: none.
     keyed_hash: SQL of the hex digest of HMAC-SHA-256 over the text of {value}, from the blocks
       {inner} and {outer} of a key, which are bound; None: the gateway computes it.
-    is_reference: the source is DuckDB itself, so that every deterministic expression means the
-      same there; the lists above are then not consulted.
+    is_reference: it is DuckDB itself, which means the same by all; the lists are not consulted.
     if_certified: abilities that hold only where a probe of the live source has proved them.
     bytewise_columns: (physical table, physical column) of text that compares by bytes as it is,
       so that no cast and no collation keeps the source from an index.
@@ -108,6 +106,8 @@ class Abilities:
     can_window: bool = False
     can_subquery: bool = False
     can_cte: bool = False
+    can_lateral: bool = False
+    derives_arms: bool = False
     maximum_parameters: int = 100
     maximum_list: int = 1000
     keys: str = ""
@@ -180,13 +180,14 @@ class InPlace:
 class SourceSize:
     """About how many rows a table has, and of columns by physical name: values, lowest, highest.
 
-    The bounds are numbers; dates count as days since 1970.
+    The bounds are numbers; dates count as days since 1970. indexed: columns that an index finds.
     """
 
     rows: float
     columns: Mapping[str, tuple[float | None, float | None, float | None]] = field(
         default_factory=lambda: MappingProxyType({}), hash=False
     )
+    indexed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,10 +170,11 @@ def size_of(rows: Sequence[tuple[Any, ...]]) -> SourceSize:
     """A table's size by the server's statistics: rows, and a row for each column it knows of."""
     columns = {
         column: (_distinct(distinct, total), number_of(low), number_of(high))
-        for total, column, distinct, low, high in rows
+        for total, column, distinct, low, high, _ in rows
         if column is not None
     }
-    return SourceSize(rows[0][0], columns)
+    indexed = frozenset(row[1] for row in rows if row[1] is not None and row[-1])
+    return SourceSize(rows[0][0], columns, indexed)
 
 
 def _distinct(told: float | None, rows: float) -> float | None:

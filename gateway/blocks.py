@@ -13,6 +13,14 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 
 from gateway.constants import INTEGERS, family, value_of
+from gateway.correlated import (
+    BY_ROW,
+    is_looked_up,
+    is_one_value,
+    reads_outer_row,
+    with_laterals,
+)
+from gateway.doubles import MEAN, is_exact
 from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
@@ -68,6 +76,7 @@ def block_verdict(query: exp.Expression, draft: Draft) -> BlockVerdict:
     checker = _checker(draft, relations[0])
     reason = _refusal(query, relations, draft, checker)
     block = None if reason else folded(query, checker)
+    block = block if block is None or checker.abilities.is_reference else with_laterals(block)
     if block is None:
         return BlockVerdict(sources.pop(), relations, reason or "parameter")
     return BlockVerdict(sources.pop(), relations, None, block)
@@ -164,9 +173,12 @@ class _StructureCheck:
         self.abilities = checker.abilities
         self.checker = checker
         self.outputs: dict[int, dict[str, str | None]] = {}
+        self.means: set[tuple[int, str]] = set()
+        self.scope: Scope | None = None
 
     def refusal(self, query: exp.Expression) -> str | None:
         for scope in traverse_scope(query):
+            self.scope = scope
             self._type_columns(scope)
             reason = self._scope_refusal(scope)
             if reason:
@@ -177,10 +189,18 @@ class _StructureCheck:
         self.outputs[id(query)] = {
             one.alias_or_name: self.checker.type_name(one) for one in query.expressions
         }
+        for one in query.expressions:
+            if not is_exact(one, self.checker.type_name):
+                self.means.add((id(query), one.alias_or_name))
 
     def _type_columns(self, scope: Scope) -> None:
         for column in scope.columns:
             column.meta[_TYPE] = self._column_type(scope, column)
+            source = scope.sources.get(column.table)
+            below = source.expression if isinstance(source, Scope) else None
+            column.meta[MEAN] = isinstance(below, exp.SetOperation) or (
+                (id(below), column.name) in self.means
+            )
 
     def _column_type(self, scope: Scope | None, column: exp.Column) -> str | None:
         while scope is not None:
@@ -257,23 +277,34 @@ class _StructureCheck:
         kinds = []
         for side in sides:
             if isinstance(side, exp.Subquery):
-                query = side.this
-                if not _is_one_value(query):
-                    return "subquery"
-                kinds.append(next(iter(self.outputs.get(id(query), {}).values()), None))
-                continue
-            if side.find(exp.Query) is not None:
-                return "subquery"
-            reason = self.checker.refusal(side)
+                reason = self._one_value_refusal(side)
+                kinds.append(next(iter(self.outputs.get(id(side.this), {}).values()), None))
+            else:
+                nested = side.find(exp.Query) is not None
+                reason = "subquery" if nested else self.checker.refusal(side)
+                kinds.append(self.checker.type_name(side))
             if reason:
                 return reason
-            kinds.append(self.checker.type_name(side))
         one, other = kinds
         if one is None or other is None:
             return "type_unknown"
         if family(one) not in self.abilities.comparable:
             return "collation" if one == "VARCHAR" else "type_not_comparable"
-        return None if same_meaning(one, other) else "type_mismatch"
+        compares = same_meaning(one, other) or self.checker.mixes(*sides)
+        return None if compares else "type_mismatch"
+
+    def _one_value_refusal(self, side: exp.Subquery) -> str | None:
+        """Why a sub-query may be more than one value, or one that takes too long to find."""
+        if not is_one_value(side.this):
+            return "subquery"
+        if not reads_outer_row(side.this):
+            return None
+        assert self.scope is not None, "the scope that is looked at"
+        found = self.abilities.can_lateral and is_looked_up(
+            side, self.scope, self.draft, self.checker.type_name
+        )
+        side.meta[BY_ROW] = found
+        return None if found else "subquery"
 
     def _joins(self, query: exp.Select) -> str | None:
         for join in query.args.get("joins") or []:
@@ -375,20 +406,3 @@ def _is_equality(on: exp.Expression | None) -> bool:
             return isinstance(on.this, exp.Column) and isinstance(on.expression, exp.Column)
         case _:
             return False
-
-
-def _is_one_value(query: exp.Expression) -> bool:
-    """An aggregate over all rows, alone: no error of a second row, nothing of the outer query.
-
-    What reads the outer row stays: a source without an index would run it once for each.
-    """
-    if not isinstance(query, exp.Select) or len(query.expressions) != 1:
-        return False
-    parts = {key for key, value in query.args.items() if value}
-    if parts - {"expressions", "from_", "joins", "where", "having"} or query.find(exp.Window):
-        return False
-    output = query.expressions[0]
-    # Found here and not in a sub-query of its own, which would leave a row for each.
-    aggregate = any(one.find_ancestor(exp.Select) is query for one in output.find_all(exp.AggFunc))
-    scope = build_scope(query)
-    return aggregate and scope is not None and not scope.external_columns

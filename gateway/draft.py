@@ -48,10 +48,14 @@ class ColumnSize:
 
 @dataclass(frozen=True, slots=True)
 class TableSize:
-    """How many rows a table has about, and what is known of its columns by contract name."""
+    """How many rows a table has about, and what is known of its columns by contract name.
+
+    indexed: columns by which the source finds rows without reading the others.
+    """
 
     rows: float
     columns: Mapping[str, ColumnSize] = field(default_factory=lambda: MappingProxyType({}))
+    indexed: frozenset[str] = frozenset()
 
 
 # Tells the DuckDB types of a query's outputs for the values of its `$1`, `$2` ..., as the merge

@@ -18,8 +18,10 @@ from sqlglot import exp
 from connectors.base import Abilities
 from gateway.computed import ZONED, TypedText, name_of_type
 from gateway.constants import INTEGERS, bound_parameter, family, fold, value_of
+from gateway.doubles import common_type, is_exact
 from gateway.spelling import (
     ARITHMETIC,
+    ORDERINGS,
     PART_FUNCTIONS,
     TOTAL_CASTS,
     TRUNCATIONS,
@@ -56,7 +58,7 @@ _RESULTS: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
         ),
         "BIGINT",
     ),
-    ((exp.Avg,), "DOUBLE"),
+    ((exp.Avg, exp.Div), "DOUBLE"),
     ((exp.Left, exp.Right, exp.Substring, exp.Replace, exp.DPipe, exp.Concat), "VARCHAR"),
     (
         (
@@ -141,9 +143,32 @@ class Checker:
             if fold(right, left_type, self.parameters, self.timezone) is None:
                 return "constant_not_exact"
             return self._value(left)
-        if not same_meaning(left_type, right_type):
+        if not (
+            same_meaning(left_type, right_type)
+            or (isinstance(node, ORDERINGS) and self.mixes(left, right))
+        ):
             return "type_mismatch"
         return self._value(left) or self._value(right)
+
+    def mixes(self, left: exp.Expression, right: exp.Expression) -> bool:
+        """Whether two numbers of different kinds compare as in the merge engine, in one type."""
+        one, other = (self.type_name(side) or "" for side in (left, right))
+        target = common_type(one, other)
+        if target is None or self.is_policy:
+            return False
+        kinds = {family(one), family(other), family(target)}
+        casts = {f"{kind}>{family(target)}" for kind in kinds - {family(target)}}
+        if not (kinds <= self.abilities.comparable and casts <= self.abilities.casts):
+            return False
+        return target != "DOUBLE" or (
+            "Div" in self.abilities.functions
+            and all(is_exact(side, self.type_name) for side in (left, right))
+        )
+
+    @property
+    def has_doubles(self) -> bool:
+        """Whether a decimal becomes the same double there, so that a mean may be a division."""
+        return "DECIMAL>DOUBLE" in self.abilities.casts
 
     def _compared_type(self, node: exp.Expression) -> str | None:
         """The type of a side of a comparison; None also for sums and casts of constants."""
@@ -189,6 +214,9 @@ class Checker:
         target = name_of_type(node.to)
         if source is None or f"{family(source)}>{family(target)}" not in self.abilities.casts:
             return "cast"
+        if target == "DECIMAL":
+            # How many digits that are is not the same everywhere.
+            return "cast"
         if self.is_policy and f"{family(source)}>{family(target)}" not in TOTAL_CASTS:
             return "may_fail"
         return self._out_of_zone(node.this) or self._value(node.this)
@@ -200,7 +228,7 @@ class Checker:
 
     def _call(self, node: exp.Expression, allowed: object) -> str | None:
         table = allowed if hasattr(allowed, "get") else {}
-        if self.is_policy and isinstance(node, ARITHMETIC):
+        if self.is_policy and isinstance(node, (*ARITHMETIC, exp.Div)):
             return "may_fail"
         types = table.get(name_of(node))
         if types is None or form_refusal(node) is not None:
@@ -272,6 +300,9 @@ class Checker:
             case exp.Add() | exp.Sub() | exp.Mul():
                 found = decimal_result(node, self.type_name)
                 return found[0] if found is not None else self._arithmetic(node)
+            case exp.Subquery() if isinstance(node.this, exp.Select):
+                outputs = node.this.expressions
+                return self.type_name(outputs[0]) if len(outputs) == 1 else None
             case exp.TimestampTrunc() | exp.DateTrunc():
                 name = self.type_name(node.this)
                 return "TIMESTAMP" if name == "DATE" else name
@@ -371,7 +402,7 @@ def folded(expression: exp.Expression, checker: Checker) -> exp.Expression | Non
     root = exp.Paren(this=expression.copy())
     _fold_constants(root, checker)
     if not checker.abilities.is_reference:
-        spelled(root, checker.type_name)
+        spelled(root, checker.type_name, checker.has_doubles)
     for node in list(root.find_all(exp.Parameter)):
         if "value" in node.meta:
             continue

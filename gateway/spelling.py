@@ -1,8 +1,8 @@
 """How a source has to be told what would else mean something else there.
 
 Takes: an expression that a source may evaluate, the DuckDB types of its parts. Gives: the types of
-sums and products of decimals as the merge engine has them, and the expression with casts and zones
-written out. Never decides whether a source may evaluate it.
+sums and products of decimals as the merge engine has them, and the expression with casts, zones and
+divisions written out. Never decides whether a source may evaluate it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,15 @@ from collections.abc import Callable
 from sqlglot import exp
 
 from gateway.computed import ZONED
+from gateway.doubles import (
+    common_type,
+    in_one_type,
+    is_mean_of_numbers,
+    is_of_all_rows,
+    is_plain_number,
+    mean_form,
+    quotient,
+)
 
 TypeName = Callable[[exp.Expression], str | None]
 # Parts of a date or a moment that are whole numbers and the same everywhere, and their functions.
@@ -21,6 +30,7 @@ UNITS = frozenset({"YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", 
 PART_FUNCTIONS = (exp.Year, exp.Quarter, exp.Month, exp.Day, exp.Hour, exp.Minute)
 TRUNCATIONS = (exp.TimestampTrunc, exp.DateTrunc)
 ARITHMETIC = (exp.Add, exp.Sub, exp.Mul)
+ORDERINGS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 # Casts that no value fails.
 TOTAL_CASTS = frozenset(
     f"{source}>{target}"
@@ -69,6 +79,8 @@ def form_refusal(node: exp.Expression) -> str | None:
     elif isinstance(node, exp.Like):
         # Not every dialect reads a backslash as itself.
         proved = "\\" not in node.expression.name
+    elif isinstance(node, exp.Div):
+        proved = all(is_plain_number(one.unnest()) for one in (node.this, node.expression))
     return None if proved else "function_not_identical"
 
 
@@ -119,17 +131,26 @@ def _shape(node: exp.Expression, type_name: TypeName) -> tuple[int, int, bool] |
     return int(width), int(scale), True
 
 
-def spelled(root: exp.Expression, type_name: TypeName) -> None:
-    """Write out, in place, what the source would else read in its own way; `root` stays."""
+def spelled(root: exp.Expression, type_name: TypeName, has_doubles: bool = False) -> None:
+    """Write out, in place, what the source would else read in its own way; `root` stays.
+
+    `has_doubles`: decimals become the same doubles there, so that means may be divisions.
+    """
     found = []
     for node in root.walk():
-        told = _told(node, type_name) if node is not root else None
+        told = _told(node, type_name, has_doubles) if node is not root else None
         if told is not None:
             found.append((node, told))
     # Inner ones first, so that outer ones hold what became of them.
     for node, name in reversed(found):
         if isinstance(node, ARITHMETIC):
             node.replace(exp.cast(node.copy(), name))
+        elif isinstance(node, exp.Div):
+            node.replace(quotient(node))
+        elif isinstance(node, exp.Avg):
+            node.replace(mean_form(node))
+        elif isinstance(node, exp.Binary):
+            node.replace(in_one_type(node, name, type_name))
         elif isinstance(node, TRUNCATIONS):
             node.replace(_truncation(node, name))
         elif isinstance(node, exp.Cast):
@@ -138,8 +159,16 @@ def spelled(root: exp.Expression, type_name: TypeName) -> None:
             node.replace(_part(node, name))
 
 
-def _told(node: exp.Expr, type_name: TypeName) -> str | None:
+def _told(node: exp.Expr, type_name: TypeName, has_doubles: bool) -> str | None:
     """The type that has to be written out; None where the node may stay as it is."""
+    if isinstance(node, exp.Div):
+        return "DOUBLE"
+    if isinstance(node, exp.Avg):
+        due = has_doubles and is_of_all_rows(node) and is_mean_of_numbers(node, type_name)
+        return "DOUBLE" if due else None
+    if isinstance(node, ORDERINGS):
+        one, other = type_name(node.this), type_name(node.expression)
+        return None if one is None or other is None else common_type(one, other)
     if isinstance(node, ARITHMETIC):
         result = decimal_result(node, type_name)
         return result[0] if result is not None and result[1] else None

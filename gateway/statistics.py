@@ -137,7 +137,10 @@ def _shown(size: SourceSize, physical: PhysicalTable, decided: TableDecision) ->
         for name in clear_columns(decided)
         if physical.columns[name][0] in size.columns
     }
-    return TableSize(size.rows, columns)
+    indexed = {
+        name for name in clear_columns(decided) if physical.columns[name][0] in size.indexed
+    }
+    return TableSize(size.rows, columns, frozenset(indexed))
 
 
 def _column(size: SourceSize, physical_name: str, kind: str) -> ColumnSize:

@@ -125,7 +125,7 @@ def rendered(sql: str, asker: Asker) -> str:
     tree = exp.Paren(this=sqlglot.parse_one(sql, read="duckdb"))
     if not asker.abilities.is_reference:
         checker = Checker(asker.abilities, lambda column: _TYPES.get(column.name), (), "UTC")
-        spelled(tree, checker.type_name)
+        spelled(tree, checker.type_name, checker.has_doubles)
     return written(tree.this.transform(place), asker.abilities.dialect)
 
 

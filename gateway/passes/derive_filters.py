@@ -21,6 +21,8 @@ from gateway.implied import Reader, all_of, any_of, bare, flat, implied
 from gateway.passes.push_filters import decided_by, predicate_places
 from gateway.pushable import COMPARISONS, is_safe
 
+# On a predicate: its text in notes, where it is what the arms of an OR say of one relation.
+OF_ARMS = "of arms"
 _NULL_PASSES = (exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Not)
 Name = tuple[str, str]
 
@@ -105,7 +107,7 @@ class _Derivation:
         whole = self._goes_down(conjunct, alias)
         for one in found:
             if not whole or _prunes(one, reader):
-                self._add(one, alias)
+                self._add(one, alias, not whole and _is_of_arms(one, conjunct))
 
     def _conjuncts(self) -> Iterator[tuple[exp.Expression, set[str], bool]]:
         """Conjuncts, whose relations may take them, whether they hold in each row of the result.
@@ -142,7 +144,7 @@ class _Derivation:
             self.draft.visible_checker(relation),
         )
 
-    def _add(self, predicate: exp.Expression, alias: str) -> None:
+    def _add(self, predicate: exp.Expression, alias: str, is_of_arms: bool = False) -> None:
         table = self.scope.sources[alias]
         assert isinstance(table, exp.Table)
         one = self.inputs[table.name]
@@ -156,6 +158,8 @@ class _Derivation:
         if moved not in held:
             pushed = {**one.pushed, table.name: (*held, moved)}
             note = Note(predicate.sql("duckdb"), "pushed", "derived")
+            if is_of_arms:
+                moved.meta[OF_ARMS] = note.part
             self.inputs[table.name] = replace(one, pushed=pushed, notes=(*one.notes, note))
 
     def _carry(self, facts: list[tuple[Name, exp.Expression]]) -> None:
@@ -214,6 +218,13 @@ class _Derivation:
     def _type(self, column: exp.Column) -> str | None:
         reader = self._reader(column.table)
         return reader.checker.type_of(column) if reader is not None else None
+
+
+def _is_of_arms(one: exp.Expression, conjunct: exp.Expression) -> bool:
+    """Whether it is but predicates of the conjunct's, put together as they stand there."""
+    texts = {each.sql("duckdb") for each in conjunct.walk()}
+    arms = [each for arm in flat(one, exp.Or) for each in flat(arm, exp.And)]
+    return isinstance(bare(one), exp.Or) and all(each.sql("duckdb") in texts for each in arms)
 
 
 def _prunes(one: exp.Expression, reader: Reader) -> bool:

@@ -14,6 +14,8 @@ from sqlglot import exp
 from gateway.answer_types import answer_type
 from gateway.blocks import BlockVerdict, block_verdict, output_types
 from gateway.draft import Draft, Input, Note
+from gateway.guard import GuardedRelation
+from gateway.passes.derive_filters import OF_ARMS
 
 # What the engine calls the type of a bare NULL.
 _UNTYPED = '"NULL"'
@@ -36,6 +38,8 @@ def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> Non
     if verdict.block is not None and reason is None:
         reason = _types_refusal(verdict.block, draft)
     if reason is None:
+        if _is_root(query):
+            _drop_arms(verdict.relations, draft, inputs)
         _replace(query, verdict, names, inputs)
         return
     if verdict.relations and len({draft.source_of(one) for one in verdict.relations}) == 1:
@@ -47,9 +51,34 @@ def _visit(query: exp.Expression, draft: Draft, inputs: dict[str, Input]) -> Non
 
 
 def _names_refusal(query: exp.Expression, names: list[str]) -> str | None:
-    is_root = isinstance(query.parent, exp.Paren) and query.parent.parent is None
     distinct = len({name.casefold() for name in names}) == len(names)
-    return None if is_root or distinct else "duplicate_names"
+    return None if _is_root(query) or distinct else "duplicate_names"
+
+
+def _is_root(query: exp.Expression) -> bool:
+    return isinstance(query.parent, exp.Paren) and query.parent.parent is None
+
+
+def _drop_arms(
+    relations: tuple[GuardedRelation, ...], draft: Draft, inputs: dict[str, Input]
+) -> None:
+    """Leave out what follows from an OR that its source has whole, and derives it from.
+
+    Only of a whole statement: nothing that another predicate stands on is left in the merge. A
+    barrier lets nothing of the source's own making through, so what is told it stays.
+    """
+    for relation in relations:
+        if not (relation.clear and draft.abilities_of(relation).derives_arms):
+            continue
+        one = inputs[relation.name]
+        held = one.pushed.get(relation.name, ())
+        dropped = [each for each in held if OF_ARMS in each.meta]
+        texts = {each.meta[OF_ARMS] for each in dropped}
+        inputs[relation.name] = replace(
+            one,
+            pushed={**one.pushed, relation.name: tuple(e for e in held if OF_ARMS not in e.meta)},
+            notes=tuple(n for n in one.notes if n.reason != "derived" or n.part not in texts),
+        )
 
 
 def _types_refusal(query: exp.Expression, draft: Draft) -> str | None:

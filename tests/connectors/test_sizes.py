@@ -1,8 +1,8 @@
 """What sources that lie in files know of their tables, without reading them.
 
 Takes: one table of 5000 rows in SQLite, before and after ANALYZE, in a DuckDB file, in two Parquet
-files. Gives: rows, and of columns how many values they have and their bounds. Never a part of a
-text.
+files, and the indexes of one in PostgreSQL. Gives: rows, and of columns how many values they have
+and their bounds. Never a part of a text.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 from connectors.base import Sizing, SourceSize, load_connector
+from gateway.demo.postgres import Server
 
 ROWS = 5000
 # 18262: 2020-01-01 as days since 1970. `free` has no index.
@@ -93,3 +94,22 @@ def test_parquet_by_its_footers(tmp_path: Path) -> None:
     assert {name: found.columns[name][1:] for name in BOUNDS} == BOUNDS
     # Both files have the same values of these.
     assert {name: found.columns[name][0] for name in ("k", "d", "s")} == {"k": 100, "d": 28, "s": 7}
+
+
+def test_postgres_tells_which_columns_an_index_finds(server: Server) -> None:
+    """The first of an index of all rows that is one of equality, by values as they are."""
+    server.run("postgres", "CREATE DATABASE indexed")
+    server.run(
+        "indexed",
+        "CREATE TABLE t (id int PRIMARY KEY, a int, b int, hashed int, part int, brin int, made int)",
+        "INSERT INTO t SELECT n, n, n, n, n, n, n FROM generate_series(1, 500) AS s(n)",
+        "CREATE INDEX ON t (a, b)",
+        "CREATE INDEX ON t USING hash (hashed)",
+        "CREATE INDEX ON t (part) WHERE part > 3",
+        "CREATE INDEX ON t USING brin (brin)",
+        "CREATE INDEX ON t (abs(made))",
+        "ANALYZE t",
+    )
+    found = _sizes("postgres", {"url": server.url("indexed")}, "public.t")
+    assert found.indexed == {"id", "a", "hashed"}
+    assert found.rows == 500 and found.columns["brin"][0] == 500

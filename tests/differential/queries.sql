@@ -351,3 +351,15 @@ select f.flight_id from operations.departures f where f.distance > (select max(p
 select m.member_id from loyalty.members m where m.spend <> (select min(o.spend) from loyalty.members o where o.spend is null);
 -- who: mara petra
 select m.member_id from loyalty.members m where m.spend < (select sum(o.spend) from loyalty.members o);
+
+-- class: decimals
+-- who: mara petra
+select m.tier, sum(case when m.region = 'north' then m.spend else 0 end) / sum(m.spend) x, 100.00 * sum(m.spend) / count(*) y from loyalty.members m group by m.tier;
+-- who: mara petra
+select m.member_id from loyalty.members m where m.spend > (select avg(o.spend) from loyalty.members o where o.tier = 'gold') and m.member_id < m.spend;
+-- who: mara petra
+select t.trip_id, t.fare / (t.member_id - t.member_id) x from loyalty.trips t where t.fare / 7 > 60;
+
+-- class: correlated sub-queries
+-- who: mara petra
+select m.member_id from loyalty.members m where m.spend < (select 3 * sum(t.fare) from loyalty.trips t where t.flight_id = m.member_id) or m.member_id < (select count(*) from loyalty.trips t where t.flight_id = m.member_id);
