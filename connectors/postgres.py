@@ -37,6 +37,8 @@ _NO_COPY = {"adbc.postgresql.use_copy": "false"}
 _BY_COPY = {"adbc.postgresql.batch_size_hint_bytes": "2097152"}
 # So many expected rows are asked for at once, which the driver holds; a few times more may come.
 FEW_ROWS, MOST_ROWS = 1_000, 10_000
+# From this version on a filter looks up what it compares with an array in a table of hashes.
+_HASHES_KEYS = 140_000
 # A statement that sends nothing ends soon after a gateway that was killed; from version 14 on.
 _LEAVE_WITH_CLIENT = (
     "SELECT set_config(name, '500', false) FROM pg_settings "
@@ -53,11 +55,14 @@ class PostgresConnection(StreamingConnection):
         """Take over an open connection in autocommit mode; `cut` ends its socket."""
         super().__init__(cut)
         self._connection = connection
+        self._can_hash = False
 
     def prepare(self) -> None:
         """Set the session's settings and see that they hold."""
         shown = [f"set_config('{name}', '{value}', false)" for name, value in SESSION.items()]
-        *found, encoding = self._rows(f"SELECT {', '.join(shown)}, getdatabaseencoding()")[0]
+        told = "getdatabaseencoding(), current_setting('server_version_num')"
+        *found, encoding, version = self._rows(f"SELECT {', '.join(shown)}, {told}")[0]
+        self._can_hash = int(version) >= _HASHES_KEYS
         for (name, wanted), value in zip(SESSION.items(), found, strict=True):
             if value != wanted:
                 raise ConnectorError(f"{name} is {value!r} and cannot be made {wanted!r}")
@@ -103,7 +108,7 @@ class PostgresConnection(StreamingConnection):
                 yield from found.to_batches()
                 return
         sql = wrapped(fragment.sql, fragment)
-        plain = sql if values is None else written_out(sql, values)
+        plain = sql if values is None else written_out(sql, values, self._can_hash)
         yield from self._by_cursor(sql, values) if plain is None else self._by_copy(plain)
 
     def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:

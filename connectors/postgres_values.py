@@ -45,7 +45,12 @@ _WRITTEN = MappingProxyType(
 # Nothing here ends, escapes or begins anything, in a text or out of it.
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9 _.,:;#%&@/()+*=<>!?\[\]{}-]*")
 _NOT_PLAIN_SQL = re.compile(r"\\|\$(?!\d)|--|/\*")
-_PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\d+)""")
+# Texts and names are passed over; keys of eight bytes for a column of that type (`keys` and
+# `key_types` in postgres.toml); any other parameter.
+_PARAMETER = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|"""
+    r"""IN \(SELECT DISTINCT unnest\(CAST\(\$(?P<keys>\d+) AS bigint\[\]\)\)\)|\$(?P<value>\d+)"""
+)
 
 
 def wrapped(sql: str, fragment: Fragment, limit: int | None = None) -> str:
@@ -118,10 +123,12 @@ def _refuse_infinity(array: pa.Array) -> None:
         raise ConnectorError("an infinite or too distant date")
 
 
-def written_out(sql: str, values: pa.RecordBatch) -> str | None:
+def written_out(sql: str, values: pa.RecordBatch, can_hash: bool = False) -> str | None:
     """The statement with its values in it; None where one of them could be read in another way.
 
     COPY is the only way to stream that PostgreSQL runs side by side, and it takes no parameters.
+    can_hash: the server looks a number up in a constant array without reading all of it, which is
+    less work than to join the keys, and lets it use an index for many of them.
     """
     if _NOT_PLAIN_SQL.search(sql):
         return None
@@ -131,7 +138,19 @@ def written_out(sql: str, values: pa.RecordBatch) -> str | None:
         if literal is None:
             return None
         literals.append(literal)
-    return _PARAMETER.sub(lambda one: literals[int(one[1]) - 1] if one[1] else one[0], sql)
+
+    def written(found: re.Match[str]) -> str:
+        keys, value = found["keys"], found["value"]
+        if value:
+            return literals[int(value) - 1]
+        if not keys:
+            return found[0]
+        literal = literals[int(keys) - 1]
+        if can_hash:
+            return f"= ANY({literal.removesuffix('::text')}::bigint[])"
+        return found[0].replace(f"${keys}", literal)
+
+    return _PARAMETER.sub(written, sql)
 
 
 def _literal(kind: pa.DataType, value: object) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from math import expm1
 from types import MappingProxyType
 
 from gateway.draft import KeySlot, PlannedFragment
@@ -29,7 +30,10 @@ _DAY_ZERO = date(1970, 1, 1)
 # Less than this share of the cost is not worth waiting for.
 _WORTH = 0.75
 # As much has to go where the merge would read the rows where they lie: narrowed ones are copied.
-_WORTH_A_TABLE = 0.25
+_WORTH_A_TABLE = 0.1
+# Who gives keys is narrowed where less than so much remains and it costs few milliseconds anyway:
+# what follows has fewer keys.
+_FEWER, _LITTLE = 0.5, 5.0
 # Of what a fragment waits for others, how much counts as lost: they run side by side otherwise.
 _WAITING = 0.3
 # Who waits for whom is followed so far: a chain of keys over four fragments.
@@ -172,6 +176,7 @@ def _chosen(
         slot: _keys(slot, expected[slot.provider], ended)
         for slot in slots if slot.provider in providers
     }  # fmt: skip
+    gives = one.in_place is None and _gives(one.name, known.fragments)
     sent = waited = 0.0
     for slot in sorted(counts, key=lambda each: counts[each]):
         keys = counts[slot]
@@ -184,13 +189,23 @@ def _chosen(
         rows = best.rows * kept
         alone = own.of(rows, sent + more)
         keyed = alone + lost * longest
-        if keyed - floor < (best.keyed - floor) * worth:
+        is_cheap = gives and kept < _FEWER and max(plain, keyed) < _LITTLE
+        if is_cheap or keyed - floor < (best.keyed - floor) * worth:
             sent, waited = sent + more, longest
             waits = best.waits if is_known else best.waits | {slot.provider}
             ranges = best.ranges | {slot} if is_range else best.ranges
             slots = (*best.slots, slot)
             best = Choice(waits, slots, rows, plain, keyed, ranges, alone + longest)
     return best
+
+
+def _gives(name: str, fragments: Mapping[str, PlannedFragment]) -> bool:
+    """Whether somebody who has not started could take keys of a fragment."""
+    return any(
+        slot.provider == name
+        for each in fragments.values() if each.keyed is not None
+        for slot in each.keyed.slots
+    )  # fmt: skip
 
 
 def offers(
@@ -276,8 +291,11 @@ def _expected(name: str, known: _Known, asking: tuple[str, ...]) -> _Expected:
 
 
 def _keys(slot: KeySlot, provider: _Expected, ended: Ended) -> float:
-    """How many keys a provider has at most, as far as is known."""
+    """How many keys a provider is expected to have, as far as is known."""
     counted = ended.keys.get((slot.provider, slot.column))
     if counted is not None:
         return float(counted.values)
-    return provider.rows if slot.values is None else min(provider.rows, slot.values)
+    if slot.values is None:
+        return provider.rows
+    # As many of all values as so many rows hit that do not know of each other.
+    return min(provider.rows, -slot.values * expm1(-provider.rows / max(slot.values, 1.0)))

@@ -9,7 +9,7 @@ does not know it guesses, the same for everybody.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
@@ -23,8 +23,9 @@ from gateway.draft import ColumnSize, Draft, Input, KeyEdge, TableSize
 from gateway.guard import GuardedRelation
 
 UNKNOWN_ROWS = 100_000.0
-# Guesses of what a predicate lets through.
-_EQUAL, _RANGE, _LIKE, _NULL, _OTHER, _FILTER, _COMPARED = 0.05, 0.3, 0.1, 0.05, 0.5, 0.3, 0.3
+# Guesses of what a predicate lets through. Of equality rather too little: who waits for keys that
+# turn out to be many is asked again, who did not wait is not.
+_EQUAL, _RANGE, _LIKE, _NULL, _OTHER, _FILTER, _COMPARED = 0.01, 0.3, 0.1, 0.05, 0.5, 0.3, 0.3
 # Who gives the number of rows as a parameter wants no more than that.
 _LIMITED = 1_000.0
 _UNKNOWN = TableSize(UNKNOWN_ROWS)
@@ -150,8 +151,17 @@ def _is_guess(draft: Draft, one: Input) -> bool:
     """Whether no statistics tell how many rows an input has."""
     if any(_is_guessed(draft, each) for each in one.relations) or not _takes_all(one):
         return True
-    predicates = (each for held in one.pushed.values() for each in held)
-    return any(not isinstance(node, _TOLD) for each in predicates for node in each.walk())
+    for relation in one.relations:
+        columns = _size(draft, relation).columns
+        nodes = (node for each in one.pushed.get(relation.name, ()) for node in each.walk())
+        if any(not isinstance(node, _TOLD) or _is_unknown(node, columns) for node in nodes):
+            return True
+    return False
+
+
+def _is_unknown(node: exp.Expression, columns: Mapping[str, ColumnSize]) -> bool:
+    """Whether a node is a column of which statistics tell nothing."""
+    return isinstance(node, exp.Column) and columns.get(node.name, _NOTHING) == _NOTHING
 
 
 def _is_guessed(draft: Draft, relation: GuardedRelation) -> bool:

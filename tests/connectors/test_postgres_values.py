@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
+import psycopg
 import pyarrow as pa
 import pytest
 
@@ -15,6 +16,7 @@ from connectors.base import (
     ConnectorError,
     Fragment,
     FragmentColumn,
+    load_abilities,
     load_connector,
 )
 from connectors.postgres import FEW_ROWS, MOST_ROWS
@@ -151,6 +153,47 @@ def test_numbers_inside_quotes_are_no_parameters() -> None:
     sql = """SELECT '$1', "a $1", '''$1', "b""$2", $2, $1"""
     wanted = """SELECT '$1', "a $1", '''$1', "b""$2", 'x'::text, '5'::int8"""
     assert written_out(sql, values) == wanted
+
+
+KEYS = "\"x\" IN (SELECT DISTINCT unnest(CAST($1 AS {}[])))"
+
+
+@pytest.mark.parametrize(
+    ("sql", "can_hash", "wanted"),
+    [
+        (KEYS.format("bigint"), True, "\"x\" = ANY('{1,2}'::bigint[])"),
+        # A server that would read the whole array for each row joins them.
+        (KEYS.format("bigint"), False, KEYS.format("bigint").replace("$1", "'{1,2}'::text")),
+        # So does one whose column is of another type.
+        (KEYS.format("int8"), True, KEYS.format("int8").replace("$1", "'{1,2}'::text")),
+        (f"SELECT '{KEYS.format('bigint')}', $1", True,
+         f"SELECT '{KEYS.format('bigint')}', '{{1,2}}'::text"),
+    ],
+)  # fmt: skip
+def test_how_keys_are_written_out(sql: str, can_hash: bool, wanted: str) -> None:
+    keys = Fragment(sql, COLUMN, (), (pa.array([1, 2]),), ("BIGINT[]",))
+    values = parameters_of(keys, as_array)
+    assert values is not None
+    assert written_out(sql, values, can_hash) == wanted
+
+
+@pytest.mark.parametrize(("column", "name"), [("bigint", "BIGINT"), ("int", "INTEGER")])
+def test_the_server_knows_how_many_keys_there_are(
+    server: Server, column: str, name: str
+) -> None:
+    """And hashes them: to look 5,000 up one after the other is never what a plan says."""
+    abilities = load_abilities("postgres")
+    where = abilities.keys.format(column="x", keys="$1", type=abilities.key_types[name])
+    sql = f"EXPLAIN SELECT x FROM (SELECT generate_series(1, 9)::{column} AS x OFFSET 0) AS g"
+    sql += f" WHERE {where}"
+    fragment = Fragment(sql, COLUMN, (), (pa.array(range(5_000)),), ("BIGINT[]",))
+    values = parameters_of(fragment, as_array)
+    assert values is not None
+    text = written_out(sql, values, can_hash=True)
+    assert text is not None
+    with psycopg.connect(server.url("postgres")) as connection:
+        shown = " ".join(row[0] for row in connection.execute(text).fetchall())
+    assert "= ANY" in shown if name == "BIGINT" else "rows=5000" in shown, shown
 
 
 NUMBERS = (

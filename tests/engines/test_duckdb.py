@@ -64,6 +64,17 @@ def test_a_database_that_made_nothing_serves_again_at_once(engine: DuckdbEngine)
     assert len(engine._awaited) == 1
 
 
+def test_nothing_is_grouped_before_a_join_that_leaves_most_of_it_out(engine: DuckdbEngine) -> None:
+    """DuckDB would make a group of each key of a big input that a small one is joined to."""
+    session = engine.open("UTC")
+    one = "SELECT range AS k, range % 97 AS v FROM range({})"
+    shown = "EXPLAIN WITH big AS ({}), few AS ({}) SELECT few.v, k, sum(big.v) FROM big JOIN few "
+    shown += "USING (k) GROUP BY ALL"
+    found = list(session.stream(shown.format(one.format(900_000), one.format(100_000)), [], {}))
+    session.close()
+    assert "EXPORT_STATE" not in str(found[0].to_pylist())
+
+
 def test_a_returned_database_is_empty(engine: DuckdbEngine) -> None:
     """What one query made, the next one does not find."""
     first = engine.open("UTC")

@@ -161,6 +161,19 @@ def test_counts_of_a_decision_are_its_own(opened: OpenGateway, table: str) -> No
     assert sorted(row["power"] for row in kept) == [1, 3]
 
 
+def test_a_column_of_which_nothing_is_known_is_a_guess(opened: OpenGateway) -> None:
+    """SQLite tells nothing of one without an index, so what came says more."""
+    sql = "select id from d.plain where tenant = 'B'"
+    answer(opened, "ada", sql)
+    (whole,) = _plan(opened, "ada", "select id from d.plain").fragments
+    assert whole.rows == sum(VISIBLE.values()) + 6_000
+    (guessed,) = _plan(opened, "ada", sql).fragments
+    _learning(opened).refresh()
+    (seen,) = _plan(opened, "ada", sql).fragments
+    assert guessed.rows == whole.rows / 100
+    assert seen.rows == 10.0
+
+
 def test_a_count_for_anybody_would_be_noticed(
     opened: OpenGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

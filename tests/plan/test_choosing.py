@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from connectors.base import Fragment
-from gateway.choosing import IN_PLACE, Ended, Prices, choose, next_ones
+from gateway.choosing import IN_PLACE, Ended, Prices, choose, next_ones, offers
 from gateway.draft import InPlaceForm, KeyedForm, KeySlot, PlannedFragment
 from gateway.resolve import Address
 
@@ -143,3 +143,36 @@ def test_who_wait_for_each_other_do_not_wait_for_ever() -> None:
     assert all(one.waits for one in choices.values())
     assert next_ones(choices, frozenset()) == ("b",)
     assert next_ones(choices, frozenset({"c"})) == ()
+
+
+@pytest.mark.parametrize(("regions", "waits"), [(1, {"nations"}), (4, set())])
+def test_a_small_provider_is_narrowed_for_those_who_take_its_keys(
+    regions: float, waits: set[str]
+) -> None:
+    """It spares nothing at the nations themselves, and four fifths of the customers."""
+    fragments = {
+        "regions": _fragment("regions", regions),
+        "nations": _fragment("nations", 25, ("regions", 1 / 5)),
+        "customers": _fragment("customers", 150_000, ("nations", 1 / 25)),
+    }
+    prices = dict.fromkeys(fragments, NEAR)
+    nations, customers = (
+        choose(fragments[one], fragments, Ended(), prices, 100_000)
+        for one in ("nations", "customers")
+    )
+    assert bool(nations.slots) is bool(waits)
+    assert set(customers.waits) == waits
+    alone = {name: one for name, one in fragments.items() if name != "customers"}
+    assert not choose(fragments["nations"], alone, Ended(), prices, 100_000).slots
+
+
+@pytest.mark.parametrize(("rows", "keys"), [(10, 10), (57_000, 43_447), (10**9, 100_000)])
+def test_so_many_rows_have_fewer_keys(rows: float, keys: int) -> None:
+    """Of 100,000 values those that are hit by chance, not as many as there are rows."""
+    few = _fragment("few", rows)
+    many = _fragment("many", 150_000, ("few", 1 / 150_000))
+    assert many.keyed is not None
+    slot = replace(many.keyed.slots[0], values=100_000.0)
+    many = replace(many, keyed=KeyedForm(("SELECT 1 WHERE ", slot), "$"))
+    (offer,) = offers(many, {"many": many, "few": few}, {"many": NEAR, "few": NEAR})
+    assert round(offer.keys) == keys
