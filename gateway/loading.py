@@ -18,6 +18,7 @@ import pyarrow as pa
 from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
 from connectors.file_states import changed
 from gateway.choosing import (
+    IN_PLACE,
     Choice,
     Ended,
     Keys,
@@ -42,6 +43,9 @@ from gateway.run import Run
 
 # Rows of files that are worth a table of their own when others take keys of them.
 _MATERIALISED = 500_000
+# To take keys of a larger view is to read it, for nobody knows how many: worth it only for a
+# fragment that takes so many times as long.
+_WORTH_A_READING = 10
 # Seconds after which those that wait are looked at again.
 _PATIENCE = 0.05
 # A range that keeps more of the rows is not worth a predicate.
@@ -124,9 +128,17 @@ class Loading:
             for task in done:
                 running.pop(task)
                 self._ended = _both(self._ended, task.result())
+                self._spare_views(task.result().rows)
             # The merge is one more step.
             self._run.on_step(len(self._ended.rows) / (len(self._fragments) + 1))
         return None
+
+    def _spare_views(self, ended: Iterable[str]) -> None:
+        """A view that has ended gives no keys to who is fetched sooner than it would be read."""
+        for view in self._views.intersection(ended):
+            for name, one in list(self._waiting.items()):
+                spared = sparing(self._fragments[view], one, self._prices[name])
+                self._waiting[name] = self._fragments[name] = spared
 
     def _expect_no_less(self, running: Iterable[str]) -> None:
         """What has come already of fragments that run; not where a policy still leaves rows out."""
@@ -292,6 +304,17 @@ def in_place_sql(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str |
                 return None
             texts.append(made)
     return "".join(texts)
+
+
+def sparing(view: PlannedFragment, one: PlannedFragment, prices: Prices) -> PlannedFragment:
+    """The fragment without places for keys of a view, where they are not worth a reading of it."""
+    if one.keyed is None or prices.of(one.rows) >= _WORTH_A_READING * IN_PLACE.of(view.rows):
+        return one
+    pieces = (
+        "TRUE" if isinstance(piece, KeySlot) and piece.provider == view.name else piece
+        for piece in one.keyed.pieces
+    )
+    return replace(one, keyed=replace(one.keyed, pieces=tuple(pieces)))
 
 
 def _among(slot: KeySlot) -> str:
