@@ -210,7 +210,7 @@ class Loading:
     def _rows_in_place(self, session: MergeSession, one: PlannedFragment, is_keyed: bool) -> int:
         """A table is counted, a view only expected: to count it would be to read it."""
         assert one.in_place is not None
-        is_view = one.in_place.is_view and not (is_keyed or self._gives_keys(one))
+        is_view = one.in_place.is_view and not (is_keyed or self._is_table(one))
         if is_view:
             self._views.add(one.name)
             return int(one.rows)
@@ -218,6 +218,11 @@ class Loading:
         if not is_keyed:
             self._fetching.kept[one.name] = rows
         return rows
+
+    def _is_table(self, one: PlannedFragment) -> bool:
+        """Whether it is read at once, beside what is fetched, and not when the merge needs it."""
+        is_beside = any(each.name not in self._in_place for each in self._plan.fragments)
+        return self._gives_keys(one) or (is_beside and leaves_little(one))
 
     def _gives_keys(self, one: PlannedFragment) -> bool:
         """Whether somebody else is likely to take keys of it, so that it had better be a table."""
@@ -240,7 +245,7 @@ class Loading:
         if sql is None:
             return False
         views = self._in_place[one.name].views
-        is_view = one.in_place.is_view and not (slots or self._gives_keys(one))
+        is_view = one.in_place.is_view and not (slots or self._is_table(one))
         began = time.perf_counter()
         try:
             could = session.read_in_place(one.name, sql, views, one.columns, is_view)
@@ -304,6 +309,12 @@ def in_place_sql(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str |
                 return None
             texts.append(made)
     return "".join(texts)
+
+
+def leaves_little(one: PlannedFragment) -> bool:
+    """Whether a block over files makes few rows of many, so that to keep them costs nothing."""
+    read = sum(rows for _, rows in one.apart)
+    return one.rows <= _MATERIALISED and one.rows * _WORTH_A_READING <= read
 
 
 def sparing(view: PlannedFragment, one: PlannedFragment, prices: Prices) -> PlannedFragment:
