@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlglot import exp
 
 from gateway.moments import moment_of
+from gateway.spelling import as_position
 from gateway.trees import last_text
 
 _MOMENTS = ("timestamp", "timestampntz", "datetime")
@@ -24,8 +25,10 @@ def written(statement: exp.Expression, dialect: str) -> str:
 
     MySQL and MariaDB have no FILTER of an aggregate and no MATERIALIZED, keep no part of a second
     where a cast does not say so, know no offset from UTC, and round long decimals before they are
-    floats.
+    floats. SQLite's LIKE tells no small letters from large ones.
     """
+    if dialect == "sqlite" and statement.find(exp.Like):
+        statement = statement.transform(lambda node: as_position(node) or node, copy=False)
     if dialect == "mysql":
         for one in statement.find_all(exp.CTE):
             one.set("materialized", None)

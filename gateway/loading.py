@@ -18,6 +18,7 @@ import pyarrow as pa
 from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
 from connectors.file_states import changed
 from gateway.choosing import (
+    IN_PLACE,
     Choice,
     Ended,
     Keys,
@@ -42,6 +43,9 @@ from gateway.run import Run
 
 # Rows of files that are worth a table of their own when others take keys of them.
 _MATERIALISED = 500_000
+# To take keys of a larger view is to read it, for nobody knows how many: worth it only for a
+# fragment that takes so many times as long.
+_WORTH_A_READING = 10
 # Seconds after which those that wait are looked at again.
 _PATIENCE = 0.05
 # A range that keeps more of the rows is not worth a predicate.
@@ -124,9 +128,17 @@ class Loading:
             for task in done:
                 running.pop(task)
                 self._ended = _both(self._ended, task.result())
+                self._spare_views(task.result().rows)
             # The merge is one more step.
             self._run.on_step(len(self._ended.rows) / (len(self._fragments) + 1))
         return None
+
+    def _spare_views(self, ended: Iterable[str]) -> None:
+        """A view that has ended gives no keys to who is fetched sooner than it would be read."""
+        for view in self._views.intersection(ended):
+            for name, one in list(self._waiting.items()):
+                spared = sparing(self._fragments[view], one, self._prices[name])
+                self._waiting[name] = self._fragments[name] = spared
 
     def _expect_no_less(self, running: Iterable[str]) -> None:
         """What has come already of fragments that run; not where a policy still leaves rows out."""
@@ -198,7 +210,7 @@ class Loading:
     def _rows_in_place(self, session: MergeSession, one: PlannedFragment, is_keyed: bool) -> int:
         """A table is counted, a view only expected: to count it would be to read it."""
         assert one.in_place is not None
-        is_view = one.in_place.is_view and not (is_keyed or self._gives_keys(one))
+        is_view = one.in_place.is_view and not (is_keyed or self._is_table(one))
         if is_view:
             self._views.add(one.name)
             return int(one.rows)
@@ -206,6 +218,11 @@ class Loading:
         if not is_keyed:
             self._fetching.kept[one.name] = rows
         return rows
+
+    def _is_table(self, one: PlannedFragment) -> bool:
+        """Whether it is read at once, beside what is fetched, and not when the merge needs it."""
+        is_beside = any(each.name not in self._in_place for each in self._plan.fragments)
+        return self._gives_keys(one) or (is_beside and leaves_little(one))
 
     def _gives_keys(self, one: PlannedFragment) -> bool:
         """Whether somebody else is likely to take keys of it, so that it had better be a table."""
@@ -228,7 +245,7 @@ class Loading:
         if sql is None:
             return False
         views = self._in_place[one.name].views
-        is_view = one.in_place.is_view and not (slots or self._gives_keys(one))
+        is_view = one.in_place.is_view and not (slots or self._is_table(one))
         began = time.perf_counter()
         try:
             could = session.read_in_place(one.name, sql, views, one.columns, is_view)
@@ -292,6 +309,23 @@ def in_place_sql(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str |
                 return None
             texts.append(made)
     return "".join(texts)
+
+
+def leaves_little(one: PlannedFragment) -> bool:
+    """Whether a block over files makes few rows of many, so that to keep them costs nothing."""
+    read = sum(rows for _, rows in one.apart)
+    return one.rows <= _MATERIALISED and one.rows * _WORTH_A_READING <= read
+
+
+def sparing(view: PlannedFragment, one: PlannedFragment, prices: Prices) -> PlannedFragment:
+    """The fragment without places for keys of a view, where they are not worth a reading of it."""
+    if one.keyed is None or prices.of(one.rows) >= _WORTH_A_READING * IN_PLACE.of(view.rows):
+        return one
+    pieces = (
+        "TRUE" if isinstance(piece, KeySlot) and piece.provider == view.name else piece
+        for piece in one.keyed.pieces
+    )
+    return replace(one, keyed=replace(one.keyed, pieces=tuple(pieces)))
 
 
 def _among(slot: KeySlot) -> str:

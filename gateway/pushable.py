@@ -25,6 +25,7 @@ from gateway.spelling import (
     PART_FUNCTIONS,
     TOTAL_CASTS,
     TRUNCATIONS,
+    as_position,
     decimal_result,
     form_refusal,
     name_of,
@@ -207,7 +208,7 @@ class Checker:
             return self._refusal(node)
         if isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast):
             return self._cast(node)
-        return self._call(node, self.abilities.functions)
+        return self._function(node)
 
     def _cast(self, node: exp.Cast) -> str | None:
         source = self.type_name(node.this)
@@ -225,6 +226,12 @@ class Checker:
         """A moment with a zone is turned into something else in UTC; in other zones it stays."""
         zoned = self.type_name(node) == ZONED
         return "timezone" if zoned and self.timezone != "UTC" else None
+
+    def _function(self, node: exp.Expression) -> str | None:
+        """A function; a source without our LIKE may still know where a text begins in another."""
+        other = None if "Like" in self.abilities.functions else as_position(node)
+        known = self.abilities.functions
+        return self._call(node, known) if other is None else self._refusal(other)
 
     def _call(self, node: exp.Expression, allowed: object) -> str | None:
         table = allowed if hasattr(allowed, "get") else {}

@@ -47,6 +47,7 @@ TOTAL_CASTS = frozenset(
 _DIGITS = {"SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}
 _DECIMAL = re.compile(r"(0|[1-9]\d*)\.\d+")
 _SMALL, _LARGE = 18, 38
+_ONE_TEXT = re.compile(r"(%?)([^%_\\\0]+)%")
 
 
 def name_of(node: exp.Expression) -> str:
@@ -82,6 +83,23 @@ def form_refusal(node: exp.Expression) -> str | None:
     elif isinstance(node, exp.Div):
         proved = all(is_plain_number(one.unnest()) for one in (node.this, node.expression))
     return None if proved else "function_not_identical"
+
+
+def as_position(node: exp.Expression) -> exp.Expression | None:
+    """LIKE as where a text begins in another, for sources with another LIKE.
+
+    None for a pattern that is more than one text, at the beginning or anywhere.
+    """
+    pattern = node.args.get("expression")
+    if not isinstance(node, exp.Like) or not isinstance(pattern, exp.Literal):
+        return None
+    found = _ONE_TEXT.fullmatch(pattern.name)
+    if found is None or not pattern.is_string:
+        return None
+    place = exp.StrPosition(this=node.this.copy(), substr=exp.Literal.string(found[2]))
+    made = exp.GT if found[1] else exp.EQ
+    told = made(this=place, expression=exp.Literal.number(0 if found[1] else 1))
+    return exp.Paren(this=exp.Not(this=told) if node.args.get("negate") else told)
 
 
 def _is_count(node: exp.Expression | None, least: int) -> bool:

@@ -2,7 +2,8 @@
 
 Takes: a draft after all other passes. Gives: a draft in which relations that deliver the same rows
 deliver the same columns, so that their fragments are one. Never joins references whose filters,
-policies or limits differ, nor those that show groups only.
+policies or limits differ, nor those that show groups only, nor those that the merge reads where
+they lie and that keys narrow in different ways: to share them would spare nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def share_relations(draft: Draft) -> Draft:
     for name, one in draft.inputs.items():
         relation = one.relations[0]
         if one.block is None and relation.block is None and references[relation.address] > 1:
-            together[_rows(name, one)].append(name)
+            together[(*_rows(name, one), *_narrowed_apart(one, draft))].append(name)
     inputs = dict(draft.inputs)
     for names in together.values():
         if len(names) > 1:
@@ -40,6 +41,13 @@ def _rows(name: str, one: Input) -> tuple[object, ...]:
     relation = one.relations[0]
     pushed = tuple(each.sql(DUCKDB) for each in one.pushed.get(name, ()))
     return (relation.address, relation.filters, relation.clear, pushed, one.limit)
+
+
+def _narrowed_apart(one: Input, draft: Draft) -> tuple[KeyEdge, ...]:
+    """By which keys a reference may be narrowed by itself, as nothing is fetched for it."""
+    relation = one.relations[0]
+    is_view = relation.clear and draft.abilities_of(relation).in_place
+    return tuple(replace(edge, relation="") for edge in one.edges) if is_view else ()
 
 
 def _all_columns(inputs: list[Input]) -> tuple[GuardedColumn, ...]:
