@@ -14,7 +14,8 @@ from datetime import date
 from functools import partial
 from types import MappingProxyType
 
-from gateway.draft import KeySlot, PlannedFragment
+from gateway.awaiting import Awaited, Costs, awaited, read_for
+from gateway.draft import KeySlot, PlannedFragment, ValueSlot
 from gateway.estimates import overlap
 
 _DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0, "byte": 0.0}
@@ -89,9 +90,9 @@ class Offer:
 class Choice:
     """For one fragment: `waits` are fragments to end first, `slots` those to be filled.
 
-    ranges: of the slots those that get the lowest and the highest key in the place of all. rows:
-    expected with these keys. plain, keyed: milliseconds expected without and with them; keyed
-    counts waiting in part, late as a whole.
+    ranges: of the slots those that get the lowest and the highest key in the place of all. values:
+    slots that get what sub-queries give. rows: expected with all of these. plain, keyed:
+    milliseconds expected without and with them; keyed counts waiting in part, late as a whole.
     """
 
     waits: frozenset[str]
@@ -101,6 +102,7 @@ class Choice:
     keyed: float
     ranges: frozenset[KeySlot] = frozenset()
     late: float = 0.0
+    values: tuple[ValueSlot, ...] = ()
 
 
 def declared(given: Mapping[str, float]) -> Prices:
@@ -164,6 +166,13 @@ def _chosen(
     lost, worth, floor = _WAITING, _WORTH, 0.0
     if one.in_place is not None:
         lost, worth, floor = 0.0, _WORTH_A_TABLE, own.statement
+    bounded = _bounded(one, known, asking)
+    if bounded.values:
+        alone = own.of(bounded.rows)
+        best = Choice(
+            bounded.providers(ended.rows), (), bounded.rows, plain, alone + lost * bounded.waited,
+            late=alone + bounded.waited, values=bounded.values,
+        )
     slots = one.keyed.slots if one.keyed is not None else ()
     # Whoever would wait for this one gives it nothing.
     providers = {slot.provider for slot in slots} - set(asking)
@@ -172,7 +181,7 @@ def _chosen(
         slot: _keys(slot, expected[slot.provider], ended)
         for slot in slots if slot.provider in providers
     }  # fmt: skip
-    sent = waited = 0.0
+    sent, waited = 0.0, bounded.waited
     for slot in sorted(counts, key=lambda each: counts[each]):
         keys = counts[slot]
         counted = ended.keys.get((slot.provider, slot.column))
@@ -189,8 +198,25 @@ def _chosen(
             waits = best.waits if is_known else best.waits | {slot.provider}
             ranges = best.ranges | {slot} if is_range else best.ranges
             slots = (*best.slots, slot)
-            best = Choice(waits, slots, rows, plain, keyed, ranges, alone + longest)
+            best = Choice(
+                waits, slots, rows, plain, keyed, ranges, alone + longest, bounded.values
+            )
     return best
+
+
+def _bounded(one: PlannedFragment, known: _Known, asking: tuple[str, ...]) -> Awaited:
+    """The values that are worth waiting for; what the merge reads itself it filters itself."""
+    own = known.prices[one.name]
+    slots = one.keyed.values if one.keyed is not None and one.in_place is None else ()
+    free = [slot for slot in slots if not set(slot.providers) & set(asking)]
+
+    def waits(name: str) -> float:
+        if name in known.ended.rows:
+            return 0.0
+        read = read_for(known.fragments[name], known.prices[name].row)
+        return _expected(name, known, asking).waited + read
+
+    return awaited(free, one.rows, waits, Costs(own.of, _WAITING, _WORTH))
 
 
 def offers(

@@ -107,12 +107,27 @@ class KeyEdge:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueEdge:
+    """`column` of `relation` compares, in each row that counts, with values of scalar sub-queries.
+
+    operator: as the column reads it: EQ, LT, LTE, GT, GTE, or Between, which has two values.
+    values: over the merge's inputs; `providers` are those that they read.
+    """
+
+    relation: str
+    column: str
+    operator: str
+    values: tuple[exp.Expression, ...]
+    providers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """An input of the merge: one guarded relation, or a whole block over several.
 
     block: the user's query that the source runs over its relations, each behind its barrier.
     pushed: per relation the predicates over visible columns that go inside its barrier. limit:
-    rows that are enough. edges: what could narrow it.
+    rows that are enough. edges, values: what could narrow it.
     """
 
     relations: tuple[GuardedRelation, ...]
@@ -122,6 +137,7 @@ class Input:
     )
     limit: int | None = None
     edges: tuple[KeyEdge, ...] = ()
+    values: tuple[ValueEdge, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
@@ -232,16 +248,46 @@ class KeySlot:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueSlot:
+    """A place in a fragment's SQL for the bounds that values of sub-queries set to a column.
+
+    sql: gives the values, over the merge's tables; used: the parameters that are its `$1`, `$2` ...
+    target, kind: the column and its type. at_least, at_most: before and after a bound value, which
+    is of `type`. share: of the fragment's rows, what is expected to be kept.
+    """
+
+    providers: tuple[str, ...]
+    sql: str
+    used: tuple[int, ...]
+    target: str
+    operator: str
+    kind: str
+    type: str
+    at_least: tuple[str, str]
+    at_most: tuple[str, str]
+    share: float
+
+
+# What a fragment's SQL is cut into: texts, numbers of parameters, places to be filled.
+Piece = str | int | KeySlot | ValueSlot
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedForm:
     """A fragment's SQL for its source: texts, numbers of parameters (after `mark`), and slots."""
 
-    pieces: tuple[str | int | KeySlot, ...]
+    pieces: tuple[Piece, ...]
     mark: str
 
     @property
     def slots(self) -> tuple[KeySlot, ...]:
         """The slots in order."""
         return tuple(one for one in self.pieces if isinstance(one, KeySlot))
+
+    @property
+    def values(self) -> tuple[ValueSlot, ...]:
+        """The slots for values of sub-queries."""
+        return tuple(one for one in self.pieces if isinstance(one, ValueSlot))
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +298,7 @@ class InPlaceForm:
       table by a statement of its own (DESIGN 5, barrier rule 3).
     """
 
-    pieces: tuple[str | int | KeySlot, ...]
+    pieces: tuple[Piece, ...]
     is_view: bool
 
 

@@ -24,6 +24,7 @@ from gateway.passes.push_joins import push_joins
 from gateway.passes.push_limit import push_limit
 from gateway.passes.push_top import push_top
 from gateway.passes.send_keys import send_keys
+from gateway.passes.send_values import send_values
 from gateway.passes.share_relations import share_relations
 from gateway.passes.sink_filters import sink_filters
 from gateway.passes.spread_limits import spread_limits
@@ -33,7 +34,7 @@ from gateway.reasons import told
 PASSES = (
     push_dimensions, sink_filters, derive_filters, push_filters, cut_empty, drop_columns,
     spread_limits, aggregate_arms, aggregate_early, push_blocks, push_joins, fetch_distinct,
-    push_top, push_limit, send_keys, share_relations,
+    push_top, push_limit, send_keys, send_values, share_relations,
 )  # fmt: skip
 
 

@@ -101,6 +101,10 @@ _REASONS = {
         "publish what it computes as a column of its own, with its type in the contract",
     ),
     "untyped_null": ("a NULL without a type takes its type from outside the block", ""),
+    "value": (
+        "known when that has been read; bound where it leaves out enough rows, and applied again",
+        "",
+    ),
     "volatile": ("gives another value at each call", ""),
     "window": ("window functions are evaluated by the gateway", ""),
 }  # fmt: skip
