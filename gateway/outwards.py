@@ -22,10 +22,9 @@ from gateway.constants import INTEGERS, decimal_shape, family, integer_bounds
 
 Bound = int | Decimal | float | str | date | datetime
 
-# A value as a float is off by less than that share of it, however it was made.
-_OFF = Fraction(1, 2**40)
-# And by so many of a column's own steps, which is far more than any rounding of it.
-_STEPS = 2
+# Where values are compared as floats, they are off by less than that share of them: those of 64
+# bits, however they were made, and those of 32.
+_OFF, _OFF_SINGLE = Fraction(1, 2**40), Fraction(1, 2**18)
 _FIRST, _LAST = date(1, 1, 1), date(9999, 12, 31)
 _DAY_ZERO = date(1970, 1, 1)
 _MOMENT_ZERO = datetime(1970, 1, 1)
@@ -48,10 +47,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """A value in a column's steps. is_exact: the engine compares the column with it exactly."""
+    """A value in a column's steps; `off`: the share of it by which a comparison may be wrong."""
 
     steps: Fraction
-    is_exact: bool
+    off: Fraction = Fraction(0)
 
 
 def bounds(operator: str, values: Sequence[pa.Scalar], kind: str) -> Bounds | None:
@@ -67,8 +66,8 @@ def bounds(operator: str, values: Sequence[pa.Scalar], kind: str) -> Bounds | No
     if any(one is None for one in points):
         return None
     known = [one for one in points if one is not None]
-    is_exact = all(one.is_exact for one in known)
-    low, high = _steps(operator, [one.steps for one in known], is_exact)
+    off = max(one.off for one in known)
+    low, high = _steps(operator, [one.steps for one in known], off)
     return _of_steps(low, high, kind)
 
 
@@ -130,39 +129,47 @@ def _point(value: pa.Scalar, kind: str) -> _Point | None:
         if number is None:
             return None
         scale = decimal_shape(kind)[1] if held == "DECIMAL" else 0
-        is_float = pa.types.is_floating(value.type)
-        # As wide as that it may be a HUGEINT, with which decimals are compared as floats.
-        is_wide = pa.types.is_decimal(value.type) and value.type.precision >= _WIDEST
-        return _Point(number * 10**scale, not is_float and not (held == "DECIMAL" and is_wide))
+        return _Point(number * 10**scale, _off(value.type, held))
     moment = _moment(value, is_zoned=held == ZONED)
     if moment is None:
         return None
-    return _Point(moment.steps / _DAY, moment.is_exact) if held == "DATE" else moment
+    return _Point(moment.steps / _DAY, moment.off) if held == "DATE" else moment
+
+
+def _off(kind: pa.DataType, held: str) -> Fraction:
+    """How far a comparison of a number of this type with the column's family may be off."""
+    if pa.types.is_float64(kind):
+        return _OFF
+    if pa.types.is_floating(kind):
+        return _OFF_SINGLE
+    # As wide as that it may be a HUGEINT, with which decimals are compared as floats.
+    is_wide = pa.types.is_decimal(kind) and kind.precision >= _WIDEST
+    return _OFF if is_wide and held == "DECIMAL" else Fraction(0)
 
 
 def _moment(value: pa.Scalar, is_zoned: bool) -> _Point | None:
     """A date or a moment in microseconds; one with a zone only beside those that have one."""
     kind = value.type
     if pa.types.is_date32(kind) and not is_zoned:
-        return _Point(Fraction(value.cast(pa.int32()).as_py() * _DAY), is_exact=True)
+        return _Point(Fraction(value.cast(pa.int32()).as_py() * _DAY))
     if not pa.types.is_timestamp(kind) or (kind.tz is not None) != is_zoned:
         return None
     steps = value.cast(pa.int64()).as_py() * _PER_MICROSECOND[kind.unit]
-    return _Point(steps, kind.unit != "ns")
+    return _Point(steps, _OFF if kind.unit == "ns" else Fraction(0))
 
 
 def _steps(
-    operator: str, points: Sequence[Fraction], is_exact: bool
+    operator: str, points: Sequence[Fraction], off: Fraction
 ) -> tuple[int | None, int | None]:
     """The lowest and the highest whole step that may pass."""
     first, last = points[0], points[-1]
     low: int | None = None
     high: int | None = None
-    if not is_exact:
+    if off:
         if operator in ("EQ", "GT", "GTE", "Between"):
-            low = math.floor(first - abs(first) * _OFF) - _STEPS
+            low = math.ceil(first - abs(first) * off)
         if operator in ("EQ", "LT", "LTE", "Between"):
-            high = math.ceil(last + abs(last) * _OFF) + _STEPS
+            high = math.floor(last + abs(last) * off)
         return low, high
     if operator in ("EQ", "GTE", "Between"):
         low = math.ceil(first)

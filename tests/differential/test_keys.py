@@ -39,10 +39,12 @@ def always(
     prices: Mapping[str, Prices],
     most_keys: int | None,
 ) -> Choice:
-    """All keys of fragments with a lesser name, so that nobody waits for himself."""
+    """All keys and values of fragments with a lesser name, so that nobody waits for himself."""
     slots = tuple(s for s in (one.keyed.slots if one.keyed else ()) if s.provider < one.name)
-    waits = frozenset(s.provider for s in slots) - set(ended.rows)
-    return Choice(waits, slots, one.rows, 0.0, 0.0)
+    held = one.keyed.values if one.keyed else ()
+    values = tuple(s for s in held if max(s.providers) < one.name)
+    waits = {s.provider for s in slots} | {name for s in values for name in s.providers}
+    return Choice(frozenset(waits) - set(ended.rows), slots, one.rows, 0.0, 0.0, values=values)
 
 
 def always_ranges(
