@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from gateway import loading, valuing
+from gateway import loading, outwards, valuing
 from gateway.choosing import Choice, Ended, Prices, choose
 from gateway.draft import PlannedFragment
 from gateway.errors import SqluiceError
@@ -121,7 +121,7 @@ def test_a_wrong_bound_would_be_noticed(
     """The control: a bound that leaves out one row too many changes the answer."""
     where = "b.i >= (select min(s.i) from north.small s)"
     right = _run(mesh, _statement(where))[0]
-    real = valuing.bounds
+    real = outwards.bounds
 
     def narrower(operator: str, values: Sequence[pa.Scalar], kind: str) -> Bounds | None:
         made = real(operator, values, kind)
