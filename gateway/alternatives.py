@@ -103,7 +103,7 @@ def _of_keys(
     """Whole, or narrowed by keys of each of the others that could."""
     choice = choose(one, fragments, Ended(), prices, most)
     chosen = {(slot.provider, slot.column, slot.target) for slot in choice.slots}
-    is_whole = not (chosen or choice.values)
+    is_whole = not (chosen or choice.values or choice.first)
     options = [Option("whole", is_whole, one.rows, choice.plain, of=(one.name,))]
     options += [
         Option(
@@ -113,6 +113,12 @@ def _of_keys(
         )
         for slot in (one.keyed.values if one.keyed is not None else ())
     ]  # fmt: skip
+    late = one.keyed.late if one.keyed is not None else None
+    if late is not None:
+        options.append(Option(
+            f"{late.target} of the first {late.taken}", choice.first is not None,
+            float(late.taken), None, of=(one.name, *late.providers),
+        ))  # fmt: skip
     for offer in offers(one, fragments, prices):
         slot = offer.slot
         options.append(Option(

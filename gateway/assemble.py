@@ -20,6 +20,7 @@ from gateway.draft import (
     Input,
     KeyedForm,
     KeySlot,
+    LateSlot,
     Note,
     Piece,
     Plan,
@@ -30,6 +31,7 @@ from gateway.estimates import rows_of, shape_of
 from gateway.gate import Split, gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
+from gateway.late_slots import late_over_fetched
 from gateway.merge_text import merge_sql, renamed
 from gateway.pushable import folded
 from gateway.render import Rendered, raw_names, render_block, render_relation
@@ -82,6 +84,8 @@ def _provided(one: PlannedFragment, stands_for: dict[str, str]) -> PlannedFragme
     def provided(piece: Piece) -> Piece:
         if isinstance(piece, KeySlot):
             return replace(piece, provider=stands_for[piece.provider])
+        if isinstance(piece, LateSlot):
+            return late_over_fetched(piece, stands_for)
         return over_fetched(piece, stands_for) if isinstance(piece, ValueSlot) else piece
 
     if one.keyed is None:
@@ -99,7 +103,8 @@ def _delivered(one: PlannedFragment) -> tuple[object, ...]:
     if one.groups is not None:
         return (one.name,)
     constants = tuple(None if each is None else each.sql(DUCKDB) for each in one.constants)
-    slots = (*one.keyed.slots, *one.keyed.values) if one.keyed is not None else ()
+    pieces = one.keyed.pieces if one.keyed is not None else ()
+    slots = tuple(each for each in pieces if not isinstance(each, str | int))
     return (one.source, one.fragment, one.columns, one.pseudonyms, one.gate, constants, slots)
 
 
@@ -173,7 +178,7 @@ def _in_place(draft: Draft, one: Input, rendered: Rendered) -> InPlaceForm | Non
 
 
 def _keyed(draft: Draft, one: Input, rendered: Rendered) -> KeyedForm | None:
-    if not ((one.edges or one.values) and rendered.pieces):
+    if not ((one.edges or one.values or one.late) and rendered.pieces):
         return None
     style = draft.abilities_of(one.relations[0]).parameter_style
     return KeyedForm(rendered.pieces, "$" if style == "dollar" else "?")

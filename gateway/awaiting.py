@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from gateway.draft import PlannedFragment, ValueSlot
+from gateway.draft import LateSlot, PlannedFragment, ValueSlot
 
-# What a source spends on a row that it only adds up, to what it costs to deliver it.
-_READ = 0.1
+# Microseconds that a source needs for a row that it only reads or counts, and does not deliver.
+_READ = 0.15
+# Microseconds that the merge engine needs for a row that it joins and adds up.
+_MERGED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,16 @@ def awaited(
     return best
 
 
-def read_for(provider: PlannedFragment, row: float) -> float:
-    """Milliseconds in which a source reads what a fragment makes few rows of; row: of one."""
-    return sum(rows for _, rows in provider.apart) * row * _READ / 1000
+def late_cost(
+    slot: LateSlot, cost: Callable[[float, float], float], core: float
+) -> float:
+    """Milliseconds of the first rows alone, for which the source counts its keys.
+
+    cost: of so many rows and keys; core: rows that the merge engine goes through once more.
+    """
+    return cost(slot.taken, slot.taken) + (slot.read * _READ + core * _MERGED) / 1000
+
+
+def read_for(provider: PlannedFragment) -> float:
+    """Milliseconds in which a source reads what a fragment makes few rows of."""
+    return sum(rows for _, rows in provider.apart) * _READ / 1000

@@ -9,13 +9,13 @@ what was counted (DESIGN 6).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from types import MappingProxyType
 
-from gateway.awaiting import Awaited, Costs, awaited, read_for
-from gateway.draft import KeySlot, PlannedFragment, ValueSlot
+from gateway.awaiting import Awaited, Costs, awaited, late_cost, read_for
+from gateway.draft import KeySlot, LateSlot, PlannedFragment, ValueSlot
 from gateway.estimates import overlap
 
 _DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0, "byte": 0.0}
@@ -91,8 +91,9 @@ class Choice:
     """For one fragment: `waits` are fragments to end first, `slots` those to be filled.
 
     ranges: of the slots those that get the lowest and the highest key in the place of all. values:
-    slots that get what sub-queries give. rows: expected with all of these. plain, keyed:
-    milliseconds expected without and with them; keyed counts waiting in part, late as a whole.
+    slots that get what sub-queries give. first: where the keys of the first rows alone are sent, if
+    they are enough. rows: expected with all of these. plain, keyed: milliseconds expected without
+    and with them; keyed counts waiting in part, late as a whole.
     """
 
     waits: frozenset[str]
@@ -103,6 +104,7 @@ class Choice:
     ranges: frozenset[KeySlot] = frozenset()
     late: float = 0.0
     values: tuple[ValueSlot, ...] = ()
+    first: LateSlot | None = None
 
 
 def declared(given: Mapping[str, float]) -> Prices:
@@ -201,7 +203,28 @@ def _chosen(
             best = Choice(
                 waits, slots, rows, plain, keyed, ranges, alone + longest, bounded.values
             )
-    return best
+    return _late(one, known, asking, best)
+
+
+def _late(
+    one: PlannedFragment, known: _Known, asking: tuple[str, ...], best: Choice
+) -> Choice:
+    """The best choice, or to wait for the keys of the first rows."""
+    slot = one.keyed.late if one.keyed is not None and one.in_place is None else None
+    if slot is None or set(slot.providers) & set(asking):
+        return best
+    own, ended = known.prices[one.name], known.ended
+    expected = [_expected(name, known, asking) for name in slot.providers]
+    waited = max(each.waited for each in expected)
+    alone = late_cost(slot, own.of, sum(each.rows for each in expected))
+    keyed = alone + _WAITING * waited
+    if keyed >= best.keyed * _WORTH:
+        return best
+    waits = frozenset(slot.providers) - set(ended.rows)
+    # The rest is how it is fetched where these keys are not enough.
+    return replace(
+        best, waits=waits, rows=float(slot.taken), keyed=keyed, late=alone + waited, first=slot
+    )
 
 
 def _bounded(one: PlannedFragment, known: _Known, asking: tuple[str, ...]) -> Awaited:
@@ -213,8 +236,7 @@ def _bounded(one: PlannedFragment, known: _Known, asking: tuple[str, ...]) -> Aw
     def waits(name: str) -> float:
         if name in known.ended.rows:
             return 0.0
-        read = read_for(known.fragments[name], known.prices[name].row)
-        return _expected(name, known, asking).waited + read
+        return _expected(name, known, asking).waited + read_for(known.fragments[name])
 
     return awaited(free, one.rows, waits, Costs(own.of, _WAITING, _WORTH))
 

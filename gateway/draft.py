@@ -122,12 +122,30 @@ class ValueEdge:
 
 
 @dataclass(frozen=True, slots=True)
+class LateEdge:
+    """`relation` is wanted for the first rows of an order only, by its `column`.
+
+    providers: the inputs that are read before it. first: keys by their place in the order. enough:
+    the keys that stand once, then what has to be true of the others. taken: places whose keys are
+    fetched; wanted: how many rows the statement needs.
+    """
+
+    relation: str
+    column: str
+    providers: tuple[str, ...]
+    first: exp.Expression
+    enough: tuple[exp.Expression, ...]
+    taken: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """An input of the merge: one guarded relation, or a whole block over several.
 
     block: the user's query that the source runs over its relations, each behind its barrier.
     pushed: per relation the predicates over visible columns that go inside its barrier. limit:
-    rows that are enough. edges, values: what could narrow it.
+    rows that are enough. edges, values, late: what could narrow it.
     """
 
     relations: tuple[GuardedRelation, ...]
@@ -138,6 +156,7 @@ class Input:
     limit: int | None = None
     edges: tuple[KeyEdge, ...] = ()
     values: tuple[ValueEdge, ...] = ()
+    late: LateEdge | None = None
     notes: tuple[Note, ...] = ()
 
 
@@ -268,8 +287,32 @@ class ValueSlot:
     share: float
 
 
+@dataclass(frozen=True, slots=True)
+class LateSlot:
+    """A place in a fragment's SQL for the keys of the first rows of the statement's order.
+
+    first, enough: SQL over the merge's tables, with the parameters that are their `$1`, `$2` ...;
+    `enough` knows what `first` gives as `ranked`, and the fragment's rows as `fetched`. before,
+    after: around the bound keys, which are of `type`. taken: so many places. read: rows that the
+    source reads for it.
+    """
+
+    providers: tuple[str, ...]
+    first: tuple[str, tuple[int, ...]]
+    enough: tuple[str, tuple[int, ...]]
+    ranked: str
+    fetched: str
+    target: str
+    before: str
+    after: str
+    type: str
+    taken: int
+    read: float
+
+
 # What a fragment's SQL is cut into: texts, numbers of parameters, places to be filled.
-Piece = str | int | KeySlot | ValueSlot
+Slot = KeySlot | ValueSlot | LateSlot
+Piece = str | int | Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +331,11 @@ class KeyedForm:
     def values(self) -> tuple[ValueSlot, ...]:
         """The slots for values of sub-queries."""
         return tuple(one for one in self.pieces if isinstance(one, ValueSlot))
+
+    @property
+    def late(self) -> LateSlot | None:
+        """The slot for keys of the first rows."""
+        return next((one for one in self.pieces if isinstance(one, LateSlot)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,11 @@ def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> fl
     return 1 / max(known, 1.0)
 
 
+def whole_rows(draft: Draft, relation: GuardedRelation) -> float:
+    """The rows of a relation's whole table, as far as that may be known."""
+    return _visible(draft, relation) or _size(draft, relation).rows
+
+
 def share_of_a_value(draft: Draft, edge: ValueEdge, relation: GuardedRelation) -> float:
     """Of a relation's rows, what a comparison with a value that nobody knows yet is to keep."""
     if edge.operator != "EQ":

@@ -30,11 +30,12 @@ from gateway.choosing import (
 )
 from gateway.constants import literal_text
 from gateway.differencing import Atom
-from gateway.draft import KeySlot, Plan, PlannedFragment, ValueSlot
+from gateway.draft import KeySlot, LateSlot, Plan, PlannedFragment, ValueSlot
 from gateway.engines.base import MergeSession
 from gateway.engines.describing import quoted
 from gateway.errors import InternalError, SqluiceError
 from gateway.fetching import Fetching, Narrowed, closing_batches, raw_schema, source_error
+from gateway.first_rows import are_enough, with_first_keys
 from gateway.groups import GroupStatements
 from gateway.outwards import Bounds
 from gateway.pseudonyms import with_pseudonyms
@@ -148,13 +149,34 @@ class Loading:
         slots = tuple(slot for slot in choice.slots if slot.provider in ended.rows)
         bounds = self._bounds(session, choice, ended)
         narrowing = Narrowing(slots, choice.ranges, ended.keys, bounds)
-        rows = self._loaded(session, one, narrowing)
+        rows = self._loaded_first(session, one, choice.first, ended)
+        if rows is None:
+            rows = self._loaded(session, one, narrowing)
         is_view = one.name in self._views
         keys = {} if is_view else {
             (one.name, column): Keys(*session.span(one.name, column, kind))
             for column, kind in self._asked_of(one.name).items()
         }  # fmt: skip
         return Ended({one.name: rows}, keys)
+
+    def _loaded_first(
+        self, session: MergeSession, one: PlannedFragment, slot: LateSlot | None, ended: Ended
+    ) -> int | None:
+        """One fragment by the keys of the first rows; None where it has to be fetched otherwise."""
+        if slot is None or not set(slot.providers) <= set(ended.rows):
+            return None
+        given, most = self._run.parameters, self._most_keys(one.source)
+        sent = with_first_keys(one, slot, session, given, most)
+        if sent is None:
+            return None
+        with closing_batches(self._fetching.batches(one, sent)) as batches:
+            session.load(slot.fetched, raw_schema(one), batches)
+        if not are_enough(slot, session, given):
+            return None
+        rows = session.stream(f"SELECT * FROM {quoted(slot.fetched)}", (), {})
+        with closing_batches(rows) as batches:
+            session.load(one.name, raw_schema(one), batches)
+        return session.count(one.name)
 
     def _bounds(
         self, session: MergeSession, choice: Choice, ended: Ended
@@ -302,7 +324,7 @@ def in_place_sql(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str |
             texts.append(piece)
         elif isinstance(piece, KeySlot):
             texts.append(_among(piece) if piece in slots else "TRUE")
-        elif isinstance(piece, ValueSlot):
+        elif isinstance(piece, ValueSlot | LateSlot):
             # The merge applies it while it reads.
             texts.append("TRUE")
         else:
@@ -388,12 +410,14 @@ def _ends(slot: KeySlot, keys: Keys | None) -> tuple[object, ...]:
 
 
 def _piece(
-    piece: str | int | KeySlot, mark: str, filled: Mapping[KeySlot, tuple[int, ...]]
+    piece: str | int | KeySlot | LateSlot, mark: str, filled: Mapping[KeySlot, tuple[int, ...]]
 ) -> str:
     if isinstance(piece, str):
         return piece
     if isinstance(piece, int):
         return f"{mark}{piece}"
+    if isinstance(piece, LateSlot):
+        return "TRUE"
     match filled.get(piece):
         case (number,):
             return f"{piece.before}{mark}{number}{piece.after}"

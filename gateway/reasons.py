@@ -37,6 +37,9 @@ _REASONS = {
         "declare no keysStay in the contract, or ask the author of the policy (EXPLAIN POLICY "
         "names it)",
     ),
+    "late": (
+        "wanted for the first rows only, so they are found first, where the rest is much", ""
+    ),
     "limit": ("the number of rows is no plain number", ""),
     "limit_zero": ("no row is asked for", ""),
     "list_too_long": (

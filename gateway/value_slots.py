@@ -65,7 +65,9 @@ def over_fetched(slot: ValueSlot, stands_for: Mapping[str, str]) -> ValueSlot:
 
 
 def value_notes(one: Input) -> Iterator[Note]:
-    """A line of EXPLAIN for each edge: what is compared, and never with what value."""
+    """A line of EXPLAIN for what is bound as it runs: what is compared, and never with what."""
     for edge in one.values:
         part = f"{edge.column} {_SIGNS[edge.operator]} <value of {', '.join(edge.providers)}>"
         yield Note(part, "pushed", "value", "keys")
+    if one.late is not None:
+        yield Note(f"{one.late.column} of the first {one.late.taken}", "pushed", "late", "keys")

@@ -98,7 +98,7 @@ def _note(
     if not providers or target.input in providers or not _is_certain(values, providers, draft):
         return
     one = inputs[target.input]
-    if any(_is_masked(inputs[name]) for name in providers) or len(one.values) == _MOST:
+    if any(is_masked(inputs[name]) for name in providers) or len(one.values) == _MOST:
         return
     if any(stays_at_home(inputs[name], draft) for name in providers):
         part = f"value that {target.relation_column} is compared with"
@@ -154,19 +154,25 @@ def _is_certain(
     values: tuple[exp.Expression, ...], providers: tuple[str, ...], draft: Draft
 ) -> bool:
     """Whether the values read nothing around them, and are the same each time."""
-    for value in values:
-        if value.find(*_UNCERTAIN) or is_volatile(value):
+    return all(
+        is_repeatable(value, providers, draft)
+        and all(_is_own(column) for column in value.find_all(exp.Column))
+        for value in values
+    )
+
+
+def is_repeatable(value: exp.Expression, providers: tuple[str, ...], draft: Draft) -> bool:
+    """Whether the engine computes the same of the same inputs each time."""
+    if value.find(*_UNCERTAIN) or is_volatile(value):
+        return False
+    for node in value.walk():
+        if isinstance(node, exp.Distinct) and node.args.get("on"):
             return False
-        if not all(_is_own(column) for column in value.find_all(exp.Column)):
+        if is_aggregation(node) and not isinstance(node, _CERTAIN_AGGREGATES):
             return False
-        for node in value.walk():
-            if isinstance(node, exp.Distinct) and node.args.get("on"):
-                return False
-            if is_aggregation(node) and not isinstance(node, _CERTAIN_AGGREGATES):
-                return False
-            # Floats are added up in another order each time.
-            if isinstance(node, _ADDING) and not _adds_exactly(node, providers, draft):
-                return False
+        # Floats are added up in another order each time.
+        if isinstance(node, _ADDING) and not _adds_exactly(node, providers, draft):
+            return False
     return True
 
 
@@ -198,7 +204,7 @@ def _types(name: str, draft: Draft) -> tuple[str, ...]:
     return tuple(column.type for column in one.relations[0].columns)
 
 
-def _is_masked(one: Input) -> bool:
+def is_masked(one: Input) -> bool:
     """Whether anything that an input reads is masked, or shows groups only."""
     return any(
         relation.block is not None or not all(column.clear for column in relation.columns)

@@ -34,7 +34,7 @@ def share_relations(draft: Draft) -> Draft:
                 own = tuple(replace(one, relation=relation.name) for one in edges)
                 bounds = tuple(replace(one, relation=relation.name) for one in values)
                 inputs[name] = replace(
-                    inputs[name], relations=(relation,), edges=own, values=bounds
+                    inputs[name], relations=(relation,), edges=own, values=bounds, late=None
                 )
     return replace(draft, inputs=inputs)
 
