@@ -27,6 +27,8 @@ UNKNOWN_ROWS = 100_000.0
 _EQUAL, _RANGE, _LIKE, _NULL, _OTHER, _FILTER, _COMPARED = 0.05, 0.3, 0.1, 0.05, 0.5, 0.3, 0.3
 # What lies on one side of an average, or between two values, which may be anywhere.
 _UNCERTAIN = 0.5
+# Statistics count values about: as many of its rows make a column a key.
+_NEARLY = 0.8
 # Who gives the number of rows as a parameter wants no more than that.
 _LIMITED = 1_000.0
 _UNKNOWN = TableSize(UNKNOWN_ROWS)
@@ -87,6 +89,15 @@ def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> fl
     elif known is None:
         known = size.rows / 10
     return 1 / max(known, 1.0)
+
+
+def is_probably_key(draft: Draft, relation: GuardedRelation, column: str) -> bool:
+    """Whether a column's values are said to stand once, or nearly so: nothing may rest on that."""
+    if column in draft.context.tables[relation.address].unique:
+        return True
+    size = _size(draft, relation)
+    distinct = size.columns.get(column, _NOTHING).distinct
+    return distinct is not None and distinct >= size.rows * _NEARLY
 
 
 def whole_rows(draft: Draft, relation: GuardedRelation) -> float:

@@ -16,6 +16,7 @@ from sqlglot import exp
 from gateway.aggregates import has_aggregate
 from gateway.constants import INTEGERS
 from gateway.draft import Draft, Input, LateEdge
+from gateway.estimates import is_probably_key
 from gateway.passes.push_filters import conjuncts
 from gateway.passes.send_values import is_masked, is_repeatable
 from gateway.trees import DUCKDB
@@ -144,6 +145,8 @@ def _edge(alias: str, shape: _Shape, draft: Draft) -> LateEdge | None:
     if sides is None or not _is_asked_by_its_source(one, draft):
         return None
     core, (wide, narrow) = sides
+    if not is_probably_key(draft, one.relations[0], wide.name):
+        return None
     read = tuple(shape.inputs[each] for each in core)
     kind = next(each.type for each in one.relations[0].columns if each.name == wide.name)
     link = next(
@@ -179,10 +182,9 @@ def _edge(alias: str, shape: _Shape, draft: Draft) -> LateEdge | None:
 def _is_asked_by_its_source(one: Input, draft: Draft) -> bool:
     """Whether the source can say which keys stand in it more than once."""
     abilities = draft.abilities_of(one.relations[0])
-    return (
-        not abilities.in_place and abilities.can_group and abilities.can_subquery
-        and "Count" in abilities.aggregates and "BIGINT" in abilities.groupable
-    )  # fmt: skip
+    counts = "Count" in abilities.aggregates and "BIGINT" in abilities.groupable
+    is_able = abilities.can_group and abilities.can_subquery
+    return is_able and not abilities.in_place and (counts or abilities.is_reference)
 
 
 def _sides(
