@@ -139,7 +139,9 @@ def _aliases(node: exp.Expr) -> set[str]:
 def _edge(alias: str, shape: _Shape, draft: Draft) -> LateEdge | None:
     """How an input could wait for the first rows; None where that would not be right."""
     one = draft.inputs[shape.inputs[alias]]
-    if one.block is not None or one.limit is not None or not one.relations[0].clear:
+    if one.block is not None or one.limit is not None:
+        return None
+    if not one.relations[0].clear or one.relations[0].block is not None:
         return None
     sides = _sides(alias, shape)
     if sides is None or not _is_asked_by_its_source(one, draft):

@@ -74,7 +74,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainMesh]:
             held.execute(f"INSERT INTO {name} {query}")
     lite = sqlite3.connect(folder / "spent.sqlite")
     lite.execute("CREATE TABLE spent (k INT, day INT, v TEXT, tied INT, gaps INT, f REAL)")
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (n, day, f"{n - 100 + day / 4:.2f}", n // 50, None if n % 3 else n - 200, n / 7)
         for n in range(PEOPLE) for day in range(2)
     ]  # fmt: skip

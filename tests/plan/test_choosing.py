@@ -12,7 +12,7 @@ import pytest
 
 from connectors.base import Fragment
 from gateway.choosing import IN_PLACE, Ended, Prices, choose, next_ones
-from gateway.draft import InPlaceForm, KeyedForm, KeySlot, PlannedFragment, ValueSlot
+from gateway.draft import InPlaceForm, KeyedForm, KeySlot, LateSlot, PlannedFragment, ValueSlot
 from gateway.resolve import Address
 
 NEAR = Prices(0.5, 1.5, 0.4)
@@ -206,3 +206,30 @@ def test_keys_narrow_what_a_value_has_bounded() -> None:
     assert made.waits == {"value", "few"}
     assert (len(made.values), len(made.slots)) == (1, 1)
     assert made.rows == 500_000 * 0.5 * 1_000 * 1e-5
+
+
+@pytest.mark.parametrize(
+    ("rows", "core", "read", "is_late"),
+    [
+        (150_000, 60_000, 150_000.0, True),
+        (60, 60_000, 150_000.0, False),  # hardly more than the first rows
+        (2_000, 10_000_000, 2_000.0, False),  # to find them takes too long
+    ],
+)
+def test_the_first_rows_are_waited_for_where_that_pays(
+    rows: float, core: float, read: float, is_late: bool
+) -> None:
+    slot = LateSlot(("core",), ("", ()), ("", ()), "r", "f", "k", "", "", "BIGINT[]", 50, read)
+    wide = replace(_fragment("wide", rows), keyed=KeyedForm(("SELECT 1 WHERE ", slot), "$"))
+    near = replace(_fragment("core", core), in_place=InPlaceForm((), is_view=True))
+    fragments = {"wide": wide, "core": near}
+    prices = {"wide": NEAR, "core": IN_PLACE}
+    made = choose(wide, fragments, Ended(), prices, 100_000)
+    assert (made.first is slot, set(made.waits)) == (is_late, {"core"} if is_late else set())
+    assert made.rows == (50 if is_late else rows)
+    # Who would wait for it gives it nothing.
+    asking = replace(fragments["core"], keyed=KeyedForm(
+        (KeySlot("wide", "k", "k", "k", "", "", "BIGINT[]", 1e-9),), "$"
+    ), in_place=None, rows=1e7)  # fmt: skip
+    late = choose(asking, {**fragments, "core": asking}, Ended(), {**prices, "core": NEAR}, 10**6)
+    assert late.waits <= {"wide"}
