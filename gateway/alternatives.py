@@ -103,7 +103,22 @@ def _of_keys(
     """Whole, or narrowed by keys of each of the others that could."""
     choice = choose(one, fragments, Ended(), prices, most)
     chosen = {(slot.provider, slot.column, slot.target) for slot in choice.slots}
-    options = [Option("whole", not chosen, one.rows, choice.plain, of=(one.name,))]
+    is_whole = not (chosen or choice.values or choice.first)
+    options = [Option("whole", is_whole, one.rows, choice.plain, of=(one.name,))]
+    options += [
+        Option(
+            f"{slot.target} by the value of {', '.join(slot.providers)}", slot in choice.values,
+            one.rows * slot.share, prices[one.name].of(one.rows * slot.share),
+            of=(one.name, *slot.providers),
+        )
+        for slot in (one.keyed.values if one.keyed is not None else ())
+    ]  # fmt: skip
+    late = one.keyed.late if one.keyed is not None else None
+    if late is not None:
+        options.append(Option(
+            f"{late.target} of the first {late.taken}", choice.first is not None,
+            float(late.taken), None, of=(one.name, *late.providers),
+        ))  # fmt: skip
     for offer in offers(one, fragments, prices):
         slot = offer.slot
         options.append(Option(

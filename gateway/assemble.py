@@ -20,17 +20,23 @@ from gateway.draft import (
     Input,
     KeyedForm,
     KeySlot,
+    LateSlot,
     Note,
+    Piece,
     Plan,
     PlannedFragment,
+    ValueSlot,
 )
 from gateway.estimates import rows_of, shape_of
 from gateway.gate import Split, gate_shown, gate_sql, pseudonyms_of, split
 from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
+from gateway.late_slots import late_over_fetched
+from gateway.merge_text import merge_sql, renamed
 from gateway.pushable import folded
 from gateway.render import Rendered, raw_names, render_block, render_relation
 from gateway.trees import DUCKDB
+from gateway.value_slots import over_fetched, value_notes
 
 
 def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
@@ -39,7 +45,7 @@ def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
     is_whole = len(made) == 1 and _is_pass_through(draft)
     fragments, stands_for = _once(made)
     can_stream = len(fragments) == 1 and fragments[0].groups is None and _reads_once(draft.tree)
-    merge, used = (None, ()) if is_whole else merge_sql(_renamed(draft.tree, stands_for))
+    merge, used = (None, ()) if is_whole else merge_sql(renamed(draft.tree, stands_for))
     return Plan(
         fragments=fragments,
         merge=merge,
@@ -75,14 +81,16 @@ def _once(
 def _provided(one: PlannedFragment, stands_for: dict[str, str]) -> PlannedFragment:
     """The fragment with its slots under the names of the fragments that are fetched."""
 
-    def renamed(piece: str | int | KeySlot) -> str | int | KeySlot:
+    def provided(piece: Piece) -> Piece:
         if isinstance(piece, KeySlot):
             return replace(piece, provider=stands_for[piece.provider])
-        return piece
+        if isinstance(piece, LateSlot):
+            return late_over_fetched(piece, stands_for)
+        return over_fetched(piece, stands_for) if isinstance(piece, ValueSlot) else piece
 
     if one.keyed is None:
         return one
-    pieces = tuple(renamed(piece) for piece in one.keyed.pieces)
+    pieces = tuple(provided(piece) for piece in one.keyed.pieces)
     in_place = replace(one.in_place, pieces=pieces) if one.in_place is not None else None
     return replace(one, keyed=replace(one.keyed, pieces=pieces), in_place=in_place)
 
@@ -95,22 +103,9 @@ def _delivered(one: PlannedFragment) -> tuple[object, ...]:
     if one.groups is not None:
         return (one.name,)
     constants = tuple(None if each is None else each.sql(DUCKDB) for each in one.constants)
-    slots = one.keyed.slots if one.keyed is not None else ()
+    pieces = one.keyed.pieces if one.keyed is not None else ()
+    slots = tuple(each for each in pieces if not isinstance(each, str | int))
     return (one.source, one.fragment, one.columns, one.pseudonyms, one.gate, constants, slots)
-
-
-def _renamed(tree: exp.Expression, stands_for: dict[str, str]) -> exp.Expression:
-    """The tree over the inputs that are fetched, under the aliases that it had."""
-    if all(name == first for name, first in stands_for.items()):
-        return tree
-    made = tree.copy()
-    for table in made.find_all(exp.Table):
-        first = stands_for.get(table.name, table.name)
-        if first != table.name:
-            alias = exp.to_identifier(table.alias_or_name, quoted=True)
-            table.set("alias", table.args.get("alias") or exp.TableAlias(this=alias))
-            table.set("this", exp.to_identifier(first, quoted=True))
-    return made
 
 
 def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
@@ -160,7 +155,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         keyed=_keyed(draft, one, rendered),
         rows=rows_of(draft, one, shape),
         shape=shape,
-        notes=(*one.notes, *_policies_at_gate(parts)),
+        notes=(*one.notes, *value_notes(one), *_policies_at_gate(parts)),
     )
 
 
@@ -183,7 +178,7 @@ def _in_place(draft: Draft, one: Input, rendered: Rendered) -> InPlaceForm | Non
 
 
 def _keyed(draft: Draft, one: Input, rendered: Rendered) -> KeyedForm | None:
-    if not (one.edges and rendered.pieces):
+    if not ((one.edges or one.values or one.late) and rendered.pieces):
         return None
     style = draft.abilities_of(one.relations[0]).parameter_style
     return KeyedForm(rendered.pieces, "$" if style == "dollar" else "?")
@@ -245,7 +240,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             for each in one.relations
         ),
         shape=shape,
-        notes=one.notes,
+        notes=(*one.notes, *value_notes(one)),
     )
 
 
@@ -285,20 +280,6 @@ def _is_pass_through(draft: Draft) -> bool:
         else [column for column, _ in draft.inputs[name].relations[0].shape]
     )
     return [one.name for one in values] == given
-
-
-def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
-    """The merge's SQL with its parameters numbered anew, and their old numbers."""
-    if tree.find(exp.Parameter) is None:
-        return tree.sql(DUCKDB), ()
-    copy = tree.copy()
-    used: list[int] = []
-    for node in list(copy.find_all(exp.Parameter)):
-        number = int(node.name)
-        if number not in used:
-            used.append(number)
-        node.this.replace(exp.Literal.number(used.index(number) + 1))
-    return copy.sql(DUCKDB), tuple(used)
 
 
 def _reads_once(tree: exp.Expression) -> bool:

@@ -9,13 +9,14 @@ what was counted (DESIGN 6).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from math import expm1
 from types import MappingProxyType
 
-from gateway.draft import KeySlot, PlannedFragment
+from gateway.awaiting import Awaited, Costs, awaited, late_cost, read_for
+from gateway.draft import KeySlot, LateSlot, PlannedFragment, ValueSlot
 from gateway.estimates import overlap
 
 _DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0, "byte": 0.0}
@@ -93,9 +94,10 @@ class Offer:
 class Choice:
     """For one fragment: `waits` are fragments to end first, `slots` those to be filled.
 
-    ranges: of the slots those that get the lowest and the highest key in the place of all. rows:
-    expected with these keys. plain, keyed: milliseconds expected without and with them; keyed
-    counts waiting in part, late as a whole.
+    ranges: of the slots those that get the lowest and the highest key in the place of all. values:
+    slots that get what sub-queries give. first: where the keys of the first rows alone are sent, if
+    they are enough. rows: expected with all of these. plain, keyed: milliseconds expected without
+    and with them; keyed counts waiting in part, late as a whole.
     """
 
     waits: frozenset[str]
@@ -105,6 +107,8 @@ class Choice:
     keyed: float
     ranges: frozenset[KeySlot] = frozenset()
     late: float = 0.0
+    values: tuple[ValueSlot, ...] = ()
+    first: LateSlot | None = None
 
 
 def declared(given: Mapping[str, float]) -> Prices:
@@ -168,6 +172,13 @@ def _chosen(
     lost, worth, floor = _WAITING, _WORTH, 0.0
     if one.in_place is not None:
         lost, worth, floor = 0.0, _WORTH_A_TABLE, own.statement
+    bounded = _bounded(one, known, asking)
+    if bounded.values:
+        alone = own.of(bounded.rows)
+        best = Choice(
+            bounded.providers(ended.rows), (), bounded.rows, plain, alone + lost * bounded.waited,
+            late=alone + bounded.waited, values=bounded.values,
+        )
     slots = one.keyed.slots if one.keyed is not None else ()
     # Whoever would wait for this one gives it nothing.
     providers = {slot.provider for slot in slots} - set(asking)
@@ -177,7 +188,7 @@ def _chosen(
         for slot in slots if slot.provider in providers
     }  # fmt: skip
     gives = one.in_place is None and _gives(one.name, known.fragments)
-    sent = waited = 0.0
+    sent, waited = 0.0, bounded.waited
     for slot in sorted(counts, key=lambda each: counts[each]):
         keys = counts[slot]
         counted = ended.keys.get((slot.provider, slot.column))
@@ -195,8 +206,45 @@ def _chosen(
             waits = best.waits if is_known else best.waits | {slot.provider}
             ranges = best.ranges | {slot} if is_range else best.ranges
             slots = (*best.slots, slot)
-            best = Choice(waits, slots, rows, plain, keyed, ranges, alone + longest)
-    return best
+            best = Choice(
+                waits, slots, rows, plain, keyed, ranges, alone + longest, bounded.values
+            )
+    return _late(one, known, asking, best)
+
+
+def _late(
+    one: PlannedFragment, known: _Known, asking: tuple[str, ...], best: Choice
+) -> Choice:
+    """The best choice, or to wait for the keys of the first rows."""
+    slot = one.keyed.late if one.keyed is not None and one.in_place is None else None
+    if slot is None or set(slot.providers) & set(asking):
+        return best
+    own, ended = known.prices[one.name], known.ended
+    expected = [_expected(name, known, asking) for name in slot.providers]
+    waited = max(each.waited for each in expected)
+    alone = late_cost(slot, own.of, sum(each.rows for each in expected))
+    keyed = alone + _WAITING * waited
+    if keyed >= best.keyed * _WORTH:
+        return best
+    waits = frozenset(slot.providers) - set(ended.rows)
+    # The rest is how it is fetched where these keys are not enough.
+    return replace(
+        best, waits=waits, rows=float(slot.taken), keyed=keyed, late=alone + waited, first=slot
+    )
+
+
+def _bounded(one: PlannedFragment, known: _Known, asking: tuple[str, ...]) -> Awaited:
+    """The values that are worth waiting for; what the merge reads itself it filters itself."""
+    own = known.prices[one.name]
+    slots = one.keyed.values if one.keyed is not None and one.in_place is None else ()
+    free = [slot for slot in slots if not set(slot.providers) & set(asking)]
+
+    def waits(name: str) -> float:
+        if name in known.ended.rows:
+            return 0.0
+        return _expected(name, known, asking).waited + read_for(known.fragments[name])
+
+    return awaited(free, one.rows, waits, Costs(own.of, _WAITING, _WORTH))
 
 
 def _gives(name: str, fragments: Mapping[str, PlannedFragment]) -> bool:

@@ -253,8 +253,14 @@ def _literal(
 def _fold_integer(value: object, kind: str) -> exp.Expression | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
+    least, most = integer_bounds(kind)
+    return _signed(str(value)) if least <= value <= most else None
+
+
+def integer_bounds(kind: str) -> tuple[int, int]:
+    """The least and the greatest of a type of whole numbers."""
     bound = 1 << (_INTEGER_BITS[kind] - 1)
-    return _signed(str(value)) if -bound <= value < bound else None
+    return -bound, bound - 1
 
 
 def _signed(text: str) -> exp.Expression:

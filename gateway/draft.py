@@ -111,12 +111,45 @@ class KeyEdge:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueEdge:
+    """`column` of `relation` compares, in each row that counts, with values of scalar sub-queries.
+
+    operator: as the column reads it: EQ, LT, LTE, GT, GTE, or Between, which has two values.
+    values: over the merge's inputs; `providers` are those that they read.
+    """
+
+    relation: str
+    column: str
+    operator: str
+    values: tuple[exp.Expression, ...]
+    providers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LateEdge:
+    """`relation` is wanted for the first rows of an order only, by its `column`.
+
+    providers: the inputs that are read before it. first: keys by their place in the order. enough:
+    the keys that stand once, then what has to be true of the others. taken: places whose keys are
+    fetched; wanted: how many rows the statement needs.
+    """
+
+    relation: str
+    column: str
+    providers: tuple[str, ...]
+    first: exp.Expression
+    enough: tuple[exp.Expression, ...]
+    taken: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """An input of the merge: one guarded relation, or a whole block over several.
 
     block: the user's query that the source runs over its relations, each behind its barrier.
     pushed: per relation the predicates over visible columns that go inside its barrier. limit:
-    rows that are enough. edges: what could narrow it.
+    rows that are enough. edges, values, late: what could narrow it.
     """
 
     relations: tuple[GuardedRelation, ...]
@@ -126,6 +159,8 @@ class Input:
     )
     limit: int | None = None
     edges: tuple[KeyEdge, ...] = ()
+    values: tuple[ValueEdge, ...] = ()
+    late: LateEdge | None = None
     notes: tuple[Note, ...] = ()
 
 
@@ -236,16 +271,75 @@ class KeySlot:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueSlot:
+    """A place in a fragment's SQL for the bounds that values of sub-queries set to a column.
+
+    sql: gives the values, over the merge's tables; used: the parameters that are its `$1`, `$2` ...
+    target, kind: the column and its type. at_least, at_most: before and after a bound value, which
+    is of `type`. share: of the fragment's rows, what is expected to be kept.
+    """
+
+    providers: tuple[str, ...]
+    sql: str
+    used: tuple[int, ...]
+    target: str
+    operator: str
+    kind: str
+    type: str
+    at_least: tuple[str, str]
+    at_most: tuple[str, str]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class LateSlot:
+    """A place in a fragment's SQL for the keys of the first rows of the statement's order.
+
+    first, enough: SQL over the merge's tables, with the parameters that are their `$1`, `$2` ...;
+    `enough` knows what `first` gives as `ranked`, and the fragment's rows as `fetched`. before,
+    after: around the bound keys, which are of `type`. taken: so many places. read: rows that the
+    source reads for it.
+    """
+
+    providers: tuple[str, ...]
+    first: tuple[str, tuple[int, ...]]
+    enough: tuple[str, tuple[int, ...]]
+    ranked: str
+    fetched: str
+    target: str
+    before: str
+    after: str
+    type: str
+    taken: int
+    read: float
+
+
+# What a fragment's SQL is cut into: texts, numbers of parameters, places to be filled.
+Slot = KeySlot | ValueSlot | LateSlot
+Piece = str | int | Slot
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedForm:
     """A fragment's SQL for its source: texts, numbers of parameters (after `mark`), and slots."""
 
-    pieces: tuple[str | int | KeySlot, ...]
+    pieces: tuple[Piece, ...]
     mark: str
 
     @property
     def slots(self) -> tuple[KeySlot, ...]:
         """The slots in order."""
         return tuple(one for one in self.pieces if isinstance(one, KeySlot))
+
+    @property
+    def values(self) -> tuple[ValueSlot, ...]:
+        """The slots for values of sub-queries."""
+        return tuple(one for one in self.pieces if isinstance(one, ValueSlot))
+
+    @property
+    def late(self) -> LateSlot | None:
+        """The slot for keys of the first rows."""
+        return next((one for one in self.pieces if isinstance(one, LateSlot)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +350,7 @@ class InPlaceForm:
       table by a statement of its own (DESIGN 5, barrier rule 3).
     """
 
-    pieces: tuple[str | int | KeySlot, ...]
+    pieces: tuple[Piece, ...]
     is_view: bool
 
 

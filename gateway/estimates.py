@@ -19,13 +19,17 @@ from sqlglot import exp
 from gateway.aggregates import has_aggregate
 from gateway.computed import TypedText
 from gateway.constants import value_of
-from gateway.draft import ColumnSize, Draft, Input, KeyEdge, TableSize
+from gateway.draft import ColumnSize, Draft, Input, KeyEdge, TableSize, ValueEdge
 from gateway.guard import GuardedRelation
 
 UNKNOWN_ROWS = 100_000.0
 # Guesses of what a predicate lets through. Of equality rather too little: who waits for keys that
 # turn out to be many is asked again, who did not wait is not.
 _EQUAL, _RANGE, _LIKE, _NULL, _OTHER, _FILTER, _COMPARED = 0.01, 0.3, 0.1, 0.05, 0.5, 0.3, 0.3
+# What lies on one side of an average, or between two values, which may be anywhere.
+_UNCERTAIN = 0.5
+# Statistics count values about: as many of its rows make a column a key.
+_NEARLY = 0.8
 # Who gives the number of rows as a parameter wants no more than that.
 _LIMITED = 1_000.0
 _UNKNOWN = TableSize(UNKNOWN_ROWS)
@@ -86,6 +90,29 @@ def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> fl
     elif known is None:
         known = size.rows / 10
     return 1 / max(known, 1.0)
+
+
+def is_probably_key(draft: Draft, relation: GuardedRelation, column: str) -> bool:
+    """Whether a column's values are said to stand once, or nearly so: nothing may rest on that."""
+    if column in draft.context.tables[relation.address].unique:
+        return True
+    size = _size(draft, relation)
+    distinct = size.columns.get(column, _NOTHING).distinct
+    return distinct is not None and distinct >= size.rows * _NEARLY
+
+
+def whole_rows(draft: Draft, relation: GuardedRelation) -> float:
+    """The rows of a relation's whole table, as far as that may be known."""
+    return _visible(draft, relation) or _size(draft, relation).rows
+
+
+def share_of_a_value(draft: Draft, edge: ValueEdge, relation: GuardedRelation) -> float:
+    """Of a relation's rows, what a comparison with a value that nobody knows yet is to keep."""
+    if edge.operator != "EQ":
+        return _UNCERTAIN
+    if edge.column in draft.context.tables[relation.address].unique:
+        return 1 / max(_visible(draft, relation) or _size(draft, relation).rows, 1.0)
+    return _one_value(_size(draft, relation), exp.column(edge.column))
 
 
 def values_at_provider(draft: Draft, edge: KeyEdge) -> float | None:

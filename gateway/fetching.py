@@ -44,10 +44,14 @@ _INSIST_TIMES, _INSIST_SECONDS = 20, 0.2
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """A fragment that takes keys, and the fragments that they come from."""
+    """A fragment that takes keys, and the fragments that they come from.
+
+    ranges: how many ranges stand in it, of keys or of what is compared with a value.
+    """
 
     fragment: Fragment
     keys_of: tuple[str, ...]
+    ranges: int = 0
 
 
 class Fetching:

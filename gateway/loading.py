@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from connectors.base import ConnectorError, Fragment, FragmentColumn, InPlace, arrow_schema
+from connectors.base import ConnectorError, FragmentColumn, InPlace, arrow_schema
 from connectors.file_states import changed
 from gateway.choosing import (
     IN_PLACE,
@@ -31,15 +31,18 @@ from gateway.choosing import (
 )
 from gateway.constants import literal_text
 from gateway.differencing import Atom
-from gateway.draft import KeySlot, Plan, PlannedFragment
+from gateway.draft import KeySlot, LateSlot, Plan, PlannedFragment, ValueSlot
 from gateway.engines.base import MergeSession
 from gateway.engines.describing import quoted
 from gateway.errors import InternalError, SqluiceError
 from gateway.fetching import Fetching, Narrowed, closing_batches, raw_schema, source_error
+from gateway.first_rows import are_enough, with_first_keys
 from gateway.groups import GroupStatements
+from gateway.outwards import Bounds
 from gateway.pseudonyms import with_pseudonyms
 from gateway.result import Took
 from gateway.run import Run
+from gateway.valuing import bounded_text, bounds_of
 
 # Rows of files that are worth a table of their own when others take keys of them.
 _MATERIALISED = 500_000
@@ -156,14 +159,47 @@ class Loading:
     ) -> Ended:
         """One fragment, by what had ended when it was chosen; gives its rows and keys."""
         slots = tuple(slot for slot in choice.slots if slot.provider in ended.rows)
-        narrowing = Narrowing(slots, choice.ranges, ended.keys)
-        rows = self._loaded(session, one, narrowing)
+        bounds = self._bounds(session, choice, ended)
+        narrowing = Narrowing(slots, choice.ranges, ended.keys, bounds)
+        rows = self._loaded_first(session, one, choice.first, ended)
+        if rows is None:
+            rows = self._loaded(session, one, narrowing)
         is_view = one.name in self._views
         keys = {} if is_view else {
             (one.name, column): Keys(*session.span(one.name, column, kind))
             for column, kind in self._asked_of(one.name).items()
         }  # fmt: skip
         return Ended({one.name: rows}, keys)
+
+    def _loaded_first(
+        self, session: MergeSession, one: PlannedFragment, slot: LateSlot | None, ended: Ended
+    ) -> int | None:
+        """One fragment by the keys of the first rows; None where it has to be fetched otherwise."""
+        if slot is None or not set(slot.providers) <= set(ended.rows):
+            return None
+        given, most = self._run.parameters, self._most_keys(one.source)
+        sent = with_first_keys(one, slot, session, given, most)
+        if sent is None:
+            return None
+        with closing_batches(self._fetching.batches(one, sent)) as batches:
+            session.load(slot.fetched, raw_schema(one), batches)
+        if not are_enough(slot, session, given):
+            return None
+        rows = session.stream(f"SELECT * FROM {quoted(slot.fetched)}", (), {})
+        with closing_batches(rows) as batches:
+            session.load(one.name, raw_schema(one), batches)
+        return session.count(one.name)
+
+    def _bounds(
+        self, session: MergeSession, choice: Choice, ended: Ended
+    ) -> Mapping[ValueSlot, Bounds]:
+        """What the values of sub-queries leave of columns, where that is known."""
+        found = {
+            slot: bounds_of(slot, session, self._run.parameters)
+            for slot in choice.values
+            if set(slot.providers) <= set(ended.rows)
+        }
+        return {slot: made for slot, made in found.items() if made is not None}
 
     def _asked_of(self, provider: str) -> Mapping[str, str | None]:
         """Columns of a fragment whose keys those who wait could take; the type of a range."""
@@ -199,7 +235,7 @@ class Loading:
                     failure = ConnectorError(f"{misfits} rows hold values that do not fit")
                     raise source_error(failure, one)
         if sent is not None:
-            self._fetching.took[one.name].ranges = ranges_in(one, sent.fragment)
+            self._fetching.took[one.name].ranges = sent.ranges
         if one.groups is not None:
             self._load_groups(session, one, one.groups)
         rows = session.count(one.name)
@@ -228,12 +264,16 @@ class Loading:
         """Whether somebody else is likely to take keys of it, so that it had better be a table."""
         if one.rows > _MATERIALISED:
             return False
-        others = (each for each in self._plan.fragments if each.keyed is not None)
+        others = [each for each in self._plan.fragments if each.keyed is not None]
         return any(
             slot.provider == one.name
             for each in others
             if each.name not in self._in_place
             for slot in self._choice(each, Ended()).slots
+        ) or any(
+            one.name in slot.providers
+            for each in others
+            for slot in self._choice(each, Ended()).values
         )
 
     def _read_in_place(
@@ -301,6 +341,9 @@ def in_place_sql(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str |
             texts.append(piece)
         elif isinstance(piece, KeySlot):
             texts.append(_among(piece) if piece in slots else "TRUE")
+        elif isinstance(piece, ValueSlot | LateSlot):
+            # The merge applies it while it reads.
+            texts.append("TRUE")
         else:
             fragment = one.fragment
             kind = fragment.parameter_types[piece - 1]
@@ -335,21 +378,30 @@ def _among(slot: KeySlot) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """What narrows a fragment: slots to be filled, which of them by a range, the known keys."""
+    """What narrows a fragment: slots to be filled, which of them by a range, the known keys.
+
+    values: what sub-queries leave of its columns.
+    """
 
     slots: tuple[KeySlot, ...]
     ranges: frozenset[KeySlot] = frozenset()
     keys: Mapping[tuple[str, str], Keys] = field(default_factory=lambda: MappingProxyType({}))
+    values: Mapping[ValueSlot, Bounds] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def with_keys_of(
     one: PlannedFragment, narrowing: Narrowing, session: MergeSession, most: int
 ) -> Narrowed | None:
-    """The fragment narrowed by the keys of tables of the session; None where none narrow it."""
-    if one.keyed is None or not narrowing.slots:
+    """The fragment narrowed by what is in tables of the session; None where nothing narrows it."""
+    if one.keyed is None or not (narrowing.slots or narrowing.values):
         return None
     filled: dict[KeySlot, tuple[int, ...]] = {}
     values, kinds = list(one.fragment.parameters), list(one.fragment.parameter_types)
+    bounded: dict[ValueSlot, str] = {}
+    for place, made in narrowing.values.items():
+        bounded[place], more = bounded_text(place, made, one.keyed.mark, len(values))
+        values += more
+        kinds += [place.type] * len(more)
     for slot in narrowing.slots:
         kind = slot.type.removesuffix("[]")
         keys = None
@@ -365,20 +417,21 @@ def with_keys_of(
             values += ends
             kinds += [slot.range.type] * 2
             filled[slot] = (len(values) - 1, len(values))
-    if not filled:
+    if not filled and not bounded:
         return None
-    texts = [_piece(piece, one.keyed.mark, filled) for piece in one.keyed.pieces]
+    texts = [
+        bounded.get(piece, "TRUE") if isinstance(piece, ValueSlot)
+        else _piece(piece, one.keyed.mark, filled)
+        for piece in one.keyed.pieces
+    ]  # fmt: skip
     fragment = replace(
         one.fragment, sql="".join(texts), parameters=tuple(values), parameter_types=tuple(kinds),
         expected_rows=None,
     )
-    return Narrowed(fragment, tuple(dict.fromkeys(slot.provider for slot in filled)))
-
-
-def ranges_in(one: PlannedFragment, sent: Fragment) -> int:
-    """How many ranges of keys narrow the fragment that was sent."""
-    added = sent.parameters[len(one.fragment.parameters) :]
-    return sum(not isinstance(value, pa.Array) for value in added) // 2
+    of_values = [name for place in bounded for name in place.providers]
+    keys_of = dict.fromkeys([*(slot.provider for slot in filled), *of_values])
+    ranges = sum(len(numbers) > 1 for numbers in filled.values()) + len(bounded)
+    return Narrowed(fragment, tuple(keys_of), ranges)
 
 
 def _ends(slot: KeySlot, keys: Keys | None) -> tuple[object, ...]:
@@ -391,12 +444,14 @@ def _ends(slot: KeySlot, keys: Keys | None) -> tuple[object, ...]:
 
 
 def _piece(
-    piece: str | int | KeySlot, mark: str, filled: Mapping[KeySlot, tuple[int, ...]]
+    piece: str | int | KeySlot | LateSlot, mark: str, filled: Mapping[KeySlot, tuple[int, ...]]
 ) -> str:
     if isinstance(piece, str):
         return piece
     if isinstance(piece, int):
         return f"{mark}{piece}"
+    if isinstance(piece, LateSlot):
+        return "TRUE"
     match filled.get(piece):
         case (number,):
             return f"{piece.before}{mark}{number}{piece.after}"

@@ -17,6 +17,7 @@ from gateway.passes.cut_empty import cut_empty
 from gateway.passes.derive_filters import derive_filters
 from gateway.passes.drop_columns import drop_columns
 from gateway.passes.fetch_distinct import fetch_distinct
+from gateway.passes.fetch_late import fetch_late
 from gateway.passes.push_blocks import push_blocks
 from gateway.passes.push_dimensions import push_dimensions
 from gateway.passes.push_filters import push_filters
@@ -24,6 +25,7 @@ from gateway.passes.push_joins import push_joins
 from gateway.passes.push_limit import push_limit
 from gateway.passes.push_top import push_top
 from gateway.passes.send_keys import send_keys
+from gateway.passes.send_values import send_values
 from gateway.passes.share_relations import share_relations
 from gateway.passes.sink_filters import sink_filters
 from gateway.passes.spread_limits import spread_limits
@@ -33,7 +35,8 @@ from gateway.reasons import told
 PASSES = (
     push_dimensions, sink_filters, derive_filters, push_filters, cut_empty, drop_columns,
     spread_limits, aggregate_arms, aggregate_early, push_blocks, push_joins, fetch_distinct,
-    push_top, push_limit, send_keys, share_relations,
+    push_top, push_limit, send_keys, send_values, fetch_late,
+    share_relations,
 )  # fmt: skip
 
 

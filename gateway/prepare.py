@@ -18,7 +18,6 @@ from sqlglot import exp
 
 from catalog.model import Source
 from connectors.base import Abilities
-from gateway.assemble import merge_sql
 from gateway.audit import Audit
 from gateway.authorize import authorize, directory, entitlements_of, visible
 from gateway.bind import BoundQuery, Visible, bind
@@ -40,6 +39,7 @@ from gateway.learning import Learning
 from gateway.limits import Limiter
 from gateway.lineage import Edge, lineage
 from gateway.logs import OwnerLogs
+from gateway.merge_text import merge_sql
 from gateway.metadata import VisibleTable
 from gateway.metrics import Metrics
 from gateway.parse import REMEMBERED_LENGTH, ParsedStatement

@@ -37,6 +37,9 @@ _REASONS = {
         "declare no keysStay in the contract, or ask the author of the policy (EXPLAIN POLICY "
         "names it)",
     ),
+    "late": (
+        "wanted for the first rows only, so they are found first, where the rest is much", ""
+    ),
     "limit": ("the number of rows is no plain number", ""),
     "limit_zero": ("no row is asked for", ""),
     "list_too_long": (
@@ -101,6 +104,10 @@ _REASONS = {
         "publish what it computes as a column of its own, with its type in the contract",
     ),
     "untyped_null": ("a NULL without a type takes its type from outside the block", ""),
+    "value": (
+        "known when that has been read; bound where it leaves out enough rows, and applied again",
+        "",
+    ),
     "volatile": ("gives another value at each call", ""),
     "window": ("window functions are evaluated by the gateway", ""),
 }  # fmt: skip

@@ -24,12 +24,16 @@ from gateway.draft import (
     KeyEdge,
     KeyRange,
     KeySlot,
+    Piece,
     PseudonymColumn,
+    Slot,
 )
 from gateway.estimates import bounds_of, share_of_a_key, values_at_provider
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
+from gateway.late_slots import late_slot
 from gateway.trees import DUCKDB, as_type
+from gateway.value_slots import value_slot
 
 # Stands around the number of a parameter while a text is cut; no name or number holds it.
 _MARK = "\x02"
@@ -47,7 +51,7 @@ class Rendered:
     parameters: tuple[object, ...]
     parameter_types: tuple[str, ...]
     constants: tuple[exp.Expression | None, ...]
-    pieces: tuple[str | int | KeySlot, ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
 
 def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendered:
@@ -92,8 +96,10 @@ def render_block(draft: Draft, one: Input) -> Rendered:
 
 def _place_slots(select: exp.Select, one: Input, relation: GuardedRelation) -> None:
     """Where keys may be put: beside the policy, as any safe predicate over clear columns."""
-    for number, edge in enumerate(one.edges):
-        if edge.relation == relation.name:
+    owners = [each.relation for each in one.edges] + [each.relation for each in one.values]
+    owners += [one.late.relation] if one.late is not None else []
+    for number, owner in enumerate(owners):
+        if owner == relation.name:
             place = exp.true()
             place.meta["slot"] = number
             where = select.args.get("where")
@@ -107,9 +113,9 @@ def _place_slots(select: exp.Select, one: Input, relation: GuardedRelation) -> N
             where.set("this", exp.And(this=others, expression=place))
 
 
-def _slots(draft: Draft, one: Input) -> tuple[KeySlot, ...]:
+def _slots(draft: Draft, one: Input) -> tuple[Slot, ...]:
     """The predicate of each edge, in the source's own words."""
-    made = []
+    made: list[Slot] = []
     for edge in one.edges:
         relation = next(each for each in one.relations if each.name == edge.relation)
         abilities = draft.abilities_of(relation)
@@ -128,6 +134,16 @@ def _slots(draft: Draft, one: Input) -> tuple[KeySlot, ...]:
                 share, values_at_provider(draft, edge), _range(draft, edge, relation, kind),
             )
         )  # fmt: skip
+    for value in one.values:
+        relation = next(each for each in one.relations if each.name == value.relation)
+        column = _physical(draft, relation, exp.column(value.column, quoted=True))
+        made.append(value_slot(draft, value, relation, column))
+    if one.late is not None:
+        relation = one.relations[0]
+        name = draft.context.tables[relation.address].physical_name
+        column = _physical(draft, relation, exp.column(one.late.column, quoted=True))
+        table = _table(draft.abilities_of(relation), name)
+        made.append(late_slot(draft, one, one.late, column, table))
     return tuple(made)
 
 
@@ -320,7 +336,7 @@ def _finish(
     real: exp.Expression,
     shown: exp.Expression | None,
     abilities: Abilities,
-    slots: tuple[KeySlot, ...],
+    slots: tuple[Slot, ...],
 ) -> Rendered:
     """The texts of both, which are changed; what is shown may be the same tree."""
     _by_bytes(real, abilities)
@@ -357,8 +373,8 @@ def _finish(
 
 
 def _cut(
-    real: exp.Expression, abilities: Abilities, slots: tuple[KeySlot, ...]
-) -> tuple[str | int | KeySlot, ...]:
+    real: exp.Expression, abilities: Abilities, slots: tuple[Slot, ...]
+) -> tuple[Piece, ...]:
     """The SQL as texts with parameters and slots between; empty where it cannot be cut."""
     copy = real.copy()
     places = [

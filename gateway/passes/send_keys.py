@@ -149,6 +149,13 @@ def keys_stay(origin: Origin, draft: Draft, inputs: Mapping[str, Input]) -> bool
     return any(_compares(node, one, staying) for node in _conditions(one.block))
 
 
+def stays_at_home(one: Input, draft: Draft) -> bool:
+    """Whether any column that an input reads is one whose values must not go to another source."""
+    return any(
+        _staying(each, draft) & {column.name for column in each.columns} for each in one.relations
+    )
+
+
 def _staying(relation: GuardedRelation, draft: Draft) -> frozenset[str]:
     declared = draft.context.tables[relation.address].keys_stay
     return declared | {each.name for each in relation.columns if each.keys_stay}

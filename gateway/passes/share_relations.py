@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import replace
 
-from gateway.draft import Draft, Input, KeyEdge
+from gateway.draft import Draft, Input, KeyEdge, ValueEdge
 from gateway.guard import GuardedColumn
 from gateway.trees import DUCKDB
 
@@ -29,10 +29,14 @@ def share_relations(draft: Draft) -> Draft:
         if len(names) > 1:
             columns = _all_columns([inputs[name] for name in names])
             edges = _edges_of_all([inputs[name] for name in names], set(names))
+            values = _values_of_all([inputs[name] for name in names], set(names))
             for name in names:
                 relation = replace(inputs[name].relations[0], columns=columns)
                 own = tuple(replace(one, relation=relation.name) for one in edges)
-                inputs[name] = replace(inputs[name], relations=(relation,), edges=own)
+                bounds = tuple(replace(one, relation=relation.name) for one in values)
+                inputs[name] = replace(
+                    inputs[name], relations=(relation,), edges=own, values=bounds, late=None
+                )
     return replace(draft, inputs=inputs)
 
 
@@ -62,4 +66,14 @@ def _edges_of_all(inputs: list[Input], names: set[str]) -> tuple[KeyEdge, ...]:
         edge
         for edge in first
         if edge.provider not in names and all(edge in each for each in others)
+    )
+
+
+def _values_of_all(inputs: list[Input], names: set[str]) -> tuple[ValueEdge, ...]:
+    """What bounds all references alike."""
+    first, *others = ([replace(edge, relation="") for edge in one.values] for one in inputs)
+    return tuple(
+        edge
+        for edge in first
+        if not names & set(edge.providers) and all(edge in each for each in others)
     )

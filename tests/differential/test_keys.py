@@ -39,10 +39,18 @@ def always(
     prices: Mapping[str, Prices],
     most_keys: int | None,
 ) -> Choice:
-    """All keys of fragments with a lesser name, so that nobody waits for himself."""
+    """All keys, values and first rows of those with a lesser name: nobody waits for himself."""
     slots = tuple(s for s in (one.keyed.slots if one.keyed else ()) if s.provider < one.name)
-    waits = frozenset(s.provider for s in slots) - set(ended.rows)
-    return Choice(waits, slots, one.rows, 0.0, 0.0)
+    given = one.keyed.values if one.keyed else ()
+    values = tuple(s for s in given if max(s.providers) < one.name)
+    late = one.keyed.late if one.keyed else None
+    first = late if late is not None and max(late.providers) < one.name else None
+    waits = {s.provider for s in slots} | {name for s in values for name in s.providers}
+    waits |= set(first.providers) if first is not None else set()
+    waits -= set(ended.rows)
+    return Choice(
+        frozenset(waits), slots, one.rows, 0.0, 0.0, values=values, first=first
+    )
 
 
 def always_ranges(

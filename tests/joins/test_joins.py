@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from connectors.base import Fragment
 from gateway import loading
 from gateway.demo.postgres import find_server
 from gateway.draft import PlannedFragment
 from gateway.engines.duckdb import DuckdbSession
+from gateway.fetching import Narrowed
 from gateway.loading import Narrowing
 from tests.differential.compare import assert_same, is_ordered
 from tests.differential.test_keys import always, always_ranges
@@ -83,13 +83,16 @@ def test_written_ones_with_ranges(
     monkeypatch.setattr(loading, "choose", always_ranges)
     monkeypatch.setattr(loading, "_NARROW", 1.0)
     ranges: list[int] = []
-    real = loading.ranges_in
+    real = loading.with_keys_of
 
-    def counting(one: PlannedFragment, sent: Fragment) -> int:
-        ranges.append(real(one, sent))
-        return ranges[-1]
+    def counting(
+        one: PlannedFragment, narrowing: Narrowing, session: DuckdbSession, most: int
+    ) -> Narrowed | None:
+        made = real(one, narrowing, session, most)
+        ranges.append(made.ranges if made is not None else 0)
+        return made
 
-    monkeypatch.setattr(loading, "ranges_in", counting)
+    monkeypatch.setattr(loading, "with_keys_of", counting)
     asked = WRITTEN[::2]
     for sql in asked:
         _check(sql, joined)

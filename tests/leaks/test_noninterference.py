@@ -7,19 +7,23 @@ that the same attacks tell the worlds apart where nothing protects them.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 from adbc_driver_postgresql import dbapi
 
+from gateway import loading, valuing
 from gateway.errors import SqluiceError
 from gateway.identity import principal_of
 from gateway.parse import parse
 from gateway.prepare import prepare
 from gateway.request import Limits, Request
 from gateway.sessions import new_query_id
+from tests.execute.test_values import every_value
 from tests.leaks.worlds import (
     HIDDEN,
     KINDS,
@@ -46,6 +50,8 @@ CASES = [
 ]
 # Where the caller's time zone is not that of the policies, days and years begin elsewhere.
 ELSEWHERE = "America/Los_Angeles"
+# How sub-queries stand in attacks whose value bounds the rows of another input.
+_COMPARES = re.compile(r"[<>]=? \(select .* from {t}|{t} p where p\.\w+ [<>]=? \(select")
 # The table joined to one of another source, so that what the attack does is done by the merge.
 MERGED = "(select t.* from {t} t join {x} x on x.id = t.id)"
 
@@ -150,6 +156,29 @@ def test_hidden_values_have_no_influence_on_the_merge(worlds: list[World]) -> No
     told_apart(worlds, "filter", [statement(one, "files", "people", True) for one in attacks])
 
 
+@pytest.mark.parametrize(
+    "kind", [KINDS[0], *(pytest.param(one, marks=pytest.mark.long) for one in KINDS[1:])]
+)
+def test_hidden_values_have_no_influence_through_bounds(
+    worlds: list[World], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where values of sub-queries are sent whenever they may be, to the table and from it."""
+    sent: list[str] = []
+    real = valuing.bounds_of
+
+    def counting(*given: Any) -> object:  # noqa: ANN401 - as it is called
+        made = real(*given)
+        sent.append("nothing" if made is None else given[0].target)
+        return made
+
+    monkeypatch.setattr(loading, "choose", every_value)
+    monkeypatch.setattr(loading, "bounds_of", counting)
+    statements = [statement(one, kind, "people") for one in ATTACKS if _COMPARES.search(one)]
+    for user in ("filter", "scope"):
+        told_apart(worlds, user, statements)
+    assert {"id", "number"} <= set(sent), sent
+
+
 def test_hidden_values_have_no_influence_on_what_runs_teach(worlds: list[World]) -> None:
     """Neither on what is shown after it nor on what the planner then expects."""
     # No equality: keys that come in time for one world and not for the other would narrow it.
@@ -211,6 +240,8 @@ def test_the_control_tells_the_worlds_apart() -> None:
     answers = [_unprotected(name) for name in ("calm", "wild")]
     told = [calm != wild for calm, wild in zip(*answers, strict=True)]
     assert told.count(True) >= 60
+    pairs = zip(IN_MERGE, told, strict=True)
+    assert any(is_told for attack, is_told in pairs if _COMPARES.search(attack))
 
 
 def _unprotected(name: str) -> list[object]:

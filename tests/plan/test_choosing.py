@@ -12,7 +12,7 @@ import pytest
 
 from connectors.base import Fragment
 from gateway.choosing import IN_PLACE, Ended, Prices, choose, next_ones, offers
-from gateway.draft import InPlaceForm, KeyedForm, KeySlot, PlannedFragment
+from gateway.draft import InPlaceForm, KeyedForm, KeySlot, LateSlot, PlannedFragment, ValueSlot
 from gateway.loading import leaves_little, sparing
 from gateway.resolve import Address
 
@@ -203,3 +203,93 @@ def test_a_block_over_files_that_leaves_little_is_kept(
     """So it runs while others are fetched; a table as it lies is never copied for that."""
     apart = tuple((Address("d", "p", "t"), each) for each in read)
     assert leaves_little(replace(_fragment("block", rows), apart=apart)) == wanted
+
+
+def _bounded(rows: float, share: float, *providers: str) -> PlannedFragment:
+    ends = (("(k >= ", ")"), ("(k <= ", ")"))
+    slot = ValueSlot(providers, "SELECT 1", (), "k", "GT", "BIGINT", "BIGINT", *ends, share)
+    form = KeyedForm(("SELECT 1 WHERE ", slot), "$")
+    return replace(_fragment("big", rows), keyed=form)
+
+
+@pytest.mark.parametrize(
+    ("rows", "share", "read", "is_sent"),
+    [
+        (50_000, 0.5, 100_000.0, True),
+        (50_000, 0.9, 100_000.0, False),  # nearly all
+        (1_000, 0.5, 1_000_000.0, False),  # the source reads too long for it
+        (100, 0.5, 0.0, False),  # too few to wait
+    ],
+)
+def test_a_value_is_waited_for_where_that_pays(
+    rows: float, share: float, read: float, is_sent: bool
+) -> None:
+    value = replace(_fragment("value", 1), apart=((Address("d", "p", "t"), read),))
+    fragments = {"big": _bounded(rows, share, "value"), "value": value}
+    prices = dict.fromkeys(fragments, NEAR)
+    made = choose(fragments["big"], fragments, Ended(), prices, 100_000)
+    assert (len(made.values), set(made.waits)) == (int(is_sent), {"value"} if is_sent else set())
+    assert made.rows == (rows * share if is_sent else rows)
+    if is_sent:
+        after = choose(fragments["big"], fragments, Ended({"value": 1}), prices, 100_000)
+        assert (after.values, after.waits) == (made.values, frozenset())
+
+
+def test_who_waits_for_a_fragment_gives_it_no_value() -> None:
+    """Also in a circle, which the least of them breaks."""
+    big = _bounded(50_000, 0.5, "small")
+    small = _fragment("small", 10_000, ("big", 1e-5))
+    fragments = {"big": big, "small": small}
+    prices = dict.fromkeys(fragments, NEAR)
+    choices = {
+        name: choose(one, fragments, Ended(), prices, 100_000) for name, one in fragments.items()
+    }
+    assert choices["big"].waits == {"small"}
+    assert len(next_ones(choices, frozenset())) == 1
+
+
+def test_what_the_merge_reads_itself_waits_for_no_value() -> None:
+    big = replace(_bounded(500_000, 0.5, "value"), in_place=InPlaceForm((), is_view=True))
+    fragments = {"big": big, "value": _fragment("value", 1)}
+    assert not choose(big, fragments, Ended(), dict.fromkeys(fragments, NEAR), None).values
+
+
+def test_keys_narrow_what_a_value_has_bounded() -> None:
+    big = _bounded(500_000, 0.5, "value")
+    assert big.keyed is not None
+    slot = KeySlot("few", "k", "k", "k", "", "", "BIGINT[]", 1e-5)
+    big = replace(big, keyed=KeyedForm((*big.keyed.pieces, " AND ", slot), "$"))
+    fragments = {
+        "big": big, "value": _fragment("value", 1), "few": _fragment("few", 1_000)
+    }  # fmt: skip
+    made = choose(big, fragments, Ended(), dict.fromkeys(fragments, NEAR), 100_000)
+    assert made.waits == {"value", "few"}
+    assert (len(made.values), len(made.slots)) == (1, 1)
+    assert made.rows == 500_000 * 0.5 * 1_000 * 1e-5
+
+
+@pytest.mark.parametrize(
+    ("rows", "core", "read", "is_late"),
+    [
+        (150_000, 60_000, 150_000.0, True),
+        (60, 60_000, 150_000.0, False),  # hardly more than the first rows
+        (2_000, 10_000_000, 2_000.0, False),  # to find them takes too long
+    ],
+)
+def test_the_first_rows_are_waited_for_where_that_pays(
+    rows: float, core: float, read: float, is_late: bool
+) -> None:
+    slot = LateSlot(("core",), ("", ()), ("", ()), "r", "f", "k", "", "", "BIGINT[]", 50, read)
+    wide = replace(_fragment("wide", rows), keyed=KeyedForm(("SELECT 1 WHERE ", slot), "$"))
+    near = replace(_fragment("core", core), in_place=InPlaceForm((), is_view=True))
+    fragments = {"wide": wide, "core": near}
+    prices = {"wide": NEAR, "core": IN_PLACE}
+    made = choose(wide, fragments, Ended(), prices, 100_000)
+    assert (made.first is slot, set(made.waits)) == (is_late, {"core"} if is_late else set())
+    assert made.rows == (50 if is_late else rows)
+    # Who would wait for it gives it nothing.
+    asking = replace(fragments["core"], keyed=KeyedForm(
+        (KeySlot("wide", "k", "k", "k", "", "", "BIGINT[]", 1e-9),), "$"
+    ), in_place=None, rows=1e7)  # fmt: skip
+    late = choose(asking, {**fragments, "core": asking}, Ended(), {**prices, "core": NEAR}, 10**6)
+    assert late.waits <= {"wide"}
