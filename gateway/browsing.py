@@ -86,7 +86,7 @@ def _record(services: Services, snapshot: Snapshot, request: Request, outcome: O
         Ended(request.endpoint, outcome.code, outcome.rows, outcome.bytes, seconds)
     )
     trace_brief(request, services, outcome.code)
-    start = audit_start(request, snapshot, None)
+    start = audit_start(request, snapshot, None, services)
     services.audit.told(
         replace(start, session={**start.session, **CATALOG}),
         AuditFinish(ended, outcome.rows, outcome.bytes, {"total": seconds}, outcome.code),

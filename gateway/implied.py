@@ -17,7 +17,8 @@ from sqlglot import exp
 from gateway.computed import ZONED
 from gateway.constants import fold, value_of
 from gateway.moments import truncated
-from gateway.pushable import Checker, is_safe
+from gateway.pushable import Checker
+from gateway.safe_predicates import is_safe
 
 # Longer ones would cost more than they save.
 _MOST_ARMS = 100

@@ -30,12 +30,7 @@ from gateway.concerned import concern, concerning
 from gateway.decision import Decision, Standing
 from gateway.differencing import Asked, Atom
 from gateway.draft import PlannedFragment
-from gateway.errors import (
-    AccessDenied,
-    InternalError,
-    SqluiceError,
-    UnsupportedSql,
-)
+from gateway.errors import AccessDenied, InternalError, SqluiceError, UnsupportedSql
 from gateway.execute import execute
 from gateway.explain import (
     all_columns_table,

@@ -19,9 +19,9 @@ from sqlglot import exp
 from gateway.constants import example_of, type_of_value, value_at_source
 from gateway.decision import Decision
 from gateway.draft import Plan, PlannedFragment
-from gateway.pushable import COMPARISONS
 from gateway.request import Request
 from gateway.resolve import Address, ResolvedQuery
+from gateway.safe_predicates import COMPARISONS
 
 KEPT = 512
 # Longer ones are planned each time.

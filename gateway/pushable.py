@@ -1,15 +1,14 @@
-"""What a source may take over, and what may stand inside a barrier.
+"""What a source may take over.
 
 Takes: an expression, the types of its columns, a source's abilities. Gives: `refusal`, a reason
-code where the source must not evaluate the expression, and `is_safe`, whether a predicate may
-stand beside a policy (DESIGN 5, barrier rule 2; DESIGN 6). Never changes the expression: use
+code where the source must not evaluate the expression (DESIGN 6). Never changes the expression: use
 `folded` for the form that is sent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time
 
@@ -19,6 +18,7 @@ from connectors.base import Abilities
 from gateway.computed import ZONED, TypedText, name_of_type
 from gateway.constants import INTEGERS, bound_parameter, family, fold, value_of
 from gateway.doubles import common_type, is_exact
+from gateway.safe_predicates import COMPARISONS, TypeOf, is_safe
 from gateway.spelling import (
     ARITHMETIC,
     ORDERINGS,
@@ -36,18 +36,6 @@ from gateway.trees import DUCKDB
 from gateway.volatile import is_volatile
 from gateway.windows import WINDOW_INTEGERS, window_refusal
 
-TypeOf = Callable[[exp.Column], str | None]
-
-COMPARISONS = (
-    exp.EQ,
-    exp.NEQ,
-    exp.LT,
-    exp.LTE,
-    exp.GT,
-    exp.GTE,
-    exp.NullSafeEQ,
-    exp.NullSafeNEQ,
-)
 _SAME_TYPE = (
     exp.Paren, exp.Alias, exp.Filter, exp.Abs, exp.Neg, exp.Nullif, exp.Window, exp.Lag, exp.Lead,
 )  # fmt: skip
@@ -449,57 +437,3 @@ def _fold_side(node: exp.Expression, key: str, type_name: str | None, checker: C
     made = fold(node.args[key], type_name, checker.parameters, checker.timezone)
     if made is not None:
         node.set(key, made)
-
-
-def is_safe(
-    predicate: exp.Expression, is_clear: Callable[[exp.Column], bool], checker: Checker
-) -> bool:
-    """Barrier rule 2: cannot fail on any row, and sees clear columns only."""
-    match predicate:
-        case exp.Paren() | exp.Not():
-            return is_safe(predicate.this, is_clear, checker)
-        case exp.And() | exp.Or():
-            return is_safe(predicate.this, is_clear, checker) and is_safe(
-                predicate.expression, is_clear, checker
-            )
-        case exp.Is():
-            return _clear(predicate.this, is_clear) and isinstance(predicate.expression, exp.Null)
-        case exp.In():
-            plain = not (predicate.args.get("query") or predicate.args.get("unnest"))
-            return (
-                plain
-                and bool(predicate.expressions)
-                and _against_constants(predicate.this, predicate.expressions, is_clear, checker)
-            )
-        case exp.Between():
-            bounds = [predicate.args["low"], predicate.args["high"]]
-            return not predicate.args.get("symmetric") and _against_constants(
-                predicate.this, bounds, is_clear, checker
-            )
-        case _ if isinstance(predicate, COMPARISONS):
-            left, right = predicate.this, predicate.expression
-            return _against_constants(left, [right], is_clear, checker) or _against_constants(
-                right, [left], is_clear, checker
-            )
-        case _:
-            return False
-
-
-def _clear(node: exp.Expression, is_clear: Callable[[exp.Column], bool]) -> bool:
-    return isinstance(node, exp.Column) and is_clear(node)
-
-
-def _against_constants(
-    column: exp.Expression,
-    constants: list[exp.Expression],
-    is_clear: Callable[[exp.Column], bool],
-    checker: Checker,
-) -> bool:
-    if not (isinstance(column, exp.Column) and is_clear(column)):
-        return False
-    type_name = checker.type_of(column)
-    if type_name is None:
-        return False
-    return all(
-        fold(one, type_name, checker.parameters, checker.timezone) is not None for one in constants
-    )

@@ -19,7 +19,7 @@ from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, Note
 from gateway.implied import Reader, all_of, any_of, bare, flat, implied
 from gateway.passes.push_filters import decided_by, predicate_places
-from gateway.pushable import COMPARISONS, is_safe
+from gateway.safe_predicates import COMPARISONS, is_safe
 
 # On a predicate: its text in notes, where it is what the arms of an OR say of one relation.
 OF_ARMS = "of arms"

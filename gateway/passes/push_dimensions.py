@@ -16,7 +16,7 @@ from gateway.draft import Draft, Input, Note
 from gateway.errors import TypeMismatch
 from gateway.guard import GuardedRelation
 from gateway.passes.push_filters import conjuncts, decided_by
-from gateway.pushable import is_safe
+from gateway.safe_predicates import is_safe
 from gateway.trees import DUCKDB
 
 

@@ -16,7 +16,8 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from gateway.aggregates import has_aggregate
 from gateway.draft import Draft, Input, Note
 from gateway.guard import GuardedRelation
-from gateway.pushable import folded, is_safe
+from gateway.pushable import folded
+from gateway.safe_predicates import is_safe
 from gateway.trees import DUCKDB
 
 

@@ -26,7 +26,8 @@ from gateway.decision import CompiledCondition
 from gateway.errors import SqluiceError
 from gateway.functions import is_aggregate, is_total
 from gateway.policies.signatures import signature_of
-from gateway.pushable import COMPARISONS, same_meaning
+from gateway.pushable import same_meaning
+from gateway.safe_predicates import COMPARISONS
 from gateway.volatile import is_volatile
 
 _REQUEST = {"purpose": "VARCHAR", "now": "TIMESTAMP WITH TIME ZONE"}

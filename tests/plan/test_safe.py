@@ -14,7 +14,8 @@ import sqlglot
 from sqlglot import exp
 
 from connectors.base import load_abilities
-from gateway.pushable import Checker, is_safe
+from gateway.pushable import Checker
+from gateway.safe_predicates import is_safe
 
 TYPES = {"id": "INTEGER", "big": "BIGINT", "name": "VARCHAR", "born": "DATE", "hidden": "VARCHAR"}
 CLEAR = TYPES.keys() - {"hidden"}
