@@ -230,6 +230,8 @@ def _compared(made: Recomputed, audited: AuditedQuery, is_whole: bool) -> Recomp
 
 def _comparison(found: Replayed, audited: AuditedQuery) -> tuple[str, str]:
     """Whether a decision is that of the audit, and why if not."""
+    if audited.kind == "catalog":
+        return UNKNOWN, "a question to PostgreSQL's catalogs is answered without a decision"
     recorded = audited.own_decision
     if recorded:
         if found.missing:

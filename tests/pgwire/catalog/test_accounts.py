@@ -12,6 +12,8 @@ import psycopg
 import pytest
 
 from gateway.audit import AuditedQuery, requests, verify
+from gateway.past import Past
+from gateway.policies.simulate import distinct
 from gateway.request import Principal
 from tests.pgwire.catalog.conftest import Connection
 from tests.pgwire.catalog.mesh import serving
@@ -157,6 +159,17 @@ def test_what_is_refused_is_recorded_once(
     (one,) = audited(bounded, marked[7:11])
     assert (one.kind, one.outcome, one.code) == ("catalog", "refused", REFUSED[sql])
     assert counted(bounded, REFUSED[sql]) == before + 1
+
+
+def test_no_decision_is_computed_again_for_it(bounded: Small, connection: Connection) -> None:
+    """What was asked of products alone is tried under a changed mesh, and recomputed."""
+    connection.execute("select 'again' from pg_class")
+    connection.execute("select order_id, 'again' from orders.orders")
+    engine = bounded.opened.state
+    assert {one.newest.kind for one in distinct(requests(engine))} == {"query"}
+    asked, _ = audited(bounded, "'again'")
+    found = Past(engine).explain_query(asked.query_id)
+    assert (found.comparison, "without a decision" in found.why) == ("unknown", True)
 
 
 def test_over_a_limit_is_recorded(bounded: Small, connection: Connection) -> None:
