@@ -88,12 +88,12 @@ def over_postgres(place: Place, stack: ExitStack, number: int) -> Read:
 
 
 def _sql(number: int) -> str:
-    """One in twelve reads from PostgreSQL, whose connections are few; they hold one each."""
-    return MANY if number % 12 == 0 else LARGE
+    """One in sixteen reads from PostgreSQL: each holds one of the six connections she may have."""
+    return MANY if number % 16 == 0 else LARGE
 
 
 def _able(number: int, user: str) -> str:
-    return "nora" if number % 12 == 0 else user
+    return "nora" if number % 16 == 0 else user
 
 
 def test_slow_readers(place: Place) -> None:
