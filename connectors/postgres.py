@@ -53,13 +53,11 @@ class PostgresConnection(StreamingConnection):
         """Take over an open connection in autocommit mode; `cut` ends its socket."""
         super().__init__(cut)
         self._connection = connection
-        self._version = 0
 
     def prepare(self) -> None:
         """Set the session's settings and see that they hold."""
         shown = [f"set_config('{name}', '{value}', false)" for name, value in SESSION.items()]
-        shown += ["getdatabaseencoding()", "current_setting('server_version_num')::int"]
-        *found, encoding, self._version = self._rows(f"SELECT {', '.join(shown)}")[0]
+        *found, encoding = self._rows(f"SELECT {', '.join(shown)}, getdatabaseencoding()")[0]
         for (name, wanted), value in zip(SESSION.items(), found, strict=True):
             if value != wanted:
                 raise ConnectorError(f"{name} is {value!r} and cannot be made {wanted!r}")
@@ -105,7 +103,7 @@ class PostgresConnection(StreamingConnection):
                 yield from found.to_batches()
                 return
         sql = wrapped(fragment.sql, fragment)
-        plain = sql if values is None else written_out(sql, values, self._version)
+        plain = sql if values is None else written_out(sql, values)
         yield from self._by_cursor(sql, values) if plain is None else self._by_copy(plain)
 
     def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:

@@ -45,14 +45,7 @@ _WRITTEN = MappingProxyType(
 # Nothing here ends, escapes or begins anything, in a text or out of it.
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9 _.,:;#%&@/()+*=<>!?\[\]{}-]*")
 _NOT_PLAIN_SQL = re.compile(r"\\|\$(?!\d)|--|/\*")
-_QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
-_PARAMETER = re.compile(rf"{_QUOTED}|\$(\d+)")
-# Keys of a column that is exactly of their type, by the words of the ability file.
-_KEYS = re.compile(
-    rf"{_QUOTED}|\bIN \(SELECT (?:DISTINCT )?unnest\(CAST\(\$(\d+) AS int8\[\]\)\)\)"
-)
-# From this version on PostgreSQL looks a value up in a constant array by its hash.
-HASHES_ARRAYS = 140_000
+_PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\d+)""")
 
 
 def wrapped(sql: str, fragment: Fragment, limit: int | None = None) -> str:
@@ -123,12 +116,10 @@ def _refuse_infinity(array: pa.Array) -> None:
         raise ConnectorError("an infinite or too distant date")
 
 
-def written_out(sql: str, values: pa.RecordBatch, version: int = 0) -> str | None:
+def written_out(sql: str, values: pa.RecordBatch) -> str | None:
     """The statement with its values in it; None where one of them could be read in another way.
 
     COPY is the only way to stream that PostgreSQL runs side by side, and it takes no parameters.
-    Of keys it makes a constant, which the planner can count and an index can look for; where the
-    types of both sides differ, or in an older version, each row would be compared with each key.
     """
     if _NOT_PLAIN_SQL.search(sql):
         return None
@@ -138,15 +129,7 @@ def written_out(sql: str, values: pa.RecordBatch, version: int = 0) -> str | Non
         if literal is None:
             return None
         literals.append(literal)
-    if version >= HASHES_ARRAYS:
-        sql = _KEYS.sub(lambda one: _constant_keys(one, literals), sql)
     return _PARAMETER.sub(lambda one: literals[int(one[1]) - 1] if one[1] else one[0], sql)
-
-
-def _constant_keys(found: re.Match[str], literals: Sequence[str]) -> str:
-    if found[1] is None:
-        return found[0]
-    return f"= ANY({literals[int(found[1]) - 1].removesuffix('::text')}::int8[])"
 
 
 def _literal(kind: pa.DataType, value: object) -> str | None:

@@ -153,32 +153,6 @@ def test_numbers_inside_quotes_are_no_parameters() -> None:
     assert written_out(sql, values) == wanted
 
 
-KEYS = "SELECT 'IN (SELECT unnest(CAST($1 AS int8[])))' WHERE {}"
-
-
-@pytest.mark.parametrize(
-    ("sql", "version", "wanted"),
-    [
-        ("k IN (SELECT unnest(CAST($1 AS int8[])))", 140_000, "k = ANY('{1,2}'::int8[])"),
-        ("k IN (SELECT DISTINCT unnest(CAST($1 AS int8[])))", 150_004, "k = ANY('{1,2}'::int8[])"),
-        (
-            "k IN (SELECT unnest(CAST($1 AS int8[])))", 139_999,
-            "k IN (SELECT unnest(CAST('{1,2}'::text AS int8[])))",
-        ),
-        (
-            "k IN (SELECT unnest(CAST($1 AS bigint[])))", 140_000,
-            "k IN (SELECT unnest(CAST('{1,2}'::text AS bigint[])))",
-        ),
-    ],
-)  # fmt: skip
-def test_keys_of_a_column_of_their_type_are_a_constant(sql: str, version: int, wanted: str) -> None:
-    """Not for narrower columns, nor where the server compares each row with each of them."""
-    keys = Fragment("", COLUMN, (), (pa.array([1, 2]),), ("BIGINT[]",))
-    values = parameters_of(keys, as_array)
-    assert values is not None
-    assert written_out(KEYS.format(sql), values, version) == KEYS.format(wanted)
-
-
 NUMBERS = (
     "0", "-1.5", "1.50", "1.500000", "99999999999999.99", "100000000000000", "1.005", "'NaN'",
     "'Infinity'", "'-Infinity'", "1e30", "-0.00", "0.000000000000000000000000000001", "NULL",
