@@ -34,10 +34,10 @@ _EXAMPLES = {
     "VARCHAR": "x", "DATE": "2000-01-01",
     "TIMESTAMP": "2000-01-01 00:00:00", "TIMESTAMP WITH TIME ZONE": "2000-01-01 00:00:00+00:00",
 }  # fmt: skip
-# What may choose among rows, or computes what only the engine knows.
+# What may choose among rows, computes what only the engine knows, or is about many values.
 _UNCERTAIN = (
-    exp.Limit, exp.Offset, exp.Fetch, exp.Window, exp.Qualify, exp.TableSample, exp.UDTF,
-    exp.Lateral, exp.Anonymous, exp.Pivot,
+    exp.All, exp.Any, exp.Limit, exp.Offset, exp.Fetch, exp.Window, exp.Qualify, exp.TableSample,
+    exp.UDTF, exp.Lateral, exp.Anonymous, exp.Pivot,
 )  # fmt: skip
 _CERTAIN_AGGREGATES = (exp.Count, exp.Min, exp.Max, exp.Sum, exp.Avg)
 _ADDING = (exp.Sum, exp.Avg)
