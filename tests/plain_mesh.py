@@ -27,6 +27,7 @@ _LOGICAL = {
     "date": "date", "timestamp": "timestamp", "timestamptz": "timestamp", "time": "time",
 }  # fmt: skip
 
+_STAYS = ", customProperties: [{property: keysStay, value: true, vendor: sqluice}]"
 
 @dataclass(frozen=True, slots=True)
 class PlainSource:
@@ -39,12 +40,16 @@ class PlainSource:
 
 @dataclass(frozen=True, slots=True)
 class PlainTable:
-    """A table: its domain, its name, its name at the source, its columns with physical types."""
+    """A table: its domain, its name, its name at the source, its columns with physical types.
+
+    staying: columns whose values go to no other source.
+    """
 
     domain: str
     name: str
     physical: str
     columns: Mapping[str, str]
+    staying: frozenset[str] = frozenset()
 
     @property
     def address(self) -> str:
@@ -123,7 +128,7 @@ def _write_product(base: Path, table: PlainTable) -> None:
     )
     columns = "".join(
         f"      - {{name: {column}, logicalType: {_LOGICAL[kind.partition('(')[0]]}, "
-        f'physicalType: "{kind}"}}\n'
+        f'physicalType: "{kind}"{_STAYS if column in table.staying else ""}}}\n'
         for column, kind in table.columns.items()
     )
     _write(

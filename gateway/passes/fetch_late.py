@@ -3,7 +3,8 @@
 Takes: a draft after `send_keys`. Gives: a draft in which such an input knows how the keys of the
 first rows are found without it, and how it is seen that they were enough. Whether it is fetched so
 is decided as it runs. Right whatever stands how often: it rests on no contract's word. Never for an
-input that is restricted for the caller, nor by sort keys that add up floats.
+input that is restricted for the caller, nor by sort keys that add up floats; nor by an order that
+reads what must not go to another source: who comes first would tell of it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gateway.constants import INTEGERS
 from gateway.draft import Draft, Input, LateEdge
 from gateway.estimates import is_probably_key
 from gateway.passes.push_filters import conjuncts
+from gateway.passes.send_keys import stays_at_home
 from gateway.passes.send_values import is_masked, is_repeatable
 from gateway.trees import DUCKDB
 
@@ -161,7 +163,9 @@ def _edge(alias: str, shape: _Shape, draft: Draft) -> LateEdge | None:
     )  # fmt: skip
     if link is None or kind not in INTEGERS - {"HUGEINT"}:
         return None
-    if any(is_masked(draft.inputs[name]) for name in read):
+    if any(
+        is_masked(draft.inputs[name]) or stays_at_home(draft.inputs[name], draft) for name in read
+    ):  # fmt: skip
         return None
     whole = (shape.sort, *shape.conditions)
     if not all(is_repeatable(each, read, draft) for each in whole):

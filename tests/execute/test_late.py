@@ -90,6 +90,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainMesh]:
     }
     region = {"id": "integer", "label": "text"}
     tables = [PlainTable("north", "spent", "spent", SPENT)]
+    tables.append(PlainTable("north", "kept", "spent", SPENT, frozenset({"v"})))
     tables += [PlainTable("south", name, name, WIDE) for name in TABLES]
     tables += [PlainTable("west", name, name, region) for name in REGIONS]
     made = open_plain(folder, sources, tables)
@@ -146,6 +147,17 @@ def test_the_answer_is_the_same(
         assert enough == ([] if told is None else [told.get(people, True)]), people
         if enough == [True] and people == "people":
             assert moved["guarded_1"] == case["rows"]
+
+
+def test_nobody_is_told_who_comes_first_by_what_stays(
+    mesh: PlainMesh, enough: list[bool]
+) -> None:
+    """The control: the same rows where nothing stays."""
+    sql = _statement(CASES[0], "people") + "  "
+    want, _ = _run(mesh, sql)
+    assert enough == [True]
+    assert _run(mesh, sql.replace("north.spent", "north.kept"))[0] == want
+    assert enough == [True]
 
 
 def test_without_the_repeated_keys_it_would_be_noticed(
