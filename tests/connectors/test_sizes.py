@@ -101,7 +101,8 @@ def test_postgres_tells_which_columns_an_index_finds(server: Server) -> None:
     server.run("postgres", "CREATE DATABASE indexed")
     server.run(
         "indexed",
-        "CREATE TABLE t (id int PRIMARY KEY, a int, b int, hashed int, part int, brin int, made int)",
+        "CREATE TABLE t (id int PRIMARY KEY, a int, b int, hashed int, part int, brin int, "
+        "made int)",
         "INSERT INTO t SELECT n, n, n, n, n, n, n FROM generate_series(1, 500) AS s(n)",
         "CREATE INDEX ON t (a, b)",
         "CREATE INDEX ON t USING hash (hashed)",
