@@ -67,8 +67,7 @@ def is_of_all_rows(mean: exp.Avg) -> bool:
     """Whether a mean is that of a query without groups, and of all its rows."""
     select = mean.find_ancestor(exp.Select)
     held = isinstance(mean.parent, exp.Filter | exp.Window) or isinstance(mean.this, exp.Distinct)
-    parts = ("group", "having", "order", "limit", "distinct")
-    return select is not None and not held and not any(select.args.get(one) for one in parts)
+    return select is not None and not held and select.args.get("group") is None
 
 
 def is_mean_of_numbers(mean: exp.Avg, type_name: TypeName) -> bool:
