@@ -28,13 +28,15 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 @pytest.mark.parametrize(
-    ("page", "packages", "count", "printed"),
-    [("notebooks", NOTEBOOKS, 2, "EWR"), ("tools", EXPECTATIONS, 1, '"success": true')],
+    ("page", "packages", "printed"),
+    [
+        ("notebooks", NOTEBOOKS, ["EWR", "EWR"]),
+        ("tools", EXPECTATIONS, ['"success": true']),
+    ],
 )
 def test_a_page(
-    sample: SampleMesh, tmp_path: Path, page: str, packages: tuple[str, ...], count: int,
-    printed: str,
-) -> None:  # fmt: skip
+    sample: SampleMesh, tmp_path: Path, page: str, packages: tuple[str, ...], printed: list[str]
+) -> None:
     venv.create(tmp_path / "environment", with_pip=True)
     python = str(tmp_path / "environment" / "bin" / "python")
     subprocess.run(
@@ -43,7 +45,7 @@ def test_a_page(
     )  # fmt: skip
     endpoint = FlightEndpoint(sample.opened, "127.0.0.1", 0)
     place = f"127.0.0.1:{endpoint.start()}"
-    ran = 0
+    answers = []
     text = (ROOT / "docs" / "clients" / f"{page}.md").read_text(encoding="utf-8")
     for block in blocks(text):
         if block.language not in ("ipython", "py"):
@@ -54,7 +56,7 @@ def test_a_page(
             capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        assert printed in done.stdout, done.stdout
-        ran += 1
+        answers.append(done.stdout)
     endpoint.stop()
-    assert ran == count
+    for answer, wanted in zip(answers, printed, strict=True):
+        assert wanted in answer
