@@ -105,8 +105,9 @@ def test_over_the_postgresql_wire(sent: bytes, code: str, doors: Doors) -> None:
 
 
 def test_an_answer_that_breaks_later_is_one_request(doors: Doors) -> None:
+    # More than is read ahead.
     late = (
-        "select case when i < 600000 then i else cast('x' || i as bigint) end "
+        "select case when i < 600000 then i else cast('x' || i as bigint) end, repeat('x', 40) "
         "from range(700000) r(i)"
     )
     with Wire(doors.pgwire) as client:

@@ -19,17 +19,19 @@ def test_a_client_that_does_not_read_leaves_no_task_behind(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = "SELECT i AS id FROM range(3) AS r(i)"
+    before = set(threading.enumerate())
     with small(tmp_path / "mesh", table, {"id": "BIGINT"}) as held:
         with Wire(held.address) as made:
             made.sign_in("all")
             made.send(query(LARGE))
             assert made.receive() is not None
-            assert within(5, lambda: "reading ahead" in _threads())
+            assert within(5, lambda: "reading ahead" in _names(before))
             held.endpoint.stop(0.1)
-        assert within(5, lambda: not {"reading ahead", "pgwire"} & _threads())
+        assert within(5, lambda: not {"reading ahead", "pgwire"} & _names(before))
         gc.collect()
     assert not [one for one in caplog.records if one.name == "asyncio"]
 
 
-def _threads() -> set[str]:
-    return {one.name for one in threading.enumerate()}
+def _names(before: set[threading.Thread]) -> set[str]:
+    """Of the threads that were not there before."""
+    return {one.name for one in set(threading.enumerate()) - before}
