@@ -109,6 +109,21 @@ def test_an_end_that_a_crash_took_reads_unknown_in_a_chain_that_holds(
     audit.close()
 
 
+def test_an_end_that_comes_while_the_audit_closes_is_written(state: Engine) -> None:
+    audit = Audit(state)
+    tickets = [audit.started(replace(START, query_id=name)) for name in ("first", "second")]
+    closing = threading.Thread(target=audit.close)
+    with _held_up(state):
+        audit.ended(tickets[0], OK)
+        time.sleep(0.1)
+        closing.start()
+        time.sleep(0.1)
+        audit.ended(tickets[1], OK)
+    closing.join(timeout=10)
+    assert not closing.is_alive()
+    assert (audit.head and audit.head.sequence, verify(state).unknown) == (4, 0)
+
+
 def test_an_end_is_committed_by_itself_where_nothing_follows(state: Engine) -> None:
     audit = Audit(state)
     audit.ended(audit.started(START), OK)
