@@ -177,6 +177,27 @@ def test_whoever_waits_too_long_is_refused_and_what_follows_holds(state: Engine)
     assert found.holds and "after" in known and "waiting" not in known
 
 
+def test_what_was_refused_leaves_no_end_behind(state: Engine) -> None:
+    audit = Audit(state, lambda: NOW, WriterSettings(wait_seconds=0.3))
+    audit.started(START)
+    with _held_up(state):
+        for name in ("taken", "second", "third"):
+            starting = audit.starting(replace(START, query_id=name))
+            with pytest.raises(InternalError):
+                starting.committed()
+            audit.ended(starting, AuditFinish("failed", code="internal"))
+        assert not audit._writer._waiting
+    audit.close()
+    # The control: whose start is there.
+    audit.ended(audit.starting(replace(START, query_id="after")), OK)
+    audit.close()
+    with reading(state) as connection:
+        found = connection.scalars(
+            text("SELECT query_id FROM audit_records WHERE kind = 'finished'")
+        )
+        assert set(found) == {"after"}
+
+
 def test_a_defect_refuses_and_leaves_the_writer_alive(state: Engine) -> None:
     audit = Audit(state)
     audit.started(START)
