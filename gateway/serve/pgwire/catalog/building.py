@@ -153,9 +153,9 @@ def call_of(node: exp.Func) -> tuple[str, list[exp.Expr]]:
 
 def filled(text: str, arguments: Sequence[exp.Expr], values: Mapping[str, exp.Expr]) -> exp.Expr:
     """A template with its arguments."""
-    for at, value in enumerate(arguments):
+    for at, argument in enumerate(arguments):
         if text.count(f"{{{at}}}") > 1:
-            twice(value)
+            twice(argument)
     places: dict[str, exp.Expr] = {}
 
     def placed(name: str, value: exp.Expr) -> str:
