@@ -102,7 +102,8 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     closers: list[Callable[[], None]] = [state.dispose]
     publisher = Publisher(config.folder, state)
     audit = _audit(config, state)
-    closers += [audit.close, _export_heads(config, audit)]
+    # The last head is exported behind the last record.
+    closers += [_export_heads(config, audit), audit.close]
     mesh = functools.partial(_mesh_of, publisher)
     abilities, pools = _sources(config, state, mesh, closers)
     statistics, learning = Statistics(pools), _learning(config, state, abilities)

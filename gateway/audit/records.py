@@ -91,8 +91,11 @@ class AuditTicket:
 class Starting:
     """A first record on its way into the chain."""
 
-    def __init__(self, query_id: str, commit: Callable[[], Head]) -> None:
+    def __init__(
+        self, query_id: str, commit: Callable[[], Head], has_failed: Callable[[], bool]
+    ) -> None:
         self.query_id = query_id
+        self.has_failed = has_failed
         self._commit = commit
 
     def committed(self) -> AuditTicket:
@@ -137,7 +140,11 @@ class Audit:
     def starting(self, start: AuditStart) -> Starting:
         """Begin to commit the first record of a request, which may go on to its first batch."""
         entry = self._writer.begin(_started(start))
-        return Starting(start.query_id, lambda: self._writer.committed(entry)[0])
+        return Starting(
+            start.query_id,
+            lambda: self._writer.committed(entry)[0],
+            lambda: entry.failure is not None,
+        )
 
     def finished(self, ticket: AuditTicket | Starting, finish: AuditFinish) -> None:
         """Commit the second record of a request; raises InternalError where that fails."""
@@ -146,8 +153,11 @@ class Audit:
     def ended(self, ticket: AuditTicket | Starting, finish: AuditFinish) -> None:
         """Have the second record of a request committed soon; the request does not wait for it.
 
-        Where that fails its outcome reads unknown, as after a crash.
+        Where that fails its outcome reads unknown, as after a crash. What never began has no end:
+        while nothing can be written, none of those that were refused piles up.
         """
+        if isinstance(ticket, Starting) and ticket.has_failed():
+            return
         self._writer.leave(self._finished(ticket.query_id, finish))
 
     def told(self, start: AuditStart, finish: AuditFinish) -> None:

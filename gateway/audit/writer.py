@@ -117,10 +117,11 @@ class Writer:
 
     def _put(self, entry: Entry) -> None:
         with self._ready:
-            self._stopping = False
             self._waiting.append(entry)
             self._awaited += entry.is_awaited
             if self._thread is None:
+                # One that is told to end writes what waits first.
+                self._stopping = False
                 self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
                 self._thread.start()
             elif entry.is_awaited or self._is_asleep:

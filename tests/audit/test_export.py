@@ -18,12 +18,22 @@ from openlineage.client.event_v2 import RunEvent
 from openlineage.client.generated.column_lineage_dataset import ColumnLineageDatasetFacet
 from sqlalchemy import Engine, text
 
-from gateway.audit import Audit, AuditFinish, export_on_schedule, read_heads, requests, sink_of
+from gateway.audit import (
+    Audit,
+    AuditFinish,
+    export_on_schedule,
+    read_heads,
+    requests,
+    sink_of,
+    writer,
+)
 from gateway.audit.openlineage import events, run_id
 from gateway.cli.audit import audit as commands
 from gateway.errors import InvalidConfig
 from gateway.state.engine import writing
 from tests.audit.requests import START, some_requests
+from tests.sessions.test_probing import MESH
+from tests.small_mesh import answer, opened_mesh
 
 Call = Callable[..., Result]
 TABLE = "operations.departures.flights"
@@ -186,6 +196,19 @@ def test_heads_are_posted_on_schedule(state: Engine) -> None:
     server.server_close()
     assert audit.head is not None
     assert [json.loads(one)["hash"] for one in posted] == [audit.head.hash]
+
+
+def test_the_last_head_is_of_the_last_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LINGER_SECONDS", 60.0)
+    opened = opened_mesh(tmp_path, MESH)
+    answer(opened, "amy", "SELECT 1 LIMIT 1")
+    audit, heads = opened.audit, opened.config.heads
+    before = audit.head
+    opened.close()
+    assert before and audit.head and audit.head.sequence == before.sequence + 1
+    assert read_heads(heads)[-1] == audit.head
 
 
 def test_heads_never_leave_the_machine_in_clear() -> None:

@@ -109,6 +109,21 @@ def test_an_end_that_a_crash_took_reads_unknown_in_a_chain_that_holds(
     audit.close()
 
 
+def test_an_end_that_comes_while_the_audit_closes_is_written(state: Engine) -> None:
+    audit = Audit(state)
+    tickets = [audit.started(replace(START, query_id=name)) for name in ("first", "second")]
+    closing = threading.Thread(target=audit.close)
+    with _held_up(state):
+        audit.ended(tickets[0], OK)
+        time.sleep(0.1)
+        closing.start()
+        time.sleep(0.1)
+        audit.ended(tickets[1], OK)
+    closing.join(timeout=10)
+    assert not closing.is_alive()
+    assert (audit.head and audit.head.sequence, verify(state).unknown) == (4, 0)
+
+
 def test_an_end_is_committed_by_itself_where_nothing_follows(state: Engine) -> None:
     audit = Audit(state)
     audit.ended(audit.started(START), OK)
@@ -160,6 +175,27 @@ def test_whoever_waits_too_long_is_refused_and_what_follows_holds(state: Engine)
         known = set(connection.scalars(text("SELECT query_id FROM audit_records")))
     # The one that was being written may be known, as unknown; the one that waited was taken back.
     assert found.holds and "after" in known and "waiting" not in known
+
+
+def test_what_was_refused_leaves_no_end_behind(state: Engine) -> None:
+    audit = Audit(state, lambda: NOW, WriterSettings(wait_seconds=0.3))
+    audit.started(START)
+    with _held_up(state):
+        for name in ("taken", "second", "third"):
+            starting = audit.starting(replace(START, query_id=name))
+            with pytest.raises(InternalError):
+                starting.committed()
+            audit.ended(starting, AuditFinish("failed", code="internal"))
+        assert not audit._writer._waiting
+    audit.close()
+    # The control: whose start is there.
+    audit.ended(audit.starting(replace(START, query_id="after")), OK)
+    audit.close()
+    with reading(state) as connection:
+        found = connection.scalars(
+            text("SELECT query_id FROM audit_records WHERE kind = 'finished'")
+        )
+        assert set(found) == {"after"}
 
 
 def test_a_defect_refuses_and_leaves_the_writer_alive(state: Engine) -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ from sqlalchemy import text
 from gateway.audit import verify
 from gateway.config import SignIn
 from gateway.errors import LimitExceeded, Unauthenticated
-from gateway.request import Limits
+from gateway.identity import Token
+from gateway.request import Limits, Principal
 from gateway.serve.flight import calls, sign_in
 from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
@@ -76,6 +78,56 @@ def test_a_user_has_so_many_sessions(world: World, monkeypatch: pytest.MonkeyPat
     sessions.begin("ola", "ola-demo", HERE)
     held[1].used -= 2 * 3600
     assert sessions.of(tokens[2], "", HERE).holds_nothing
+
+
+def test_a_session_that_made_room_still_ends_with_its_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_in, "_MOST_SESSIONS", 1)
+    sessions = Sessions(world.identity(SignIn()), Limits())
+    first = sessions.begin("nora", "nora-demo", HERE)
+    sessions.begin("nora", "nora-demo", HERE)
+    assert sessions.of(first, "", HERE).began_here
+    assert sessions.end(first)
+    with pytest.raises(Unauthenticated):
+        sessions.of(first, "", HERE)
+
+
+def test_whoever_has_no_room_leaves_no_token_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_in, "_MOST_SESSIONS", 1)
+    identity = world.identity(SignIn())
+    issued: list[Token] = []
+    sessions, issue = Sessions(identity, Limits()), identity.issue
+
+    def watched(principal: Principal) -> Token:
+        issued.append(issue(principal))
+        return issued[-1]
+
+    monkeypatch.setattr(identity, "issue", watched)
+    held = sessions.of(sessions.begin("nora", "nora-demo", HERE), "", HERE)
+    held.prepared[b"one"] = object()
+    with pytest.raises(LimitExceeded):
+        sessions.begin("nora", "nora-demo", HERE)
+    with pytest.raises(Unauthenticated):
+        identity.authenticate_bearer(issued[1].value, "flight", HERE)
+    # The control: the one that has room.
+    assert identity.authenticate_bearer(issued[0].value, "flight", HERE).user == "nora"
+
+
+def test_whoever_acts_as_somebody_takes_none_of_his_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_in, "_MOST_SESSIONS", 1)
+    identity = world.identity(SignIn())
+    sessions = Sessions(identity, Limits())
+    nora = sessions.of(sessions.begin("nora", "nora-demo", HERE), "", HERE)
+    nora.prepared[b"one"] = object()
+    acting = replace(nora.session.principal, actor="ola")
+    monkeypatch.setattr(identity, "act_as", lambda *_: acting)
+    token = sessions.begin("ola", "ola-demo", HERE)
+    assert sessions.of(token, "nora", HERE).session.principal.actor == "ola"
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,8 @@ _IDLE_SECONDS = 8 * 3600.0
 # Of one user; where that is too many, those that nobody has used so long make room.
 _MOST_SESSIONS = 500
 _SHORT_IDLE_SECONDS = 3600.0
+# Tokens that were given out here; sessions that made room come again by them.
+_MOST_BEGAN = 50_000
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class Sessions:
         self._limits = limits
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, str], FlightSession] = {}
+        self._began: dict[str, None] = {}
 
     def begin(self, user: str, password: str, address: str = "") -> str:
         """Sign in; gives the bearer token, which is a token's own where one came as password."""
@@ -73,7 +76,16 @@ class Sessions:
         if principal.credential != "password":
             return password
         token = self._identity.issue(principal).value
-        self._keep(token, principal, "").began_here = True
+        with self._lock:
+            self._began[token] = None
+            while len(self._began) > _MOST_BEGAN:
+                del self._began[next(iter(self._began))]
+        try:
+            self._keep(token, principal, "")
+        except LimitExceeded:
+            # Nobody will ever come by it.
+            self.end(token)
+            raise
         return token
 
     def of(self, token: str, name: str = "", address: str = "") -> FlightSession:
@@ -107,9 +119,11 @@ class Sessions:
         Gives whether it was revoked: whatever goes by it is over.
         """
         with self._lock:
-            ended = [key for key in self._sessions if key[0] == token]
-            began_here = [self._sessions.pop(key).began_here for key in ended]
-        if not any(began_here):
+            for key in [key for key in self._sessions if key[0] == token]:
+                del self._sessions[key]
+            began_here = token in self._began
+            self._began.pop(token, None)
+        if not began_here:
             return False
         self._identity.revoke(token)
         return True
@@ -119,21 +133,28 @@ class Sessions:
         made = FlightSession(session, token)
         now = time.monotonic()
         with self._lock:
-            made.began_here = any(
-                one.began_here for key, one in self._sessions.items() if key[0] == token
-            )
+            # Somebody else may have come by the same token at the same moment.
+            found = self._sessions.get((token, name))
+            if found is not None:
+                return found
+            made.began_here = token in self._began
             for key in [k for k, v in self._sessions.items() if now - v.used > _IDLE_SECONDS]:
                 del self._sessions[key]
-            self._make_room(principal.user, now)
+            self._make_room(principal, now)
             self._sessions[token, name] = made
         return made
 
-    def _make_room(self, user: str, now: float) -> None:
+    def _make_room(self, principal: Principal, now: float) -> None:
         """For one more of a user: a client that signs in with each call would have them pile up.
 
-        Raises LimitExceeded where all hold something and are in use.
+        Nobody who acts as him takes his room. Raises LimitExceeded where all hold something and are
+        in use.
         """
-        held = [key for key, one in self._sessions.items() if one.session.principal.user == user]
+        who = (principal.user, principal.actor)
+        held = [
+            key for key, one in self._sessions.items()
+            if (one.session.principal.user, one.session.principal.actor) == who
+        ]  # fmt: skip
         if len(held) < _MOST_SESSIONS:
             return
         held.sort(key=lambda key: self._sessions[key].used)

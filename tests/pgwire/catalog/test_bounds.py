@@ -110,3 +110,45 @@ def test_broken_statements_are_the_clients_fault(connection: Connection) -> None
             told.add(error.sqlstate)
             assert error.sqlstate != "XX000", "".join(words)
     assert len(told) > 3
+
+
+@pytest.mark.parametrize("made", [
+    "length(repeat('ab', 2000000000))", "length(lpad('a', 2000000000))",
+    "length(rpad('a', 2000000000, 'b'))",
+    "array_length(array(select generate_series(1, 100000)), 1)",
+    "to_char(now()::timestamptz, repeat('\"a\"', 1000))",
+])  # fmt: skip
+def test_no_text_and_no_list_is_made_without_bound(connection: Connection, made: str) -> None:
+    """Of neither does DuckDB's limit of memory know."""
+    with pytest.raises(psycopg.Error) as error:
+        connection.execute(f"select {made} from pg_class".encode())
+    assert error.value.sqlstate == "54000", error.value
+
+
+def test_what_stays_small_is_made(connection: Connection) -> None:
+    sql = (
+        "select repeat('ab', 2), repeat('ab', -1), lpad('a', 3, 'b'), rpad('a', 2) || '.', "
+        "array(select generate_series(5, 1, -2)), repeat(null, 3) from pg_class limit 1"
+    )
+    expected = ("abab", "", "bba", "a .", [5, 3, 1], None)
+    assert connection.execute(sql.encode()).fetchone() == expected
+
+
+@pytest.mark.parametrize("call", [
+    "substring({} from '(.)')", "pg_indexam_has_property(403, {}::text)::text",
+    "format('%s', {}::bool)",
+])  # fmt: skip
+def test_calls_within_calls_are_soon_refused(connection: Connection, call: str) -> None:
+    sql, few = "relname", ""
+    for number in range(30):
+        sql = call.replace("{}", sql)
+        few = sql if number == 2 else few
+    began = time.monotonic()
+    with pytest.raises(psycopg.Error) as error:
+        connection.execute(f"select {sql} from pg_class".encode())
+    assert (error.value.sqlstate, time.monotonic() - began < 20) == ("54001", True)
+    # The control: a few of them are served, or fail by their values.
+    try:
+        connection.execute(f"select {few} from pg_class".encode())
+    except psycopg.Error as failure:
+        assert failure.sqlstate != "54001", failure

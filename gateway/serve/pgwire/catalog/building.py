@@ -6,6 +6,7 @@ whether something is served.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -25,6 +26,8 @@ REGISTERED = {
     "regnamespace": ("schema_in", "schema_out"), "regrole": ("role_in", "role_out"),
     "regoper": ("operator_in", "operator_out"), "regoperator": ("operator_in", "operator_out"),
 }  # fmt: skip
+# What is written twice grows with each call around it; no tool writes that much in one.
+_MOST_TWICE = 500
 KEYWORDS = "pg_get_keywords"
 OPTIONS = "pg_options_to_table"
 _OPTIONS = (
@@ -53,6 +56,13 @@ def duckdb_type(kind: str) -> str | None:
 def as_type(node: exp.Expr, kind: str) -> exp.Cast:
     """A cast to a type of DuckDB's."""
     return exp.Cast(this=node, to=exp.DataType.build(kind, dialect="duckdb"))
+
+
+def twice(node: exp.Expr) -> exp.Expr:
+    """A part that stands in its translation more than once; an error where it is large."""
+    if next(itertools.islice(node.walk(), _MOST_TWICE, None), None) is not None:
+        raise WireError("54001", "The statement is too complex.", "Nest fewer calls in each other.")
+    return node
 
 
 def joined(*parts: exp.Expr) -> exp.Expr:
@@ -143,6 +153,9 @@ def call_of(node: exp.Func) -> tuple[str, list[exp.Expr]]:
 
 def filled(text: str, arguments: Sequence[exp.Expr], values: Mapping[str, exp.Expr]) -> exp.Expr:
     """A template with its arguments."""
+    for at, argument in enumerate(arguments):
+        if text.count(f"{{{at}}}") > 1:
+            twice(argument)
     places: dict[str, exp.Expr] = {}
 
     def placed(name: str, value: exp.Expr) -> str:

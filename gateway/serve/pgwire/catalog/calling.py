@@ -20,6 +20,7 @@ from gateway.serve.pgwire.catalog.building import (
     filled,
     formatted,
     joined,
+    twice,
 )
 from gateway.serve.pgwire.catalog.calls import series_of
 from gateway.serve.pgwire.catalog.known import templates
@@ -41,10 +42,9 @@ _SAME = (
     exp.Count, exp.Min, exp.Max, exp.Sum, exp.ArrayAgg, exp.LogicalAnd, exp.LogicalOr, exp.Abs,
     exp.GroupConcat, exp.RowNumber, exp.Rank, exp.DenseRank, exp.Nullif, exp.Greatest, exp.Least,
     exp.Substring, exp.Trim, exp.Concat, exp.ConcatWs, exp.Explode, exp.Unnest, exp.StrPosition,
-    exp.RegexpReplace, exp.CurrentTimestamp, exp.ArrayConcat, exp.GenerateSeries,
-    exp.ExplodingGenerateSeries, exp.Upper, exp.Lower, exp.Replace, exp.SplitPart, exp.Left,
-    exp.Right, exp.MD5, exp.Round, exp.Floor, exp.Ceil, exp.CurrentDate, exp.TimestampTrunc,
-    exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.Ntile,
+    exp.RegexpReplace, exp.CurrentTimestamp, exp.ArrayConcat, exp.Upper, exp.Lower, exp.Replace,
+    exp.SplitPart, exp.Left, exp.Right, exp.MD5, exp.Round, exp.Floor, exp.Ceil, exp.CurrentDate,
+    exp.TimestampTrunc, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.Ntile,
 )  # fmt: skip
 
 
@@ -82,6 +82,7 @@ class Calls:
         kind = self._scopes.type_of(node)
         if kind != "bool":
             return self._text(node, kind)
+        twice(node)
         ifs = [exp.If(this=node.copy(), true=exp.Literal.string("t")),
                exp.If(this=exp.Not(this=node.copy()), true=exp.Literal.string("f"))]  # fmt: skip
         return exp.Case(ifs=ifs)
@@ -147,7 +148,7 @@ class Calls:
             return self._setting(arguments), "text"
         if name == "set_config" and len(arguments) == 3:
             return self._changed(arguments), "text"
-        if isinstance(node, exp.ExplodingGenerateSeries):
+        if isinstance(node, exp.GenerateSeries | exp.ExplodingGenerateSeries):
             series, kind = series_of(node, self._scopes.type_of)
             return exp.Explode(this=series), kind
         if name == "format" and arguments:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from gateway.serve.pgwire.catalog.building import as_type
+from gateway.serve.pgwire.catalog.building import as_type, twice
 from gateway.serve.pgwire.catalog.formats import similar
 from gateway.serve.pgwire.faults import WireError
 
@@ -68,7 +68,7 @@ def _average(node: exp.Expr, inner: exp.Avg, kind: str | None) -> tuple[exp.Expr
         return node, "float8"
     if kind not in _WHOLE:
         raise WireError("0A000", "avg is of numbers here.", "Cast what it is of: avg(x::int).")
-    held = inner.this
+    held = twice(inner.this)
     parts: list[exp.Expr] = [
         as_type(_within(node, inner, one), "VARCHAR")
         for one in (exp.Sum(this=as_type(_value(held), "BIGINT")), exp.Count(this=held.copy()))
@@ -129,7 +129,7 @@ def matched(node: exp.Substring) -> exp.Expr:
     if not (isinstance(pattern, exp.Literal) and pattern.is_string):
         raise WireError("0A000", "substring takes a constant pattern here.")
     group = 1 if re.search(r"(?<!\\)\((?!\?)", pattern.name) else 0
-    parts = [node.this.copy(), pattern.copy(), exp.Literal.number(group)]
+    parts = [twice(node.this).copy(), pattern.copy(), exp.Literal.number(group)]
     found = exp.Anonymous(this="regexp_extract", expressions=parts)
     meets = exp.RegexpLike(this=node.this.copy(), expression=pattern.copy())
     return exp.Case(ifs=[exp.If(this=meets, true=found)])
@@ -141,7 +141,9 @@ def series_of(call: exp.Func, type_of: TypeOf) -> tuple[exp.Expr, str]:
     kinds = ["int4" if one.is_int else type_of(one) for one in bounds if one is not None]
     if not all(kind in _WHOLE or kind is None for kind in kinds):
         raise WireError("0A000", "generate_series is of whole numbers here.")
-    series = exp.GenerateSeries(**dict(call.args))
+    steps = [one.copy() if one is not None else exp.Literal.number(1) for one in bounds]
+    parts: list[exp.Expr] = [as_type(one, "BIGINT") for one in steps]
+    series = exp.Anonymous(this="udf_series", expressions=parts)
     if any(kind == "int8" for kind in kinds):
         return series, "int8"
     return as_type(series, "INTEGER[]"), "int4"

@@ -52,11 +52,18 @@ _PLAIN: _Written = {
 }  # fmt: skip
 
 
-def functions() -> Mapping[str, tuple[Callable[..., str], list[str], str]]:
+# DuckDB's limit of memory counts no texts and lists: each of them stays small.
+_MOST_LONG, _MOST_PATTERN = 10_000, 500
+
+
+def functions() -> Mapping[str, tuple[Callable[..., str | int | list[int]], list[str], str]]:
     """What DuckDB may call."""
     return {
         "average": (average, ["VARCHAR", "VARCHAR"], "VARCHAR"),
         "moment": (moment, ["BIGINT", "VARCHAR", "VARCHAR"], "VARCHAR"),
+        "repeated": (repeated, ["VARCHAR", "BIGINT"], "VARCHAR"),
+        "width": (width, ["BIGINT"], "INTEGER"),
+        "series": (series, ["BIGINT", "BIGINT", "BIGINT"], "BIGINT[]"),
     }
 
 
@@ -86,6 +93,29 @@ def average(total: str, count: str) -> str:
         return str((Decimal(whole) / Decimal(number)).quantize(step, ROUND_HALF_UP))
 
 
+def repeated(text: str, count: int) -> str:
+    """`repeat`."""
+    width(len(text) * count)
+    return text * count
+
+
+def width(count: int) -> int:
+    """How long a text is to become; an error where that is too long."""
+    if count > _MOST_LONG:
+        raise WireError("54000", f"No text here is made longer than {_MOST_LONG} letters.")
+    return max(count, 0)
+
+
+def series(start: int, end: int, step: int) -> list[int]:
+    """`generate_series` of whole numbers."""
+    if not step:
+        raise WireError("22023", "The step of a series is not zero.")
+    made = range(start, end + (1 if step > 0 else -1), step)
+    if made[_MOST_LONG:]:
+        raise WireError("54000", f"No series here is longer than {_MOST_LONG} numbers.")
+    return list(made)
+
+
 def _weight(number: int) -> tuple[int, int]:
     """How many groups of four digits stand behind the first one, and that."""
     weight = 0
@@ -96,12 +126,17 @@ def _weight(number: int) -> tuple[int, int]:
 
 def moment(microseconds: int, pattern: str, zone: str) -> str:
     """`to_char` of a moment."""
+    if len(pattern) > _MOST_PATTERN:
+        raise WireError("54000", "The pattern of to_char is too long.")
     try:
         shift = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):
         raise WireError("0A000", "The time zone is not served by to_char here.") from None
-    at = (_EPOCH + timedelta(microseconds=microseconds)).replace(tzinfo=ZoneInfo("UTC"))
-    at = at.astimezone(shift)
+    try:
+        at = (_EPOCH + timedelta(microseconds=microseconds)).replace(tzinfo=ZoneInfo("UTC"))
+        at = at.astimezone(shift)
+    except OverflowError:
+        raise WireError("22008", "The moment is out of range here.") from None
     made = []
     for found in _PART.finditer(pattern):
         quoted, fills, part, word, other = found.groups()

@@ -21,7 +21,7 @@ from gateway.serve.pgwire.faults import WireError
 
 PATH_MARK = "\x1f"
 Record = Mapping[str, Any]
-Value: TypeAlias = str | int | bool | list[str] | list[Exploded] | None
+Value: TypeAlias = str | int | bool | list[str] | list[int] | list[Exploded] | None
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _PART = re.compile(r'\s*("(?:[^"]|"")*"|[^\s".]+)\s*(\.|\Z)')
 # How SQL calls types, by their numbers.

@@ -29,9 +29,10 @@ _OPERATORS: Mapping[str, type[exp.Expr]] = {
 # Names that are functions of the session, though they stand without parentheses.
 _SESSION = frozenset("user current_role current_catalog current_schema".split())
 _MOST_NODES = 40_000
+# A tree takes a hundred times as much as its text: those of long ones are not kept.
+_REMEMBERED, _MOST_REMEMBERED = 256, 10_000
 
 
-@functools.lru_cache(maxsize=256)
 def _parsed(sql: str) -> exp.Expression:
     try:
         found = sqlglot.parse(_spelled(sql), dialect="postgres")
@@ -46,9 +47,12 @@ def _parsed(sql: str) -> exp.Expression:
     return tree
 
 
+_remembered = functools.lru_cache(maxsize=_REMEMBERED)(_parsed)
+
+
 def read(sql: str) -> exp.Expression:
     """The tree of a statement, the caller's own to change."""
-    tree = _parsed(sql).copy()
+    tree = _remembered(sql).copy() if len(sql) <= _MOST_REMEMBERED else _parsed(sql)
     if sum(1 for _ in tree.walk()) > _MOST_NODES:
         raise UnsupportedSql("The question to the catalog is too long.")
     return _plain(tree)
