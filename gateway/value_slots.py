@@ -6,7 +6,7 @@ and what EXPLAIN says of it. Never computes a value: that is done as it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import sqlglot
@@ -39,7 +39,7 @@ def value_slot(
     )  # fmt: skip
 
 
-def _select(values: Sequence[exp.Expression]) -> exp.Select:
+def _select(values: Iterable[exp.Expr]) -> exp.Select:
     return exp.Select(expressions=[each.copy() for each in values])
 
 
