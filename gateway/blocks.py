@@ -24,7 +24,7 @@ from gateway.doubles import MEAN, is_exact
 from gateway.draft import Draft
 from gateway.gate import split
 from gateway.guard import GuardedRelation
-from gateway.pushable import Checker, folded, reads_zone, same_meaning
+from gateway.pushable import Checker, folded, mixes_collations, reads_zone, same_meaning
 from gateway.spelling import PART_FUNCTIONS, TRUNCATIONS
 from gateway.trees import DUCKDB, as_type
 from gateway.volatile import is_volatile
@@ -151,6 +151,8 @@ def _refusal(
     if is_volatile(query):
         return "volatile"
     if abilities.is_reference:
+        if mixes_collations(query, abilities):
+            return "collation"
         types = [column.type for one in relations for column in one.columns]
         is_utc = draft.context.timezone == "UTC"
         zoned = not is_utc and reads_zone(query, types, draft.context.parameters)

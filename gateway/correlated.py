@@ -121,9 +121,9 @@ def with_laterals(block: exp.Expression) -> exp.Expression:
     asked = [one for one in block.find_all(exp.Subquery) if one.meta.get(BY_ROW)]
     taken = {one.alias_or_name for one in block.find_all(exp.Table, exp.Subquery, exp.CTE)}
     for number, side in enumerate(asked):
-        name = next(
-            one for one in (f"{mark}asked_{number}" for mark in ("", "_", "__")) if one not in taken
-        )
+        name = f"asked_{number}"
+        while name in taken:
+            name = f"_{name}"
         select, query = side.find_ancestor(exp.Select), side.this
         assert select is not None, "it was found in the WHERE of one"
         side.replace(exp.column("value", table=name, quoted=True))

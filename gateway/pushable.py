@@ -79,6 +79,8 @@ class Checker:
         if is_volatile(expression):
             return "volatile"
         if self.abilities.is_reference:
+            if mixes_collations(expression, self.abilities):
+                return "collation"
             return self._zone_refusal(expression)
         return self._refusal(expression)
 
@@ -363,6 +365,11 @@ def same_meaning(left: str, right: str) -> bool:
     """Whether values of two types compare without a cast that could change or fail."""
     kinds = {family(left), family(right)}
     return len(kinds) == 1 or kinds <= INTEGERS
+
+
+def mixes_collations(expression: exp.Expression, abilities: Abilities) -> bool:
+    """Whether a collation of the statement's own may meet that in which columns are sent."""
+    return bool(abilities.text_collation) and expression.find(exp.Collate) is not None
 
 
 # What makes a timestamp with a time zone of something else, by its text.

@@ -6,7 +6,7 @@ and what EXPLAIN says of it. Never computes a value: that is done as it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import sqlglot
@@ -30,14 +30,27 @@ def value_slot(
     """The slot of an edge; `column` is the compared one as its source knows it."""
     kind = next(each.type for each in relation.columns if each.name == edge.column)
     bound = "BIGINT" if kind in INTEGERS else kind
-    select = exp.Select(expressions=[each.copy() for each in edge.values])
-    sql, used = merge_sql(select)
+    sql, used = merge_sql(_with_types(edge) if kind == "VARCHAR" else _select(edge.values))
     return ValueSlot(
         edge.providers, sql, used, edge.column, edge.operator, kind, bound,
         _around(exp.GTE, column, bound, draft, relation),
         _around(exp.LTE, column, bound, draft, relation),
         share_of_a_value(draft, edge, relation),
     )  # fmt: skip
+
+
+def _select(values: Iterable[exp.Expr]) -> exp.Select:
+    return exp.Select(expressions=[each.copy() for each in values])
+
+
+def _with_types(edge: ValueEdge) -> exp.Select:
+    """The values, then their types: what only looks like a text is compared in another way."""
+    names = [f"value {number}" for number in range(len(edge.values))]
+    given = zip(edge.values, names, strict=True)
+    inner = _select([exp.alias_(each, name, quoted=True) for each, name in given])
+    columns = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
+    types = [exp.Anonymous(this="typeof", expressions=[each.copy()]) for each in columns]
+    return exp.Select(expressions=[*columns, *types]).from_(inner.subquery("given"))
 
 
 def _around(

@@ -32,7 +32,11 @@ def bounds_of(
         rows = [batch for batch in held if batch.num_rows]
         if len(rows) == 1 and rows[0].num_rows == 1:
             values = [column[0] for column in rows[0].columns]
-            return bounds(slot.operator, values, slot.kind)
+            if slot.kind != "VARCHAR":
+                return bounds(slot.operator, values, slot.kind)
+            half = len(values) // 2
+            if all(kind.as_py() == "VARCHAR" for kind in values[half:]):
+                return bounds(slot.operator, values[:half], slot.kind)
     return None
 
 

@@ -34,10 +34,11 @@ _EXAMPLES = {
     "VARCHAR": "x", "DATE": "2000-01-01",
     "TIMESTAMP": "2000-01-01 00:00:00", "TIMESTAMP WITH TIME ZONE": "2000-01-01 00:00:00+00:00",
 }  # fmt: skip
-# What may choose among rows, computes what only the engine knows, or is about many values.
+# What may choose among rows, computes what only the engine knows, is about many values, or makes
+# texts equal that are not.
 _UNCERTAIN = (
     exp.All, exp.Any, exp.Limit, exp.Offset, exp.Fetch, exp.Window, exp.Qualify, exp.TableSample,
-    exp.UDTF, exp.Lateral, exp.Anonymous, exp.Pivot,
+    exp.UDTF, exp.Lateral, exp.Anonymous, exp.Pivot, exp.Collate,
 )  # fmt: skip
 _CERTAIN_AGGREGATES = (exp.Count, exp.Min, exp.Max, exp.Sum, exp.Avg)
 _ADDING = (exp.Sum, exp.Avg)

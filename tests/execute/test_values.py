@@ -27,7 +27,7 @@ from tests.plain_mesh import PlainMesh, PlainSource, PlainTable, open_plain
 CASES = yaml.safe_load(Path(__file__).with_name("values.yaml").read_text(encoding="utf-8"))
 BIG = {
     "id": "bigint", "i": "integer", "d": "decimal(15,2)", "f": "double precision", "t": "text",
-    "day": "date", "at": "timestamp", "zoned": "timestamptz",
+    "day": "date", "at": "timestamp", "zoned": "timestamptz", "u": "text",
 }  # fmt: skip
 SMALL = {"id": "bigint", "i": "integer", "f": "double precision", "t": "text", "day": "date"}
 ROWS = 1_000
@@ -41,7 +41,8 @@ CREATE TABLE big AS SELECT n AS id, (n % 100)::INTEGER AS i, (n * 0.37)::DECIMAL
     ELSE 'b' || n END AS t,
   CASE WHEN n = 994 THEN NULL ELSE DATE '2020-01-01' + n::INTEGER END AS day,
   TIMESTAMP '2020-01-01 00:00:00.000001' + n * INTERVAL 1 HOUR AS at,
-  TIMESTAMPTZ '2020-01-01 00:00:00+00' + n * INTERVAL 1 HOUR AS zoned
+  TIMESTAMPTZ '2020-01-01 00:00:00+00' + n * INTERVAL 1 HOUR AS zoned,
+  upper(format('00000000-0000-4000-8000-{{:012x}}', n)) AS u
 FROM range({ROWS}) AS given(n)
 """
 

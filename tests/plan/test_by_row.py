@@ -64,3 +64,13 @@ def test_by_row(trips: TableSize | None, by_row: bool, mesh: Mesh) -> None:
 def test_not_through_a_barrier(mesh: Mesh) -> None:
     mesh.sizes = {MEMBERS: TableSize(2_000), TRIPS: _trips(4_000_000, "flight_id")}
     assert "LATERAL" not in forms_of(mesh, "mara", SQL)["planned"]
+
+
+def test_a_name_that_the_statement_has_not(mesh: Mesh) -> None:
+    members = TableSize(2_000, {"tier": ColumnSize(10)})
+    mesh.sizes = {MEMBERS: members, TRIPS: _trips(4_000, "flight_id")}
+    names = ("asked_0", "_asked_0", "__asked_0")
+    joins = (f" join loyalty.members {one} on {one}.member_id = m.member_id" for one in names)
+    others = "".join(joins)
+    planned = forms_of(mesh, "petra", SQL.replace("members m ", f"members m{others} "))["planned"]
+    assert 'AS "___asked_0" WHERE' in planned
