@@ -168,7 +168,8 @@ def _edge(alias: str, shape: _Shape, draft: Draft) -> LateEdge | None:
     ):  # fmt: skip
         return None
     whole = (shape.sort, *shape.conditions)
-    if not all(is_repeatable(each, read, draft) for each in whole):
+    # A mean may come out in either of two ways, which differ in the last digit.
+    if shape.sort.find(exp.Avg) or not all(is_repeatable(each, read, draft) for each in whole):
         return None
     groups = _groups(core, (wide, narrow), shape)
     if shape.groups is not None and groups is None:
