@@ -35,8 +35,7 @@ from gateway.reasons import told
 PASSES = (
     push_dimensions, sink_filters, derive_filters, push_filters, cut_empty, drop_columns,
     spread_limits, aggregate_arms, aggregate_early, push_blocks, push_joins, fetch_distinct,
-    push_top, push_limit, send_keys, send_values, fetch_late,
-    share_relations,
+    push_top, push_limit, send_keys, send_values, fetch_late, share_relations,
 )  # fmt: skip
 
 

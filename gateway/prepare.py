@@ -184,10 +184,7 @@ def prepare(
     kept = _kept(request, services, key)
     if kept is not None:
         watch.lap("plan")
-        return Prepared(
-            kept.bound, decision, kept.guarded, kept.schema, kept.plan, kept.edges,
-            kept.parameters, kept.clock, watch.laps,
-        )  # fmt: skip
+        return replace(kept, decision=decision, timings=watch.laps)
     columns = visible(decision)
     bound = bound or bind(resolved, columns)
     names = _output_names(resolved, columns, bound.outputs, request, services)

@@ -1,7 +1,7 @@
 """The places of one source, shared by those who ask it.
 
 Takes: how many places there are. Gives: a place to whoever holds few beside what is free. Never
-gives anybody all of them: some are left for who comes next, at once.
+gives anybody all of four or more: some are left for who comes next, at once.
 """
 
 from __future__ import annotations

@@ -64,6 +64,17 @@ def predicate_places(
         yield where, "this", preserved
 
 
+def narrowing(select: exp.Select) -> Iterator[tuple[exp.Expression, set[str]]]:
+    """Each conjunct of its predicates, with the aliases whose relations it may narrow."""
+    joins = select.args.get("joins") or []
+    if any(join.method in ("ASOF", "POSITIONAL") for join in joins):
+        return
+    for holder, key, aliases in predicate_places(select, joins):
+        predicate = holder.args.get(key)
+        for conjunct in conjuncts(predicate) if predicate is not None else ():
+            yield conjunct, aliases
+
+
 def preserved_aliases(select: exp.Select, joins: list[exp.Join]) -> set[str]:
     """The aliases to whose relations a filter after all joins may go down."""
     return set() if select.args.get("from_") is None else _joined(select, joins)[1]

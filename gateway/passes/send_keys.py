@@ -19,7 +19,7 @@ from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, KeyEdge, Note
 from gateway.guard import GuardedRelation
 from gateway.passes.columns_down import Origin, delivered_by, origin_of
-from gateway.passes.push_filters import conjuncts, predicate_places
+from gateway.passes.push_filters import conjuncts, narrowing
 
 # More ways to narrow one input are not weighed.
 _MOST = 6
@@ -31,20 +31,13 @@ def send_keys(draft: Draft) -> Draft:
         return draft
     inputs = dict(draft.inputs)
     for select in draft.tree.find_all(exp.Select):
-        joins = select.args.get("joins") or []
-        if any(join.method in ("ASOF", "POSITIONAL") for join in joins):
-            continue
         equal: list[set[exp.Column]] = []
-        for holder, key, aliases in predicate_places(select, joins):
-            predicate = holder.args.get(key)
-            for conjunct in conjuncts(predicate) if predicate is not None else ():
-                for narrowed, by in _sides(conjunct, select):
-                    if narrowed.table in aliases:
-                        _note(narrowed, by, draft, inputs)
-                    if {narrowed.table, by.table} <= aliases and isinstance(
-                        conjunct.unnest(), exp.EQ
-                    ):
-                        _join_classes(equal, narrowed, by)
+        for conjunct, aliases in narrowing(select):
+            for narrowed, by in _sides(conjunct, select):
+                if narrowed.table in aliases:
+                    _note(narrowed, by, draft, inputs)
+                if {narrowed.table, by.table} <= aliases and isinstance(conjunct.unnest(), exp.EQ):
+                    _join_classes(equal, narrowed, by)
         for one in equal:
             for narrowed, by in permutations(sorted(one, key=_name), 2):
                 _note(narrowed, by, draft, inputs)

@@ -19,7 +19,7 @@ from gateway.blocks import output_types
 from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, Note, ValueEdge
 from gateway.passes.columns_down import Origin, origin_of
-from gateway.passes.push_filters import conjuncts, decided_by, predicate_places
+from gateway.passes.push_filters import decided_by, narrowing
 from gateway.passes.send_keys import stays_at_home
 from gateway.trees import as_type
 from gateway.volatile import is_volatile
@@ -55,15 +55,10 @@ def send_values(draft: Draft) -> Draft:
         return draft
     inputs = dict(draft.inputs)
     for select in draft.tree.find_all(exp.Select):
-        joins = select.args.get("joins") or []
-        if any(join.method in ("ASOF", "POSITIONAL") for join in joins):
-            continue
-        for holder, key, aliases in predicate_places(select, joins):
-            predicate = holder.args.get(key)
-            for conjunct in conjuncts(predicate) if predicate is not None else ():
-                for column, operator, values in _comparisons(conjunct.unnest()):
-                    if column.table in aliases:
-                        _note(column, (operator, values), draft, inputs)
+        for conjunct, aliases in narrowing(select):
+            for column, operator, values in _comparisons(conjunct.unnest()):
+                if column.table in aliases:
+                    _note(column, (operator, values), draft, inputs)
     return replace(draft, inputs=inputs)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from flask import Flask, request
 
 from gateway.serve.http.bridge import Bridge, Message
 
@@ -50,7 +51,7 @@ def _sent(
 
 
 def _body(told: list[Message]) -> bytes:
-    return b"".join(one["body"] for one in told[1:])  # type: ignore[misc]  # messages of bodies
+    return b"".join(cast(bytes, one["body"]) for one in told[1:])
 
 
 def test_a_short_answer_is_a_head_and_one_body() -> None:
@@ -64,6 +65,33 @@ def test_a_short_answer_is_a_head_and_one_body() -> None:
 def test_a_body_in_parts_arrives_whole() -> None:
     told = _sent(lambda environ: iter([environ["wsgi.input"].read()]), (b"he", b"l", b"lo"))
     assert _body(told) == b"hello"
+
+
+@pytest.mark.parametrize(("most", "read"), [(100, b"HELLO"), (4, b"HELL")])
+def test_a_body_in_chunks_is_read_to_its_end_and_no_further_than_it_may(
+    most: int, read: bytes
+) -> None:
+    """It tells no length; without either there is no body."""
+    application = Flask(__name__)
+    application.config["MAX_CONTENT_LENGTH"] = most
+    application.add_url_rule(
+        "/", view_func=lambda: request.get_data().upper(), methods=["POST"], endpoint="echo"
+    )
+    for headers, body in (([(b"transfer-encoding", b"chunked")], read), ([], b"")):
+        told: list[Message] = []
+        left = [b"he", b"llo"]
+
+        async def receive(left: list[bytes] = left) -> Message:
+            part = left.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+        async def send(message: Message, told: list[Message] = told) -> None:
+            told.append(message)
+
+        scope = {**SCOPE, "headers": headers, "server": ("127.0.0.1", 80)}
+        bridge = Bridge(application, 1)
+        asyncio.run(asyncio.wait_for(bridge.answer(scope, receive, send), SECONDS))
+        assert _body(told) == body
 
 
 def test_an_empty_answer_ends() -> None:

@@ -41,6 +41,9 @@ class Bridge:
         loop = asyncio.get_running_loop()
         body = await _body(scope, receive, loop)
         environ = cast(dict[str, Any], build_environ(cast(Any, scope), cast(Any, body)))
+        if isinstance(body, Body) and not environ.get("CONTENT_LENGTH"):
+            # The server takes a body in chunks apart and tells its end.
+            environ["wsgi.input_terminated"] = True
         exchange = _Exchange(loop)
         context = contextvars.copy_context()
         work = loop.run_in_executor(
@@ -54,7 +57,7 @@ async def _body(
 ) -> io.BytesIO | Body:
     """What is sent: here where it is short, which most are."""
     headers = dict(scope.get("headers", ()))
-    told = headers.get(b"content-length", b"0")
+    told = headers.get(b"content-length", b"" if b"transfer-encoding" in headers else b"0")
     if not told.isdigit() or int(told) > _SHORT_BODY:
         return Body(loop, cast(Any, receive))
     parts: list[bytes] = []

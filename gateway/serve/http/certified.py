@@ -51,7 +51,8 @@ async def _serve(
 class _Telling(H11Protocol):
     """One connection, whose requests name its certificate."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its own
+    # uvicorn's class takes a stream's transport, where asyncio's protocols take any.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read it once: it holds as long as the connection."""
         super().connection_made(transport)
         inner, name = self.app, name_in(transport.get_extra_info("peercert"))

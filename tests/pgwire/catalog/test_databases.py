@@ -113,4 +113,7 @@ def test_a_refusal_names_what_is_not_served(
             assert text in caplog.text
         with pytest.raises(psycopg.errors.UndefinedFunction):
             made.execute("select pg_catalog.nothing(oid) from pg_class where relname = 'hush'")
+        with pytest.raises(psycopg.errors.UndefinedFunction):
+            made.execute("select pg_catalog.nothing(7319) /* 8642 */")
     assert "where relname = ?" in caplog.text and "hush" not in caplog.text
+    assert "7319" not in caplog.text and "8642" not in caplog.text

@@ -17,6 +17,7 @@ import pyarrow as pa
 from gateway.browsing import browsing, refuse
 from gateway.errors import InternalError, SqluiceError
 from gateway.metadata import VisibleTable
+from gateway.normalise import normalise
 from gateway.opening import OpenGateway
 from gateway.request import Request
 from gateway.serve.pgwire.catalog.activity import Speakers
@@ -28,10 +29,9 @@ from gateway.serve.pgwire.commands import Setting
 from gateway.serve.pgwire.faults import WireError
 from gateway.serve.pgwire.settings import SERVER_VERSION
 from gateway.serve.pgwire.state import State
-from gateway.serve.pgwire.words import read_words
 
 log = logging.getLogger("gateway.pgwire")
-_MOST_LOGGED = 2_000
+_MOST_LOGGED = 10_000
 _DIALECT = "postgres"
 _NOT_SERVED = frozenset({"0A000", "42883"})
 _ARROW: Mapping[str, pa.DataType] = {
@@ -169,16 +169,8 @@ def _note(sql: str, error: SqluiceError | WireError) -> None:
     """An operator reads what a client asked for in vain, without the values in it."""
     if isinstance(error, WireError) and error.sqlstate not in _NOT_SERVED:
         return
-    log.warning("the catalog did not answer: %s In: %s", error.message, _without_values(sql))
-
-
-def _without_values(sql: str) -> str:
-    made, place = [], 0
-    for word in read_words(sql[:_MOST_LOGGED]):
-        if word.kind == "string":
-            made += [sql[place : word.start], "?"]
-            place = word.end
-    return "".join([*made, sql[place:_MOST_LOGGED]])
+    text = normalise(sql, _DIALECT) if len(sql) <= _MOST_LOGGED else "a long text"
+    log.warning("the catalog did not answer: %s In: %s", error.message, text)
 
 
 def _typed(table: pa.Table, outputs: Sequence[tuple[str, str | None]]) -> pa.Table:

@@ -74,6 +74,8 @@ def exploded(rights: list[str], number_of: Callable[[str], int | None]) -> list[
         grantee, _, rest = entry.partition("=")
         letters, _, grantor = rest.partition("/")
         for letter, option in re.findall(r"([A-Za-z])(\*?)", letters):
+            if letter not in _RIGHTS:
+                raise WireError("22P02", f"{letter!r} is no right.")
             made.append({
                 "grantor": number_of(grantor) or 0, "grantee": number_of(grantee) or 0,
                 "privilege_type": _RIGHTS[letter], "is_grantable": bool(option),
