@@ -22,6 +22,8 @@ PAGES += tuple(
     for folder in (ROOT / "docs", ROOT / "docs" / "clients")
     for one in sorted(folder.glob("*.md"))
 )
+# Its commands probe every source of the mesh: half a minute.
+LONG = frozenset({"docs/certify.md"})
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,10 @@ def terminal(
         yield Terminal(folder.resolve(), gateway)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.long) if one in LONG else one for one in PAGES],
+)
 def test_a_page_is_typed(
     name: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
