@@ -9,6 +9,7 @@ import contextlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import adbc_driver_manager
@@ -180,24 +181,44 @@ def test_closing_the_cursor_stops_the_source(gateway: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", [MANY, SLOW, SLOW_MERGE], ids=["streaming", "at the source", "in the merge"]
+    ("sql", "calls"),
+    [
+        (MANY, ["HANDSHAKE", "GET_FLIGHT_INFO", "DO_GET"]),
+        (SLOW, ["HANDSHAKE", "GET_FLIGHT_INFO"]),
+        (SLOW_MERGE, ["HANDSHAKE", "GET_FLIGHT_INFO"]),
+    ],
+    ids=["streaming", "at the source", "in the merge"],
 )
-def test_a_client_that_is_killed_stops_the_source(gateway: Served, sql: str) -> None:
+def test_a_client_that_is_killed_stops_the_source(
+    gateway: Served, sql: str, calls: list[str]
+) -> None:
+    # What was begun and is not fetched yet waits for a minute: the call must be under way.
     script = (
         "import sys; from pyarrow import flight\n"
-        "client = flight.FlightClient(sys.argv[1])\n"
+        "class Telling(flight.ClientMiddleware, flight.ClientMiddlewareFactory):\n"
+        "    def start_call(self, info):\n"
+        "        print(info.method.name, flush=True)\n"
+        "        return self\n"
+        "client = flight.FlightClient(sys.argv[1], middleware=[Telling()])\n"
         "token = client.authenticate_basic_token('nora', 'nora-demo')\n"
         "options = flight.FlightCallOptions(headers=[token])\n"
         "command = flight.FlightDescriptor.for_command(bytes.fromhex(sys.argv[2]))\n"
         "info = client.get_flight_info(command, options)\n"
-        "client.do_get(info.endpoints[0].ticket, options).read_chunk(); sys.stdin.read()"
+        # A reader that nobody holds cancels its call.
+        "reader = client.do_get(info.endpoints[0].ticket, options)\n"
+        "reader.read_chunk(); sys.stdin.read()"
     )
     statement = pack(make("CommandStatementQuery", query=sql)).hex()
     command = [sys.executable, "-c", script, gateway.flight, statement]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().strip() for _ in calls]
         is_there = gateway.is_busy if sql == SLOW_MERGE else gateway.running
         is_running = within(20, is_there)
+        time.sleep(0.5)
         process.kill()
+    assert told == calls
     assert is_running
     assert gateway.is_idle()
 

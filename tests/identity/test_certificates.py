@@ -29,6 +29,8 @@ from tests.served import started
 
 COUNT = "select count(*) as n from sales.people"
 ORDERS = "select count(*) as n from sales.orders"
+# How libpq tells a handshake that the other side ended: the alert may be lost with the connection.
+BROKEN_OFF = "SSL|closed the connection|reset by peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +179,8 @@ def test_the_postgresql_wire_asks_whom_it_names_for_nothing_more(guarded: Guarde
         ("unlisted", "amy", "-c sign_in=certificate", "stands for nobody"),
         ("amy", "amy", "-c sign_in=scram", "no password"),
         ("bi", "bi", "-c as=bare", "may not act"),
-        ("forged", "amy", "", "SSL"),
-        ("nothing", "amy", "", "SSL"),
+        ("forged", "amy", "", BROKEN_OFF),
+        ("nothing", "amy", "", BROKEN_OFF),
     ],
 )  # fmt: skip
 def test_on_that_wire_nobody_else_is_let_in_by_it(
