@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -149,6 +150,24 @@ def within(seconds: float, condition: Callable[[], object]) -> bool:
             return True
         time.sleep(0.05)
     return bool(condition())
+
+
+@contextmanager
+def again_and_again(call: Callable[[], object]) -> Iterator[None]:
+    """Call from another thread until the end: what is stopped before it began is not stopped."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(0.3):
+            call()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def at_rest(count: Callable[[], int]) -> int:

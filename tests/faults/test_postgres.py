@@ -75,7 +75,7 @@ def test_killed_before_during_and_after(broken: Broken) -> None:
     check_rest(broken.mesh)
     _restart(broken)
     assert code_of(broken.mesh, SMALL) == "ok"
-    assert broken.sessions() == 0
+    assert within(60, lambda: broken.sessions() == 0)
 
 
 def test_refused_and_reset(broken: Broken) -> None:
@@ -142,7 +142,7 @@ def test_out_of_connections_and_permission_lost(broken: Broken) -> None:
     assert (code, rows) == ("ok", ROWS)
     assert code_of(broken.mesh, LARGE) == "source_error"
     check_rest(broken.mesh)
-    assert broken.sessions() == 0
+    assert within(60, lambda: broken.sessions() == 0)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_through_the_proxy_alone(broken: Broken) -> None:
     """A control: without a fault all of this is whole, and leaves sessions that are idle."""
     assert midway(broken.mesh, LARGE, lambda: None) == ("ok", ROWS)
     assert code_of(broken.mesh, MIXED) == "ok"
-    assert broken.sessions() == 0
+    assert within(60, lambda: broken.sessions() == 0)
     assert broken.sessions("true") > 0
     broken.mesh.opened.pools.close()
     assert within(60, lambda: broken.sessions("true") == 0)

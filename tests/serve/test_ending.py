@@ -23,7 +23,7 @@ from gateway.serve.http.answers import ARROW
 from tests.flight.raw import RawClient
 from tests.flight.test_statements import code_in
 from tests.sample import CONF, SampleMesh
-from tests.served import _READY, _START, MANY, Served, within
+from tests.served import _READY, _START, MANY, Served, at_rest, within
 
 pytestmark = pytest.mark.long
 ROWS = 3_000_000
@@ -84,7 +84,7 @@ def sessions(served: Served) -> int:
 
 def test_what_runs_ends_and_what_is_new_is_refused(sample: SampleMesh, tmp_path: Path) -> None:
     sample.opened.pools.close()
-    before = sessions(Served("", "", "", 0, sample.server.url("operations")))
+    before = at_rest(lambda: sessions(Served("", "", "", 0, sample.server.url("operations"))))
     with gateway_for(sample, tmp_path, 60) as ended, ExitStack() as stack:
         served = ended.served
         response = stack.enter_context(
@@ -135,7 +135,7 @@ def _rest(reader: flight.FlightStreamReader) -> int:
 def test_what_takes_too_long_is_stopped(sample: SampleMesh, tmp_path: Path) -> None:
     """Readers that do not read on every endpoint: the process ends with 0 all the same."""
     sample.opened.pools.close()
-    before = sessions(Served("", "", "", 0, sample.server.url("operations")))
+    before = at_rest(lambda: sessions(Served("", "", "", 0, sample.server.url("operations"))))
     with gateway_for(sample, tmp_path, 0.5) as ended, ExitStack() as stack:
         served = ended.served
         response = stack.enter_context(served.asking("/v1/query", {"sql": MANY}, Accept=ARROW))
