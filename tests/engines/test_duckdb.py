@@ -14,8 +14,8 @@ import pytest
 
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import Cancelled, InternalError, SqluiceError, TypeMismatch
-
 from tests.served import again_and_again
+
 ENDLESS = "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range"
 
 SCHEMA = pa.schema([pa.field("x", pa.int64()), pa.field("s", pa.string())])
