@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import pickle
-import threading
 import time
 from decimal import Decimal
 
@@ -14,6 +13,7 @@ import pytest
 import sqluice
 from tests.client.conftest import Connect, Served
 from tests.served import Served as Gateway
+from tests.served import again_and_again
 
 ORIGINS = (
     "SELECT origin, count(*) AS n FROM operations.departures.flights GROUP BY origin ORDER BY 1"
@@ -149,15 +149,13 @@ def test_masked_columns_are_named(opened: Connect) -> None:
 
 
 def test_cancel_from_another_thread(opened: Connect) -> None:
-    cursor = opened(query_timeout=5).cursor()
-    timer = threading.Timer(0.5, cursor.cancel)
-    began = time.monotonic()
-    timer.start()
-    with pytest.raises(sqluice.OperationalError) as caught:
+    cursor = opened(query_timeout=90).cursor()
+    with (
+        again_and_again(cursor.cancel),
+        pytest.raises(sqluice.OperationalError) as caught,
+    ):
         cursor.execute(ENDLESS).fetchall()
     assert caught.value.code == "cancelled"
-    assert time.monotonic() - began < 4
-    timer.join()
 
 
 def test_the_gateway_keeps_the_time(opened: Connect) -> None:
@@ -165,7 +163,7 @@ def test_the_gateway_keeps_the_time(opened: Connect) -> None:
     with pytest.raises(sqluice.OperationalError) as caught:
         opened(query_timeout=0.5).execute(ENDLESS).fetchall()
     assert caught.value.code == "timeout"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_closed_is_closed(opened: Connect) -> None:
