@@ -15,9 +15,8 @@ import pytest
 
 from catalog.model import Source
 from connectors.base import Connection, ConnectorUnavailable, Fragment, FragmentColumn
-from gateway.config import EngineSettings
 from gateway.draft import Plan, PlannedFragment
-from gateway.engines.duckdb import DuckdbEngine
+from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.errors import SourceUnavailable, TimedOut
 from gateway.execute import execute
 from gateway.pools import Caller, Pools
