@@ -112,6 +112,7 @@ class CatalogSession:
 
     def _answered(self, request: Request) -> pa.Table:
         database, session = self._opened_for(request)
+        session = replace(session, values=request.parameters)
         translated = self._translated(request.sql, session)
         return self._read(request.sql, database, translated, request.parameters, request.query_id)
 
