@@ -15,6 +15,7 @@ from typing import cast
 
 import pyarrow as pa
 
+from catalog.model import Source
 from connectors.base import (
     Connection,
     ConnectorCancelled,
@@ -64,7 +65,7 @@ class Fetching:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._lock = threading.Lock()
-        self._active: list[Connection] = []
+        self._active: dict[str, list[Connection]] = {}
         self.reason: SqluiceError | None = None
         self.fetched: dict[str, int] = {}
         self.took: dict[str, Took] = {}
@@ -76,18 +77,21 @@ class Fetching:
             if self.reason is not None:
                 return False
             self.reason = reason
-            active = list(self._active)
+            active = self._connections()
         _cancel_all(active)
         if active:
             # A cancel that meets a statement just before it starts is lost: say it again.
             threading.Thread(target=self._insist, name="cancel", daemon=True).start()
         return True
 
+    def _connections(self) -> list[Connection]:
+        return [one for held in self._active.values() for one in held]
+
     def _insist(self) -> None:
         for _ in range(_INSIST_TIMES):
             time.sleep(_INSIST_SECONDS)
             with self._lock:
-                active = list(self._active)
+                active = self._connections()
             if not active:
                 return
             _cancel_all(active)
@@ -113,8 +117,7 @@ class Fetching:
         """The batches as they come; _BrokenUnread where the connection breaks before the first."""
         read = False
         with (
-            self._run.pools.lease(self._run.sources[one.source]) as connection,
-            self._tracked(connection),
+            self._leased(self._run.sources[one.source]) as connection,
             closing_batches(connection.stream(sent)) as batches,
         ):
             began = time.perf_counter()
@@ -144,22 +147,37 @@ class Fetching:
         """How the merge engine may read the tables of a fragment itself."""
         source = self._run.sources[one.source]
         try:
-            with self._run.pools.lease(source) as connection, self._tracked(connection):
+            with self._leased(source) as connection:
                 return cast(Opening, connection).in_place(one.fragment.tables)
         except ConnectorError as error:
             raise self.reason or source_error(error, one) from None
 
     @contextlib.contextmanager
-    def _tracked(self, connection: Connection) -> Iterator[None]:
+    def _leased(self, source: Source) -> Iterator[Connection]:
+        """A connection that a stop reaches, and that is waited for no longer than until one."""
+        with self._lock:
+            held = self._active.setdefault(source.identity, [])
+        lease = self._run.pools.lease(source, still=lambda: self._is_held(held))
+        with lease as connection:
+            with self._lock:
+                if self.reason is not None:
+                    raise self.reason
+                held.append(connection)
+            try:
+                yield connection
+            finally:
+                with self._lock:
+                    held.remove(connection)
+
+    def _is_held(self, held: Sequence[Connection]) -> bool:
+        """Whether fragments of this very execution have places there.
+
+        They are read to their end whatever becomes of those that wait, and then give them back.
+        """
         with self._lock:
             if self.reason is not None:
                 raise self.reason
-            self._active.append(connection)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._active.remove(connection)
+            return bool(held)
 
 
 class _BrokenUnread(ConnectorUnavailable):

@@ -26,7 +26,7 @@ from connectors.base import (
     ConnectorUnavailable,
     load_connector,
 )
-from gateway.sharing import Sharing
+from gateway.sharing import Sharing, Still
 
 SettingsOf = Callable[[Source], Mapping[str, str]]
 Opened = Callable[[Source, Connection], None]
@@ -63,8 +63,10 @@ class _Pool:
 class Leases(Protocol):
     """Who lends connections."""
 
-    def lease(self, source: Source) -> AbstractContextManager[Connection]:
-        """A connection for one statement."""
+    def lease(
+        self, source: Source, *, still: Still = lambda: False
+    ) -> AbstractContextManager[Connection]:
+        """A connection for one statement; `still` is asked while it waits for one."""
         ...
 
 
@@ -106,18 +108,21 @@ class Pools:
         return made
 
     @contextlib.contextmanager
-    def lease(self, source: Source, wait: float = 30.0) -> Iterator[Connection]:
+    def lease(
+        self, source: Source, wait: float = 30.0, still: Still = lambda: False
+    ) -> Iterator[Connection]:
         """A connection for one statement.
 
         It returns to the pool only if the statement ended without an error. Raises
-        ConnectorUnavailable where none can be had in `wait` seconds: a caller never has them all.
+        ConnectorUnavailable where none can be had in `wait` seconds, which count anew as often as
+        `still` says so: a caller never has them all.
         """
         settings = self._settings_of(source)
         pool = self._pool(source, settings)
         told = {**settings, **self._told(source, settings)}
         key = tuple(sorted(told.items()))
         who = self._caller.user if self._caller is not None else ""
-        if not pool.slots.acquire(who, wait):
+        if not pool.slots.acquire(who, wait, still):
             raise ConnectorUnavailable(f"all connections to {source.identity} are busy")
         connection: Connection | None = None
         healthy = False

@@ -44,6 +44,7 @@ _UNREACHED: dict[str, object] = {
 }
 # Who answers, but otherwise: by words of the driver, for nobody else has any.
 _IN_PLAIN = "first record does not look like a TLS handshake"
+_NO_HOST = "produced zero addresses"
 _OTHER_PROTOCOL = ("unexpected HTTP status code", "frame too large")
 
 
@@ -107,6 +108,7 @@ class FlightStatement:
         self._cursor: dbapi.Cursor | None = None
         self._reader: AdbcRecordBatchReader | None = None
         self._key = ""
+        self._prepared: str | None = None
 
     def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
         """Run a statement."""
@@ -118,12 +120,24 @@ class FlightStatement:
             if key or self._key:
                 cursor.adbc_statement.set_options(**{_KEY_HEADER: key})
                 self._key = key
+            self._prepare(cursor, sql)
             cursor.execute(sql, tuple(parameters) or None)
             # The handle releases the stream when it goes, so it must outlive the import.
             handle = cursor.fetch_arrow()
             self._reader = AdbcRecordBatchReader._import_from_c(handle.address)
             schema = self._reader.schema
         return Answer(schema, _stream(self._reader, cursor))
+
+    def _prepare(self, cursor: dbapi.Cursor, sql: str) -> None:
+        """As the driver does, but for a refusal as unsupported: it would ask a second time."""
+        if sql == self._prepared:
+            return
+        self._prepared = None
+        statement = cursor.adbc_statement
+        statement.set_sql_query(sql)
+        _blocking_call(statement.prepare, (), {}, statement.cancel)
+        # A driver that looks elsewhere prepares again, which is right, and slower.
+        self._prepared = cursor._last_query = sql
 
     def cancel(self) -> None:
         """Stop it; that nothing runs is no error."""
@@ -136,7 +150,7 @@ class FlightStatement:
         """Close the stream and the cursor."""
         self._forget(self)
         self._end_stream()
-        cursor, self._cursor = self._cursor, None
+        cursor, self._cursor, self._prepared = self._cursor, None, None
         if cursor is not None:
             try:
                 cursor.close()
@@ -243,6 +257,12 @@ def _unreached(text: str, address: Remote | None) -> dict[str, object]:
             "retryable": False,
             "remedy": f"For a gateway without TLS say tls=False, or on this machine write "
             f"grpc://{address.host}:{address.port}; in an address of SQLAlchemy it is ?tls=false.",
+        }
+    if address and _NO_HOST in text:
+        return _UNREACHED | {
+            "message": f"The host {address.host} is not found: its name has no address.",
+            "remedy": "Look whether the name is spelled right, and whether this machine may look "
+            "it up (VPN, DNS); host:port is what the gateway's operator names.",
         }
     if _is_of_others(text):
         return _UNREACHED | {

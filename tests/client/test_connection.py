@@ -9,12 +9,16 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from sqlalchemy import text
 
 import sqluice
+from gateway.state.engine import reading
 from tests.client.conftest import Connect, Served
+from tests.sample import SampleMesh
 from tests.served import Served as Gateway
 from tests.served import again_and_again
 
+PLANES = "fleet.aircraft.planes"
 ORIGINS = (
     "SELECT origin, count(*) AS n FROM operations.departures.flights GROUP BY origin ORDER BY 1"
 )
@@ -246,3 +250,31 @@ def test_a_folder_that_does_not_exist(tmp_path: object) -> None:
     with pytest.raises(sqluice.OperationalError) as caught:
         sqluice.connect(f"{tmp_path}/none/", user="nora")
     assert caught.value.code == "invalid_config"
+
+
+def test_a_host_that_nobody_knows() -> None:
+    with pytest.raises(sqluice.OperationalError) as caught:
+        sqluice.connect("grpc://no-such-host.invalid:7051", user="nora", password="x", tls=True)
+    assert "The host no-such-host.invalid is not found" in str(caught.value)
+    assert "spelled" in str(caught.value) and caught.value.code == "source_unavailable"
+
+
+def test_what_is_refused_is_asked_once(served: Served, sample: SampleMesh) -> None:
+    def asked() -> int:
+        with reading(sample.opened.state) as connection:
+            told = "SELECT count(*) FROM audit_records WHERE kind = 'started'"
+            return int(connection.execute(text(told)).scalar_one())
+
+    before = asked()
+    with served.connect() as connection, connection.cursor() as cursor:
+        for sql in (f"drop table {PLANES}", f"select nothing from {PLANES}"):
+            with pytest.raises(sqluice.Error):
+                cursor.execute(sql)
+            before += 1
+            assert asked() == before
+        # The cursor is as good as before, whatever was prepared last.
+        for value in (1, 2):
+            assert cursor.execute("select ? + 1", (value,)).fetchone() == (value + 1,)
+        with pytest.raises(sqluice.NotSupportedError):
+            cursor.execute(f"drop table {PLANES}")
+        assert cursor.execute("select ? + 1", (3,)).fetchone() == (4,)
