@@ -139,6 +139,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             # What does not fit in a hidden row must not fail the query.
             tells_misfits=parts.needs_gate,
             expected_rows=_expected(draft, one, rows),
+            is_by_row=one.limit is None,
         ),
         shown=rendered.shown,
         tables=(relation.address,),
