@@ -155,7 +155,8 @@ class Fragment:
     `tells_misfits` a value that does not fit its type is NULL and no error, and after the columns
     comes a boolean one for each of them that is true where that happened. `expected_rows`: how
     many the planner thinks there are, None where it cannot tell; it decides how they travel, never
-    what arrives.
+    what arrives. is_by_row: each of its rows is made of one row of its one table, whatever the
+    others are, and may come in any order, so that parts of the table may be read apart.
     """
 
     sql: str
@@ -165,6 +166,7 @@ class Fragment:
     parameter_types: tuple[str, ...] = ()
     tells_misfits: bool = False
     expected_rows: int | None = field(default=None, compare=False)
+    is_by_row: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
