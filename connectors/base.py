@@ -67,7 +67,7 @@ class Abilities:
     keys: the predicate that {column} is among the bound values {keys} of the source's {type};
       empty: it takes no keys. key_types: the types that it compares so, with its own names.
     maximum_keys: so many at most in one statement.
-    prices: milliseconds a statement, and microseconds a row and a key, until runs tell better.
+    prices: milliseconds a statement, microseconds a row, a key and a grouped row, till runs tell.
     in_place: settings under which the merge engine may read the tables itself; empty: none.
     keyed_hash: SQL of the hex digest of HMAC-SHA-256 over the text of {value}, from the blocks
       {inner} and {outer} of a key, which are bound; None: the gateway computes it.

@@ -49,6 +49,7 @@ def forms_of(  # noqa: PLR0913 - three of them by name
     keys: bool = False,
     keys_stay: frozenset[str] = frozenset(),
     require_pushdown: bool = False,
+    link_cost: str = "cheap",
 ) -> Mapping[str, str]:
     """`bound`, `guarded`, `planned` of one statement of one user; `keys`: also what could narrow.
 
@@ -77,6 +78,7 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         parameters=values,
         require_pushdown=require_pushdown,
         sizes=mesh.sizes,
+        link_cost=link_cost,
         describe=lambda tree, given: tuple(
             (field.metadata or {})[b"type"].decode()
             for field in mesh.engine.describe(tree.sql("duckdb"), shapes, given, "UTC")
