@@ -315,8 +315,17 @@ class LateSlot:
     read: float
 
 
+@dataclass(frozen=True, slots=True)
+class PartSlot:
+    """A place in a fragment's SQL for a range of its table's rows, between two bound texts."""
+
+    before: str
+    between: str
+    after: str
+
+
 # What a fragment's SQL is cut into: texts, numbers of parameters, places to be filled.
-Slot = KeySlot | ValueSlot | LateSlot
+Slot = KeySlot | ValueSlot | LateSlot | PartSlot
 Piece = str | int | Slot
 
 
