@@ -15,14 +15,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from connectors.arrow import StreamingConnection, as_json, parameters_of
+from connectors.arrow import StreamingConnection, as_json, decimals, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
     Fragment,
     SourceColumn,
     SourceSize,
-    decimals,
 )
 from connectors.sqlite_sizes import size_of
 from connectors.sqlite_values import PART, TABLES, columns_of, statement, typed, with_part

@@ -33,6 +33,7 @@ from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
 from gateway.late_slots import late_over_fetched
 from gateway.merge_text import merge_sql, renamed
+from gateway.parting import ranged_sql
 from gateway.pushable import folded
 from gateway.render import Rendered, raw_names, render_block, render_relation
 from gateway.trees import DUCKDB
@@ -140,6 +141,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             tells_misfits=parts.needs_gate,
             expected_rows=_expected(draft, one, rows),
             is_by_row=one.limit is None,
+            ranged=_ranged(draft, one, rendered),
         ),
         shown=rendered.shown,
         tables=(relation.address,),
@@ -182,8 +184,17 @@ def _in_place(draft: Draft, one: Input, rendered: Rendered) -> InPlaceForm | Non
 def _keyed(draft: Draft, one: Input, rendered: Rendered) -> KeyedForm | None:
     if not ((one.edges or one.values or one.late) and rendered.pieces):
         return None
+    return KeyedForm(rendered.pieces, _mark(draft, one))
+
+
+def _mark(draft: Draft, one: Input) -> str:
+    """What stands before the number of a parameter."""
     style = draft.abilities_of(one.relations[0]).parameter_style
-    return KeyedForm(rendered.pieces, "$" if style == "dollar" else "?")
+    return "$" if style == "dollar" else "?"
+
+
+def _ranged(draft: Draft, one: Input, rendered: Rendered) -> str:
+    return ranged_sql(rendered.pieces, _mark(draft, one), len(rendered.parameters))
 
 
 def _groups(draft: Draft, relation: GuardedRelation) -> GroupStatements | None:
@@ -229,7 +240,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         source=draft.source_of(one.relations[0]),
         fragment=Fragment(
             rendered.sql, columns, physical, rendered.parameters, rendered.parameter_types,
-            expected_rows=_expected(draft, one, rows),
+            expected_rows=_expected(draft, one, rows), ranged=_ranged(draft, one, rendered),
         ),
         shown=rendered.shown,
         tables=tuple(dict.fromkeys(relation.address for relation in one.relations)),

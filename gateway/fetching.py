@@ -27,6 +27,7 @@ from connectors.base import (
     Opening,
     stream_schema,
 )
+from connectors.parting import NotPartedError, Parting
 from gateway.draft import PlannedFragment
 from gateway.errors import (
     Cancelled,
@@ -38,8 +39,8 @@ from gateway.errors import (
 from gateway.pseudonyms import with_keys
 from gateway.result import Took
 from gateway.run import Run
+from gateway.side_by_side import closing_batches, side_by_side
 
-_CLOSE_TIMES, _CLOSE_SECONDS = 200, 0.01
 _INSIST_TIMES, _INSIST_SECONDS = 20, 0.2
 
 
@@ -116,9 +117,10 @@ class Fetching:
     ) -> Iterator[pa.RecordBatch]:
         """The batches as they come; _BrokenUnread where the connection breaks before the first."""
         read = False
+        source = self._run.sources[one.source]
         with (
-            self._leased(self._run.sources[one.source]) as connection,
-            closing_batches(connection.stream(sent)) as batches,
+            self._leased(source) as connection,
+            closing_batches(self._streamed(source, connection, sent)) as batches,
         ):
             began = time.perf_counter()
             keys = (len(each) for each in sent.parameters if isinstance(each, pa.Array))
@@ -143,6 +145,40 @@ class Fetching:
                     raise
                 raise _BrokenUnread(str(error)) from error
 
+    def _streamed(
+        self, source: Source, connection: Connection, sent: Fragment
+    ) -> Iterator[pa.RecordBatch]:
+        """The batches of one connection, or of several where that is worth it and to be had."""
+        if hasattr(connection, "parted"):
+            lead = cast(Parting, connection)
+            with (
+                contextlib.suppress(NotPartedError),
+                self._companions(source, lead, sent) as others,
+                lead.parted(sent, others) as parts,
+            ):
+                yield from side_by_side(tuple(zip((lead, *others), parts, strict=True)))
+                return
+        with closing_batches(connection.stream(sent)) as batches:
+            yield from batches
+
+    @contextlib.contextmanager
+    def _companions(
+        self, source: Source, lead: Parting, sent: Fragment
+    ) -> Iterator[tuple[Parting, ...]]:
+        """More connections for one fragment; NotPartedError where there is none."""
+        wanted = lead.streams(sent) - 1
+        with contextlib.ExitStack() as stack:
+            others: list[Parting] = []
+            while len(others) < wanted:
+                one = stack.enter_context(self._run.pools.spare(source))
+                if one is None:
+                    break
+                stack.enter_context(self._reached(source, one))
+                others.append(cast(Parting, one))
+            if not others:
+                raise NotPartedError("one connection reads all of it")
+            yield tuple(others)
+
     def in_place(self, one: PlannedFragment) -> InPlace:
         """How the merge engine may read the tables of a fragment itself."""
         source = self._run.sources[one.source]
@@ -158,16 +194,22 @@ class Fetching:
         with self._lock:
             held = self._active.setdefault(source.identity, [])
         lease = self._run.pools.lease(source, still=lambda: self._is_held(held))
-        with lease as connection:
+        with lease as connection, self._reached(source, connection):
+            yield connection
+
+    @contextlib.contextmanager
+    def _reached(self, source: Source, connection: Connection) -> Iterator[None]:
+        """While a stop reaches a connection."""
+        with self._lock:
+            if self.reason is not None:
+                raise self.reason
+            held = self._active.setdefault(source.identity, [])
+            held.append(connection)
+        try:
+            yield
+        finally:
             with self._lock:
-                if self.reason is not None:
-                    raise self.reason
-                held.append(connection)
-            try:
-                yield connection
-            finally:
-                with self._lock:
-                    held.remove(connection)
+                held.remove(connection)
 
     def _is_held(self, held: Sequence[Connection]) -> bool:
         """Whether fragments of this very execution have places there.
@@ -182,26 +224,6 @@ class Fetching:
 
 class _BrokenUnread(ConnectorUnavailable):
     """A connection was there, and broke before it gave anything."""
-
-
-@contextlib.contextmanager
-def closing_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Close the batches of a fragment when their reader is done with them, read to the end or not.
-
-    Left to the collector they would hold a connection, and with SQLite a process and its pipes.
-    """
-    try:
-        yield batches
-    finally:
-        closer = getattr(batches, "close", None)
-        for _ in range(_CLOSE_TIMES):
-            try:
-                if closer is not None:
-                    closer()
-                break
-            except ValueError:
-                # A thread of the engine's is just reading; the interrupt is on its way to it.
-                time.sleep(_CLOSE_SECONDS)
 
 
 def raw_schema(one: PlannedFragment) -> pa.Schema:

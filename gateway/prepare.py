@@ -281,6 +281,7 @@ def plan_context(
         push_down=request.push_down,
         require_pushdown=request.require_pushdown,
         pushed_groups=snapshot.index.pushed_groups,
+        link_cost=request.link_cost,
     )
 
 

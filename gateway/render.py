@@ -25,6 +25,7 @@ from gateway.draft import (
     KeyEdge,
     KeyRange,
     KeySlot,
+    PartSlot,
     Piece,
     PseudonymColumn,
     Slot,
@@ -33,6 +34,7 @@ from gateway.estimates import bounds_of, share_of_a_key, values_at_provider
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
 from gateway.late_slots import late_slot
+from gateway.parting import may_be_parted
 from gateway.trees import DUCKDB, as_type, noted, text_in
 from gateway.value_slots import value_slot
 
@@ -58,44 +60,54 @@ class Rendered:
 def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendered:
     """The fragment of one relation, delivering the raw or final columns `names`."""
     relation = one.relations[0]
-    parts = split(draft, relation)
+    parts, is_parted = split(draft, relation), may_be_parted(draft, one)
 
     def build(shown: bool) -> exp.Select:
         made = _relation_select(draft, relation, parts, names, shown)
         for predicate in one.pushed.get(relation.name, ()):
             made.where(_physical(draft, relation, predicate), copy=False)
         if not shown:
-            _place_slots(made, one, relation)
+            _place_slots(made, one, relation, is_parted)
         if one.limit is not None:
             made.limit(one.limit, copy=False)
         return made
 
     # What holds nothing of a policy is shown as it is sent.
     is_whole = relation.clear and not parts.needs_gate
-    return _finish(build, is_whole, draft.abilities_of(relation), _slots(draft, one))
+    return _finish(build, is_whole, draft.abilities_of(relation), _slots(draft, one, is_parted))
 
 
 def render_block(draft: Draft, one: Input) -> Rendered:
     """The fragment of a whole block, each restricted relation behind its barrier."""
     assert one.block is not None
+    is_parted = may_be_parted(draft, one)
 
     def build(shown: bool) -> exp.Expression:
         members = {member.name: member for member in one.relations}
 
         def place(node: exp.Expression) -> exp.Expression:
             member = members.get(node.name) if isinstance(node, exp.Table) else None
-            return node if member is None else _as_subquery(draft, one, member, node, shown)
+            if member is None:
+                return node
+            return _as_subquery(draft, one, member, node, (shown, is_parted))
 
         return one.block.transform(place) if one.block is not None else exp.Select()
 
     is_whole = all(member.clear for member in one.relations)
-    return _finish(build, is_whole, draft.abilities_of(one.relations[0]), _slots(draft, one))
+    abilities = draft.abilities_of(one.relations[0])
+    return _finish(build, is_whole, abilities, _slots(draft, one, is_parted))
 
 
-def _place_slots(select: exp.Select, one: Input, relation: GuardedRelation) -> None:
-    """Where keys may be put: beside the policy, as any safe predicate over clear columns."""
+def _place_slots(
+    select: exp.Select, one: Input, relation: GuardedRelation, is_parted: bool
+) -> None:
+    """Where keys may be put: beside the policy, as any safe predicate over clear columns.
+
+    So may a range of the table's rows, which reads no column and cannot fail.
+    """
     owners = [each.relation for each in one.edges] + [each.relation for each in one.values]
     owners += [one.late.relation] if one.late is not None else []
+    owners += [relation.name] if is_parted else []
     for number, owner in enumerate(owners):
         if owner == relation.name:
             place = exp.true()
@@ -111,8 +123,8 @@ def _place_slots(select: exp.Select, one: Input, relation: GuardedRelation) -> N
             where.set("this", exp.And(this=others, expression=place))
 
 
-def _slots(draft: Draft, one: Input) -> tuple[Slot, ...]:
-    """The predicate of each edge, in the source's own words."""
+def _slots(draft: Draft, one: Input, is_parted: bool) -> tuple[Slot, ...]:
+    """The predicate of each edge, in the source's own words, and that of a range of rows."""
     made: list[Slot] = []
     for edge in one.edges:
         relation = next(each for each in one.relations if each.name == edge.relation)
@@ -144,6 +156,9 @@ def _slots(draft: Draft, one: Input) -> tuple[Slot, ...]:
         column = _physical(draft, relation, exp.column(one.late.column, quoted=True))
         table = _table(draft.abilities_of(relation), name)
         made.append(late_slot(draft, one, one.late, column, table))
+    if is_parted:
+        text = draft.abilities_of(one.relations[0]).row_ranges.format(low=_MARK, high=_MARK)
+        made.append(PartSlot(*text.split(_MARK)))
     return tuple(made)
 
 
@@ -180,15 +195,17 @@ def _parts_of_range(bound: str, is_cast: bool, dialect: str) -> tuple[str, ...]:
 
 
 def _as_subquery(
-    draft: Draft, one: Input, relation: GuardedRelation, table: exp.Expression, shown: bool
-) -> exp.Expression:
+    draft: Draft, one: Input, relation: GuardedRelation, table: exp.Expression,
+    how: tuple[bool, bool],
+) -> exp.Expression:  # fmt: skip
+    shown, is_parted = how
     parts = split(draft, relation)
     names = tuple(column.name for column in relation.columns)
     select = _relation_select(draft, relation, parts, names, shown)
     for predicate in one.pushed.get(relation.name, ()):
         select.where(_physical(draft, relation, predicate), copy=False)
     if not shown:
-        _place_slots(select, one, relation)
+        _place_slots(select, one, relation, is_parted)
     if not relation.clear:
         _end_with_barrier(select, draft.abilities_of(relation))
     alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True))

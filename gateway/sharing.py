@@ -1,7 +1,8 @@
 """The places of one source, shared by those who ask it.
 
 Takes: how many places there are. Gives: a place to whoever holds few beside what is free. Never
-gives anybody all of four or more: some are left for who comes next, at once.
+gives anybody all of four or more: some are left for who comes next, at once. A spare place, which
+nobody needs to go on, is given only while half of all stay free.
 """
 
 from __future__ import annotations
@@ -45,6 +46,14 @@ class Sharing:
                 elif now >= until:
                     return False
                 self._changed.wait(min(until - now, _LOOK))
+            self._held[who] += 1
+            return True
+
+    def acquire_spare(self, who: str) -> bool:
+        """Take one more place beside another, at once and only while half of them stay free."""
+        with self._changed:
+            if 2 * (self._held.total() + 1) > self._most or not self._may(who):
+                return False
             self._held[who] += 1
             return True
 

@@ -39,6 +39,11 @@ class Metered:
         with self._pools.lease(source, still=still) as connection:
             yield _Counted(connection, self)
 
+    @contextlib.contextmanager
+    def spare(self, source: Source) -> Iterator[Connection | None]:
+        """None: what is counted is read one after the other."""
+        yield None
+
     def take(self, rows: int) -> None:
         """Count rows; ConnectorError where they are too many."""
         self._left -= rows

@@ -71,6 +71,9 @@ class Hurried:
     ) -> AbstractContextManager[Connection]:
         return self.leases.lease(source, SECONDS, still)
 
+    def spare(self, source: Source) -> AbstractContextManager[Connection | None]:
+        return self.leases.spare(source)
+
 
 class Opening:
     def connect(self, settings: Mapping[str, str]) -> Connection:
@@ -90,6 +93,32 @@ def test_one_callers_slow_readers_leave_connections_to_others() -> None:
             pass
         with ben.lease(SOURCE, 0), ben.lease(SOURCE, 0):
             pass
+
+
+def test_a_spare_connection_is_taken_only_while_half_stay_free() -> None:
+    pools = Pools(lambda _: {}, 8, {SOURCE.identity: Opening()}).on_behalf_of(Caller("amy"))
+    with ExitStack() as stack:
+        stack.enter_context(pools.lease(SOURCE, 0))
+        assert [stack.enter_context(pools.spare(SOURCE)) is None for _ in range(4)] == [
+            False, False, False, True,
+        ]  # fmt: skip
+        # Who needs one to go on still gets it.
+        stack.enter_context(pools.lease(SOURCE, 0))
+    with pools.spare(SOURCE) as one:
+        assert one is not None
+
+
+def test_a_spare_connection_that_cannot_be_opened_is_none() -> None:
+    class Refusing(Opening):
+        def connect(self, settings: Mapping[str, str]) -> Connection:
+            raise ConnectorUnavailable("too many clients")
+
+    pools = Pools(lambda _: {}, 8, {SOURCE.identity: Refusing()})
+    with pools.spare(SOURCE) as one:
+        assert one is None
+    with pytest.raises(ConnectorUnavailable), pools.lease(SOURCE, 0):
+        pass
+    assert all(one.slots.held == 0 for one in pools._pools.values())
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 8, 20])

@@ -49,10 +49,12 @@ def forms_of(  # noqa: PLR0913 - three of them by name
     keys: bool = False,
     keys_stay: frozenset[str] = frozenset(),
     require_pushdown: bool = False,
+    link_cost: str = "cheap",
+    parts: bool = False,
 ) -> Mapping[str, str]:
     """`bound`, `guarded`, `planned` of one statement of one user; `keys`: also what could narrow.
 
-    `keys_stay` are columns whose contract says so.
+    `parts`: also the SQL for a range of rows. `keys_stay` are columns whose contract says so.
     """
     snapshot = mesh.snapshot
     principal = principal_of(next(one for one in snapshot.mesh.users if one.name == user))
@@ -77,6 +79,7 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         parameters=values,
         require_pushdown=require_pushdown,
         sizes=mesh.sizes,
+        link_cost=link_cost,
         describe=lambda tree, given: tuple(
             (field.metadata or {})[b"type"].decode()
             for field in mesh.engine.describe(tree.sql("duckdb"), shapes, given, "UTC")
@@ -92,6 +95,8 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         lines += [f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes]
         if one.gate is not None:
             lines.append(f"  gate: {one.gate}")
+        if parts and one.fragment.ranged:
+            lines.append(f"  part: {one.fragment.ranged}")
         if keys and one.keyed is not None:
             slots = one.keyed.slots
             lines += [f"  keys {one.target} < {one.provider}.{one.column}" for one in slots]
