@@ -267,15 +267,11 @@ def plan_context(
     schema_of = _describer(guarded, request, services)
     addresses = tuple(one.address for one in guarded.relations.values())
     tables = physical_tables(addresses, snapshot)
-    sizes: Mapping[Address, TableSize] = {}
-    if services.statistics is not None:
-        sizes = services.statistics.permitted(
-            tables, guarded.decision, snapshot.mesh.sources, _declared(addresses, snapshot)
-        )
+    observed, sizes = _known(guarded, tables, snapshot, services)
     return PlanContext(
         tables=tables,
         sizes=sizes,
-        observed=_observed(guarded, tables, snapshot, services),
+        observed=observed,
         abilities={
             identity: services.abilities_of(one).under(one.settings)
             for identity, one in snapshot.mesh.sources.items()
@@ -289,20 +285,27 @@ def plan_context(
     )
 
 
-def _observed(
+def _known(
     guarded: GuardedQuery,
     tables: Mapping[Address, PhysicalTable],
     snapshot: Snapshot,
     services: Services,
-) -> Mapping[str, int]:
-    """What came under this very decision, and what it lets through (barrier rule 5)."""
-    decision, learning, found = guarded.decision, services.learning, dict[str, int]()
+) -> tuple[Mapping[str, int], Mapping[Address, TableSize]]:
+    """What barrier rule 5 lets planning know: of shapes of fragments, of tables."""
+    decision, learning = guarded.decision, services.learning
+    observed, sizes = dict[str, int](), dict[Address, TableSize]()
+    if services.statistics is not None:
+        declared = _declared(tuple(tables), snapshot)
+        sources = snapshot.mesh.sources
+        sizes.update(services.statistics.permitted(tables, decision, sources, declared))
     if learning is not None:
-        found.update(learning.counts.of(decision.fingerprint).powers)
+        observed.update(learning.counts.of(decision.fingerprint).powers)
     # Where one table is read, no size decides anything.
     if services.visible_rows is not None and len(guarded.relations) > 1:
-        found.update(services.visible_rows.powers(decision, tables, snapshot))
-    return found
+        visible_rows = services.visible_rows.of(guarded, tables, snapshot)
+        observed.update(visible_rows.powers)
+        sizes.update(visible_rows.sizes)
+    return observed, sizes
 
 
 def _describer(
