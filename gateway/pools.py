@@ -60,6 +60,12 @@ class _Pool:
     idle: list[tuple[float, Settings, Connection]] = field(default_factory=list)
 
 
+def personal_sources(sources: Mapping[str, Source]) -> frozenset[str]:
+    """Those that are asked as their caller, and may show each another thing."""
+    found = (name for name, one in sources.items() if one.settings.items() >= PASSED_ON.items())
+    return frozenset(found)
+
+
 class Leases(Protocol):
     """Who lends connections."""
 

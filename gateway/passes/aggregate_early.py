@@ -18,6 +18,7 @@ from gateway.blocks import block_verdict
 from gateway.draft import Draft, Input, Note
 from gateway.implied import bare, flat
 from gateway.partial import Partial, simple_aggregates
+from gateway.passes.filter_above import Above, filters_above, taken_down, told_as_pushed
 from gateway.repeats import costs_less_apart, often_repeats
 
 
@@ -32,7 +33,8 @@ def aggregate_early(draft: Draft) -> Draft:
         for table in _tables(select):
             one = inputs.get(table.name)
             if one is not None and _may_shrink(select, table, one, draft, inputs):
-                found = _Early(select, table, one)
+                above = filters_above(select, table, one, draft)
+                found = _Early(select, table, one, above)
                 reason = found.apply(replace(draft, inputs=inputs), inputs)
                 if reason is None:
                     break
@@ -92,6 +94,7 @@ class _Early:
     select: exp.Select
     table: exp.Table
     one: Input
+    above: tuple[Above, ...] = ()
 
     def apply(self, draft: Draft, inputs: dict[str, Input]) -> str | None:
         """None where it was done, else the reason why not."""
@@ -115,10 +118,11 @@ class _Early:
         name = f"block_{self.table.name}"
         del inputs[self.table.name]
         note = Note(f"aggregates by {key}", "pushed", "", "aggregate")
+        notes = (*told_as_pushed(self.one, self.above), note)
         inputs[name] = replace(
-            self.one, relations=verdict.relations, block=verdict.block,
-            notes=(*self.one.notes, note),
-        )  # fmt: skip
+            self.one, relations=verdict.relations, block=verdict.block, notes=notes
+        )
+        taken_down(self.above)
         made = exp.TableAlias(this=exp.to_identifier(alias, quoted=True))
         self.table.set("alias", self.table.args.get("alias") or made)
         self.table.set("this", exp.to_identifier(name, quoted=True))
@@ -129,7 +133,12 @@ class _Early:
     def _key(self) -> str | None:
         """The one column that is read outside of aggregates, if groups are made by it."""
         alias = self.table.alias_or_name
-        read = [one for one in self.select.find_all(exp.Column) if one.table == alias]
+        columns = (each.predicate.find_all(exp.Column) for each in self.above)
+        moved = {id(one) for each in columns for one in each}
+        read = [
+            one for one in self.select.find_all(exp.Column)
+            if one.table == alias and id(one) not in moved
+        ]  # fmt: skip
         if any(one.find_ancestor(exp.Select) is not self.select for one in read):
             # A query within might look at single rows.
             return None
@@ -172,5 +181,7 @@ class _Early:
         for name, made in partial.columns.items():
             block.select(exp.alias_(made, name, quoted=True), copy=False)
         block.from_(self.table.copy(), copy=False)
+        for each in self.above:
+            block.where(each.predicate.copy(), copy=False)
         block.set("group", exp.Group(expressions=[column.copy()]))
         return block
