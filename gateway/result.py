@@ -54,7 +54,7 @@ class Result:
     per fragment, `took` what else it cost, for the owners of the sources; `kept` are rows after the
     policy, for planning under the same decision. `masks` are the kinds of masks behind each output,
     `row_limit` is where the answer is cut if it is longer. `read_ahead` lets a thread read while
-    others write, until it holds so many bytes; `whole` gives all of a small answer at once, or None.
+    others write, until it holds so many bytes; `whole` gives a small answer at once, or None.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class Stream:
             self._ahead.start(self._end)
 
     def whole(self, most: int) -> tuple[pa.RecordBatch, ...] | None:
-        """All of it, if it is one batch of at most so many bytes, or none; else it stays to be read.
+        """All of it, if that is no more than a batch of so many bytes; else it stays to be read.
 
         Waits until it is known whether another follows. For whoever has read nothing yet.
         """

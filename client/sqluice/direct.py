@@ -48,5 +48,5 @@ def begun_of(schema: pa.Schema) -> str | None:
 
 def bare(schema: pa.Schema) -> pa.Schema:
     """The schema without what the short way put into it."""
-    kept = {one: text for one, text in (schema.metadata or {}).items() if one not in (_ROWS, _BEGUN)}
-    return schema.with_metadata(kept)
+    metadata = schema.metadata or {}
+    return schema.with_metadata({k: v for k, v in metadata.items() if k not in (_ROWS, _BEGUN)})

@@ -33,7 +33,7 @@ from sqluice.transport import Answer, Encryption, Settings, SignIn
 
 _GRACE_SECONDS = 2.0
 _HEADER = f"{StatementOptions.RPC_CALL_HEADER_PREFIX.value}x-sqluice-"
-_KEY, _VALUES, _BEGUN = "query-key", "values", "begun"
+_KEY, _VALUES, _BEGUN, _LEFT = "query-key", "values", "begun", "left"
 _DIRECT = {f"{_HEADER}direct": "1"}
 _NOISE = re.compile(r"^(?:[A-Z_]+: )?\[FlightSQL\] |(?: \([A-Za-z]+; [A-Za-z]+.*\))(?:\. .*)?$")
 _CODES = {
@@ -110,7 +110,8 @@ class FlightTransport:
 class FlightStatement:
     """One statement after the other, each on one of two cursors of the driver.
 
-    `_cursor` prepares and streams, `_short` asks by the short way; `_asked` is whichever asked last.
+    `_cursor` prepares and streams, `_short` asks by the short way; `_asked` is the one of the two
+    that asked last.
     """
 
     def __init__(self, transport: FlightTransport, connection: dbapi.Connection) -> None:
@@ -121,6 +122,8 @@ class FlightStatement:
         self._short: dbapi.Cursor | None = None
         self._asked: dbapi.Cursor | None = None
         self._reader: AdbcRecordBatchReader | None = None
+        # What was begun by the short way and has not been read to its end.
+        self._begun = ""
 
     def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
         """Run a statement."""
@@ -162,6 +165,7 @@ class FlightStatement:
         if begun is None:
             self._transport.is_direct = False
             return None
+        self._begun = begun
         _say(cursor, _BEGUN, begun)
         try:
             stream, _ = _blocking_call(statement.execute_query, (), {}, statement.cancel)
@@ -172,7 +176,15 @@ class FlightStatement:
 
     def _streamed(self, handle: Any, cursor: dbapi.Cursor) -> Answer:  # noqa: ANN401 - untyped
         self._reader = AdbcRecordBatchReader._import_from_c(handle.address)
-        return Answer(self._reader.schema, _stream(self._reader, cursor))
+        return Answer(self._reader.schema, self._batches(self._reader, cursor))
+
+    def _batches(
+        self, reader: AdbcRecordBatchReader, cursor: dbapi.Cursor
+    ) -> Iterator[pa.RecordBatch]:
+        begun = self._begun
+        yield from _stream(reader, cursor)
+        if self._begun == begun:
+            self._begun = ""
 
     def cancel(self) -> None:
         """Stop it; that nothing runs is no error."""
@@ -199,10 +211,23 @@ class FlightStatement:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+        begun, self._begun = self._begun, ""
+        if begun and self._short is not None:
+            self._leave(self._short, begun)
+
+    def _leave(self, cursor: dbapi.Cursor, begun: str) -> None:
+        """Say that nobody reads on: what the driver has not begun to fetch would wait."""
+        statement = cursor.adbc_statement
+        with contextlib.suppress(dbapi.Error):
+            _say(cursor, _LEFT, begun)
+            try:
+                statement.execute_partitions()
+            finally:
+                _say(cursor, _LEFT, "")
 
 
 def _say(cursor: dbapi.Cursor, name: str, value: str) -> None:
-    """Set a header of the cursor's calls: the driver adds to what was said, unless that is dropped."""
+    """Set a header of the cursor's calls; the driver adds to what was said where that is not dropped."""
     cursor.adbc_statement.set_options(**{f"{_HEADER}{name}": ""})
     if value:
         cursor.adbc_statement.set_options(**{f"{_HEADER}{name}": value})

@@ -111,9 +111,12 @@ class FlightSqlCalls:
         message: Any,  # noqa: ANN401
     ) -> flight.FlightInfo:  # fmt: skip
         """A statement that was started, or that the client started before; its rows, if few."""
-        direct = call.direct
+        direct, user = call.direct, session.session.principal.user
+        if direct.left:
+            self._streams.cancel(user, direct.left)
+            return flight.FlightInfo(pa.schema([]), descriptor, [], -1, -1)
         if direct.begun:
-            begun = self._streams.waiting(session.session.principal.user, direct.begun)
+            begun = self._streams.waiting(user, direct.begun)
             return _info(begun.schema, descriptor, _ticket(direct.begun))
         request = self._keyed(call, self._request(session, name, message))
         if direct.values:

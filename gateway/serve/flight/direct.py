@@ -6,8 +6,9 @@ he reads them there, nor more than a few.
 
 `x-sqluice-direct` says that the client reads `sqluice.rows`, the one batch of the answer, from the
 metadata of the schema that GetFlightInfo gives him, without an endpoint to fetch from. Where it
-says `sqluice.begun`, he asks once more with `x-sqluice-begun` and fetches as everybody does.
-`x-sqluice-values` are the values that would else be put with a call of their own.
+says `sqluice.begun`, he asks once more with `x-sqluice-begun` and fetches as everybody does; with
+`x-sqluice-left` he says that he does not read to the end. `x-sqluice-values` are the values that
+would else be put with a call of their own.
 """
 
 from __future__ import annotations
@@ -33,20 +34,22 @@ MAXIMUM_BYTES = 64 * 1024
 class Direct:
     """What a call says of the short way.
 
-    `values` is a stream of Arrow's IPC format in base64, `begun` the handle of what runs already.
+    `values` is a stream of Arrow's IPC format in base64, `begun` the handle of what runs already,
+    `left` of what nobody reads on.
     """
 
     is_spoken: bool = False
     values: str = ""
     begun: bytes = b""
+    left: bytes = b""
 
 
 def direct_of(headers: Mapping[str, str]) -> Direct:
     """What the headers of a call say."""
     if "x-sqluice-direct" not in headers:
         return Direct()
-    begun = _bytes(headers.get("x-sqluice-begun", ""))
-    return Direct(True, headers.get("x-sqluice-values", ""), begun)
+    begun, left = (_bytes(headers.get(f"x-sqluice-{one}", "")) for one in ("begun", "left"))
+    return Direct(True, headers.get("x-sqluice-values", ""), begun, left)
 
 
 def values_of(direct: Direct) -> tuple[object, ...]:
