@@ -42,7 +42,7 @@ def execute(plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _:
     first = _first(stream)
     opened = Stream(first, stream, lambda: running.reason)
     result.stream = running.opened(opened)
-    result.read_ahead = opened.read_ahead
+    result.read_ahead, result.whole = opened.read_ahead, opened.whole
     return result
 
 

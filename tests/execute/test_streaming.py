@@ -104,3 +104,33 @@ def test_who_closes_it_waits_for_its_thread() -> None:
     stream.read_ahead(2 * BYTES)
     stream.close()
     assert source.is_closed and threading.active_count() <= before
+
+
+def test_a_small_answer_is_taken_whole_and_leaves_nothing() -> None:
+    source = Source(1)
+    stream = source.stream()
+    found = stream.whole(BYTES)
+    assert found is not None and [one.num_rows for one in found] == [ROWS]
+    assert source.is_closed and numbers(stream) == []
+    assert Stream(None, Source(0)._batches(), lambda: None).whole(BYTES) == ()
+
+
+def test_what_is_no_small_answer_stays_to_be_read() -> None:
+    for source, most in ((Source(3), BYTES), (Source(1), BYTES - 1)):
+        stream = source.stream()
+        assert stream.whole(most) is None
+        assert numbers(stream) == list(range(source.count)) and source.is_closed
+
+
+def test_whole_meets_what_the_source_fails_with_and_that_it_was_stopped() -> None:
+    stream = Source(1, SourceFailed("gone")).stream()
+    with pytest.raises(SourceFailed):
+        stream.whole(BYTES)
+    source = Source(3)
+    stream = source.stream()
+    assert stream.whole(BYTES) is None
+    stream.stop()
+    assert source.is_closed
+    for again in (lambda: stream.whole(BYTES), lambda: next(stream)):
+        with pytest.raises(Cancelled):
+            again()
