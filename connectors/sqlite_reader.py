@@ -35,8 +35,8 @@ import pyarrow as pa  # noqa: E402
 
 BATCH_ROWS = 16_384
 # Numbers of rows that a table has to span to be read in parts, and how many: more than there are
-# readers, since rows need not be spread evenly. Bound values are read anew for each: with more bytes
-# of them there are but two parts, and with many more one.
+# readers, since rows need not be spread evenly. Bound values are read anew for each: with more
+# bytes of them there are but two parts, and with many more one.
 _WORTH_PARTS, _PARTS, _FEW_VALUES, _MOST_VALUES = 100_000, 8, 8_192, 65_536
 _TRIES = 3
 # Whether it is a table whose rows have numbers, and the names of its columns.
