@@ -155,11 +155,10 @@ class Fragment:
     each parameter; '' (only for sources that are DuckDB) means the type of the value itself. Keys
     are one parameter, an Arrow array without NULLs, of a type such as BIGINT[]. With
     `tells_misfits` a value that does not fit its type is NULL and no error, and after the columns
-    comes a boolean one for each of them that is true where that happened. `expected_rows`: how
-    many the planner thinks there are, None where it cannot tell; it decides how they travel, never
-    what arrives. is_by_row: each of its rows is made of one row of its one table, whatever the
-    others are, and may come in any order, so that parts of the table may be read apart. `ranged`:
-    the same statement over a range of its table's rows, whose ends are two more parameters; ''.
+    comes a boolean one for each of them that is true where that happened. How rows travel, never
+    what arrives: `expected_rows`, None where nobody can tell; `is_by_row`, each is made of one row
+    of the one table, and their order is nobody's; `ranged`, the same statement over a range of the
+    table's rows, whose ends are two more parameters, '' where there is none.
     """
 
     sql: str
@@ -265,8 +264,7 @@ def arrow_type(duckdb_type: str) -> pa.DataType:
     ConnectorError for a name that is no such type.
     """
     name = duckdb_type.strip()
-    simple = _SIMPLE.get(_ALIASES.get(name.upper(), name.upper()))
-    if simple is not None:
+    if (simple := _SIMPLE.get(_ALIASES.get(name.upper(), name.upper()))) is not None:
         return simple
     listed = re.fullmatch(r"(?s)(.*)\[(\d*)\]", name)
     if listed is not None:

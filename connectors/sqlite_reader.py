@@ -35,8 +35,9 @@ import pyarrow as pa  # noqa: E402
 
 BATCH_ROWS = 16_384
 # Numbers of rows that a table has to span to be read in parts, and how many: more than there are
-# readers, since rows need not be spread evenly. Bound values are read anew for each of them.
-_WORTH_PARTS, _PARTS, _PARTS_WITH_VALUES, _MOST_VALUES = 100_000, 8, 2, 65_536
+# readers, since rows need not be spread evenly. Bound values are read anew for each: with more
+# bytes of them there are but two parts, and with many more one.
+_WORTH_PARTS, _PARTS, _FEW_VALUES, _MOST_VALUES = 100_000, 8, 8_192, 65_536
 _TRIES = 3
 # Whether it is a table whose rows have numbers, and the names of its columns.
 _KIND = """SELECT count(*) AS n, (SELECT group_concat(lower(name), char(0)) FROM
@@ -276,7 +277,7 @@ class _Answer:
         scans = {f"SCAN {table}", f"SCAN main.{table}"}
         if not scans.intersection(self._plan(connection, statement["sql"])):
             return [_Part()]
-        parts = _PARTS_WITH_VALUES if self._values else _PARTS
+        parts = _PARTS if len(self._values) <= _FEW_VALUES else 2
         edges = [low + (high - low) * place // parts for place in range(1, parts)]
         # Open at both ends: no row is left out, wherever the edges are.
         return [

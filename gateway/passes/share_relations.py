@@ -9,6 +9,7 @@ they lie and that keys narrow in different ways: to share them would spare nothi
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gateway.draft import Draft, Input, KeyEdge, ValueEdge
@@ -25,10 +26,11 @@ def share_relations(draft: Draft) -> Draft:
         if one.block is None and relation.block is None and references[relation.address] > 1:
             together[(*_rows(name, one), *_narrowed_apart(one, draft))].append(name)
     inputs = dict(draft.inputs)
+    first = _first_of(together.values(), inputs)
     for names in together.values():
         if len(names) > 1:
             columns = _all_columns([inputs[name] for name in names])
-            edges = _edges_of_all([inputs[name] for name in names], set(names))
+            edges = _edges_of_all([draft.inputs[name] for name in names], set(names), first)
             values = _values_of_all([inputs[name] for name in names], set(names))
             for name in names:
                 relation = replace(inputs[name].relations[0], columns=columns)
@@ -38,6 +40,16 @@ def share_relations(draft: Draft) -> Draft:
                     inputs[name], relations=(relation,), edges=own, values=bounds, late=None
                 )
     return replace(draft, inputs=inputs)
+
+
+def _first_of(
+    together: Iterable[list[str]], inputs: Mapping[str, Input]
+) -> Mapping[str, str]:
+    """By which name a reference is fetched; a limit may choose other rows for each."""
+    return {
+        name: names[0] if inputs[name].limit is None else name
+        for names in together for name in names
+    }  # fmt: skip
 
 
 def _rows(name: str, one: Input) -> tuple[object, ...]:
@@ -59,12 +71,23 @@ def _all_columns(inputs: list[Input]) -> tuple[GuardedColumn, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def _edges_of_all(inputs: list[Input], names: set[str]) -> tuple[KeyEdge, ...]:
-    """What narrows all references alike; they do not narrow one another."""
-    first, *others = ([replace(edge, relation="") for edge in one.edges] for one in inputs)
+def _edges_of_all(
+    inputs: list[Input], names: set[str], first: Mapping[str, str]
+) -> tuple[KeyEdge, ...]:
+    """What narrows all references alike; they do not narrow one another.
+
+    Keys of references that are one fetch are the same keys.
+    """
+    own, *others = (
+        [
+            replace(edge, relation="", provider=first.get(edge.provider, edge.provider))
+            for edge in one.edges
+        ]
+        for one in inputs
+    )
     return tuple(
         edge
-        for edge in first
+        for edge in dict.fromkeys(own)
         if edge.provider not in names and all(edge in each for each in others)
     )
 
