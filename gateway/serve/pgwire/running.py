@@ -101,7 +101,10 @@ class Runner:
 
     async def route(self, sql: str) -> tuple[Command, ...]:
         """The commands of a text; a long one is read in another thread."""
-        return route(sql) if len(sql) <= 10_000 else await self.work(lambda: route(sql))
+        found = route(sql) if len(sql) <= 10_000 else await self.work(lambda: route(sql))
+        if len(found) == 1 and isinstance(found[0], Probe) and self._state.is_of_catalog(found[0]):
+            return (Catalog(sql),)
+        return found
 
     def cancel(self) -> None:
         """Stop what runs now, if anything does."""
