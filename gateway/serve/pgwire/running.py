@@ -266,6 +266,9 @@ class Runner:
         """Send an answer piece by piece; the next is made while one is sent. Gives the rows."""
         piece, rows = started.piece, 0
         while True:
+            if self._running is not None and self._running.cancelled.is_set():
+                # Its source may have ended long before whoever reads slowly has it all.
+                raise Cancelled("The statement was cancelled.")
             rows += piece.rows
             if piece.ended or (bound is not None and rows >= bound):
                 await self._send(piece)
