@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.arrow import StreamingConnection, batch_rows
 from connectors.base import ConnectorError, Fragment, SourceColumn, SourceSize
@@ -80,7 +81,9 @@ class EmbeddedConnection(StreamingConnection):
         values = [_value(value, name) for value, name in pairs]
         relation = self._connection.sql(fragment.sql, params=values)
         with relation.to_arrow_reader(batch_rows(len(fragment.columns))) as reader:
-            yield from reader
+            for batch in reader:
+                _require_digits(batch, fragment)
+                yield batch
 
     def _interrupt(self) -> None:
         self._connection.interrupt()
@@ -98,6 +101,14 @@ def lock(connection: duckdb.DuckDBPyConnection) -> None:
     if connection.execute(shown).fetchall() != [("UTC", True)]:
         connection.close()
         raise ConnectorError("the DuckDB instance cannot be locked")
+
+
+def _require_digits(batch: pa.RecordBatch, fragment: Fragment) -> None:
+    """Arrow has a sign where these numbers have a digit more: the largest would be -1."""
+    for column, one in zip(fragment.columns, batch.columns[: len(fragment.columns)], strict=True):
+        least = pc.min_max(one)["min"].as_py() if column.type == "UHUGEINT" else None
+        if least is not None and least < 0:
+            raise ConnectorError("a whole number has more digits than Arrow keeps")
 
 
 def quoted(name: str) -> str:

@@ -21,7 +21,7 @@ from gateway.engines.base import MergeSession
 from gateway.errors import Cancelled, InternalError, SqluiceError, TimedOut
 from gateway.fetching import Fetching, raw_schema
 from gateway.loading import Loading
-from gateway.result import Result, bounded, cast_batch
+from gateway.result import Result, bounded, cast_batch, require_digits, whole_numbers
 from gateway.run import Run
 from gateway.side_by_side import closing_batches
 from gateway.streaming import Stream
@@ -161,9 +161,12 @@ class _Running:
         return session
 
     def _cast(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        whole = whole_numbers(self.run.schema)
         try:
             for batch in batches:
-                yield cast_batch(batch, self.run.schema)
+                made = cast_batch(batch, self.run.schema)
+                require_digits(made, whole)
+                yield made
         finally:
             closer = getattr(batches, "close", None)
             if closer is not None:

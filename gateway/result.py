@@ -6,13 +6,16 @@ says so. Never holds more than one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gateway.errors import Cancelled, LimitExceeded, SqluiceError, TypeMismatch
 from gateway.request import Limits
+
+_MOST_WHOLE = 10**38 - 1
 
 
 @dataclass(slots=True)
@@ -112,6 +115,35 @@ def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
             private=str(error),
         ) from None
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def whole_numbers(schema: pa.Schema) -> tuple[tuple[int, bool], ...]:
+    """The columns whose values Arrow may have no digits for, and whether they have a sign."""
+    kinds = [(field.metadata or {}).get(b"type", b"").partition(b"[")[0] for field in schema]
+    return tuple(
+        (place, kind == b"HUGEINT")
+        for place, kind in enumerate(kinds) if kind in (b"HUGEINT", b"UHUGEINT")
+    )  # fmt: skip
+
+
+def require_digits(batch: pa.RecordBatch, columns: Sequence[tuple[int, bool]]) -> None:
+    """TypeMismatch where a whole number has more than 38 digits, which it cannot leave with.
+
+    DuckDB hands its bits over all the same: the largest of those without a sign would be -1.
+    """
+    for place, is_signed in columns:
+        column = batch.column(place)
+        while pa.types.is_nested(column.type):
+            column = column.flatten()
+        if column.null_count == len(column):
+            continue
+        found = pc.min_max(column)
+        least, most = found["min"].as_py(), found["max"].as_py()
+        if most > _MOST_WHOLE or least < (-_MOST_WHOLE if is_signed else 0):
+            raise TypeMismatch(
+                "A whole number of the answer has more than 38 digits.",
+                hint="Cast the column to DOUBLE or VARCHAR.",
+            )
 
 
 def bounded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from gateway.errors import Unauthenticated
 from gateway.pipeline import Described, Gateway
 from gateway.request import Principal, Request
 from gateway.serve.flight.server import FlightEndpoint
+from gateway.serve.pgwire.answers import Piece
+from gateway.serve.pgwire.running import Runner
 from gateway.serve.pgwire.server import PgwireEndpoint
 from gateway.state.engine import reading
 from tests.flight.raw import FAULTS, RawClient
@@ -216,3 +219,34 @@ def test_a_description_is_cancelled(
             going_on.set()
         assert [one["C"] for one in told] == ["57014"]
         assert "E" not in {kind for kind, _ in client.ask(sent)}
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_what_is_still_to_be_sent_is_cancelled(
+    is_cancelled: bool, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole answer has left its source, and is no longer among the running queries."""
+    held, going_on = threading.Event(), threading.Event()
+    plain = Runner._send
+
+    async def slow(self: Runner, piece: Piece) -> None:
+        await plain(self, piece)
+        held.set()
+        assert await asyncio.to_thread(going_on.wait, 30)
+
+    with Wire(doors.pgwire) as client:
+        client.sign_in("amy")
+        with monkeypatch.context() as changed:
+            changed.setattr(Runner, "_send", slow)
+            client.send(query("select i, repeat('x', 50) from range(40000) r(i)"))
+            assert held.wait(20)
+            assert within(20, lambda: doors.shop.opened.gateway.services.queries.count == 0)
+            if is_cancelled:
+                with Wire(doors.pgwire) as other:
+                    other.send(struct.pack(">ii", 16, 80877102) + client.key)
+                    assert other.receive() is None
+            going_on.set()
+            answered = list(client.until("Z"))
+        told = [fields(body)["C"] for kind, body in answered if kind == "E"]
+        assert told == (["57014"] if is_cancelled else [])
+        assert (sum(kind == "D" for kind, _ in answered) < 40_000) == is_cancelled

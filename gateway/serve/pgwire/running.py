@@ -101,7 +101,10 @@ class Runner:
 
     async def route(self, sql: str) -> tuple[Command, ...]:
         """The commands of a text; a long one is read in another thread."""
-        return route(sql) if len(sql) <= 10_000 else await self.work(lambda: route(sql))
+        found = route(sql) if len(sql) <= 10_000 else await self.work(lambda: route(sql))
+        if len(found) == 1 and isinstance(found[0], Probe) and self._state.is_of_catalog(found[0]):
+            return (Catalog(sql),)
+        return found
 
     def cancel(self) -> None:
         """Stop what runs now, if anything does."""
@@ -263,6 +266,9 @@ class Runner:
         """Send an answer piece by piece; the next is made while one is sent. Gives the rows."""
         piece, rows = started.piece, 0
         while True:
+            if self._running is not None and self._running.cancelled.is_set():
+                # Its source may have ended long before whoever reads slowly has it all.
+                raise Cancelled("The statement was cancelled.")
             rows += piece.rows
             if piece.ended or (bound is not None and rows >= bound):
                 await self._send(piece)

@@ -208,6 +208,12 @@ class State:
         value = self.settings.show(command.name)
         return pa.table({self.settings.spelled(command.name): pa.array([value], pa.string())})
 
+    def is_of_catalog(self, probe: Probe) -> bool:
+        """Whether only the catalog knows: which schema of a path that was set there is."""
+        return "search_path" in self.settings.values and any(
+            one.what == "current_schema" for one in probe.columns
+        )
+
     def _unnamed(self, asked: Asked) -> str:
         """What a number is called depends on whose SQL it is."""
         return UNNAMED if self.settings.session.settings.dialect == DIALECT else asked.argument

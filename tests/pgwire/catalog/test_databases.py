@@ -92,6 +92,7 @@ def test_settings_by_parameters(endpoint: Small, prepare: bool) -> None:
         assert given("search_path", "kinds", False) == ("kinds",)
         assert given("search_path", "kinds, orders", False) == ("kinds, orders",)
         assert made.execute("show search_path").fetchone() == ("kinds, orders",)
+        assert made.execute("select current_schema()").fetchone() == ("kinds",)
         assert given("timezone", "Asia/Tokyo", False) == ("Asia/Tokyo",)
         with made.transaction():
             assert given("timezone", "Europe/Berlin", True) == ("Europe/Berlin",)
