@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway import visible_rows
 from tests.fresh_state import written_down
 from tests.sample import SampleMesh, close_sample, open_sample
 from tests.served import Served, serving
@@ -18,6 +19,14 @@ from tests.served import Served, serving
 def _empty_states_are_written_down() -> Iterator[None]:
     """Migrations of nothing are made once a worker."""
     with written_down():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _counts_are_waited_for() -> Iterator[None]:
+    """What plans know, and tests compare, must not depend on how busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visible_rows, "_WAIT_SECONDS", 60.0)
         yield
 
 
