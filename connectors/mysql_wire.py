@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pymysql.err import OperationalError, raise_mysql_exception
 
-from connectors.arrow import as_json, cast_exactly, parameters_of
-from connectors.base import ConnectorError, Fragment, decimals, load_tables
+from connectors.arrow import as_json, cast_exactly, decimals, parameters_of
+from connectors.base import ConnectorError, Fragment, load_tables
 
 TABLES = load_tables("mysql")
 COLLATION = "utf8mb4_nopad_bin"

@@ -457,8 +457,10 @@ def _check_parameters(request: Request, statement: ParsedStatement) -> None:
 
 def told(request: Request, table: pa.Table) -> Result:
     """A result of what the gateway itself knows."""
-    result = Result(request.query_id, table.schema, iter(table.to_batches()))
+    batches = table.combine_chunks().to_batches()
+    result = Result(request.query_id, table.schema, iter(batches))
     result.rows, result.bytes = table.num_rows, table.nbytes
+    result.whole = lambda most: tuple(batches) if table.nbytes <= most else None
     return result
 
 

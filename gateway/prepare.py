@@ -282,6 +282,7 @@ def plan_context(
         push_down=request.push_down,
         require_pushdown=request.require_pushdown,
         pushed_groups=snapshot.index.pushed_groups,
+        link_cost=request.link_cost,
     )
 
 
@@ -295,8 +296,7 @@ def _known(
     decision, learning = guarded.decision, services.learning
     observed, sizes = dict[str, int](), dict[Address, TableSize]()
     if services.statistics is not None:
-        declared = _declared(tuple(tables), snapshot)
-        sources = snapshot.mesh.sources
+        declared, sources = _declared(tuple(tables), snapshot), snapshot.mesh.sources
         sizes.update(services.statistics.permitted(tables, decision, sources, declared))
     if learning is not None:
         observed.update(learning.counts.of(decision.fingerprint).powers)

@@ -54,7 +54,7 @@ class Result:
     per fragment, `took` what else it cost, for the owners of the sources; `kept` are rows after the
     policy, for planning under the same decision. `masks` are the kinds of masks behind each output,
     `row_limit` is where the answer is cut if it is longer. `read_ahead` lets a thread read while
-    others write, until it holds so many bytes.
+    others write, until it holds so many bytes; `whole` gives a small answer at once, or None.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Result:
         self.stream = batches
         self.stop: Callable[[SqluiceError], None] = lambda _: None
         self.read_ahead: Callable[[int], None] = lambda _: None
+        self.whole: Callable[[int], tuple[pa.RecordBatch, ...] | None] = lambda _: None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The batches; closing the iterator stops the query at its sources."""

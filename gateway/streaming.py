@@ -29,7 +29,7 @@ class Stream:
         reason: Reason,
     ) -> None:
         """`reason` tells why it has to stop, once it has to."""
-        self._first = first
+        self._held: deque[pa.RecordBatch] = deque([] if first is None else [first])
         self._rest = rest
         self._reason = reason
         self._lock = threading.Lock()
@@ -51,6 +51,24 @@ class Stream:
             self._ahead = _Ahead(most, self._read, self._stopped)
             self._ahead.start(self._end)
 
+    def whole(self, most: int) -> tuple[pa.RecordBatch, ...] | None:
+        """All of it, if that is no more than a batch of so many bytes; else it stays to be read.
+
+        Waits until it is known whether another follows. For whoever has read nothing yet.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise self._stopped()
+            if sum(one.nbytes for one in self._held) > most:
+                return None
+            more = next(self._rest, None)
+            if more is not None:
+                self._held.append(more)
+                return None
+            found = tuple(self._held)
+            self._held.clear()
+            return found
+
     def stop(self) -> None:
         """Stop the query at its sources, from any thread; nothing where it has ended.
 
@@ -71,15 +89,14 @@ class Stream:
         with self._lock:
             if self._is_closed:
                 raise self._stopped()
-            first, self._first = self._first, None
-            return next(self._rest) if first is None else first
+            return self._held.popleft() if self._held else next(self._rest)
 
     def _end(self, waits: bool) -> None:
         if not self._lock.acquire(blocking=waits):
             return
         try:
             self._is_closed = True
-            self._first = None
+            self._held.clear()
             self._rest.close()
         finally:
             self._lock.release()

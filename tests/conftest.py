@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway import visible_rows
+from gateway import statistics, visible_rows
+from gateway.learning import Learning
 from tests.fresh_state import written_down
 from tests.sample import SampleMesh, close_sample, open_sample
 from tests.served import Served, serving
@@ -23,10 +24,15 @@ def _empty_states_are_written_down() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _counts_are_waited_for() -> Iterator[None]:
-    """What plans know, and tests compare, must not depend on how busy the machine is."""
+def _plans_are_those_of_a_machine_at_rest() -> Iterator[None]:
+    """A source that tells its sizes late, and the time that runs take, would change plans.
+
+    What was learned holds where a test says so; a file of tests that needs its patience says it.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visible_rows, "_WAIT_SECONDS", 60.0)
+        patch.setattr(statistics, "_WAIT_SECONDS", 30.0)
+        patch.setattr(visible_rows, "_WAIT_SECONDS", 30.0)
+        patch.setattr(Learning, "_run", lambda self: self._closed.wait())
         yield
 
 

@@ -2,14 +2,18 @@
 
 Takes: an address, a sign-in and settings, which travel as headers of every call. Gives: statements
 whose batches stream as they come. Never retries, and never shows the driver's own errors.
+
+A gateway that knows the short way (`direct`) is asked by it from the second statement on: the first
+one tells whether it does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import adbc_driver_manager
@@ -23,11 +27,14 @@ from adbc_driver_manager._reader import AdbcRecordBatchReader
 
 from sqluice.address import Remote
 from sqluice.details import facts_of
+from sqluice.direct import bare, begun_of, rows_of, sent_values
 from sqluice.errors import DatabaseError, InterfaceError, rebuilt
 from sqluice.transport import Answer, Encryption, Settings, SignIn
 
 _GRACE_SECONDS = 2.0
-_KEY_HEADER = f"{StatementOptions.RPC_CALL_HEADER_PREFIX.value}x-sqluice-query-key"
+_HEADER = f"{StatementOptions.RPC_CALL_HEADER_PREFIX.value}x-sqluice-"
+_KEY, _VALUES, _BEGUN, _LEFT = "query-key", "values", "begun", "left"
+_DIRECT = {f"{_HEADER}direct": "1"}
 _NOISE = re.compile(r"^(?:[A-Z_]+: )?\[FlightSQL\] |(?: \([A-Za-z]+; [A-Za-z]+.*\))(?:\. .*)?$")
 _CODES = {
     adbc_driver_manager.AdbcStatusCode.UNAUTHENTICATED: "unauthenticated",
@@ -44,6 +51,7 @@ _UNREACHED: dict[str, object] = {
 }
 # Who answers, but otherwise: by words of the driver, for nobody else has any.
 _IN_PLAIN = "first record does not look like a TLS handshake"
+_NO_HOST = "produced zero addresses"
 _OTHER_PROTOCOL = ("unexpected HTTP status code", "frame too large")
 
 
@@ -61,14 +69,19 @@ class FlightTransport:
             options |= _encrypting(encryption)
         self._statements: set[FlightStatement] = set()
         self._connection: dbapi.Connection | None = None
+        self.is_direct = False
         with _translated(address):
             self._connection = dbapi.connect(address.url, db_kwargs=options, autocommit=True)
 
     def statement(self) -> FlightStatement:
         """A fresh statement."""
-        made = FlightStatement(self._driver(), self._statements.discard)
+        made = FlightStatement(self, self._driver())
         self._statements.add(made)
         return made
+
+    def forget(self, statement: FlightStatement) -> None:
+        """A statement is closed."""
+        self._statements.discard(statement)
 
     def ping(self) -> None:
         """One call that names kinds of tables: it runs no statement and is not audited."""
@@ -96,48 +109,111 @@ class FlightTransport:
 
 
 class FlightStatement:
-    """One statement after the other on one cursor of the driver."""
+    """One statement after the other, each on one of two cursors of the driver.
 
-    def __init__(
-        self, connection: dbapi.Connection, forget: Callable[[FlightStatement], None]
-    ) -> None:
-        """Open nothing yet; `forget` is told of the end."""
+    `_cursor` prepares and streams, `_short` asks by the short way; `_asked` is the one of the two
+    that asked last.
+    """
+
+    def __init__(self, transport: FlightTransport, connection: dbapi.Connection) -> None:
+        """Open nothing yet."""
+        self._transport = transport
         self._connection = connection
-        self._forget = forget
         self._cursor: dbapi.Cursor | None = None
+        self._short: dbapi.Cursor | None = None
+        self._asked: dbapi.Cursor | None = None
         self._reader: AdbcRecordBatchReader | None = None
-        self._key = ""
+        # What was begun by the short way and has not been read to its end.
+        self._begun = ""
+        self._known: str | None = None
 
     def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
         """Run a statement."""
         self._end_stream()
-        if self._cursor is None:
-            self._cursor = self._connection.cursor()
-        cursor = self._cursor
         with _translated():
-            if key or self._key:
-                cursor.adbc_statement.set_options(**{_KEY_HEADER: key})
-                self._key = key
-            cursor.execute(sql, tuple(parameters) or None)
-            # The handle releases the stream when it goes, so it must outlive the import.
-            handle = cursor.fetch_arrow()
-            self._reader = AdbcRecordBatchReader._import_from_c(handle.address)
-            schema = self._reader.schema
-        return Answer(schema, _stream(self._reader, cursor))
+            if self._transport.is_direct and (values := sent_values(parameters)) is not None:
+                found = self._directly(sql, values, key)
+                if found is not None:
+                    return found
+            return self._prepared(sql, parameters, key)
+
+    def _prepared(self, sql: str, parameters: Sequence[object], key: str) -> Answer:
+        """As every client of ADBC's asks; learns whether there is a short way."""
+        if self._cursor is None:
+            self._cursor = self._connection.cursor(adbc_stmt_kwargs=_DIRECT)
+        cursor = self._asked = self._cursor
+        _say(cursor, _KEY, key)
+        self._prepare(cursor, sql)
+        cursor.execute(sql, tuple(parameters) or None)
+        # The handle releases the stream when it goes, so it must outlive the import.
+        answer = self._streamed(cursor.fetch_arrow(), cursor)
+        rows = rows_of(answer.schema)
+        self._transport.is_direct = rows is not None or begun_of(answer.schema) is not None
+        return Answer(bare(answer.schema), answer.batches if rows is None else iter(rows))
+
+    def _directly(self, sql: str, values: str, key: str) -> Answer | None:
+        """In one call, where the answer is small; None of a gateway that does not know how."""
+        if self._short is None:
+            self._short = self._connection.cursor(adbc_stmt_kwargs=_DIRECT)
+        cursor = self._asked = self._short
+        statement = cursor.adbc_statement
+        _say(cursor, _KEY, key)
+        _say(cursor, _VALUES, values)
+        statement.set_sql_query(sql)
+        _, handle, _ = _blocking_call(statement.execute_partitions, (), {}, statement.cancel)
+        schema = pa.schema(handle)
+        rows, begun = rows_of(schema), begun_of(schema)
+        if rows is not None:
+            return Answer(bare(schema), iter(rows))
+        if begun is None:
+            self._transport.is_direct = False
+            return None
+        self._begun = begun
+        _say(cursor, _BEGUN, begun)
+        try:
+            stream, _ = _blocking_call(statement.execute_query, (), {}, statement.cancel)
+        finally:
+            _say(cursor, _BEGUN, "")
+        answer = self._streamed(stream, cursor)
+        return Answer(bare(answer.schema), answer.batches)
+
+    def _streamed(self, handle: Any, cursor: dbapi.Cursor) -> Answer:  # noqa: ANN401 - untyped
+        self._reader = AdbcRecordBatchReader._import_from_c(handle.address)
+        return Answer(self._reader.schema, self._batches(self._reader, cursor))
+
+    def _batches(
+        self, reader: AdbcRecordBatchReader, cursor: dbapi.Cursor
+    ) -> Iterator[pa.RecordBatch]:
+        begun = self._begun
+        yield from _stream(reader, cursor)
+        if self._begun == begun:
+            self._begun = ""
+
+    def _prepare(self, cursor: dbapi.Cursor, sql: str) -> None:
+        """As the driver does, but for a refusal as unsupported: it would ask a second time."""
+        if sql == self._known:
+            return
+        self._known = None
+        statement = cursor.adbc_statement
+        statement.set_sql_query(sql)
+        _blocking_call(statement.prepare, (), {}, statement.cancel)
+        # A driver that looks elsewhere prepares again, which is right, and slower.
+        self._known = cursor._last_query = sql
 
     def cancel(self) -> None:
         """Stop it; that nothing runs is no error."""
-        cursor = self._cursor
+        cursor = self._asked
         if cursor is not None:
             with contextlib.suppress(dbapi.Error):
                 cursor.adbc_cancel()
 
     def close(self) -> None:
         """Close the stream and the cursor."""
-        self._forget(self)
+        self._transport.forget(self)
         self._end_stream()
-        cursor, self._cursor = self._cursor, None
-        if cursor is not None:
+        cursors = [one for one in (self._cursor, self._short) if one is not None]
+        self._cursor = self._short = self._asked = self._known = None
+        for cursor in cursors:
             try:
                 cursor.close()
             except dbapi.Error:
@@ -149,6 +225,26 @@ class FlightStatement:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+        begun, self._begun = self._begun, ""
+        if begun and self._short is not None:
+            self._leave(self._short, begun)
+
+    def _leave(self, cursor: dbapi.Cursor, begun: str) -> None:
+        """Say that nobody reads on: what the driver has not begun to fetch would wait."""
+        statement = cursor.adbc_statement
+        with contextlib.suppress(dbapi.Error):
+            _say(cursor, _LEFT, begun)
+            try:
+                statement.execute_partitions()
+            finally:
+                _say(cursor, _LEFT, "")
+
+
+def _say(cursor: dbapi.Cursor, name: str, value: str) -> None:
+    """Set a header of the cursor's calls; the driver adds to what is not dropped first."""
+    cursor.adbc_statement.set_options(**{f"{_HEADER}{name}": ""})
+    if value:
+        cursor.adbc_statement.set_options(**{f"{_HEADER}{name}": value})
 
 
 def _stream(reader: AdbcRecordBatchReader, cursor: dbapi.Cursor) -> Iterator[pa.RecordBatch]:
@@ -243,6 +339,12 @@ def _unreached(text: str, address: Remote | None) -> dict[str, object]:
             "retryable": False,
             "remedy": f"For a gateway without TLS say tls=False, or on this machine write "
             f"grpc://{address.host}:{address.port}; in an address of SQLAlchemy it is ?tls=false.",
+        }
+    if address and _NO_HOST in text:
+        return _UNREACHED | {
+            "message": f"The host {address.host} is not found: its name has no address.",
+            "remedy": "Look whether the name is spelled right, and whether this machine may look "
+            "it up (VPN, DNS); host:port is what the gateway's operator names.",
         }
     if _is_of_others(text):
         return _UNREACHED | {

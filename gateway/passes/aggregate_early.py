@@ -4,7 +4,7 @@ Takes: a draft. Gives: a draft in which a relation that a grouped query joins by
 groups, and otherwise only aggregates, delivers one row a key, with its counts and sums. Rows of one
 key are alike to all that stands around them, so nothing else changes. Never for floats, whose sums
 depend on their order, for tables that show groups only, where the merge reads rows in place, nor
-where there would be almost as many groups as rows.
+where there would be almost as many groups as rows, or so many that to fetch the rows costs less.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gateway.draft import Draft, Input, Note
 from gateway.implied import bare, flat
 from gateway.partial import Partial, simple_aggregates
 from gateway.passes.filter_above import Above, filters_above, taken_down, told_as_pushed
-from gateway.repeats import often_repeats
+from gateway.repeats import costs_less_apart, often_repeats
 
 
 def aggregate_early(draft: Draft) -> Draft:
@@ -105,6 +105,10 @@ class _Early:
             return "not_combinable" if aggregates is None else "not_one_key"
         if not often_repeats(draft, self.one, [(self.one.relations[0], key)]):
             return "rarely_repeats"
+        others = [inputs[one.name] for one in _tables(self.select)
+                  if one is not self.table and one.name in inputs]  # fmt: skip
+        if costs_less_apart(draft, self.one, key, self._read(), others):
+            return "rows_cheaper"
         partial = Partial(alias, shape, {})
         finals = [(node, partial.final(node)) for node in aggregates]
         block = self._block(key, partial)
@@ -150,6 +154,10 @@ class _Early:
             if (one.table, one.name) == (alias, name)
         }
         return name if keys & equal else None
+
+    def _read(self) -> set[str]:
+        alias = self.table.alias_or_name
+        return {one.name for one in self.select.find_all(exp.Column) if one.table == alias}
 
     def _equalities(self) -> list[tuple[exp.Column, exp.Column]]:
         where = self.select.args.get("where")

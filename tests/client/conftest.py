@@ -35,18 +35,23 @@ def served(sample: SampleMesh) -> Iterator[Served]:
 Connect = Callable[..., sqluice.Connection]
 
 
-@pytest.fixture(params=["flight", "in process"])
+@pytest.fixture(params=["flight", "flight, the short way", "in process"])
 def opened(
     request: pytest.FixtureRequest, sample: SampleMesh, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Connect]:
-    """Connects as a user, once over each transport; closes what it opened."""
+    """Connects as a user, once over each transport; closes what it opened.
+
+    The first statement of a connection tells whether the gateway knows the short way.
+    """
     held: list[sqluice.Connection] = []
     monkeypatch.setenv("SQLUICE_DATA", str(sample.data))
 
     def connect(user: str = "nora", **options: object) -> sqluice.Connection:
-        if request.param == "flight":
+        if request.param != "in process":
             served: Served = request.getfixturevalue("served")
             made = served.connect(user, **options)
+            if request.param == "flight, the short way":
+                made.execute("SELECT 1").close()
         else:
             made = sqluice.connect(f"{CONF}/", user=user, **options)  # type: ignore[arg-type]  # by name
         held.append(made)

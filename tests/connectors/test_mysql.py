@@ -225,7 +225,7 @@ def test_waiting_holds_nobody_up(mysql: Connection) -> None:
     one(mysql, "SELECT SLEEP(0.5)", "BIGINT")
     done.set()
     thread.join()
-    assert len(counted) > 10
+    assert len(counted) > 2
 
 
 def test_groups_are_not_made_in_the_order_of_an_index(

@@ -29,6 +29,7 @@ from gateway.opening import OpenGateway
 from gateway.queries import is_query_key, keyed_query_id
 from gateway.request import Request
 from gateway.serve.flight import tables
+from gateway.serve.flight.direct import to_be_fetched, values_of, with_rows
 from gateway.serve.flight.faults import translated
 from gateway.serve.flight.messages import make, pack, unpack, unpack_as
 from gateway.serve.flight.messages import parse as parse_message
@@ -101,12 +102,41 @@ class FlightSqlCalls:
         session = self._session(call)
         name, message = unpack(descriptor.command or b"")
         if name in _STATEMENTS:
-            request = self._keyed(call, self._request(session, name, message))
-            begun = self._start(call, session, request)
-            handle = self._put(session, message, begun)
-            return _info(begun.schema, descriptor, _ticket(handle))
+            return self._begun(call, session, descriptor, name, message)
         table = self._metadata(session, name, message)
         return _info(table.schema, descriptor, descriptor.command)
+
+    def _begun(
+        self, call: Call, session: FlightSession, descriptor: flight.FlightDescriptor, name: str,
+        message: Any,  # noqa: ANN401
+    ) -> flight.FlightInfo:  # fmt: skip
+        """A statement that was started, or that the client started before; its rows, if few."""
+        direct, user = call.direct, session.session.principal.user
+        if direct.left:
+            self._streams.cancel(user, direct.left)
+            return flight.FlightInfo(pa.schema([]), descriptor, [], -1, -1)
+        if direct.begun:
+            begun = self._streams.waiting(user, direct.begun)
+            return _info(begun.schema, descriptor, _ticket(direct.begun))
+        request = self._keyed(call, self._request(session, name, message))
+        if direct.values:
+            request = replace(request, parameters=values_of(direct))
+        begun = self._start(call, session, request)
+        if direct.is_spoken:
+            schema = self._rows(call, begun)
+            if schema is not None:
+                return flight.FlightInfo(schema, descriptor, [], -1, -1)
+        handle = self._put(session, message, begun)
+        schema = to_be_fetched(begun.schema, handle) if direct.is_spoken else begun.schema
+        return _info(schema, descriptor, _ticket(handle))
+
+    def _rows(self, call: Call, begun: Begun) -> pa.Schema | None:
+        try:
+            with self._watcher.watch(call, begun.cancel):
+                return with_rows(begun.result.result(), begun.schema)
+        except BaseException:
+            end(begun)
+            raise
 
     def poll(self, call: Call, descriptor: flight.FlightDescriptor) -> Poll:
         """Start a statement and tell how far it is; asked again with what the answer says."""

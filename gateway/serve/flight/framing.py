@@ -48,13 +48,18 @@ def flight_data(message: pa.Message) -> bytes:
 def stream(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
     """A schema and the batches of tables of one batch each, as DoGet sends them."""
     yield flight_data(pa.ipc.read_message(schema.serialize()))
-    has_dictionaries = any(_has_dictionary(field.type) for field in schema)
+    is_whole = not has_dictionaries(schema)
     for table in tables:
         for batch in table.to_batches():
-            if has_dictionaries:
-                yield from map(flight_data, _with_dictionaries(batch))
-            else:
+            if is_whole:
                 yield flight_data(pa.ipc.read_message(batch.serialize()))
+            else:
+                yield from map(flight_data, _with_dictionaries(batch))
+
+
+def has_dictionaries(schema: pa.Schema) -> bool:
+    """Whether a batch needs more messages than one."""
+    return any(_has_dictionary(field.type) for field in schema)
 
 
 def _has_dictionary(kind: pa.DataType) -> bool:

@@ -17,6 +17,7 @@ from gateway.errors import LimitExceeded, Unauthenticated
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.acting import HEADERS, acting_as
+from gateway.serve.flight.direct import Direct, direct_of
 from gateway.sessions import SETTINGS, Session, Settings
 
 # Begins no token: those that sign in have been checked before a session is looked up.
@@ -174,13 +175,15 @@ class Call:
     """One call of a client who is signed in.
 
     `query_key` is what the client calls the query that the call starts; '' where it says nothing.
-    `token` is the answer to a password. `is_active` tells whether the client still waits.
+    `token` is the answer to a password. `is_active` tells whether the client still waits. `direct`
+    is what he says of the short way.
     """
 
     session: FlightSession
     query_key: str = ""
     token: str = ""
     is_active: Callable[[], bool] = lambda: True
+    direct: Direct = Direct()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,8 @@ def signed_in(sessions: Sessions, peer: Peer) -> Call:
         session, address=peer.address, agent=headers.get("user-agent", ""),
         trace=headers.get("traceparent", ""),
     )  # fmt: skip
-    return Call(called, headers.get("x-sqluice-query-key", ""), token, peer.is_active)
+    key = headers.get("x-sqluice-query-key", "")
+    return Call(called, key, token, peer.is_active, direct_of(headers))
 
 
 def _basic(value: str) -> tuple[str, str]:
