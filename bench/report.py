@@ -55,6 +55,8 @@ def _moved(one: Measured) -> str:
         f"{name} {count:,} ({one.bytes.get(name, 0) / 1000:,.0f})"
         for name, count in one.moved.items()
     ]
+    if one.governed_moved:
+        parts.append(f"for governed {sum(one.governed_moved.values()):,} rows in all")
     parts += [f"{name}'s link {size / 1000:,.0f} kB" for name, size in one.wire.items()]
     return ", ".join(parts)
 

@@ -58,7 +58,8 @@ class Asked:
 class Measured:
     """One statement. seconds: medians by name; plan_cold, plan_cached in ms.
 
-    moved, bytes: by source; wire: bytes over the slow link, of the gateway and of ATTACH.
+    moved, bytes: by source, governed_moved for whom policies hold; wire: bytes over the slow link,
+    of the gateway and of ATTACH.
     """
 
     number: int
@@ -70,6 +71,7 @@ class Measured:
     bytes: dict[str, int]
     fragments: tuple[tuple[str, str], ...] = field(repr=False)
     wire: Mapping[str, int] = field(default_factory=dict)
+    governed_moved: Mapping[str, int] = field(default_factory=dict)
 
     def ratio(self, one: str, other: str) -> float:
         """How one stands to another."""
@@ -169,6 +171,7 @@ class Runners:
         }
         seconds = _interleaved(runs, self.repeat)
         _, moved = first.answer(sql)
+        _, governed = self.ours[-1].answer(sql)
         wire = {
             name: _passed(link, runs[name]) for name, link in self.links.items() if link is not None
         }
@@ -177,7 +180,8 @@ class Runners:
             for kept in (False, True)
         )
         return Measured(
-            number, wrong, seconds, cold, cached, moved.rows, moved.bytes, moved.fragments, wire
+            number, wrong, seconds, cold, cached, moved.rows, moved.bytes, moved.fragments, wire,
+            governed.rows,
         )
 
     def _wrong(self, text: str, sql: str) -> str:

@@ -39,6 +39,8 @@ from connectors.mysql_wire import (
 
 SESSION, COLUMNS = TABLES["session"], TABLES["sql"]["columns"]
 _KILL_SECONDS, _ANSWER_SECONDS = 1, 5
+# A variable, or a value of one, that a version does not know.
+_NO_SUCH_SETTING = (1193, 1231)
 # What a server says that is none, or breaks off in the middle of a greeting.
 _BABBLE = (struct.error, IndexError, AssertionError, UnicodeError, ValueError)
 
@@ -69,6 +71,12 @@ class MysqlConnection(StreamingConnection):
         number = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\..*MariaDB", version)
         if number is None or (int(number[1]), int(number[2])) < (10, 6):
             raise ConnectorError(f"{version} is not MariaDB 10.6 or later: nothing is proved there")
+        try:
+            # Else a column's index orders the groups of a whole table, one look-up a row.
+            self._rows(TABLES["sql"]["planner"])
+        except pymysql.MySQLError as error:
+            if error.args[0] not in _NO_SUCH_SETTING:
+                raise
         self._driver._read_timeout = self._address["read_timeout"]
 
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway import statistics
+from gateway import statistics, visible_rows
 from gateway.learning import Learning
 from tests.fresh_state import written_down
 from tests.sample import SampleMesh, close_sample, open_sample
@@ -31,6 +31,7 @@ def _plans_are_those_of_a_machine_at_rest() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "_WAIT_SECONDS", 30.0)
+        patch.setattr(visible_rows, "_WAIT_SECONDS", 30.0)
         patch.setattr(Learning, "_run", lambda self: self._closed.wait())
         yield
 

@@ -32,8 +32,9 @@ from connectors.base import (
     Sizing,
     load_connector,
 )
+from connectors.mysql import MysqlConnection
 from connectors.mysql_address import address_of
-from connectors.mysql_wire import Rows, bound
+from connectors.mysql_wire import TABLES, Rows, bound
 from gateway.demo.mysql import Server
 from gateway.dialects import written
 from tests.connectors.test_cancel import check_cancel, check_close, works
@@ -225,6 +226,36 @@ def test_waiting_holds_nobody_up(mysql: Connection) -> None:
     done.set()
     thread.join()
     assert len(counted) > 2
+
+
+def test_groups_are_not_made_in_the_order_of_an_index(
+    mysql: Connection, mysql_server: Server
+) -> None:
+    """Of a whole table that would be a look-up a row."""
+    assert isinstance(mysql, MysqlConnection)
+    mysql_server.run(
+        "CREATE OR REPLACE TABLE mysql.in_groups (id INT PRIMARY KEY, k INT, t INT, INDEX (k))",
+        "INSERT INTO mysql.in_groups SELECT seq, seq % 500, seq % 7 FROM mysql.seq_1_to_5000",
+        "ANALYZE TABLE mysql.in_groups",
+    )
+    (told,) = mysql._rows("SELECT @@optimizer_adjust_secondary_key_costs")
+    (plan,) = mysql._rows("EXPLAIN SELECT k, COUNT(*) FROM mysql.in_groups WHERE t > 0 GROUP BY k")
+    assert "disable_forced_index_in_group_by" in told[0]
+    assert plan[3] == "ALL"
+    mysql._rows(TABLES["sql"]["planner"])  # once more changes nothing
+    assert mysql._rows("SELECT @@optimizer_adjust_secondary_key_costs") == [told]
+
+
+def test_a_version_without_that_setting_does_without(
+    mysql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(mysql, MysqlConnection)
+    for text in ("SET SESSION nobody_knows_this = 1", "SET SESSION sql_mode = 'nobody knows'"):
+        monkeypatch.setitem(TABLES["sql"], "planner", text)
+        mysql.prepare()
+    monkeypatch.setitem(TABLES["sql"], "planner", "SET SESSION")
+    with pytest.raises(pymysql.MySQLError):
+        mysql.prepare()
 
 
 def test_rows_in_pieces() -> None:
