@@ -14,7 +14,7 @@ from pathlib import Path
 from connectors.base import load_abilities
 from gateway.authorize import authorize, directory, visible
 from gateway.bind import bind
-from gateway.draft import PlanContext, TableSize
+from gateway.draft import PlanContext, PlannedFragment, TableSize
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.guard import guard, render
 from gateway.identity import principal_of
@@ -86,20 +86,9 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         ),
     )
     made = plan(guarded, context)
-    lines = []
+    lines: list[str] = []
     for one in made.fragments:
-        lines.append(f"{one.name} @ {one.source}: {one.fragment.sql}")
-        if one.fragment.parameters:
-            bound_values = zip(one.fragment.parameters, one.fragment.parameter_types, strict=True)
-            lines.append(f"  with {', '.join(f'{value} {kind}' for value, kind in bound_values)}")
-        lines += [f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes]
-        if one.gate is not None:
-            lines.append(f"  gate: {one.gate}")
-        if parts and one.fragment.ranged:
-            lines.append(f"  part: {one.fragment.ranged}")
-        if keys and one.keyed is not None:
-            slots = one.keyed.slots
-            lines += [f"  keys {one.target} < {one.provider}.{one.column}" for one in slots]
+        lines += _lines(one, keys, parts)
     lines += [f"{note.outcome} {note.part} {note.reason}" for note in made.notes]
     lines.append(f"merge: {made.merge}")
     return {
@@ -107,3 +96,20 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         "guarded": render(guarded),
         "planned": "\n".join(lines),
     }
+
+
+def _lines(one: PlannedFragment, keys: bool, parts: bool) -> list[str]:
+    """A fragment, its values, what was decided about it."""
+    lines = [f"{one.name} @ {one.source}: {one.fragment.sql}"]
+    if one.fragment.parameters:
+        bound_values = zip(one.fragment.parameters, one.fragment.parameter_types, strict=True)
+        lines.append(f"  with {', '.join(f'{value} {kind}' for value, kind in bound_values)}")
+    lines += [f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes]
+    if one.gate is not None:
+        lines.append(f"  gate: {one.gate}")
+    if parts and one.fragment.ranged:
+        lines.append(f"  part: {one.fragment.ranged}")
+    if keys and one.keyed is not None:
+        slots = one.keyed.slots
+        lines += [f"  keys {one.target} < {one.provider}.{one.column}" for one in slots]
+    return lines
