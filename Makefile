@@ -9,6 +9,8 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS := pyproject.toml client/pyproject.toml constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS)
+# Compiled modules are kept, whatever the machine says: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-long soak lint bench clean
