@@ -35,10 +35,11 @@ soak: .venv/.test ## All endpoints at once for ten minutes, then what is left; A
 
 lint: .venv/.test ## Style, types, import rules and the figures of the house style
 	@failed=0; \
+	$(BIN)/python -m tests.style.count & counting=$$!; \
 	$(BIN)/ruff check . || failed=1; \
 	$(BIN)/mypy || failed=1; \
 	$(BIN)/lint-imports || failed=1; \
-	$(BIN)/python -m tests.style.count || failed=1; \
+	wait $$counting || failed=1; \
 	exit $$failed
 
 bench: .venv/.test ## Measurements, beside the bounds that they are held to; ARGS="--sf 1" goes to TPC-H
