@@ -119,7 +119,7 @@ def test_planted_leaks_are_found(place: Place) -> None:
     assert "http-formats" not in told
     for one in place.temporary.iterdir():
         one.unlink()
-    assert within(20, lambda: not counts(place).running)
+    assert within(60, lambda: not counts(place).running)
     assert Path(f"/proc/{place.served.pid}").is_dir()
 
 
