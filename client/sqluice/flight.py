@@ -227,7 +227,7 @@ class FlightStatement:
 
 
 def _say(cursor: dbapi.Cursor, name: str, value: str) -> None:
-    """Set a header of the cursor's calls; the driver adds to what was said where that is not dropped."""
+    """Set a header of the cursor's calls, which the driver would else add to what was said."""
     cursor.adbc_statement.set_options(**{f"{_HEADER}{name}": ""})
     if value:
         cursor.adbc_statement.set_options(**{f"{_HEADER}{name}": value})

@@ -296,12 +296,13 @@ class Handlers:
         return body
 
     def _request(self, body: dict[str, Any]) -> Request:
+        principal = self._principal()
         session = Session(
-            self._principal(),
+            principal,
             endpoint="http",
             limits=self._opened.limits,
-            client=self._principal().client,
-            address=self._principal().address,
+            client=principal.client,
+            address=principal.address,
             defaults=Settings(),
         )
         for name in ("purpose", "domain", "dialect", "timezone"):
