@@ -296,13 +296,12 @@ class Handlers:
         return body
 
     def _request(self, body: dict[str, Any]) -> Request:
-        principal = self._principal()
         session = Session(
-            principal,
+            self._principal(),
             endpoint="http",
             limits=self._opened.limits,
-            client=principal.client,
-            address=principal.address,
+            client=self._principal().client,
+            address=self._principal().address,
             defaults=Settings(),
         )
         for name in ("purpose", "domain", "dialect", "timezone"):

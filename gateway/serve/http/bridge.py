@@ -46,8 +46,10 @@ class Bridge:
             environ["wsgi.input_terminated"] = True
         exchange = _Exchange(loop)
         context = contextvars.copy_context()
-        self._threads.submit(context.run, exchange.run, self._application, environ)
-        await exchange.send(send)
+        work = loop.run_in_executor(
+            self._threads, context.run, exchange.run, self._application, environ
+        )
+        await exchange.send(send, work)
 
 
 async def _body(
@@ -83,23 +85,9 @@ class _Exchange:
         self._is_streaming = False
         self._is_told = False
         self._is_abandoned = False
-        self._is_done = False
-        self._failure: BaseException | None = None
 
     def run(self, application: Wsgi, environ: dict[str, Any]) -> None:
-        """In a thread: the application; its end is told once, without a future in between."""
-        try:
-            self._run(application, environ)
-        except BaseException as failure:  # noqa: BLE001 - raised again on the loop
-            self._failure = failure
-        with self._room:
-            self._is_done = True
-            if not self._is_abandoned:
-                # Even where the last piece was told: the loop may just have taken it.
-                self._loop.call_soon_threadsafe(self._news.set)
-
-    def _run(self, application: Wsgi, environ: dict[str, Any]) -> None:
-        """The application's pieces, which end where nobody takes them."""
+        """In a thread: the application, whose pieces end where nobody takes them."""
         made = application(environ, self._start)
         try:
             for piece in made:
@@ -142,19 +130,20 @@ class _Exchange:
             if self._pieces:
                 self._news.set()
 
-    async def send(self, send: Send) -> None:
+    async def send(self, send: Send, work: asyncio.Future[None]) -> None:
         """On the loop: what there is, until the thread is done and all of it is sent."""
+        work.add_done_callback(lambda _: self._news.set())
         timer = self._loop.call_later(SOON_SECONDS, self._begin_streaming)
         has_begun = False
         try:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                is_last = self._is_done
+                is_last = work.done()
                 pieces = self._take()
-                if self._failure is not None:
+                if is_last:
                     # Whatever failed is told before anything else is sent.
-                    raise self._failure
+                    work.result()
                 if self._head is not None and not has_begun:
                     has_begun = True
                     status, headers = self._head
