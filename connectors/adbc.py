@@ -15,13 +15,12 @@ from collections.abc import Generator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.arrow import cast_exactly, parameters_of
+from connectors.arrow import cast_exactly, decimals, parameters_of
 from connectors.base import (
     ConnectorError,
     Fragment,
     SourceColumn,
     arrow_type,
-    decimals,
     load_tables,
 )
 from connectors.driver_process import ProcessConnection, declared, with_marks

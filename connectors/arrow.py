@@ -161,6 +161,24 @@ class StreamingConnection(ABC):
         return cast_exactly(array, target.type)
 
     @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """The same around what may take long: a cancel stops it, and is told from an error."""
+        run = _Run()
+        with self._lock:
+            self._run = run
+        try:
+            with self.asking():
+                yield
+        except ConnectorError as error:
+            if run.cancelled:
+                raise ConnectorCancelled("the statement was cancelled") from error
+            raise
+        finally:
+            with self._lock:
+                if self._run is run:
+                    self._run = None
+
+    @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
         """Make the driver's errors the connectors', around statements that are no fragments."""
         try:
@@ -203,6 +221,16 @@ def batch_rows(columns: int) -> int:
     """How many rows of so many columns DuckDB is asked for at once."""
     wanted = _VALUES // max(1, columns) // _VECTOR * _VECTOR
     return max(_VECTOR, min(BATCH_ROWS, wanted))
+
+
+def decimals(precision: int, scale: int) -> frozenset[str]:
+    """The decimal types that hold every value of `DECIMAL(precision,scale)`."""
+    return frozenset(
+        f"DECIMAL({wide},{fine})"
+        for wide in range(1, 39)
+        for fine in range(scale, wide + 1)
+        if wide - fine >= precision - scale
+    )
 
 
 def no_keys(keys: pa.Array) -> str:

@@ -67,7 +67,8 @@ class Abilities:
     keys: the predicate that {column} is among the bound values {keys} of the source's {type};
       empty: it takes no keys. key_types: the types that it compares so, with its own names.
     maximum_keys: so many at most in one statement.
-    prices: milliseconds a statement, and microseconds a row and a key, until runs tell better.
+    row_ranges: the predicate that a row of the one table in FROM lies from {low} to before {high}.
+    prices: milliseconds a statement, microseconds a row, a key and a grouped row, till runs tell.
     in_place: settings under which the merge engine may read the tables itself; empty: none.
     keyed_hash: SQL of the hex digest of HMAC-SHA-256 over the text of {value}, from the blocks
       {inner} and {outer} of a key, which are bound; None: the gateway computes it.
@@ -113,6 +114,7 @@ class Abilities:
     keys: str = ""
     key_types: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     maximum_keys: int = 0
+    row_ranges: str = ""
     prices: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     in_place: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keyed_hash: str | None = None
@@ -155,7 +157,9 @@ class Fragment:
     `tells_misfits` a value that does not fit its type is NULL and no error, and after the columns
     comes a boolean one for each of them that is true where that happened. `expected_rows`: how
     many the planner thinks there are, None where it cannot tell; it decides how they travel, never
-    what arrives.
+    what arrives. is_by_row: each of its rows is made of one row of its one table, whatever the
+    others are, and may come in any order, so that parts of the table may be read apart. `ranged`:
+    the same statement over a range of its table's rows, whose ends are two more parameters; ''.
     """
 
     sql: str
@@ -165,6 +169,8 @@ class Fragment:
     parameter_types: tuple[str, ...] = ()
     tells_misfits: bool = False
     expected_rows: int | None = field(default=None, compare=False)
+    is_by_row: bool = field(default=False, compare=False)
+    ranged: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,16 +317,6 @@ def _split_at_commas(text: str) -> list[str]:
             parts.append(text[start : found.start()].strip())
             start = found.end()
     return [*parts, text[start:].strip()]
-
-
-def decimals(precision: int, scale: int) -> frozenset[str]:
-    """The decimal types that hold every value of `DECIMAL(precision,scale)`."""
-    return frozenset(
-        f"DECIMAL({wide},{fine})"
-        for wide in range(1, 39)
-        for fine in range(scale, wide + 1)
-        if wide - fine >= precision - scale
-    )
 
 
 def arrow_schema(columns: Sequence[FragmentColumn]) -> pa.Schema:

@@ -109,8 +109,7 @@ class MysqlConnection(StreamingConnection):
             fields = [field_of(one) for one in answer.fields]
             rows = Rows(self._driver._rfile.read1, len(fields))
             while not rows.ended:
-                arrays = [pa.array(one, pa.binary()) for one in rows.take(BATCH_ROWS)]
-                yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+                yield pa.RecordBatch.from_arrays(rows.take(BATCH_ROWS), schema=pa.schema(fields))
         except self.errors:
             if self._driver._sock is None or (rows is not None and not rows.ended):
                 self._leave(again=False)

@@ -4,9 +4,9 @@ Takes: a fragment, and what reads bytes once its answer has begun in the text pr
 statement with its bound values as literals that have one reading under any setting, the columns of
 the answer as the server wrote them, and Arrow values of them. Never rounds or guesses a value.
 
-Rows are taken from the driver's socket: the driver's own are five times slower. connectorx is
-faster, but it holds the interpreter while it waits, reads ahead without bound and is in a session
-of its own.
+Rows are taken from the driver's socket, and the values of a batch by numpy, column by column: the
+driver's own are ten times slower. connectorx holds the interpreter while it waits, reads ahead
+without bound and is in a session of its own.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pymysql.err import OperationalError, raise_mysql_exception
 
-from connectors.arrow import as_json, cast_exactly, parameters_of
-from connectors.base import ConnectorError, Fragment, decimals, load_tables
+from connectors.arrow import as_json, cast_exactly, decimals, parameters_of
+from connectors.base import ConnectorError, Fragment, load_tables
 
 TABLES = load_tables("mysql")
 COLLATION = "utf8mb4_nopad_bin"
@@ -35,7 +37,10 @@ CHUNK, BATCH_BYTES = 1 << 18, 1 << 24
 _LONGEST = 0xFFFFFF
 _NO_TEXT = 63  # the character set of bytes
 _SHORT, _NULL, _END, _ERROR = 250, 251, 254, 255
-Column = list[bytes | None]
+# What stands before a longer value, and how many bytes then say how long it is.
+_WIDE = ((252, 2), (253, 3), (254, 8))
+# Bytes of a value, in the mean, up to which a column is copied at once.
+_NARROW = 24
 
 
 class Rows:
@@ -48,15 +53,20 @@ class Rows:
         self._rest = b""
         self.ended = False
 
-    def take(self, limit: int) -> list[Column]:
+    def take(self, limit: int) -> list[pa.Array]:
         """The columns of at least `limit` rows, of fewer where they are long or at the end."""
-        columns: list[Column] = [[] for _ in range(self._width)]
+        pieces: list[bytes] = []
+        starts: list[int] = []
         size = 0
-        while not self.ended and len(columns[0]) < limit and size < BATCH_BYTES:
+        while not self.ended and len(starts) < limit and size < BATCH_BYTES:
             data = self._next()
-            size += len(data)
-            self._rest = data[self._split(data, columns) :]
-        return columns
+            stop = self._split(data, size, starts)
+            pieces.append(data[:stop])
+            size += stop
+            self._rest = data[stop:]
+        rows = np.asarray(starts, dtype=np.int64)
+        # Each row is followed by the next one, the last by what is no row any more.
+        return _columns(b"".join(pieces), rows, self._width)
 
     def _next(self) -> bytes:
         data = self._read(CHUNK)
@@ -64,36 +74,104 @@ class Rows:
             raise OperationalError(2013, "the connection broke in the middle of an answer")
         return self._rest + data
 
-    def _split(self, data: bytes, columns: list[Column]) -> int:
-        """Add the whole rows in `data` to the columns; gives where the rest begins."""
-        adds = [one.append for one in columns]
+    def _split(self, data: bytes, before: int, starts: list[int]) -> int:
+        """Add where whole rows in `data` begin, so many bytes being before it; gives its end."""
+        add = starts.append
         place, end = 0, len(data)
-        while place + 4 <= end:
+        while place + 4 < end:
             size = data[place] | data[place + 1] << 8 | data[place + 2] << 16
-            at, stop = place + 4, place + 4 + size
+            stop = place + 4 + size
             if size == _LONGEST:
                 raise OperationalError(2020, "a row is longer than 16 MB")
             if stop > end:
                 break
-            if data[at] == _ERROR or (data[at] == _END and size < 9):
-                self.ended = True
-                if data[at] == _ERROR:
-                    raise_mysql_exception(data[at:stop])
-                return stop
-            for add in adds:
-                size = data[at]
-                at += 1
-                if size > _SHORT:
-                    if size == _NULL:
-                        add(None)
-                        continue
-                    # Two, three or eight bytes say how long the value is.
-                    wide = at + (2, 3, 8)[size - 252]
-                    size, at = int.from_bytes(data[at:wide], "little"), wide
-                add(data[at : at + size])
-                at += size
+            if data[place + 4] >= _END:
+                kind = data[place + 4]
+                if kind == _ERROR or size < 9:
+                    self.ended, self._rest = True, b""
+                    if kind == _ERROR:
+                        raise_mysql_exception(data[place + 4 : stop])
+                    return place
+            add(before + place)
             place = stop
         return place
+
+
+def _columns(data: bytes, starts: npt.NDArray[np.int64], width: int) -> list[pa.Array]:
+    """The values of rows that begin at these places, column by column and all rows at once."""
+    found = []
+    octets = np.frombuffer(data, dtype=np.uint8)
+    stops = np.append(starts[1:], len(data))
+    at = starts + 4
+    for _ in range(width):
+        if len(at) and int(at.max()) >= len(data):
+            raise _malformed()
+        head = octets[at]
+        at = at + 1
+        sizes = head.astype(np.int64)
+        nulls = head == _NULL
+        if len(head) and int(head.max()) > _SHORT:
+            sizes[nulls] = 0
+            _read_wide(octets, head, at, sizes)
+        if bool(((sizes < 0) | (at + sizes > stops)).any()):
+            raise _malformed()
+        found.append(_values(data, octets, at, sizes, nulls))
+        at = at + sizes
+    if bool((at != stops).any()):
+        raise _malformed()
+    return found
+
+
+def _malformed() -> OperationalError:
+    return OperationalError(2027, "the server sent what is no row")
+
+
+def _read_wide(
+    octets: npt.NDArray[np.uint8],
+    head: npt.NDArray[np.uint8],
+    at: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+) -> None:
+    """Two, three or eight bytes say how long a value is: put that into `sizes`, move `at`."""
+    for mark, width in _WIDE:
+        (rows,) = np.nonzero(head == mark)
+        if not len(rows):
+            continue
+        first = at[rows]
+        if int(first.max()) + width > len(octets):
+            raise _malformed()
+        size = np.zeros(len(rows), dtype=np.int64)
+        for place in range(width):
+            size |= octets[first + place].astype(np.int64) << (8 * place)
+        sizes[rows] = size
+        at[rows] += width
+
+
+def _values(
+    data: bytes,
+    octets: npt.NDArray[np.uint8],
+    at: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+    nulls: npt.NDArray[np.bool_],
+) -> pa.Array:
+    """The bytes of each value."""
+    ends = np.cumsum(sizes)
+    total = int(ends[-1]) if len(ends) else 0
+    if total > _NARROW * len(sizes):
+        # Copied one by one: the places of their bytes would take more room than the bytes.
+        pairs = zip(at.tolist(), (at + sizes).tolist(), nulls.tolist(), strict=True)
+        values = [None if is_null else data[low:high] for low, high, is_null in pairs]
+        return pa.array(values, pa.binary())
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int32)
+    offsets[1:] = ends
+    places = np.repeat((at - offsets[:-1]).astype(np.int32), sizes)
+    places += np.arange(total, dtype=np.int32)
+    valid = np.packbits(~nulls, bitorder="little") if bool(nulls.any()) else None
+    buffers = [
+        None if valid is None else pa.py_buffer(valid), pa.py_buffer(offsets),
+        pa.py_buffer(octets[places]),
+    ]  # fmt: skip
+    return pa.Array.from_buffers(pa.binary(), len(sizes), buffers)
 
 
 def bound(fragment: Fragment) -> str:

@@ -1,33 +1,32 @@
 """PostgreSQL, over ADBC.
 
-Takes: `url` and optionally `tls = "false"`. Gives: read-only sessions that mean the same
-everywhere. Never writes, never sends data in clear to another machine unless told so.
+Takes: `url` and optionally `tls = "false"`, `streams = "1"`. Gives: read-only sessions that mean
+the same everywhere. Never writes, never sends data in clear to another machine unless told so.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 import adbc_driver_manager
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from connectors.arrow import BATCH_ROWS, StreamingConnection, as_array, parameters_of
+from connectors.arrow import BATCH_ROWS, as_array, decimals, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
     Fragment,
     SourceColumn,
     SourceSize,
-    decimals,
     load_tables,
 )
 from connectors.cutting import with_cut
 from connectors.postgres_address import address_of
+from connectors.postgres_parts import DEFAULT_STREAMS, PartingConnection, streams_of
 from connectors.postgres_values import marked, names_of, size_of, typed, wrapped, written_out
 
 TABLES = load_tables("postgres")
@@ -46,23 +45,15 @@ _LEAVE_WITH_CLIENT = (
 )
 
 
-class PostgresConnection(StreamingConnection):
+class PostgresConnection(PartingConnection):
     """One session."""
-
-    errors = (adbc_driver_manager.Error, OSError)
-
-    def __init__(self, connection: dbapi.Connection, cut: Callable[[], None]) -> None:
-        """Take over an open connection in autocommit mode; `cut` ends its socket."""
-        super().__init__(cut)
-        self._connection = connection
-        self._can_hash = False
 
     def prepare(self) -> None:
         """Set the session's settings and see that they hold."""
         shown = [f"set_config('{name}', '{value}', false)" for name, value in SESSION.items()]
         told = "getdatabaseencoding(), current_setting('server_version_num')"
         *found, encoding, version = self._rows(f"SELECT {', '.join(shown)}, {told}")[0]
-        self._can_hash = int(version) >= _HASHES_KEYS
+        self._version = int(version)
         for (name, wanted), value in zip(SESSION.items(), found, strict=True):
             if value != wanted:
                 raise ConnectorError(f"{name} is {value!r} and cannot be made {wanted!r}")
@@ -108,7 +99,7 @@ class PostgresConnection(StreamingConnection):
                 yield from found.to_batches()
                 return
         sql = wrapped(fragment.sql, fragment)
-        plain = sql if values is None else written_out(sql, values, self._can_hash)
+        plain = sql if values is None else written_out(sql, values, self._version >= _HASHES_KEYS)
         yield from self._by_cursor(sql, values) if plain is None else self._by_copy(plain)
 
     def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:
@@ -150,30 +141,23 @@ class PostgresConnection(StreamingConnection):
                 transaction.rollback()
                 transaction.set_autocommit(True)
 
-    def _rows(self, sql: str, values: pa.RecordBatch | None = None) -> list[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(sql, values)
-            return cursor.fetchall() if cursor.description else []
-
-    def _interrupt(self) -> None:
-        self._connection.adbc_cancel()
-
-    def _probe(self) -> None:
-        self._rows("SELECT 1")
-
 
 class PostgresConnector:
     """Opens sessions."""
 
     def connect(self, settings: Mapping[str, str]) -> PostgresConnection:
-        """Open a session; `url` is needed, `tls = "false"` permits plaintext to other machines."""
-        unknown = sorted(set(settings) - {"url", "tls"})
+        """Open a session; `url` is needed, `tls = "false"` permits plaintext to other machines.
+
+        `streams`: in how many sessions a large table may be read; two unless it is told.
+        """
+        unknown = ", ".join(sorted(set(settings) - {"url", "tls", "streams"}))
         if unknown or "url" not in settings:
-            raise ConnectorError(f"postgres takes url and tls, not {', '.join(unknown) or 'none'}")
+            raise ConnectorError(f"postgres takes url, tls and streams, not {unknown or 'none'}")
+        streams = streams_of(settings.get("streams", str(DEFAULT_STREAMS)))
         address = address_of(settings["url"], settings.get("tls", "true") != "false")
         try:
             connect, port = partial(dbapi.connect, address, autocommit=True), urlsplit(address).port
-            opened = PostgresConnection(*with_cut(connect, port or 5432))
+            opened = PostgresConnection(*with_cut(connect, port or 5432), streams)
         except adbc_driver_manager.Error as error:
             raise ConnectorUnavailable(str(error)) from error
         try:

@@ -18,12 +18,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.arrow import cast_exactly, parameters_of
+from connectors.arrow import cast_exactly, decimals, parameters_of
 from connectors.base import (
     ConnectorError,
     Fragment,
     SourceColumn,
-    decimals,
     load_tables,
 )
 from connectors.driver_process import ProcessConnection, declared, with_marks

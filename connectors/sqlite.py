@@ -15,17 +15,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from connectors.arrow import StreamingConnection, as_json, parameters_of
+from connectors.arrow import StreamingConnection, as_json, decimals, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
     Fragment,
     SourceColumn,
     SourceSize,
-    decimals,
 )
 from connectors.sqlite_sizes import size_of
-from connectors.sqlite_values import TABLES, columns_of, statement, typed
+from connectors.sqlite_values import PART, TABLES, columns_of, statement, typed, with_part
 
 _COLUMNS = 'SELECT name, type, "notnull" FROM pragma_table_xinfo(?) WHERE hidden <> 1'
 
@@ -68,8 +67,12 @@ class SqliteConnection(StreamingConnection):
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         made = [statement(fragment.sql, fragment.columns, one) for one in (False, True)]
-        asked = [{"sql": one.sql, "types": one.types} for one in made]
-        with contextlib.closing(self._read(asked, parameters_of(fragment, as_json))) as batches:
+        asked: list[dict[str, object]] = [{"sql": one.sql, "types": one.types} for one in made]
+        table, parted = fragment.tables[0] if fragment.tables else "", with_part(fragment)
+        for each, is_careful in zip(asked, (False, True), strict=True) if parted else ():
+            each["parted"] = statement(parted, fragment.columns, is_careful).sql.split(PART)
+        values = parameters_of(fragment, as_json)
+        with contextlib.closing(self._read(asked, values, table if parted else "")) as batches:
             for place, batch in batches:
                 yield columns_of(batch, made[place])
 
@@ -78,7 +81,10 @@ class SqliteConnection(StreamingConnection):
         return typed(array, target.type)
 
     def _read(
-        self, statements: Sequence[Mapping[str, object]], values: pa.RecordBatch | None = None
+        self,
+        statements: Sequence[Mapping[str, object]],
+        values: pa.RecordBatch | None = None,
+        table: str = "",
     ) -> Generator[tuple[int, pa.RecordBatch], None, None]:
         """Batches, each with the place of the statement that made it."""
         whole = False
@@ -86,8 +92,8 @@ class SqliteConnection(StreamingConnection):
             process = self._process or self._start()
             assert process.stdin is not None and process.stdout is not None
             sent = _as_stream(values)
-            request = json.dumps({"statements": statements, "size": len(sent)}).encode() + b"\n"
-            process.stdin.write(request + sent)
+            request = {"statements": statements, "size": len(sent), "table": table}
+            process.stdin.write(json.dumps(request).encode() + b"\n" + sent)
             process.stdin.flush()
             for place in range(len(statements)):
                 with pa.ipc.open_stream(process.stdout) as batches:

@@ -1,23 +1,27 @@
 """The process that reads one SQLite file for the connector, so that a statement can be stopped.
 
-Takes: a path, and requests on standard input: a JSON line (`statements`, `size`) and `size` bytes
-of bound values as an Arrow stream. A statement has `sql` and `types`: those of its columns, which
-its first row, that is none of the answer, makes the driver take; or null. Gives: an Arrow stream
-and a JSON line (`error`, `goes_on`). Where a statement fails, another Arrow stream follows: what
-the next one says after the rows that came, over the same state of the file. A request reads the
-file that lies there when it comes. Ends when its input ends, in the middle of a statement too.
-Never writes to the file.
+Takes: a path, and requests on standard input: a JSON line (`statements`, `size`, `table`) and
+`size` bytes of bound values as an Arrow stream. A statement has `sql` and `types`: those of its
+columns, which its first row, that is none of the answer, makes the driver take; or null. Where it
+may be read in parts of a table it has `parted`: its text around the predicate that a row is of a
+part. Gives: an Arrow stream and a JSON line (`error`, `goes_on`). Where a statement, or a part of
+it, fails, another Arrow stream follows: what the next one says after the rows that came, over the
+same state of the file. A request reads the file that lies there when it comes. Ends when its input
+ends, in the middle of a statement too. Never writes to the file, never reads two states of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -30,30 +34,40 @@ import adbc_driver_sqlite  # noqa: E402
 import pyarrow as pa  # noqa: E402
 
 BATCH_ROWS = 16_384
+# Numbers of rows that a table has to span to be read in parts, and how many: more than there are
+# readers, since rows need not be spread evenly. Bound values are read anew for each of them.
+_WORTH_PARTS, _PARTS, _PARTS_WITH_VALUES, _MOST_VALUES = 100_000, 8, 2, 65_536
+_TRIES = 3
+# Whether it is a table whose rows have numbers, and the names of its columns.
+_KIND = """SELECT count(*) AS n, (SELECT group_concat(lower(name), char(0)) FROM
+pragma_table_xinfo({0})) AS names FROM pragma_table_list
+WHERE schema = 'main' AND lower(name) = lower({0}) AND type = 'table' AND wr = 0"""
 # Which file it is, when it was written, how large it is.
 State = tuple[tuple[int, int], int, int]
+Connection = adbc_driver_manager.AdbcConnection
 _FAILURES = (adbc_driver_manager.Error, pa.ArrowException, OSError)
 
 
 def main() -> None:
     """Read requests until the input ends."""
-    requests: SimpleQueue[tuple[list[dict[str, Any]], bytes]] = SimpleQueue()
+    requests: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
     answering = threading.Thread(target=_answer_all, args=(sys.argv[1], requests), daemon=True)
     answering.start()
     source = sys.stdin.buffer
     for line in source:
         request = json.loads(line)
-        requests.put((request["statements"], source.read(request["size"])))
+        requests.put((request, source.read(request["size"])))
     # The driver cannot interrupt a statement: the end of the process does.
     os._exit(0)
 
 
-def _answer_all(path: str, requests: SimpleQueue[tuple[list[dict[str, Any]], bytes]]) -> None:
+def _answer_all(path: str, requests: SimpleQueue[tuple[dict[str, Any], bytes]]) -> None:
     held = _Held(path)
     writing = ThreadPoolExecutor(1)
     while True:
-        statements, values = requests.get()
-        _Answer(held, values, sys.stdout.buffer, writing).give(statements)
+        request, values = requests.get()
+        answer = _Answer(held, values, sys.stdout.buffer, writing)
+        answer.give(request["statements"], request.get("table", ""))
 
 
 class _Held:
@@ -65,6 +79,7 @@ class _Held:
         self._is_logged = False
         self._opened: list[AbstractContextManager[object]] = []
         self.connection: Any = None
+        self.second: Any = None
 
     def look(self) -> None:
         """Open what lies there now; OSError where nothing does.
@@ -89,17 +104,60 @@ class _Held:
         self._found = found
 
     def _open(self) -> None:
-        database = adbc_driver_sqlite.connect(f"file:{quote(self.path)}?mode=ro")
-        self._opened.append(database)
-        self.connection = adbc_driver_manager.AdbcConnection(database)
-        self._opened.append(self.connection)
-        for setting in ("PRAGMA query_only = on", "PRAGMA trusted_schema = off"):
-            with adbc_driver_manager.AdbcStatement(self.connection) as statement:
-                statement.set_sql_query(setting)
-                statement.execute_update()
-        self._is_logged = self._journal() == "wal"
+        self.connection = self._connected()
+        self._is_logged = bool(_rows(self.connection, "PRAGMA journal_mode")[0][0] == "wal")
         # The statements of a request see one state of the file, which is let go after it.
         self.connection.set_autocommit(False)
+
+    def _connected(self) -> Connection:
+        database = adbc_driver_sqlite.connect(f"file:{quote(self.path)}?mode=ro")
+        self._opened.append(database)
+        connection = adbc_driver_manager.AdbcConnection(database)
+        self._opened.append(connection)
+        for setting in ("PRAGMA query_only = on", "PRAGMA trusted_schema = off"):
+            with adbc_driver_manager.AdbcStatement(connection) as statement:
+                statement.set_sql_query(setting)
+                statement.execute_update()
+        return connection
+
+    def pair(self, begin: Callable[[], None]) -> bool:
+        """Whether a second connection reads the state of the file that the first one reads.
+
+        The lock of the first keeps writers away. With a write-ahead log it does not: then the first
+        begins anew between two looks of the second, and by the version that SQLite tells nobody
+        committed between them.
+        """
+        try:
+            self.second = self.second or self._another()
+        except _FAILURES:
+            return False
+        self.second.rollback()
+        if not self._is_logged:
+            self._version()
+            return True
+        for _ in range(_TRIES):
+            before = self._version()
+            self.rest()
+            begin()
+            if self._version() == before:
+                return True
+            self.second.rollback()
+        return False
+
+    def _another(self) -> Connection:
+        """One to the file that the first connection holds: that lies there before and after."""
+        self._see_to_file()
+        connection = self._connected()
+        self._see_to_file()
+        connection.set_autocommit(False)
+        return connection
+
+    def _see_to_file(self) -> None:
+        if self._found is None or _found(self.path)[0] != self._found[0]:
+            raise OSError("another file lies there")
+
+    def _version(self) -> int:
+        return int(_rows(self.second, "PRAGMA data_version")[0][0])
 
     def state(self) -> State | None:
         """What tells whether it was written; None of a file with a write-ahead log, and of none.
@@ -112,27 +170,40 @@ class _Held:
         except FileNotFoundError:
             return None
 
-    def _journal(self) -> str:
-        with adbc_driver_manager.AdbcStatement(self.connection) as statement:
-            statement.set_sql_query("PRAGMA journal_mode")
-            handle, _ = statement.execute_query()
-            with pa.RecordBatchReader.from_stream(handle) as reader:
-                return str(reader.read_all().column(0)[0])
-
     def rest(self) -> None:
         """A request has its answer: its state of the file is let go."""
-        if self.connection is not None:
-            self.connection.rollback()
+        for one in (self.connection, self.second):
+            if one is not None:
+                one.rollback()
 
     def let_go(self) -> None:
         """Close what is open."""
-        self.connection = self._found = None
+        self.connection = self.second = self._found = None
         while self._opened:
             self._opened.pop().__exit__(None, None, None)
 
 
+@dataclass(slots=True)
+class _Part:
+    """Rows of a table between two numbers, or of anything: what is read for it in one order.
+
+    count: how many rows came so far. error: why not all of them.
+    """
+
+    predicate: str = ""
+    count: int = 0
+    error: str = ""
+
+    def sql(self, statement: dict[str, Any]) -> str:
+        """What a statement asks for this part."""
+        if not self.predicate:
+            return str(statement["sql"])
+        before, after = statement["parted"]
+        return f"{before}{self.predicate}{after}"
+
+
 class _Answer:
-    """What is written for one request; `_count`: how many rows came so far."""
+    """What is written for one request."""
 
     def __init__(
         self,
@@ -145,27 +216,29 @@ class _Answer:
         self._values = values
         self._out = out
         self._writing = writing
-        self._count = 0
+        self._turn = threading.Lock()
         self._writer: pa.RecordBatchStreamWriter | None = None
+        self._before: State | None = None
 
-    def give(self, statements: Sequence[dict[str, Any]]) -> None:
+    def give(self, statements: Sequence[dict[str, Any]], table: str) -> None:
         """What the first statement says; where it fails, the next one goes on."""
-        before: State | None = None
+        left: list[_Part] = []
         for place, one in enumerate(statements):
-            self._writer, error = None, ""
+            self._writer, error, is_last = None, "", place + 1 == len(statements)
             try:
                 if not place or self._held.connection is None:
                     self._held.look()
-                    before = self._locked()
-                if self._count:
-                    self._see_to_order(statements[place - 1]["sql"], one["sql"])
-                self._write(one["sql"], one["types"])
-                if _is_written(before, self._held.state()):
-                    raise OSError("the file was written over while it was read")
+                    self._begin()
+                    left = self._parts(one, table)
+                self._read(left, one, statements[place - 1] if place else None)
+                left = [part for part in left if part.error]
+                error = next((part.error for part in left), "")
+                if not error and _is_written(self._before, self._held.state()):
+                    error, is_last = "the file was written over while it was read", True
             except _FAILURES as failure:
                 error = str(failure) or type(failure).__name__
             (self._writer or pa.ipc.new_stream(self._out, pa.schema([]))).close()
-            goes_on = bool(error) and place + 1 < len(statements)
+            goes_on = bool(error) and not is_last
             if not goes_on:
                 self._held.rest()
             self._out.write(json.dumps({"error": error, "goes_on": goes_on}).encode() + b"\n")
@@ -173,57 +246,138 @@ class _Answer:
             if not goes_on:
                 return
 
-    def _locked(self) -> State | None:
-        """The file's state under the lock of a reader, where whoever respects it cannot write."""
-        with self._reading("SELECT count(*) FROM sqlite_schema", b"") as reader:
-            reader.read_all()
-        return self._held.state()
+    def _begin(self) -> None:
+        """Take the lock of a reader, under which whoever respects it cannot write."""
+        _rows(self._held.connection, "SELECT count(*) FROM sqlite_schema")
+        self._before = self._held.state()
 
-    def _write(self, sql: str, types: list[str] | None) -> None:
+    def _parts(self, statement: dict[str, Any], table: str) -> list[_Part]:
+        """The parts of a large table that is read from its first row to its last, else all."""
+        if not table or "parted" not in statement or len(self._values) > _MOST_VALUES:
+            return [_Part()]
+        if len(self._cut(statement, table)) > 1 and self._held.pair(self._begin):
+            # By the state that both see.
+            return self._cut(statement, table)
+        return [_Part()]
+
+    def _cut(self, statement: dict[str, Any], table: str) -> list[_Part]:
+        name = '"main"."' + table.replace('"', '""') + '"'
+        text = "'" + table.replace("'", "''") + "'"
+        connection = self._held.connection
+        ((count, names),) = _rows(connection, _KIND.format(text))
+        free = {"rowid", "_rowid_", "oid"} - set(str(names).split("\0"))
+        if count != 1 or not free:
+            return [_Part()]
+        number = min(free)
+        ends = ", ".join(f"(SELECT {one}({number}) FROM {name}) AS {one}" for one in ("min", "max"))
+        ((low, high),) = _rows(connection, f"SELECT {ends}")
+        if low is None or high - low < _WORTH_PARTS:
+            return [_Part()]
+        scans = {f"SCAN {table}", f"SCAN main.{table}"}
+        if not scans.intersection(self._plan(connection, statement["sql"])):
+            return [_Part()]
+        parts = _PARTS_WITH_VALUES if self._values else _PARTS
+        edges = [low + (high - low) * place // parts for place in range(1, parts)]
+        # Open at both ends: no row is left out, wherever the edges are.
+        return [
+            _Part(f"{number} <= {edges[0]}"),
+            *(
+                _Part(f"{number} > {one} AND {number} <= {other}")
+                for one, other in pairwise(edges)
+            ),
+            _Part(f"{number} > {edges[-1]}"),
+        ]
+
+    def _read(
+        self, parts: Sequence[_Part], one: dict[str, Any], before: dict[str, Any] | None
+    ) -> None:
+        """Read the parts, two at a time; each tells by itself why it failed."""
+        left = list(reversed(parts))
+        many = len(parts) > 1 or bool(parts and parts[0].predicate)
+
+        def work(connection: Connection) -> None:
+            while left:
+                with contextlib.suppress(IndexError):  # the other one took it
+                    self._read_part(connection, left.pop(), one, before)
+
+        if not many:
+            work(self._held.connection)
+            return
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(work, (self._held.connection, self._held.second)))
+
+    def _read_part(
+        self,
+        connection: Connection,
+        part: _Part,
+        one: dict[str, Any],
+        before: dict[str, Any] | None,
+    ) -> None:
+        try:
+            part.error = ""
+            if part.count and before is not None:
+                self._see_to_order(connection, part.sql(before), part.sql(one))
+            self._write(connection, part, part.sql(one), one["types"])
+        except _FAILURES as failure:
+            part.error = str(failure) or type(failure).__name__
+
+    def _write(
+        self, connection: Connection, part: _Part, sql: str, types: list[str] | None
+    ) -> None:
         """Write each batch while SQLite makes the next one."""
         written: Future[None] | None = None
-        with self._reading(sql) as reader:
+        with _reading(connection, sql, self._values) as reader:
             if types is not None and [str(one) for one in reader.schema.types] != types:
                 raise OSError("a column holds values of several classes")
-            self._writer = pa.ipc.new_stream(self._out, reader.schema)
-            skipped = self._count + (types is not None)
+            with self._turn:
+                self._writer = self._writer or pa.ipc.new_stream(self._out, reader.schema)
+            skipped = part.count + (types is not None)
             try:
                 for batch in reader:
                     rows = batch.slice(skipped)
                     skipped -= batch.num_rows - rows.num_rows
                     if written is not None:
                         written.result()
-                    self._count += rows.num_rows
+                    part.count += rows.num_rows
                     if batch.num_rows == BATCH_ROWS:
-                        written = self._writing.submit(self._writer.write_batch, rows)
+                        written = self._writing.submit(self._put, rows)
                     else:
-                        self._writer.write_batch(rows)  # the last one
+                        self._put(rows)  # the last one
             finally:
                 if written is not None:
                     written.result()
 
-    @contextmanager
-    def _reading(
-        self, sql: str, values: bytes | None = None
-    ) -> Iterator[pa.RecordBatchReader]:
-        bound = self._values if values is None else values
-        with adbc_driver_manager.AdbcStatement(self._held.connection) as statement:
-            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
-            statement.set_sql_query(sql)
-            if bound:
-                statement.bind_stream(pa.ipc.open_stream(bound))
-            handle, _ = statement.execute_query()
-            with pa.RecordBatchReader.from_stream(handle) as reader:
-                yield reader
+    def _put(self, rows: pa.RecordBatch) -> None:
+        assert self._writer is not None
+        with self._turn:
+            self._writer.write_batch(rows)
 
-    def _see_to_order(self, before: str, now: str) -> None:
+    def _see_to_order(self, connection: Connection, before: str, now: str) -> None:
         """Two statements over the same rows, found in the same way, give them in one order."""
-        if self._plan(before) != self._plan(now):
+        if self._plan(connection, before) != self._plan(connection, now):
             raise OSError("the rows that follow cannot be told from those that came")
 
-    def _plan(self, sql: str) -> list[str]:
-        with self._reading(f"EXPLAIN QUERY PLAN {sql}") as reader:
-            return [row["detail"] for row in reader.read_all().to_pylist()]
+    def _plan(self, connection: Connection, sql: str) -> list[str]:
+        found = _rows(connection, f"EXPLAIN QUERY PLAN {sql}", self._values)
+        return [str(row[-1]) for row in found]
+
+
+def _rows(connection: Connection, sql: str, values: bytes = b"") -> list[tuple[Any, ...]]:
+    """All rows of a small answer."""
+    with _reading(connection, sql, values) as reader:
+        return [tuple(row.values()) for row in reader.read_all().to_pylist()]
+
+
+@contextmanager
+def _reading(connection: Connection, sql: str, values: bytes) -> Iterator[pa.RecordBatchReader]:
+    with adbc_driver_manager.AdbcStatement(connection) as statement:
+        statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
+        statement.set_sql_query(sql)
+        if values:
+            statement.bind_stream(pa.ipc.open_stream(values))
+        handle, _ = statement.execute_query()
+        with pa.RecordBatchReader.from_stream(handle) as reader:
+            yield reader
 
 
 def _found(path: str) -> State:

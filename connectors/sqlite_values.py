@@ -9,6 +9,7 @@ Never reads a file.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,13 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.arrow import cast_exactly, scaled
-from connectors.base import ConnectorError, FragmentColumn, arrow_type, load_tables
+from connectors.base import ConnectorError, Fragment, FragmentColumn, arrow_type, load_tables
 
 TABLES = load_tables("sqlite")
+_QUOTED = """'(?:[^']|'')*'|"(?:[^"]|"")*\""""
 _DIGITS = 15  # that a float keeps of any decimal
 _LARGE = 10**_DIGITS - 1  # by comparison: abs() of the smallest integer is an error
 _FLAGS = 32  # columns whose flags one integer holds
 _PARTS = ("value", "text")
+# Stands for the predicate that a row is of a part of the table; no name or text holds it.
+PART = "\x02"
+# Where fewer rows are expected, the whole table is not worth a look for its parts.
+_WORTH_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,35 @@ def statement(query: str, columns: tuple[FragmentColumn, ...], is_careful: bool)
     )
     types = tuple(TABLES["driven"][stored] for _, stored in shown)
     return Statement(sql, types, values, is_careful)
+
+
+def with_part(fragment: Fragment) -> str:
+    """The fragment's SQL with a mark where its table is cut into parts; empty where it is not.
+
+    What stands after WHERE goes to the end, since nothing is sorted, grouped or limited.
+    """
+    expected = fragment.expected_rows
+    if not fragment.is_by_row or len(fragment.tables) != 1 or PART in fragment.sql:
+        return ""
+    if expected is not None and expected < _WORTH_PARTS:
+        return ""
+    table = re.escape('"main"."' + fragment.tables[0].replace('"', '""') + '"')
+    found = [
+        one
+        for one in re.finditer(f"{_QUOTED}|( FROM {table})(?= WHERE |$)", fragment.sql)
+        if one[1]
+    ]
+    if len(found) != 1 or not _reads_once(fragment.sql):
+        return ""
+    before, after = fragment.sql[: found[0].end()], fragment.sql[found[0].end() :]
+    others = f" AND ({after.removeprefix(' WHERE ')})" if after else ""
+    return f"{before} WHERE {PART}{others}"
+
+
+def _reads_once(sql: str) -> bool:
+    """Whether there is no second FROM outside of names and texts, but that of a list of keys."""
+    words = re.sub(_QUOTED, "''", sql)
+    return len(re.findall(r"\bFROM\b(?! json_each\()", words, re.IGNORECASE)) == 1
 
 
 def _value(name: str, column: FragmentColumn, is_careful: bool) -> Value:

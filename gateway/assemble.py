@@ -33,6 +33,7 @@ from gateway.groups import ENTITY, GroupStatements, group_statements
 from gateway.guard import GuardedColumn, GuardedQuery, GuardedRelation
 from gateway.late_slots import late_over_fetched
 from gateway.merge_text import merge_sql, renamed
+from gateway.parting import ranged_sql
 from gateway.pushable import folded
 from gateway.render import Rendered, raw_names, render_block, render_relation
 from gateway.trees import DUCKDB
@@ -126,6 +127,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
     } | dict.fromkeys(hashed, "VARCHAR")
     columns = tuple(FragmentColumn(key, types[key]) for key in names)
     shape = shape_of(draft, one, rendered.shown)
+    rows = rows_of(draft, one, shape)
     return PlannedFragment(
         name=name,
         source=table.source,
@@ -137,7 +139,9 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             rendered.parameter_types,
             # What does not fit in a hidden row must not fail the query.
             tells_misfits=parts.needs_gate,
-            expected_rows=_expected(draft, one, shape),
+            expected_rows=_expected(draft, one, rows),
+            is_by_row=one.limit is None,
+            ranged=_ranged(draft, one, rendered),
         ),
         shown=rendered.shown,
         tables=(relation.address,),
@@ -153,7 +157,7 @@ def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
             else None
         ),
         keyed=_keyed(draft, one, rendered),
-        rows=rows_of(draft, one, shape),
+        rows=rows,
         shape=shape,
         notes=(*one.notes, *value_notes(one), *_policies_at_gate(parts)),
     )
@@ -165,10 +169,10 @@ def _policies_at_gate(parts: Split) -> Iterator[Note]:
         yield Note(f"<{policy}>", "stayed", "policy_not_exact", "policy")
 
 
-def _expected(draft: Draft, one: Input, shape: str) -> int | None:
+def _expected(draft: Draft, one: Input, rows: float) -> int | None:
     """The rows that the source may count on; None where they are but guessed."""
     is_known = all(each.address in draft.context.sizes for each in one.relations)
-    return int(rows_of(draft, one, shape)) if is_known else None
+    return int(rows) if is_known else None
 
 
 def _in_place(draft: Draft, one: Input, rendered: Rendered) -> InPlaceForm | None:
@@ -180,8 +184,17 @@ def _in_place(draft: Draft, one: Input, rendered: Rendered) -> InPlaceForm | Non
 def _keyed(draft: Draft, one: Input, rendered: Rendered) -> KeyedForm | None:
     if not ((one.edges or one.values or one.late) and rendered.pieces):
         return None
+    return KeyedForm(rendered.pieces, _mark(draft, one))
+
+
+def _mark(draft: Draft, one: Input) -> str:
+    """What stands before the number of a parameter."""
     style = draft.abilities_of(one.relations[0]).parameter_style
-    return KeyedForm(rendered.pieces, "$" if style == "dollar" else "?")
+    return "$" if style == "dollar" else "?"
+
+
+def _ranged(draft: Draft, one: Input, rendered: Rendered) -> str:
+    return ranged_sql(rendered.pieces, _mark(draft, one), len(rendered.parameters))
 
 
 def _groups(draft: Draft, relation: GuardedRelation) -> GroupStatements | None:
@@ -218,6 +231,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         FragmentColumn(output, kind) for output, kind in zip(unique, types, strict=True)
     )
     shape = shape_of(draft, one, rendered.shown)
+    rows = rows_of(draft, one, shape)
     physical = tuple(
         dict.fromkeys(draft.context.tables[r.address].physical_name for r in one.relations)
     )
@@ -226,7 +240,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         source=draft.source_of(one.relations[0]),
         fragment=Fragment(
             rendered.sql, columns, physical, rendered.parameters, rendered.parameter_types,
-            expected_rows=_expected(draft, one, shape),
+            expected_rows=_expected(draft, one, rows), ranged=_ranged(draft, one, rendered),
         ),
         shown=rendered.shown,
         tables=tuple(dict.fromkeys(relation.address for relation in one.relations)),
@@ -234,7 +248,7 @@ def _block_fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:
         constants=rendered.constants,
         in_place=_in_place(draft, one, rendered),
         keyed=_keyed(draft, one, rendered),
-        rows=rows_of(draft, one, shape),
+        rows=rows,
         apart=tuple(
             (each.address, rows_of(draft, Input((each,), pushed=one.pushed)))
             for each in one.relations

@@ -8,7 +8,7 @@ what was counted (DESIGN 6).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -18,15 +18,9 @@ from types import MappingProxyType
 from gateway.awaiting import Awaited, Costs, awaited, late_cost, read_for
 from gateway.draft import KeySlot, LateSlot, PlannedFragment, ValueSlot
 from gateway.estimates import overlap
+from gateway.widths import times_of, width_of
 
 _DEFAULT = {"statement": 1.0, "row": 1.0, "key": 1.0, "byte": 0.0}
-_WIDTHS = {
-    "BOOLEAN": 1, "TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "DATE": 4, "FLOAT": 4, "BIGINT": 8,
-    "DOUBLE": 8, "TIME": 8, "TIMESTAMP": 8,
-}  # fmt: skip
-_TEXT_WIDTH = 24
-# Where rows are dear, they travel far.
-_DEAR = 20.0
 _DAY_ZERO = date(1970, 1, 1)
 # Less than this share of the cost is not worth waiting for.
 _WORTH = 0.75
@@ -57,7 +51,7 @@ class Prices:
     def for_rows_of(self, width: float, link_cost: str) -> Prices:
         """With rows of so many bytes; dear: each counts twentyfold."""
         row = self.row + self.byte * width
-        return Prices(self.statement, row * (_DEAR if link_cost == "dear" else 1.0), self.key)
+        return Prices(self.statement, row * times_of(link_cost), self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +120,6 @@ def price_of(one: PlannedFragment, source: Prices, link_cost: str) -> Prices:
     if one.in_place is not None:
         return IN_PLACE
     return source.for_rows_of(width_of(one.columns), link_cost)
-
-
-def width_of(columns: Iterable[tuple[str, str]]) -> float:
-    """About how many bytes a row of these columns has."""
-    return sum(_WIDTHS.get(kind, _TEXT_WIDTH if kind == "VARCHAR" else 16) for _, kind in columns)
 
 
 def choose(

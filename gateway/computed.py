@@ -11,11 +11,13 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
 
 from sqlglot import exp
 
 from gateway.moments import day_of, later, moment_of, span_of, truncated, without_zone
+from gateway.trees import DUCKDB
 
 Operand = Callable[[exp.Expression], object]
 ZONED = "TIMESTAMP WITH TIME ZONE"
@@ -47,7 +49,20 @@ _NAMES = MappingProxyType(
 
 def name_of_type(data_type: exp.DataType) -> str:
     """A type as contracts name it."""
-    made = data_type.sql("duckdb").replace(", ", ",")
+    kind = data_type.this
+    is_bare = isinstance(kind, exp.DType) and not any(
+        value for key, value in data_type.args.items() if key != "this"
+    )
+    return _name_of_bare(kind) if is_bare else _written(data_type)
+
+
+@lru_cache
+def _name_of_bare(kind: exp.DType) -> str:
+    return _written(exp.DataType(this=kind))
+
+
+def _written(data_type: exp.DataType) -> str:
+    made = data_type.sql(DUCKDB).replace(", ", ",")
     return _NAMES.get(made, made)
 
 

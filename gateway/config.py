@@ -181,9 +181,10 @@ class SelfCheckSettings:
 
 @dataclass(frozen=True, slots=True)
 class PlanningSettings:
-    """How often what runs taught comes into force, in seconds; 0: nothing is learned."""
+    """What is learned: seconds until runs' lessons hold (0: none); whether visible rows count."""
 
     learn_seconds: float = 30.0
+    count_rows: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from gateway.computed import ZONED, TypedText, computed, name_of_type
 from gateway.moments import day_of, moment_of
-from gateway.trees import as_type
+from gateway.trees import as_type, noted
 
 _INTEGER_BITS = {
     "TINYINT": 8,
@@ -203,7 +203,7 @@ def bound_parameter(expression: exp.Expression, value: object, type_name: str) -
     when a plan is used again. `type_name` '' leaves the type to the value itself.
     """
     bound = exp.Parameter(this=exp.Literal.number(0))
-    bound.meta.update(value=value, type=type_name, constant=expression.copy())
+    noted(bound, value=value, type=type_name, constant=expression.copy())
     return bound
 
 

@@ -96,6 +96,8 @@ def _compared(
 
 def _value(node: exp.Expression, timezone: str) -> object | None:
     """A constant in a form that compares as the merge engine does; None for what has none."""
+    if isinstance(node, exp.Column):
+        return None
     if node.find(exp.Parameter) is not None:
         return None
     if isinstance(node, exp.Cast) and node.to.is_type("double"):

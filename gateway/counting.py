@@ -18,10 +18,11 @@ from sqlglot import exp
 from gateway.audit.source import OWN_SOURCE, StateConnector
 from gateway.decision import AggregateRule, Quota
 from gateway.differencing import Asked, Atom
-from gateway.entitlements import Entitlements, Reader
+from gateway.entitlements import Entitlements
 from gateway.errors import AccessDenied, SqluiceError
 from gateway.limits import Limiter
 from gateway.opening import OpenGateway, settings_of
+from gateway.own_reading import Reader
 from gateway.pipeline import Gateway
 from gateway.plan_cache import PlanCache
 from gateway.policies.effects import tables_of
@@ -137,7 +138,7 @@ def counting(
     services = replace(
         # What somebody sees at a source that knows him is his: nobody counts it for him.
         opened.gateway.services, pools=opened.pools.nobodys(), plans=PlanCache(),
-        usage=_Uncounted(opened.state), ledgers=_Unanswered(), self_check=None,
+        usage=_Uncounted(opened.state), ledgers=_Unanswered(), self_check=None, visible_rows=None,
         limiter=Limiter(replace(opened.config.limits, requests_per_second=0, concurrency=0)),
     )  # fmt: skip
     changed = meshes.changed

@@ -69,7 +69,7 @@ class PlanContext:
 
     `pushed_groups` are join groups whose key may travel to sources (DESIGN 5, rule 5). `sizes` are
     those that barrier rule 5 permits to look at; `observed` are powers of ten by the shape of a
-    fragment: rows that came under the same decision.
+    fragment: rows that came under the same decision. link_cost: `cheap` or `dear`.
     """
 
     tables: Mapping[Address, PhysicalTable]
@@ -82,6 +82,7 @@ class PlanContext:
     pushed_groups: frozenset[str] = frozenset()
     sizes: Mapping[Address, TableSize] = field(default_factory=lambda: MappingProxyType({}))
     observed: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    link_cost: str = "cheap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +315,17 @@ class LateSlot:
     read: float
 
 
+@dataclass(frozen=True, slots=True)
+class PartSlot:
+    """A place in a fragment's SQL for a range of its table's rows, between two bound texts."""
+
+    before: str
+    between: str
+    after: str
+
+
 # What a fragment's SQL is cut into: texts, numbers of parameters, places to be filled.
-Slot = KeySlot | ValueSlot | LateSlot
+Slot = KeySlot | ValueSlot | LateSlot | PartSlot
 Piece = str | int | Slot
 
 

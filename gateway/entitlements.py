@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock
 from types import MappingProxyType
@@ -19,37 +19,21 @@ from types import MappingProxyType
 import pyarrow as pa
 from sqlglot import exp
 
-from catalog.model import Entitlement, Source
-from connectors.base import Abilities
-from gateway.bind import bind
+from catalog.model import Entitlement
 from gateway.constants import fold
-from gateway.decision import ColumnDecision, Condition, Decision, Scope, TableDecision
-from gateway.draft import PhysicalTable, PlanContext
-from gateway.engines.base import Engine
+from gateway.decision import ColumnDecision, Condition, Scope, TableDecision
+from gateway.draft import PhysicalTable
 from gateway.errors import SourceUnavailable, SqluiceError
 from gateway.execute import execute
-from gateway.guard import guard
-from gateway.parse import ParsedStatement
-from gateway.plan import plan
-from gateway.pools import Pools
+from gateway.own_reading import OwnStatement, Reader, planned, table_named
 from gateway.request import Limits, Principal
-from gateway.resolve import Address, Directory, KnownProduct, resolve
-from gateway.run import Run
+from gateway.resolve import Address
 from gateway.snapshot import Snapshot
 
 Values = tuple[str, ...]
 _MOST = 10_000
 _KEPT = 10_000
 _SECONDS = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """What reading takes: engine, connections, abilities."""
-
-    engine: Engine
-    pools: Pools
-    abilities_of: Callable[[Source], Abilities]
 
 
 class Entitlements:
@@ -125,45 +109,14 @@ def _read(
 ) -> Mapping[str, Values]:
     """The distinct values of each column, without NULL."""
     address, table = _table(one, snapshot)
-    known = Directory({
-        (address.domain.casefold(), address.product.casefold()): KnownProduct(
-            domain=address.domain, product=address.product,
-            tables={address.major: (address.table,)},
-            default_tables={address.major: address.table}, preferred=address.major,
-        )
-    })  # fmt: skip
     columns = [exp.column(name, quoted=True) for name in one.values]
-    tree = exp.select(*columns).distinct().from_(
-        exp.table_(address.table, db=address.product, catalog=address.domain, quoted=True)
-    )
-    resolved = resolve(ParsedStatement("query", tree), known, None)
-    visible = {address: tuple((name, kind) for name, (_, kind) in table.columns.items())}
-    bound = bind(resolved, visible)
-    guarded = guard(bound, _decision(one, address, table, subjects, snapshot))
-    shapes = {
-        name: tuple((column.name, column.type) for column in relation.columns)
-        for name, relation in guarded.relations.items()
-    }
-
-    def described(query: exp.Expression) -> pa.Schema:
-        return reader.engine.describe(query.sql("duckdb"), shapes, (), "UTC")
-
-    context = PlanContext(
-        tables={address: table},
-        abilities={
-            name: reader.abilities_of(source)
-            for name, source in snapshot.mesh.sources.items()
-        },
-        describe=lambda query, values: tuple(
-            (field.metadata or {})[b"type"].decode() for field in described(query)
-        ),
-    )
-    run = Run(
-        query_id=f"entitlement {one.id}", sources=snapshot.mesh.sources, pools=reader.pools,
-        engine=reader.engine, key_of=_no_key, schema=described(guarded.tree),
-        limits=Limits(rows=_MOST, seconds=_SECONDS),
+    query = exp.select(*columns).distinct().from_(table_named(address))
+    asked = OwnStatement(
+        f"entitlement {one.id}", query, _decided(one, address, table, subjects), table,
+        Limits(rows=_MOST, seconds=_SECONDS),
     )  # fmt: skip
-    result = execute(plan(guarded, context), run)
+    made, run = planned(asked, snapshot, reader)
+    result = execute(made, run)
     rows = pa.Table.from_batches(list(result.batches()), run.schema)
     return {
         f"{one.id}.{name}": _texts(column)
@@ -187,9 +140,9 @@ def _table(one: Entitlement, snapshot: Snapshot) -> tuple[Address, PhysicalTable
     )
 
 
-def _decision(
-    one: Entitlement, address: Address, table: PhysicalTable, subjects: Values, snapshot: Snapshot
-) -> Decision:
+def _decided(
+    one: Entitlement, address: Address, table: PhysicalTable, subjects: Values
+) -> TableDecision:
     """All columns clear, of the rows of these subjects: the gateway asks for itself."""
     kind = table.columns[one.subject][1]
     literals = [fold(exp.Literal.string(text), kind, (), "UTC") for text in subjects]
@@ -198,16 +151,12 @@ def _decision(
     if wanted:
         condition = exp.In(this=exp.column(one.subject, quoted=True), expressions=wanted)
     name = f"entitlement {one.id}"
-    made = TableDecision(
+    return TableDecision(
         address,
         (Scope(name, Condition(name, condition, condition.sql("duckdb")), None),),
         (),
         tuple(ColumnDecision(each, kind, kind) for each, (_, kind) in table.columns.items()),
     )
-    return Decision(
-        tables={address: made}, purpose=None, purpose_was_default=False,
-        revision=snapshot.mesh.revision, fingerprint=name,
-    )  # fmt: skip
 
 
 def _texts(column: pa.ChunkedArray) -> Values:
@@ -221,6 +170,3 @@ def _text(value: object) -> str:
         return moment.isoformat(sep=" ")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
-
-def _no_key(_: str) -> bytes:
-    raise AssertionError("an entitlement masks nothing")

@@ -21,6 +21,7 @@ from gateway.computed import TypedText
 from gateway.constants import value_of
 from gateway.draft import ColumnSize, Draft, Input, KeyEdge, TableSize, ValueEdge
 from gateway.guard import GuardedRelation
+from gateway.resolve import Address
 
 UNKNOWN_ROWS = 100_000.0
 # Guesses of what a predicate lets through. Of equality rather too little: who waits for keys that
@@ -51,8 +52,14 @@ def shape_of(draft: Draft, one: Input, shown: str) -> str:
     """
     first = one.relations[0]
     is_all = one.limit is None and not one.pushed.get(first.name) and _takes_all(one)
-    text = str(first.address) if is_all else f"{draft.source_of(first)} {shown}"
-    return sha256(text.encode()).hexdigest()
+    if is_all:
+        return shape_of_all(first.address)
+    return sha256(f"{draft.source_of(first)} {shown}".encode()).hexdigest()
+
+
+def shape_of_all(address: Address) -> str:
+    """By what all rows of a table that somebody may see are remembered."""
+    return sha256(str(address).encode()).hexdigest()
 
 
 def _takes_all(one: Input) -> bool:
@@ -200,8 +207,7 @@ def _visible(draft: Draft, relation: GuardedRelation) -> float | None:
     """The rows of a relation that came before under the same decision."""
     if not _is_guessed(draft, relation):
         return None
-    shape = shape_of(draft, Input((relation,)), "")
-    power = draft.context.observed.get(shape)
+    power = draft.context.observed.get(shape_of_all(relation.address))
     return None if power is None else float(10**power)
 
 

@@ -19,10 +19,11 @@ from gateway.deadlines import DEADLINES
 from gateway.draft import Plan, PlannedFragment
 from gateway.engines.base import MergeSession
 from gateway.errors import Cancelled, InternalError, SqluiceError, TimedOut
-from gateway.fetching import Fetching, closing_batches, raw_schema
+from gateway.fetching import Fetching, raw_schema
 from gateway.loading import Loading
 from gateway.result import Result, bounded, cast_batch
 from gateway.run import Run
+from gateway.side_by_side import closing_batches
 from gateway.streaming import Stream
 
 log = logging.getLogger("gateway.execute")

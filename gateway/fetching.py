@@ -15,6 +15,7 @@ from typing import cast
 
 import pyarrow as pa
 
+from catalog.model import Source
 from connectors.base import (
     Connection,
     ConnectorCancelled,
@@ -26,6 +27,7 @@ from connectors.base import (
     Opening,
     stream_schema,
 )
+from connectors.parting import NotPartedError, Parting
 from gateway.draft import PlannedFragment
 from gateway.errors import (
     Cancelled,
@@ -37,8 +39,8 @@ from gateway.errors import (
 from gateway.pseudonyms import with_keys
 from gateway.result import Took
 from gateway.run import Run
+from gateway.side_by_side import closing_batches, side_by_side
 
-_CLOSE_TIMES, _CLOSE_SECONDS = 200, 0.01
 _INSIST_TIMES, _INSIST_SECONDS = 20, 0.2
 
 
@@ -64,7 +66,7 @@ class Fetching:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._lock = threading.Lock()
-        self._active: list[Connection] = []
+        self._active: dict[str, list[Connection]] = {}
         self.reason: SqluiceError | None = None
         self.fetched: dict[str, int] = {}
         self.took: dict[str, Took] = {}
@@ -76,18 +78,21 @@ class Fetching:
             if self.reason is not None:
                 return False
             self.reason = reason
-            active = list(self._active)
+            active = self._connections()
         _cancel_all(active)
         if active:
             # A cancel that meets a statement just before it starts is lost: say it again.
             threading.Thread(target=self._insist, name="cancel", daemon=True).start()
         return True
 
+    def _connections(self) -> list[Connection]:
+        return [one for held in self._active.values() for one in held]
+
     def _insist(self) -> None:
         for _ in range(_INSIST_TIMES):
             time.sleep(_INSIST_SECONDS)
             with self._lock:
-                active = list(self._active)
+                active = self._connections()
             if not active:
                 return
             _cancel_all(active)
@@ -112,10 +117,10 @@ class Fetching:
     ) -> Iterator[pa.RecordBatch]:
         """The batches as they come; _BrokenUnread where the connection breaks before the first."""
         read = False
+        source = self._run.sources[one.source]
         with (
-            self._run.pools.lease(self._run.sources[one.source]) as connection,
-            self._tracked(connection),
-            closing_batches(connection.stream(sent)) as batches,
+            self._leased(source) as connection,
+            closing_batches(self._streamed(source, connection, sent)) as batches,
         ):
             began = time.perf_counter()
             keys = (len(each) for each in sent.parameters if isinstance(each, pa.Array))
@@ -140,50 +145,85 @@ class Fetching:
                     raise
                 raise _BrokenUnread(str(error)) from error
 
+    def _streamed(
+        self, source: Source, connection: Connection, sent: Fragment
+    ) -> Iterator[pa.RecordBatch]:
+        """The batches of one connection, or of several where that is worth it and to be had."""
+        if hasattr(connection, "parted"):
+            lead = cast(Parting, connection)
+            with (
+                contextlib.suppress(NotPartedError),
+                self._companions(source, lead, sent) as others,
+                lead.parted(sent, others) as parts,
+            ):
+                yield from side_by_side(tuple(zip((lead, *others), parts, strict=True)))
+                return
+        with closing_batches(connection.stream(sent)) as batches:
+            yield from batches
+
+    @contextlib.contextmanager
+    def _companions(
+        self, source: Source, lead: Parting, sent: Fragment
+    ) -> Iterator[tuple[Parting, ...]]:
+        """More connections for one fragment; NotPartedError where there is none."""
+        wanted = lead.streams(sent) - 1
+        with contextlib.ExitStack() as stack:
+            others: list[Parting] = []
+            while len(others) < wanted:
+                one = stack.enter_context(self._run.pools.spare(source))
+                if one is None:
+                    break
+                stack.enter_context(self._reached(source, one))
+                others.append(cast(Parting, one))
+            if not others:
+                raise NotPartedError("one connection reads all of it")
+            yield tuple(others)
+
     def in_place(self, one: PlannedFragment) -> InPlace:
         """How the merge engine may read the tables of a fragment itself."""
         source = self._run.sources[one.source]
         try:
-            with self._run.pools.lease(source) as connection, self._tracked(connection):
+            with self._leased(source) as connection:
                 return cast(Opening, connection).in_place(one.fragment.tables)
         except ConnectorError as error:
             raise self.reason or source_error(error, one) from None
 
     @contextlib.contextmanager
-    def _tracked(self, connection: Connection) -> Iterator[None]:
+    def _leased(self, source: Source) -> Iterator[Connection]:
+        """A connection that a stop reaches, and that is waited for no longer than until one."""
+        with self._lock:
+            held = self._active.setdefault(source.identity, [])
+        lease = self._run.pools.lease(source, still=lambda: self._is_held(held))
+        with lease as connection, self._reached(source, connection):
+            yield connection
+
+    @contextlib.contextmanager
+    def _reached(self, source: Source, connection: Connection) -> Iterator[None]:
+        """While a stop reaches a connection."""
         with self._lock:
             if self.reason is not None:
                 raise self.reason
-            self._active.append(connection)
+            held = self._active.setdefault(source.identity, [])
+            held.append(connection)
         try:
             yield
         finally:
             with self._lock:
-                self._active.remove(connection)
+                held.remove(connection)
+
+    def _is_held(self, held: Sequence[Connection]) -> bool:
+        """Whether fragments of this very execution have places there.
+
+        They are read to their end whatever becomes of those that wait, and then give them back.
+        """
+        with self._lock:
+            if self.reason is not None:
+                raise self.reason
+            return bool(held)
 
 
 class _BrokenUnread(ConnectorUnavailable):
     """A connection was there, and broke before it gave anything."""
-
-
-@contextlib.contextmanager
-def closing_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Close the batches of a fragment when their reader is done with them, read to the end or not.
-
-    Left to the collector they would hold a connection, and with SQLite a process and its pipes.
-    """
-    try:
-        yield batches
-    finally:
-        closer = getattr(batches, "close", None)
-        for _ in range(_CLOSE_TIMES):
-            try:
-                if closer is not None:
-                    closer()
-                break
-            except ValueError:
-                # A thread of the engine's is just reading; the interrupt is on its way to it.
-                time.sleep(_CLOSE_SECONDS)
 
 
 def raw_schema(one: PlannedFragment) -> pa.Schema:

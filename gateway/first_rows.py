@@ -17,7 +17,8 @@ from connectors.base import ConnectorError, FragmentColumn, arrow_schema
 from gateway.draft import LateSlot, PlannedFragment
 from gateway.engines.base import MergeSession
 from gateway.errors import SqluiceError
-from gateway.fetching import Narrowed, closing_batches
+from gateway.fetching import Narrowed
+from gateway.side_by_side import closing_batches
 
 _RANKED = (("key", "BIGINT"), ("place", "BIGINT"), ("total", "BIGINT"))
 
@@ -50,7 +51,7 @@ def with_first_keys(
     ]  # fmt: skip
     fragment = replace(
         one.fragment, sql="".join(texts), parameters=(*one.fragment.parameters, keys),
-        parameter_types=(*one.fragment.parameter_types, slot.type), expected_rows=None,
+        parameter_types=(*one.fragment.parameter_types, slot.type), expected_rows=None, ranged="",
     )
     return Narrowed(fragment, slot.providers)
 

@@ -17,7 +17,7 @@ from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, LateEdge, LateSlot
 from gateway.estimates import whole_rows
 from gateway.merge_text import merge_sql, renamed
-from gateway.trees import DUCKDB
+from gateway.trees import DUCKDB, text_in
 
 # Stands for the bound keys while a text is cut; no name or number holds it.
 _MARK = "\x02"
@@ -35,7 +35,7 @@ def late_slot(
     abilities = draft.abilities_of(relation)
     kind = next(each.type for each in relation.columns if each.name == edge.column)
     assert kind in INTEGERS
-    written = column.sql(abilities.dialect)
+    written = text_in(column, abilities.dialect)
     keys = abilities.keys.format(
         column=written, keys=_MARK, type=abilities.key_types[family(kind)]
     )

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Container, Iterator
 
 from gateway.decision import Decision
 from gateway.draft import Plan, PlannedFragment
+from gateway.estimates import shape_of_all
 from gateway.fitting import Sample
-from gateway.observed import ObservedCounts
+from gateway.observed import ObservedCounts, rows_fingerprint
 from gateway.prices import LearnedPrices
 from gateway.result import Result, Took
 
@@ -38,8 +40,18 @@ class Learning:
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
-    def ran(self, user: str, decision: Decision, plan: Plan, result: Result) -> None:
-        """A plan was run to its end for a user. Never waits, never raises."""
+    def ran(
+        self,
+        user: str,
+        decision: Decision,
+        plan: Plan,
+        result: Result,
+        personal: Container[str] = (),
+    ) -> None:
+        """A plan was run to its end for a user. Never waits, never raises.
+
+        personal: sources that know who asks, and may show him other rows under the same decision.
+        """
         if not self._seconds:
             return
         for one in plan.fragments:
@@ -49,8 +61,9 @@ class Learning:
                 sample = Sample(user, fetched, took.bytes, took.keys, took.waited * 1000)
                 self.prices.observe(one.source, sample)
             rows = _rows(one, result)
-            if rows is not None and one.shape:
-                self.counts.observe(decision.fingerprint, decision.revision, one.shape, rows)
+            if rows is not None and one.shape and one.source not in personal:
+                for fingerprint in _fingerprints(decision, one):
+                    self.counts.observe(fingerprint, decision.revision, one.shape, rows)
         with self._lock:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._run, name="learning", daemon=True)
@@ -77,6 +90,15 @@ class Learning:
             except Exception:
                 # A defect of ours concerns nobody's answer; planning goes on with what it knows.
                 log.exception("what runs taught could not be learned")
+
+
+def _fingerprints(decision: Decision, one: PlannedFragment) -> Iterator[str]:
+    """Under what the rows of a fragment are remembered."""
+    yield decision.fingerprint
+    if one.shape == shape_of_all(one.tables[0]):
+        whole = rows_fingerprint(decision, decision.tables[one.tables[0]])
+        if whole is not None:
+            yield whole
 
 
 def _tells(took: Took, rows: int) -> bool:

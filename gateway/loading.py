@@ -31,17 +31,18 @@ from gateway.choosing import (
 )
 from gateway.constants import literal_text
 from gateway.differencing import Atom
-from gateway.draft import KeySlot, LateSlot, Plan, PlannedFragment, ValueSlot
+from gateway.draft import KeySlot, LateSlot, PartSlot, Plan, PlannedFragment, ValueSlot
 from gateway.engines.base import MergeSession
 from gateway.engines.describing import quoted
 from gateway.errors import InternalError, SqluiceError
-from gateway.fetching import Fetching, Narrowed, closing_batches, raw_schema, source_error
+from gateway.fetching import Fetching, Narrowed, raw_schema, source_error
 from gateway.first_rows import are_enough, with_first_keys
 from gateway.groups import GroupStatements
 from gateway.outwards import Bounds
 from gateway.pseudonyms import with_pseudonyms
 from gateway.result import Took
 from gateway.run import Run
+from gateway.side_by_side import closing_batches
 from gateway.valuing import bounded_text, bounds_of
 
 # Rows of files that are worth a table of their own when others take keys of them.
@@ -341,7 +342,7 @@ def in_place_sql(one: PlannedFragment, slots: tuple[KeySlot, ...] = ()) -> str |
             texts.append(piece)
         elif isinstance(piece, KeySlot):
             texts.append(_among(piece) if piece in slots else "TRUE")
-        elif isinstance(piece, ValueSlot | LateSlot):
+        elif isinstance(piece, ValueSlot | LateSlot | PartSlot):
             # The merge applies it while it reads.
             texts.append("TRUE")
         else:
@@ -426,7 +427,7 @@ def with_keys_of(
     ]  # fmt: skip
     fragment = replace(
         one.fragment, sql="".join(texts), parameters=tuple(values), parameter_types=tuple(kinds),
-        expected_rows=None,
+        expected_rows=None, ranged="",
     )
     of_values = [name for place in bounded for name in place.providers]
     keys_of = dict.fromkeys([*(slot.provider for slot in filled), *of_values])
@@ -444,13 +445,15 @@ def _ends(slot: KeySlot, keys: Keys | None) -> tuple[object, ...]:
 
 
 def _piece(
-    piece: str | int | KeySlot | LateSlot, mark: str, filled: Mapping[KeySlot, tuple[int, ...]]
+    piece: str | int | KeySlot | LateSlot | PartSlot,
+    mark: str,
+    filled: Mapping[KeySlot, tuple[int, ...]],
 ) -> str:
     if isinstance(piece, str):
         return piece
     if isinstance(piece, int):
         return f"{mark}{piece}"
-    if isinstance(piece, LateSlot):
+    if isinstance(piece, LateSlot | PartSlot):
         return "TRUE"
     match filled.get(piece):
         case (number,):

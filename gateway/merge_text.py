@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from sqlglot import exp
 
-from gateway.trees import DUCKDB
+from gateway.trees import DUCKDB, last_text
 
 
 def renamed(tree: exp.Expression, stands_for: Mapping[str, str]) -> exp.Expression:
@@ -38,4 +38,4 @@ def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
         if number not in used:
             used.append(number)
         node.this.replace(exp.Literal.number(used.index(number) + 1))
-    return copy.sql(DUCKDB), tuple(used)
+    return last_text(copy), tuple(used)

@@ -1,9 +1,10 @@
 """How many rows each decision has let through, by what was asked (DESIGN 5, barrier rule 5).
 
 Takes: rows that fragments had after their policy, by the fingerprint of the decision that guarded
-them. Gives: powers of ten, for planning under the same fingerprint and no other. Never gives one
-decision what another one counted, never holds more than so many; what holds changes only when it is
-refreshed, and then only where a count has really moved.
+them, or of that part of it which says which rows of one table there are. Gives: powers of ten, for
+planning under the same fingerprint and no other. Never gives one decision what another one counted,
+never holds more than so many; what holds changes only when it is refreshed or counted, and then
+only where a count has really moved.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from math import log10
 from statistics import median
 from types import MappingProxyType
@@ -21,13 +23,14 @@ from types import MappingProxyType
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.decision import Condition, Decision, TableDecision
 from gateway.state.counts import CountRow, count_rows, forget_counts, put_count
 from gateway.state.engine import moment_text, reading, writing
 
 log = logging.getLogger("gateway.observed")
 # Bounds of what is remembered: decisions, shapes of one, counts of one between two refreshes.
-_DECISIONS, _SHAPES, _COUNTS = 512, 64, 16
-_IN_STATE = 10_000
+_DECISIONS, _SHAPES, _COUNTS = 2_048, 64, 16
+_IN_STATE, _AT_FIRST = 10_000, 2_048
 # How far a count, as a power of ten, has to move before another is in force.
 _STICKY = 0.75
 
@@ -42,6 +45,29 @@ class Counts:
 
 
 _NONE = Counts()
+
+
+def rows_fingerprint(decision: Decision, table: TableDecision) -> str | None:
+    """What tells the rows of a table that a decision lets through from those of others.
+
+    Whoever has the same filters and scopes on it sees the same rows, whatever else is decided for
+    him. None where that changes with the clock.
+    """
+    if decision.valid_until is None:
+        return None
+    marks = [decision.revision, str(table.address), str(table.address.major)]
+    for kind, conditions in (
+        ("scope", (one.condition for one in table.scopes)), ("filter", table.filters)
+    ):  # fmt: skip
+        texts = sorted(_text(one) for one in conditions)
+        marks += [kind, *texts]
+    return "rows " + sha256("\x1f".join(marks).encode()).hexdigest()
+
+
+def _text(condition: Condition | None) -> str:
+    if condition is None:
+        return "TRUE"
+    return condition.sql or condition.expression.sql("duckdb")
 
 
 class ObservedCounts:
@@ -72,6 +98,16 @@ class ObservedCounts:
             if len(held) < _COUNTS:
                 held.append(log10(max(rows, 1)))
 
+    def count(self, decision: str, revision: str, shape: str, rows: int) -> None:
+        """Let a count hold at once, and tell state."""
+        now = moment_text(datetime.now(UTC))
+        with self._lock:
+            power = _power(log10(max(rows, 1)), self._counts.get(decision, _NONE).powers.get(shape))
+            row = CountRow(decision, shape, revision, power, now)
+            is_news = self._take(row)
+        if is_news:
+            self._keep([row])
+
     def refresh(self) -> None:
         """Let in force what was observed since the last time, and tell state what changed."""
         now = moment_text(datetime.now(UTC))
@@ -83,21 +119,24 @@ class ObservedCounts:
                 row = CountRow(decision, shape, revision, power, now)
                 if self._take(row):
                     changed.append(row)
+        if changed:
+            self._keep(changed)
+        self._follow()
+
+    def _keep(self, changed: Sequence[CountRow]) -> None:
         try:
-            if changed:
-                with writing(self._state) as connection:
-                    for row in changed:
-                        put_count(connection, row)
-                    forget_counts(connection, _IN_STATE)
+            with writing(self._state) as connection:
+                for row in changed:
+                    put_count(connection, row)
+                forget_counts(connection, _IN_STATE)
         except SQLAlchemyError as error:
             log.warning("counts could not be kept in state: %s", type(error).__name__)
-        self._follow()
 
     def _follow(self) -> None:
         """Take over what other gateways counted since the last time."""
         try:
             with reading(self._state) as connection:
-                rows = count_rows(connection, _DECISIONS * 4, self._read_to)
+                rows = count_rows(connection, _AT_FIRST, self._read_to)
         except SQLAlchemyError as error:
             log.warning("counts could not be read from state: %s", type(error).__name__)
             return

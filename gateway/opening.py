@@ -32,7 +32,7 @@ from gateway.config import Config
 from gateway.decision_point.client import Client
 from gateway.decision_point.point import DecisionPoint
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
-from gateway.entitlements import Entitlements, Reader
+from gateway.entitlements import Entitlements
 from gateway.errors import InvalidConfig
 from gateway.identity import Failed, Identity
 from gateway.keys import DOMAIN as GOVERNANCE
@@ -43,6 +43,7 @@ from gateway.logs import OwnerLogs
 from gateway.metrics import Metrics
 from gateway.observed import ObservedCounts
 from gateway.openid import OpenId
+from gateway.own_reading import Reader
 from gateway.own_tokens import OwnTokens, TokenBook
 from gateway.pipeline import Gateway
 from gateway.pools import CALLER, Pools
@@ -63,6 +64,7 @@ from gateway.state.engine import open_state
 from gateway.statistics import Statistics
 from gateway.telemetry import Telemetry, open_telemetry
 from gateway.usage import Usage
+from gateway.visible_rows import VisibleRows
 
 _KEPT_TABLES = 256
 # New objects between two looks at the newest of them.
@@ -107,9 +109,8 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     mesh = functools.partial(_mesh_of, publisher)
     abilities, pools = _sources(config, state, mesh, closers)
     statistics, learning = Statistics(pools), _learning(config, state, abilities)
-    closers += [statistics.close, learning.close]
     engine = _engine(config)
-    closers.append(engine.close)
+    closers += [statistics.close, learning.close, engine.close]
     if watch:
         closers.append(publisher.watch())
     limits, queries = statement_limits(config.limits), Queries()
@@ -131,10 +132,11 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         metrics=metrics,
         ledgers=Answers(state),
         usage=Usage(state),
-        entitlements=Entitlements(Reader(engine, pools, abilities.of)),
+        entitlements=Entitlements(reader := Reader(engine, pools, abilities.of)),
         decision_point=point,
         statistics=statistics,
         learning=learning,
+        visible_rows=_visible_rows(config, reader, learning, closers),
         telemetry=telemetry,
     )
     services = replace(services, self_check=_self_check(config, services, abilities, closers))
@@ -191,6 +193,17 @@ def _learning(config: Config, state: Engine, abilities: AbilitiesInForce) -> Lea
     """What runs teach the planner."""
     prices = LearnedPrices(state, abilities.of, abilities.certificate)
     return Learning(prices, ObservedCounts(state), config.planning.learn_seconds)
+
+
+def _visible_rows(
+    config: Config, reader: Reader, learning: Learning, closers: list[Callable[[], None]]
+) -> VisibleRows | None:
+    """Who counts what is visible of restricted tables."""
+    if not config.planning.count_rows:
+        return None
+    made = VisibleRows(reader, learning.counts)
+    closers.append(made.close)
+    return made
 
 
 def _self_check(

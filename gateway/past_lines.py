@@ -69,6 +69,7 @@ class _Remembered:
     usage: _Unused = _Unused()
     decision_point: None = None
     learning: None = None
+    visible_rows: None = None
     statistics: None = None
     edition: Callable[[], int] = lambda: 0
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)

@@ -49,7 +49,7 @@ from gateway.inferring import imagined, infer_parameters
 from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.metrics import Ended
 from gateway.parse import ParsedStatement, parse
-from gateway.pools import Caller
+from gateway.pools import Caller, personal_sources
 from gateway.prepare import Prepared, Services, prepare
 from gateway.probing import numbers_of
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
@@ -267,7 +267,8 @@ class Gateway:
             if failure is not None or result is None:
                 return
             if learning is not None:
-                learning.ran(request.principal.user, prepared.decision, prepared.plan, result)
+                who, personal = request.principal.user, personal_sources(snapshot.mesh.sources)
+                learning.ran(who, prepared.decision, prepared.plan, result, personal)
             if check is not None and statement.kind == "query":
                 check.offer(request, snapshot, prepared, result.rows)
 

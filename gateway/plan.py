@@ -18,6 +18,7 @@ from gateway.passes.derive_filters import derive_filters
 from gateway.passes.drop_columns import drop_columns
 from gateway.passes.fetch_distinct import fetch_distinct
 from gateway.passes.fetch_late import fetch_late
+from gateway.passes.filter_above import filter_above
 from gateway.passes.push_blocks import push_blocks
 from gateway.passes.push_dimensions import push_dimensions
 from gateway.passes.push_filters import push_filters
@@ -35,7 +36,7 @@ from gateway.reasons import told
 PASSES = (
     push_dimensions, sink_filters, derive_filters, push_filters, cut_empty, drop_columns,
     spread_limits, aggregate_arms, aggregate_early, push_blocks, push_joins, fetch_distinct,
-    push_top, push_limit, send_keys, send_values, fetch_late, share_relations,
+    filter_above, push_top, push_limit, send_keys, send_values, fetch_late, share_relations,
 )  # fmt: skip
 
 

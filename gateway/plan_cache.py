@@ -45,7 +45,7 @@ class Key:
     dialect: str
     domain: str | None
     timezone: str
-    options: tuple[bool, ...]
+    options: tuple[bool | str, ...]
     tables: tuple[Address, ...]
     decision: str
     parameters: tuple[object, ...]
@@ -78,7 +78,7 @@ def key_of(
         request.dialect,
         request.domain,
         request.timezone,
-        (request.push_down, request.require_pushdown),
+        (request.push_down, request.require_pushdown, request.link_cost),
         resolved.references,
         decision.fingerprint,
         tuple(shaping),

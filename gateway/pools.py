@@ -26,7 +26,7 @@ from connectors.base import (
     ConnectorUnavailable,
     load_connector,
 )
-from gateway.sharing import Sharing
+from gateway.sharing import Sharing, Still
 
 SettingsOf = Callable[[Source], Mapping[str, str]]
 Opened = Callable[[Source, Connection], None]
@@ -60,11 +60,23 @@ class _Pool:
     idle: list[tuple[float, Settings, Connection]] = field(default_factory=list)
 
 
+def personal_sources(sources: Mapping[str, Source]) -> frozenset[str]:
+    """Those that are asked as their caller, and may show each another thing."""
+    found = (name for name, one in sources.items() if one.settings.items() >= PASSED_ON.items())
+    return frozenset(found)
+
+
 class Leases(Protocol):
     """Who lends connections."""
 
-    def lease(self, source: Source) -> AbstractContextManager[Connection]:
-        """A connection for one statement."""
+    def lease(
+        self, source: Source, *, still: Still = lambda: False
+    ) -> AbstractContextManager[Connection]:
+        """A connection for one statement; `still` is asked while it waits for one."""
+        ...
+
+    def spare(self, source: Source) -> AbstractContextManager[Connection | None]:
+        """One more for a statement that has one; None where that is not to be had at once."""
         ...
 
 
@@ -106,23 +118,46 @@ class Pools:
         return made
 
     @contextlib.contextmanager
-    def lease(self, source: Source, wait: float = 30.0) -> Iterator[Connection]:
+    def lease(
+        self, source: Source, wait: float = 30.0, still: Still = lambda: False
+    ) -> Iterator[Connection]:
         """A connection for one statement.
 
         It returns to the pool only if the statement ended without an error. Raises
-        ConnectorUnavailable where none can be had in `wait` seconds: a caller never has them all.
+        ConnectorUnavailable where none can be had in `wait` seconds, which count anew as often as
+        `still` says so: a caller never has them all.
         """
+        with self._placed(source, lambda slots, who: slots.acquire(who, wait, still)) as connection:
+            if connection is None:
+                raise ConnectorUnavailable(f"all connections to {source.identity} are busy")
+            yield connection
+
+    @contextlib.contextmanager
+    def spare(self, source: Source) -> Iterator[Connection | None]:
+        """One more for a statement that has one; None where that is not to be had at once.
+
+        It is returned as a leased one is, and waits for nobody but for a new one to open.
+        """
+        with self._placed(source, Sharing.acquire_spare, is_spare=True) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _placed(
+        self, source: Source, take: Callable[[Sharing, str], bool], is_spare: bool = False
+    ) -> Iterator[Connection | None]:
+        """A connection in a place of its pool; None where no place is given."""
         settings = self._settings_of(source)
         pool = self._pool(source, settings)
         told = {**settings, **self._told(source, settings)}
         key = tuple(sorted(told.items()))
         who = self._caller.user if self._caller is not None else ""
-        if not pool.slots.acquire(who, wait):
-            raise ConnectorUnavailable(f"all connections to {source.identity} are busy")
+        if not take(pool.slots, who):
+            yield None
+            return
         connection: Connection | None = None
         healthy = False
         try:
-            connection = self._idle(pool, key) or self._open(source, told)
+            connection = self._idle(pool, key) or self._opened_now(source, told, is_spare)
             yield connection
             healthy = True
         finally:
@@ -132,6 +167,17 @@ class Pools:
             finally:
                 # Whatever a driver says to its end, the place is free.
                 pool.slots.release(who)
+
+    def _opened_now(
+        self, source: Source, settings: Mapping[str, str], is_spare: bool
+    ) -> Connection | None:
+        try:
+            return self._open(source, settings)
+        except ConnectorError:
+            # A server may have no more sessions, and the statement goes on with what it has.
+            if is_spare:
+                return None
+            raise
 
     def _told(self, source: Source, settings: Mapping[str, str]) -> Mapping[str, str]:
         """What the connector is told of the caller."""

@@ -63,6 +63,7 @@ from gateway.snapshot import Snapshot
 from gateway.statistics import Statistics
 from gateway.telemetry import NoTelemetry, Telemetry
 from gateway.usage import Usage
+from gateway.visible_rows import VisibleRows
 
 
 class HiddenTable(UnknownTable):
@@ -131,6 +132,7 @@ class Services:
     decision_point: Restricting | None = None
     statistics: Statistics | None = None
     learning: Learning | None = None
+    visible_rows: VisibleRows | None = None
     edition: Callable[[], int] = lambda: 0
     self_check: Sampling | None = None
     telemetry: Telemetry = NoTelemetry()
@@ -206,7 +208,7 @@ def prepare(
     edges = lineage(bound, decision) if with_plan else ()
     values = request.parameters
     prepared = Prepared(bound, decision, guarded, schema, made, edges, values, clock, watch.laps)
-    if lasting.key is not None and not _is_hasty(made, services):
+    if lasting.key is not None and not _is_hasty(made, decision, services):
         services.plans.put(lasting.key, replace(prepared, plan=lasting.plan, parameters=()))
     return prepared
 
@@ -239,9 +241,11 @@ def _planned(guarded: GuardedQuery, context: PlanContext, key: Key | None) -> tu
     return made, _Lasting(for_these_values(key, values[:given]), made)
 
 
-def _is_hasty(made: Plan, services: Services) -> bool:
+def _is_hasty(made: Plan, decision: Decision, services: Services) -> bool:
     """Whether a plan was made while a source had not told its sizes yet: the next one knows."""
-    statistics = services.statistics
+    statistics, visible_rows = services.statistics, services.visible_rows
+    if visible_rows is not None and visible_rows.is_asking(decision):
+        return True
     return statistics is not None and statistics.is_asking(one.source for one in made.fragments)
 
 
@@ -249,7 +253,8 @@ def _editions(decision: Decision, services: Services) -> tuple[int, ...]:
     """What tells plans apart that were made by other knowledge."""
     learning = services.learning
     counts = learning.counts.of(decision.fingerprint).edition if learning is not None else 0
-    return services.edition(), counts
+    seen = services.visible_rows.editions(decision) if services.visible_rows is not None else ()
+    return services.edition(), counts, *seen
 
 
 def plan_context(
@@ -262,15 +267,11 @@ def plan_context(
     schema_of = _describer(guarded, request, services)
     addresses = tuple(one.address for one in guarded.relations.values())
     tables = physical_tables(addresses, snapshot)
-    sizes: Mapping[Address, TableSize] = {}
-    if services.statistics is not None:
-        sizes = services.statistics.permitted(
-            tables, guarded.decision, snapshot.mesh.sources, _declared(addresses, snapshot)
-        )
+    observed, sizes = _known(guarded, tables, snapshot, services)
     return PlanContext(
         tables=tables,
         sizes=sizes,
-        observed=_observed(guarded.decision, services),
+        observed=observed,
         abilities={
             identity: services.abilities_of(one).under(one.settings)
             for identity, one in snapshot.mesh.sources.items()
@@ -281,13 +282,30 @@ def plan_context(
         push_down=request.push_down,
         require_pushdown=request.require_pushdown,
         pushed_groups=snapshot.index.pushed_groups,
+        link_cost=request.link_cost,
     )
 
 
-def _observed(decision: Decision, services: Services) -> Mapping[str, int]:
-    """What came under this very decision (barrier rule 5)."""
-    learning = services.learning
-    return learning.counts.of(decision.fingerprint).powers if learning is not None else {}
+def _known(
+    guarded: GuardedQuery,
+    tables: Mapping[Address, PhysicalTable],
+    snapshot: Snapshot,
+    services: Services,
+) -> tuple[Mapping[str, int], Mapping[Address, TableSize]]:
+    """What barrier rule 5 lets planning know: of shapes of fragments, of tables."""
+    decision, learning = guarded.decision, services.learning
+    observed, sizes = dict[str, int](), dict[Address, TableSize]()
+    if services.statistics is not None:
+        declared, sources = _declared(tuple(tables), snapshot), snapshot.mesh.sources
+        sizes.update(services.statistics.permitted(tables, decision, sources, declared))
+    if learning is not None:
+        observed.update(learning.counts.of(decision.fingerprint).powers)
+    # Where one table is read, no size decides anything.
+    if services.visible_rows is not None and len(guarded.relations) > 1:
+        visible_rows = services.visible_rows.of(guarded, tables, snapshot)
+        observed.update(visible_rows.powers)
+        sizes.update(visible_rows.sizes)
+    return observed, sizes
 
 
 def _describer(

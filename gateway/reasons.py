@@ -77,6 +77,10 @@ _REASONS = {
         "where one source held both tables, it could join them",
     ),
     "restricted": ("a policy that the gateway applies comes before the merge", ""),
+    "rows_cheaper": (
+        "so many groups cost the source more than to hand over its rows",
+        "where rows travel far, SET link_cost = 'dear' makes groups at the source",
+    ),
     "set_operation": ("the source cannot run this set operation exactly", ""),
     "several_sources": (
         "the block reads more than one source",

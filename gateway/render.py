@@ -7,6 +7,7 @@ found it safe; puts every other restricted relation behind the source's barrier.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +25,7 @@ from gateway.draft import (
     KeyEdge,
     KeyRange,
     KeySlot,
+    PartSlot,
     Piece,
     PseudonymColumn,
     Slot,
@@ -32,11 +34,12 @@ from gateway.estimates import bounds_of, share_of_a_key, values_at_provider
 from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, without_quotes
 from gateway.guard import GuardedRelation
 from gateway.late_slots import late_slot
-from gateway.trees import DUCKDB, as_type
+from gateway.parting import may_be_parted
+from gateway.trees import DUCKDB, as_type, noted, text_in
 from gateway.value_slots import value_slot
 
 # Stands around the number of a parameter while a text is cut; no name or number holds it.
-_MARK = "\x02"
+_MARK, _COLUMN = "\x02", "\x03"
 # Types of keys that have one order everywhere, and parts of the text of a range.
 _ORDERED = INTEGERS - {"HUGEINT"} | {"DATE"}
 _RANGE_PARTS = 3
@@ -57,51 +60,58 @@ class Rendered:
 def render_relation(draft: Draft, one: Input, names: tuple[str, ...]) -> Rendered:
     """The fragment of one relation, delivering the raw or final columns `names`."""
     relation = one.relations[0]
-    parts = split(draft, relation)
+    parts, is_parted = split(draft, relation), may_be_parted(draft, one)
 
     def build(shown: bool) -> exp.Select:
         made = _relation_select(draft, relation, parts, names, shown)
         for predicate in one.pushed.get(relation.name, ()):
             made.where(_physical(draft, relation, predicate), copy=False)
         if not shown:
-            _place_slots(made, one, relation)
+            _place_slots(made, one, relation, is_parted)
         if one.limit is not None:
             made.limit(one.limit, copy=False)
         return made
 
     # What holds nothing of a policy is shown as it is sent.
     is_whole = relation.clear and not parts.needs_gate
-    shown = None if is_whole else build(True)
-    return _finish(build(False), shown, draft.abilities_of(relation), _slots(draft, one))
+    return _finish(build, is_whole, draft.abilities_of(relation), _slots(draft, one, is_parted))
 
 
 def render_block(draft: Draft, one: Input) -> Rendered:
     """The fragment of a whole block, each restricted relation behind its barrier."""
     assert one.block is not None
+    is_parted = may_be_parted(draft, one)
 
     def build(shown: bool) -> exp.Expression:
         members = {member.name: member for member in one.relations}
 
         def place(node: exp.Expression) -> exp.Expression:
             member = members.get(node.name) if isinstance(node, exp.Table) else None
-            return node if member is None else _as_subquery(draft, one, member, node, shown)
+            if member is None:
+                return node
+            return _as_subquery(draft, one, member, node, (shown, is_parted))
 
         return one.block.transform(place) if one.block is not None else exp.Select()
 
     is_whole = all(member.clear for member in one.relations)
-    shown = None if is_whole else build(True)
     abilities = draft.abilities_of(one.relations[0])
-    return _finish(build(False), shown, abilities, _slots(draft, one))
+    return _finish(build, is_whole, abilities, _slots(draft, one, is_parted))
 
 
-def _place_slots(select: exp.Select, one: Input, relation: GuardedRelation) -> None:
-    """Where keys may be put: beside the policy, as any safe predicate over clear columns."""
+def _place_slots(
+    select: exp.Select, one: Input, relation: GuardedRelation, is_parted: bool
+) -> None:
+    """Where keys may be put: beside the policy, as any safe predicate over clear columns.
+
+    So may a range of the table's rows, which reads no column and cannot fail.
+    """
     owners = [each.relation for each in one.edges] + [each.relation for each in one.values]
     owners += [one.late.relation] if one.late is not None else []
+    owners += [relation.name] if is_parted else []
     for number, owner in enumerate(owners):
         if owner == relation.name:
             place = exp.true()
-            place.meta["slot"] = number
+            noted(place, slot=number)
             where = select.args.get("where")
             if where is None:
                 select.where(place, copy=False)
@@ -113,16 +123,17 @@ def _place_slots(select: exp.Select, one: Input, relation: GuardedRelation) -> N
             where.set("this", exp.And(this=others, expression=place))
 
 
-def _slots(draft: Draft, one: Input) -> tuple[Slot, ...]:
-    """The predicate of each edge, in the source's own words."""
+def _slots(draft: Draft, one: Input, is_parted: bool) -> tuple[Slot, ...]:
+    """The predicate of each edge, in the source's own words, and that of a range of rows."""
     made: list[Slot] = []
     for edge in one.edges:
         relation = next(each for each in one.relations if each.name == edge.relation)
         abilities = draft.abilities_of(relation)
         column = _physical(draft, relation, exp.column(edge.column, quoted=True))
         kind = next(each.type for each in relation.columns if each.name == edge.column)
+        written_column = text_in(column, abilities.dialect)
         text = abilities.keys.format(
-            column=column.sql(abilities.dialect), keys=_MARK, type=abilities.key_types[family(kind)]
+            column=written_column, keys=_MARK, type=abilities.key_types[family(kind)]
         )
         before, _, after = text.partition(_MARK)
         name = "BIGINT[]" if kind in INTEGERS else f"{kind}[]"
@@ -131,7 +142,8 @@ def _slots(draft: Draft, one: Input) -> tuple[Slot, ...]:
         made.append(
             KeySlot(
                 edge.provider, edge.provider_column, edge.column, physical, before, after, name,
-                share, values_at_provider(draft, edge), _range(draft, edge, relation, kind),
+                share, values_at_provider(draft, edge),
+                _range(draft, edge, relation, (kind, written_column)),
             )
         )  # fmt: skip
     for value in one.values:
@@ -144,40 +156,56 @@ def _slots(draft: Draft, one: Input) -> tuple[Slot, ...]:
         column = _physical(draft, relation, exp.column(one.late.column, quoted=True))
         table = _table(draft.abilities_of(relation), name)
         made.append(late_slot(draft, one, one.late, column, table))
+    if is_parted:
+        text = draft.abilities_of(one.relations[0]).row_ranges.format(low=_MARK, high=_MARK)
+        made.append(PartSlot(*text.split(_MARK)))
     return tuple(made)
 
 
 def _range(
-    draft: Draft, edge: KeyEdge, relation: GuardedRelation, kind: str
+    draft: Draft, edge: KeyEdge, relation: GuardedRelation, column: tuple[str, str]
 ) -> KeyRange | None:
-    """What stands for keys that are too many, where the source orders the type as DuckDB does."""
+    """What stands for keys that are too many, where the source orders the type as DuckDB does.
+
+    column: its type, and how it is written there.
+    """
+    kind, written_column = column
     abilities = draft.abilities_of(relation)
     if kind not in _ORDERED or not (abilities.is_reference or kind in abilities.comparable):
         return None
     bound = "BIGINT" if kind in INTEGERS else kind
-    value: exp.Expression = exp.Var(this=_MARK)
-    if bound in abilities.cast_parameters:
-        value = as_type(value, bound)
-    column = _physical(draft, relation, exp.column(edge.column, quoted=True))
-    made = exp.Paren(this=exp.Between(this=column, low=value, high=value.copy()))
-    parts = made.sql(abilities.dialect).split(_MARK)
-    if len(parts) != _RANGE_PARTS:
+    parts = _parts_of_range(bound, bound in abilities.cast_parameters, abilities.dialect)
+    if len(parts) != _RANGE_PARTS or _MARK in written_column:
         return None
     before, between, after = parts
+    before = before.replace(_COLUMN, written_column)
     low, high, kept = bounds_of(draft, edge, relation)
     return KeyRange(before, between, after, bound, low, high, kept)
 
 
+@lru_cache
+def _parts_of_range(bound: str, is_cast: bool, dialect: str) -> tuple[str, ...]:
+    """What stands around both ends, with a mark for the column."""
+    value: exp.Expression = exp.Var(this=_MARK)
+    if is_cast:
+        value = as_type(value, bound)
+    column = exp.Var(this=_COLUMN)
+    made = exp.Paren(this=exp.Between(this=column, low=value, high=value.copy()))
+    return tuple(text_in(made, dialect).split(_MARK))
+
+
 def _as_subquery(
-    draft: Draft, one: Input, relation: GuardedRelation, table: exp.Expression, shown: bool
-) -> exp.Expression:
+    draft: Draft, one: Input, relation: GuardedRelation, table: exp.Expression,
+    how: tuple[bool, bool],
+) -> exp.Expression:  # fmt: skip
+    shown, is_parted = how
     parts = split(draft, relation)
     names = tuple(column.name for column in relation.columns)
     select = _relation_select(draft, relation, parts, names, shown)
     for predicate in one.pushed.get(relation.name, ()):
         select.where(_physical(draft, relation, predicate), copy=False)
     if not shown:
-        _place_slots(select, one, relation)
+        _place_slots(select, one, relation, is_parted)
     if not relation.clear:
         _end_with_barrier(select, draft.abilities_of(relation))
     alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True))
@@ -323,7 +351,7 @@ def _by_bytes(made: exp.Expression, abilities: Abilities) -> None:
     for node in list(made.find_all(exp.Literal, exp.Cast)):
         if isinstance(node, exp.Cast):
             held = isinstance(node.parent, exp.Collate | exp.Anonymous)
-            is_value = node.to.is_type("text") and not held
+            is_value = node.to.this == exp.DType.TEXT and not held
         else:
             is_value = node.is_string and isinstance(node.parent, _MAKES_TEXT)
         if is_value:
@@ -333,12 +361,13 @@ def _by_bytes(made: exp.Expression, abilities: Abilities) -> None:
 
 
 def _finish(
-    real: exp.Expression,
-    shown: exp.Expression | None,
+    build: Callable[[bool], exp.Expression],
+    is_whole: bool,
     abilities: Abilities,
-    slots: tuple[Slot, ...],
+    slots: tuple[Slot, ...] | None,
 ) -> Rendered:
-    """The texts of both, which are changed; what is shown may be the same tree."""
+    """The texts of what is built to be sent and to be shown, which may be the same."""
+    real, shown = build(False), None if is_whole else build(True)
     _by_bytes(real, abilities)
     parameters = list(real.find_all(exp.Parameter))
     if shown is None and parameters:
@@ -354,14 +383,23 @@ def _finish(
         if number > len(bound):
             bound.append(node)
         place: exp.Expression = exp.Var(this=f"${number}" if by_number else f"?{number}")
-        place.meta["number"] = number
+        noted(place, number=number)
         if node.meta["type"] in abilities.cast_parameters:
             place = as_type(place, node.meta["type"])
         node.replace(place)
     for number, node in enumerate(list(shown.find_all(exp.Parameter)) if shown else (), start=1):
         node.replace(exp.Var(this=f"${number}"))
-    pieces = _cut(real, abilities, slots) if slots or abilities.in_place else ()
-    sql = written(_without_slots(real), abilities.dialect)
+    pieces: tuple[Piece, ...] = ()
+    sql = ""
+    if slots or (abilities.in_place and slots is not None):
+        in_brackets = any(_is_bracketed(one) for one in _places_of_slots(real))
+        found = _cut(real.copy() if in_brackets else real, abilities, slots)
+        if found is None:
+            # A text of the statement holds the mark.
+            return _finish(build, is_whole, abilities, None)
+        pieces = found
+        sql = "" if in_brackets else _joined(found, "$" if by_number else "?")
+    sql = sql or written(_without_slots(real), abilities.dialect)
     return Rendered(
         sql,
         without_quotes(written(shown, abilities.dialect) if shown else sql),
@@ -374,34 +412,54 @@ def _finish(
 
 def _cut(
     real: exp.Expression, abilities: Abilities, slots: tuple[Slot, ...]
-) -> tuple[Piece, ...]:
-    """The SQL as texts with parameters and slots between; empty where it cannot be cut."""
-    copy = real.copy()
+) -> tuple[Piece, ...] | None:
+    """The SQL as texts with parameters and slots between; None where it cannot be cut."""
     places = [
         one
-        for one in copy.find_all(exp.Var, exp.Boolean)
+        for one in real.find_all(exp.Var, exp.Boolean)
         if "number" in one.meta or "slot" in one.meta
     ]
     for one in places:
         told = f"s{one.meta['slot']}" if "slot" in one.meta else f"{one.meta['number']}"
         one.replace(exp.Var(this=f"{_MARK}{told}{_MARK}"))
-    parts = written(copy, abilities.dialect).split(_MARK)
+    parts = written(real, abilities.dialect).split(_MARK)
     if len(parts) != 2 * len(places) + 1:
-        # A text of the statement holds the mark.
-        return ()
+        return None
     return tuple(
         one if place % 2 == 0 else slots[int(one[1:])] if one.startswith("s") else int(one)
         for place, one in enumerate(parts)
     )
 
 
+def _joined(pieces: tuple[Piece, ...], mark: str) -> str:
+    """The SQL without its slots, which are the last conjuncts where they stand."""
+    made = ""
+    for one in pieces:
+        if isinstance(one, str):
+            made += one
+        elif isinstance(one, int):
+            made += f"{mark}{one}"
+        else:
+            made = made.removesuffix(" AND " if made.endswith(" AND ") else " WHERE ")
+    return made
+
+
+def _places_of_slots(real: exp.Expression) -> list[exp.Boolean]:
+    return [one for one in real.find_all(exp.Boolean) if "slot" in one.meta]
+
+
+def _is_bracketed(place: exp.Boolean) -> bool:
+    """Whether the predicate beside a slot has brackets for its sake."""
+    others = place.parent.this if isinstance(place.parent, exp.And) else None
+    return isinstance(others, exp.Paren) and isinstance(others.this, exp.Or)
+
+
 def _without_slots(real: exp.Expression) -> exp.Expression:
-    for one in [each for each in real.find_all(exp.Boolean) if "slot" in each.meta]:
+    for one in _places_of_slots(real):
         holder = one.parent
         if isinstance(holder, exp.And):
             others = holder.expression if holder.this is one else holder.this
-            is_either = isinstance(others, exp.Paren) and isinstance(others.this, exp.Or)
-            holder.replace(others.this if is_either else others)
+            holder.replace(others.this if _is_bracketed(one) else others)
         elif isinstance(holder, exp.Where):
             holder.pop()
     return real

@@ -17,6 +17,7 @@ from sqlglot import exp
 from gateway.errors import AmbiguousName, InternalError, ParseError, UnknownTable
 from gateway.parse import ParsedStatement
 from gateway.places import place_of, refusal
+from gateway.trees import noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +200,11 @@ class _Resolver:
             ("catalog", address.domain),
         ):
             table.set(key, exp.to_identifier(value, quoted=True))
-        table.this.meta.update(place)
+        noted(table.this, **place)
         table.set(
             "alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=columns)
         )
-        table.meta.update(address=address, implicit_alias=implicit, written=parts)
+        noted(table, address=address, implicit_alias=implicit, written=parts)
 
     def _lookup(self, table: exp.Table, parts: tuple[str, ...]) -> Address:
         """The first level that matches wins (DESIGN 4.1)."""

@@ -1,16 +1,22 @@
 """The places of one source, shared by those who ask it.
 
 Takes: how many places there are. Gives: a place to whoever holds few beside what is free. Never
-gives anybody all of four or more: some are left for who comes next, at once.
+gives anybody all of four or more: some are left for who comes next, at once. A spare place, which
+nobody needs to go on, is given only while half of all stay free.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 
+Still = Callable[[], bool]
 # Who holds fewer than so many times what is free gets one more: alone that is six of eight.
 _TIMES_FREE = 3
+# Seconds after which whoever waits looks whether he still should.
+_LOOK = 0.1
 
 
 class Sharing:
@@ -26,10 +32,27 @@ class Sharing:
         """How many places are taken."""
         return self._held.total()
 
-    def acquire(self, who: str, seconds: float) -> bool:
-        """Take a place; False where there is none for him in time."""
+    def acquire(self, who: str, seconds: float, still: Still = lambda: False) -> bool:
+        """Take a place; False where there is none for him in time.
+
+        The time counts anew as often as `still` says so; what that raises ends the waiting.
+        """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._may(who), seconds):
+            until = time.monotonic() + seconds
+            while not self._may(who):
+                now = time.monotonic()
+                if still():
+                    until = now + seconds
+                elif now >= until:
+                    return False
+                self._changed.wait(min(until - now, _LOOK))
+            self._held[who] += 1
+            return True
+
+    def acquire_spare(self, who: str) -> bool:
+        """Take one more place beside another, at once and only while half of them stay free."""
+        with self._changed:
+            if 2 * (self._held.total() + 1) > self._most or not self._may(who):
                 return False
             self._held[who] += 1
             return True

@@ -17,7 +17,7 @@ from gateway.draft import Draft, Input, Note, ValueEdge, ValueSlot
 from gateway.estimates import share_of_a_value
 from gateway.guard import GuardedRelation
 from gateway.merge_text import merge_sql, renamed
-from gateway.trees import DUCKDB, as_type
+from gateway.trees import DUCKDB, as_type, text_in
 
 # Stands for a bound value while a text is cut; no name or number holds it.
 _MARK = "\x02"
@@ -63,7 +63,7 @@ def _around(
     if bound in abilities.cast_parameters:
         value = as_type(value, bound)
     made = exp.Paren(this=comparison(this=column.copy(), expression=value))
-    before, _, after = made.sql(abilities.dialect).partition(_MARK)
+    before, _, after = text_in(made, abilities.dialect).partition(_MARK)
     return before, after
 
 

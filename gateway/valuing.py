@@ -16,8 +16,8 @@ from connectors.base import ConnectorError
 from gateway.draft import ValueSlot
 from gateway.engines.base import MergeSession
 from gateway.errors import SqluiceError
-from gateway.fetching import closing_batches
 from gateway.outwards import Bounds, bounds
+from gateway.side_by_side import closing_batches
 
 
 def bounds_of(

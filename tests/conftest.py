@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway import statistics
+from gateway.learning import Learning
 from tests.fresh_state import written_down
 from tests.sample import SampleMesh, close_sample, open_sample
 from tests.served import Served, serving
@@ -18,6 +20,18 @@ from tests.served import Served, serving
 def _empty_states_are_written_down() -> Iterator[None]:
     """Migrations of nothing are made once a worker."""
     with written_down():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plans_are_those_of_a_machine_at_rest() -> Iterator[None]:
+    """A source that tells its sizes late, and the time that runs take, would change plans.
+
+    What was learned holds where a test says so; a file of tests that needs its patience says it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "_WAIT_SECONDS", 30.0)
+        patch.setattr(Learning, "_run", lambda self: self._closed.wait())
         yield
 
 

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -129,7 +130,7 @@ class Served:
 
     def is_idle(self) -> bool:
         """Whether nothing runs, neither here nor at the source, within some seconds."""
-        return within(20, self._is_at_rest)
+        return within(60, self._is_at_rest)
 
     def _is_at_rest(self) -> bool:
         return not self.running() and not self.ask("/v1/queries").json["queries"]
@@ -151,6 +152,24 @@ def within(seconds: float, condition: Callable[[], object]) -> bool:
     return bool(condition())
 
 
+@contextmanager
+def again_and_again(call: Callable[[], object]) -> Iterator[None]:
+    """Call from another thread until the end: what is stopped before it began is not stopped."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(0.3):
+            call()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def at_rest(count: Callable[[], int]) -> int:
     """A count that has stopped growing."""
     seen = [-1]
@@ -160,7 +179,7 @@ def at_rest(count: Callable[[], int]) -> int:
         seen.append(count())
         return seen[-1] == seen[-2]
 
-    assert within(20, is_same), seen
+    assert within(60, is_same), seen
     return seen[-1]
 
 
@@ -193,6 +212,6 @@ def started(
         # Kills whatever does not end by itself, and closes the pipe.
         with process:
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()

@@ -51,6 +51,7 @@ _UNREACHED: dict[str, object] = {
 }
 # Who answers, but otherwise: by words of the driver, for nobody else has any.
 _IN_PLAIN = "first record does not look like a TLS handshake"
+_NO_HOST = "produced zero addresses"
 _OTHER_PROTOCOL = ("unexpected HTTP status code", "frame too large")
 
 
@@ -124,6 +125,7 @@ class FlightStatement:
         self._reader: AdbcRecordBatchReader | None = None
         # What was begun by the short way and has not been read to its end.
         self._begun = ""
+        self._known: str | None = None
 
     def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
         """Run a statement."""
@@ -141,6 +143,7 @@ class FlightStatement:
             self._cursor = self._connection.cursor(adbc_stmt_kwargs=_DIRECT)
         cursor = self._asked = self._cursor
         _say(cursor, _KEY, key)
+        self._prepare(cursor, sql)
         cursor.execute(sql, tuple(parameters) or None)
         # The handle releases the stream when it goes, so it must outlive the import.
         answer = self._streamed(cursor.fetch_arrow(), cursor)
@@ -186,6 +189,17 @@ class FlightStatement:
         if self._begun == begun:
             self._begun = ""
 
+    def _prepare(self, cursor: dbapi.Cursor, sql: str) -> None:
+        """As the driver does, but for a refusal as unsupported: it would ask a second time."""
+        if sql == self._known:
+            return
+        self._known = None
+        statement = cursor.adbc_statement
+        statement.set_sql_query(sql)
+        _blocking_call(statement.prepare, (), {}, statement.cancel)
+        # A driver that looks elsewhere prepares again, which is right, and slower.
+        self._known = cursor._last_query = sql
+
     def cancel(self) -> None:
         """Stop it; that nothing runs is no error."""
         cursor = self._asked
@@ -198,7 +212,7 @@ class FlightStatement:
         self._transport.forget(self)
         self._end_stream()
         cursors = [one for one in (self._cursor, self._short) if one is not None]
-        self._cursor = self._short = self._asked = None
+        self._cursor = self._short = self._asked = self._known = None
         for cursor in cursors:
             try:
                 cursor.close()
@@ -227,7 +241,7 @@ class FlightStatement:
 
 
 def _say(cursor: dbapi.Cursor, name: str, value: str) -> None:
-    """Set a header of the cursor's calls, which the driver would else add to what was said."""
+    """Set a header of the cursor's calls; the driver adds to what is not dropped first."""
     cursor.adbc_statement.set_options(**{f"{_HEADER}{name}": ""})
     if value:
         cursor.adbc_statement.set_options(**{f"{_HEADER}{name}": value})
@@ -325,6 +339,12 @@ def _unreached(text: str, address: Remote | None) -> dict[str, object]:
             "retryable": False,
             "remedy": f"For a gateway without TLS say tls=False, or on this machine write "
             f"grpc://{address.host}:{address.port}; in an address of SQLAlchemy it is ?tls=false.",
+        }
+    if address and _NO_HOST in text:
+        return _UNREACHED | {
+            "message": f"The host {address.host} is not found: its name has no address.",
+            "remedy": "Look whether the name is spelled right, and whether this machine may look "
+            "it up (VPN, DNS); host:port is what the gateway's operator names.",
         }
     if _is_of_others(text):
         return _UNREACHED | {

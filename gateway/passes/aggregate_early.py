@@ -4,7 +4,7 @@ Takes: a draft. Gives: a draft in which a relation that a grouped query joins by
 groups, and otherwise only aggregates, delivers one row a key, with its counts and sums. Rows of one
 key are alike to all that stands around them, so nothing else changes. Never for floats, whose sums
 depend on their order, for tables that show groups only, where the merge reads rows in place, nor
-where there would be almost as many groups as rows.
+where there would be almost as many groups as rows, or so many that to fetch the rows costs less.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from gateway.blocks import block_verdict
 from gateway.draft import Draft, Input, Note
 from gateway.implied import bare, flat
 from gateway.partial import Partial, simple_aggregates
-from gateway.repeats import often_repeats
+from gateway.passes.filter_above import Above, filters_above, taken_down, told_as_pushed
+from gateway.repeats import costs_less_apart, often_repeats
 
 
 def aggregate_early(draft: Draft) -> Draft:
@@ -32,7 +33,8 @@ def aggregate_early(draft: Draft) -> Draft:
         for table in _tables(select):
             one = inputs.get(table.name)
             if one is not None and _may_shrink(select, table, one, draft, inputs):
-                found = _Early(select, table, one)
+                above = filters_above(select, table, one, draft)
+                found = _Early(select, table, one, above)
                 reason = found.apply(replace(draft, inputs=inputs), inputs)
                 if reason is None:
                     break
@@ -92,6 +94,7 @@ class _Early:
     select: exp.Select
     table: exp.Table
     one: Input
+    above: tuple[Above, ...] = ()
 
     def apply(self, draft: Draft, inputs: dict[str, Input]) -> str | None:
         """None where it was done, else the reason why not."""
@@ -102,6 +105,10 @@ class _Early:
             return "not_combinable" if aggregates is None else "not_one_key"
         if not often_repeats(draft, self.one, [(self.one.relations[0], key)]):
             return "rarely_repeats"
+        others = [inputs[one.name] for one in _tables(self.select)
+                  if one is not self.table and one.name in inputs]  # fmt: skip
+        if costs_less_apart(draft, self.one, key, self._read(), others):
+            return "rows_cheaper"
         partial = Partial(alias, shape, {})
         finals = [(node, partial.final(node)) for node in aggregates]
         block = self._block(key, partial)
@@ -111,10 +118,11 @@ class _Early:
         name = f"block_{self.table.name}"
         del inputs[self.table.name]
         note = Note(f"aggregates by {key}", "pushed", "", "aggregate")
+        notes = (*told_as_pushed(self.one, self.above), note)
         inputs[name] = replace(
-            self.one, relations=verdict.relations, block=verdict.block,
-            notes=(*self.one.notes, note),
-        )  # fmt: skip
+            self.one, relations=verdict.relations, block=verdict.block, notes=notes
+        )
+        taken_down(self.above)
         made = exp.TableAlias(this=exp.to_identifier(alias, quoted=True))
         self.table.set("alias", self.table.args.get("alias") or made)
         self.table.set("this", exp.to_identifier(name, quoted=True))
@@ -125,7 +133,12 @@ class _Early:
     def _key(self) -> str | None:
         """The one column that is read outside of aggregates, if groups are made by it."""
         alias = self.table.alias_or_name
-        read = [one for one in self.select.find_all(exp.Column) if one.table == alias]
+        columns = (each.predicate.find_all(exp.Column) for each in self.above)
+        moved = {id(one) for each in columns for one in each}
+        read = [
+            one for one in self.select.find_all(exp.Column)
+            if one.table == alias and id(one) not in moved
+        ]  # fmt: skip
         if any(one.find_ancestor(exp.Select) is not self.select for one in read):
             # A query within might look at single rows.
             return None
@@ -141,6 +154,10 @@ class _Early:
             if (one.table, one.name) == (alias, name)
         }
         return name if keys & equal else None
+
+    def _read(self) -> set[str]:
+        alias = self.table.alias_or_name
+        return {one.name for one in self.select.find_all(exp.Column) if one.table == alias}
 
     def _equalities(self) -> list[tuple[exp.Column, exp.Column]]:
         where = self.select.args.get("where")
@@ -164,5 +181,7 @@ class _Early:
         for name, made in partial.columns.items():
             block.select(exp.alias_(made, name, quoted=True), copy=False)
         block.from_(self.table.copy(), copy=False)
+        for each in self.above:
+            block.where(each.predicate.copy(), copy=False)
         block.set("group", exp.Group(expressions=[column.copy()]))
         return block

@@ -20,6 +20,7 @@ from gateway.draft import Draft, Input, Note
 from gateway.implied import Reader, all_of, any_of, bare, flat, implied
 from gateway.passes.push_filters import decided_by, predicate_places
 from gateway.safe_predicates import COMPARISONS, is_safe
+from gateway.trees import DUCKDB
 
 # On a predicate: its text in notes, where it is what the arms of an OR say of one relation.
 OF_ARMS = "of arms"
@@ -62,7 +63,7 @@ def _factor(select: exp.Select) -> None:
 
 def _factored(conjunct: exp.Expression) -> list[exp.Expression]:
     arms = [
-        {one.sql("duckdb"): one for one in flat(arm, exp.And)} for arm in flat(conjunct, exp.Or)
+        {one.sql(DUCKDB): one for one in flat(arm, exp.And)} for arm in flat(conjunct, exp.Or)
     ]
     shared = [text for text in arms[0] if all(text in arm for arm in arms)]
     if len(arms) == 1 or not shared:
@@ -157,7 +158,7 @@ class _Derivation:
         held = one.pushed.get(table.name, ())
         if moved not in held:
             pushed = {**one.pushed, table.name: (*held, moved)}
-            note = Note(predicate.sql("duckdb"), "pushed", "derived")
+            note = Note(predicate.sql(DUCKDB), "pushed", "derived")
             if is_of_arms:
                 moved.meta[OF_ARMS] = note.part
             self.inputs[table.name] = replace(one, pushed=pushed, notes=(*one.notes, note))
@@ -222,9 +223,22 @@ class _Derivation:
 
 def _is_of_arms(one: exp.Expression, conjunct: exp.Expression) -> bool:
     """Whether it is but predicates of the conjunct's, put together as they stand there."""
-    texts = {each.sql("duckdb") for each in conjunct.walk()}
+    if not isinstance(bare(one), exp.Or):
+        return False
+    texts = _texts_within(conjunct)
     arms = [each for arm in flat(one, exp.Or) for each in flat(arm, exp.And)]
-    return isinstance(bare(one), exp.Or) and all(each.sql("duckdb") in texts for each in arms)
+    return all(each.sql(DUCKDB) in texts for each in arms)
+
+
+def _texts_within(conjunct: exp.Expression) -> set[str]:
+    """The predicates of a conjunct: what stands below AND, OR and NOT."""
+    found, left = set(), [conjunct]
+    while left:
+        node = left.pop()
+        found.add(node.sql(DUCKDB))
+        if isinstance(node, exp.Connector | exp.Paren | exp.Not):
+            left += node.iter_expressions()
+    return found
 
 
 def _prunes(one: exp.Expression, reader: Reader) -> bool:
@@ -267,4 +281,4 @@ def _renamed(predicate: exp.Expression, target: Name) -> exp.Expression:
 
 def _anonymous(predicate: exp.Expression) -> str:
     """The predicate's text, whatever its column."""
-    return _renamed(predicate, ("", "")).sql("duckdb")
+    return _renamed(predicate, ("", "")).sql(DUCKDB)

@@ -26,6 +26,7 @@ from gateway.prepare import physical_tables
 from gateway.request import Limits
 from gateway.resolve import Address
 from gateway.run import Run
+from gateway.sharing import Still
 from gateway.snapshot import Snapshot
 
 Rows = Sequence[Mapping[str, object]]
@@ -75,7 +76,9 @@ class _GivenPools(Pools):
         self._rows = rows
 
     @contextmanager
-    def lease(self, source: Source, wait: float = 30.0) -> Iterator[Connection]:
+    def lease(
+        self, source: Source, wait: float = 30.0, still: Still = lambda: False
+    ) -> Iterator[Connection]:
         """The rows of one source."""
         yield _GivenConnection({
             name: rows for (identity, name), rows in self._rows.items()

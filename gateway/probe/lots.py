@@ -18,10 +18,11 @@ from catalog.model import Source
 from gateway.config import load_config
 from gateway.engines.base import Catalog
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
-from gateway.entitlements import Entitlements, Reader
+from gateway.entitlements import Entitlements
 from gateway.errors import SqluiceError
 from gateway.execute import execute
 from gateway.opening import OpenGateway, open_gateway
+from gateway.own_reading import Reader
 from gateway.parse import parse
 from gateway.pipeline import Gateway
 from gateway.plan_cache import PlanCache

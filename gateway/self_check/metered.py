@@ -22,6 +22,7 @@ from connectors.base import (
     SourceColumn,
 )
 from gateway.pools import Leases
+from gateway.sharing import Still
 
 
 class Metered:
@@ -33,10 +34,15 @@ class Metered:
         self._left = rows
 
     @contextlib.contextmanager
-    def lease(self, source: Source) -> Iterator[Connection]:
+    def lease(self, source: Source, *, still: Still = lambda: False) -> Iterator[Connection]:
         """A connection for one statement."""
-        with self._pools.lease(source) as connection:
+        with self._pools.lease(source, still=still) as connection:
             yield _Counted(connection, self)
+
+    @contextlib.contextmanager
+    def spare(self, source: Source) -> Iterator[Connection | None]:
+        """None: what is counted is read one after the other."""
+        yield None
 
     def take(self, rows: int) -> None:
         """Count rows; ConnectorError where they are too many."""

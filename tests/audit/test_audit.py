@@ -163,7 +163,7 @@ def test_heads_are_exported_and_read_back(state: Engine, tmp_path: Path) -> None
     assert audit.export_head(path) is None
     close = export_on_schedule(lambda: audit.head, lambda _: audit.export_head(path), 0.05)
     audit.started(START)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not path.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     audit.started(replace(START, query_id="q2"))

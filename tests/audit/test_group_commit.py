@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -40,10 +41,20 @@ def _held_up(state: Engine) -> Iterator[None]:
         yield
 
 
-def test_requests_side_by_side_share_commits(either_state: Engine) -> None:
+def test_requests_side_by_side_share_commits(
+    either_state: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     audit = Audit(either_state)
     audit.started(START)
     tickets: list[AuditTicket] = []
+    begun, begin = threading.Semaphore(0), audit._writer.begin
+
+    def counted(*records: Any) -> Any:  # noqa: ANN401
+        entry = begin(*records)
+        begun.release()
+        return entry
+
+    monkeypatch.setattr(audit._writer, "begin", counted)
 
     def ask(number: int) -> None:
         tickets.append(audit.started(replace(START, query_id=f"side-{number}")))
@@ -53,8 +64,7 @@ def test_requests_side_by_side_share_commits(either_state: Engine) -> None:
     with _held_up(either_state):
         for one in threads:
             one.start()
-        for one in threads:
-            one.join(timeout=0.01)
+        assert all(begun.acquire(timeout=60) for _ in threads)
         assert tickets == [], "nobody goes on before his record is committed"
     for one in threads:
         one.join(timeout=60)
@@ -119,7 +129,7 @@ def test_an_end_that_comes_while_the_audit_closes_is_written(state: Engine) -> N
         closing.start()
         time.sleep(0.1)
         audit.ended(tickets[1], OK)
-    closing.join(timeout=10)
+    closing.join(timeout=60)
     assert not closing.is_alive()
     assert (audit.head and audit.head.sequence, verify(state).unknown) == (4, 0)
 
@@ -127,7 +137,7 @@ def test_an_end_that_comes_while_the_audit_closes_is_written(state: Engine) -> N
 def test_an_end_is_committed_by_itself_where_nothing_follows(state: Engine) -> None:
     audit = Audit(state)
     audit.ended(audit.started(START), OK)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while audit.commits < 2 and time.monotonic() < until:
         time.sleep(0.005)
     assert audit.commits == 2

@@ -157,7 +157,7 @@ def _rounds(conf: Path, kills: int) -> set[str]:
 
 
 def _wait_for_a_byte(clients: Sequence[_Client]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not any(one.seen for one in clients) and time.monotonic() < deadline:
         time.sleep(0.01)
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import struct
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import text
 
+from gateway.errors import Unauthenticated
+from gateway.pipeline import Described, Gateway
+from gateway.request import Principal, Request
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.pgwire.server import PgwireEndpoint
 from gateway.state.engine import reading
 from tests.flight.raw import FAULTS, RawClient
 from tests.identity.mesh import Shop, open_shop
 from tests.pgwire.wire import SYNC, Wire, bind, describe, execute, fields, parse, query
+from tests.served import within
 
 DENIED = "select * from sales.reasons_of_others"
 
@@ -128,3 +134,85 @@ def test_it_tells_whose_statement_it_was(doors: Doors) -> None:
             "ORDER BY sequence DESC LIMIT 1"
         )).one()  # fmt: skip
     assert tuple(found)[:2] == ("ben", "ola") and "nope" in str(found[2])
+
+
+COMPUTED = "select upper('x')"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        query(COMPUTED),
+        query(f"copy ({COMPUTED}) to stdout"),
+        query("copy (select relname from pg_class) to stdout"),
+        query("select relname from pg_class"),
+        query(f"declare c cursor with hold for {COMPUTED}"),
+        parse(COMPUTED) + bind() + execute() + SYNC,
+        parse(f"copy ({COMPUTED}) to stdout") + bind() + execute() + SYNC,
+    ],
+)
+def test_who_is_no_longer_known(
+    sent: bytes, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def still(*_: object) -> Principal:
+        raise Unauthenticated("The password has changed.")
+
+    with Wire(doors.pgwire) as client:
+        client.sign_in("amy")
+        before = doors.noted()
+        with monkeypatch.context() as changed:
+            changed.setattr(doors.shop.opened.identity, "still", still)
+            assert "E" in {kind for kind, _ in client.ask(sent)}
+        assert doors.noted()[len(before) :] == [("amy", "postgres", "unauthenticated")]
+        # The control: each of them runs, and is one request.
+        assert "E" not in {kind for kind, _ in client.ask(sent)}
+        client.ask(query("close all"))
+        assert within(10, lambda: len(doors.noted()) == len(before) + 2)
+
+
+def test_what_catalogs_describe_is_a_request(doors: Doors) -> None:
+    with Wire(doors.pgwire) as client:
+        client.sign_in("amy")
+        before = doors.noted()
+        client.ask(parse("select relname from pg_class", "c") + describe("S", "c") + SYNC)
+        assert doors.noted()[len(before) :] == [("amy", "postgres", "")]
+        client.ask(parse("select nothing from pg_class", "d") + describe("S", "d") + SYNC)
+        assert len(doors.noted()) == len(before) + 2
+        # The types of its values are found as a part of it.
+        sent = parse("select relname from pg_class where relname = $1") + bind("", "", b"x")
+        client.ask(sent + execute() + SYNC)
+        assert within(10, lambda: len(doors.noted()) == len(before) + 3)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        parse(COMPUTED) + describe("S") + SYNC,
+        parse(COMPUTED) + bind() + describe("P") + SYNC,
+        parse("select 1 + $1") + bind("", "", b"1") + execute() + SYNC,
+    ],
+)
+def test_a_description_is_cancelled(
+    sent: bytes, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, going_on = threading.Event(), threading.Event()
+    plain = Gateway.describe
+
+    def slow(self: Gateway, request: Request) -> Described:
+        asked.set()
+        assert going_on.wait(30)
+        return plain(self, request)
+
+    with Wire(doors.pgwire) as client:
+        client.sign_in("amy")
+        with monkeypatch.context() as changed:
+            changed.setattr(Gateway, "describe", slow)
+            client.send(sent)
+            assert asked.wait(20)
+            with Wire(doors.pgwire) as other:
+                other.send(struct.pack(">ii", 16, 80877102) + client.key)
+                assert other.receive() is None
+            told = [fields(body) for kind, body in client.until("Z") if kind == "E"]
+            going_on.set()
+        assert [one["C"] for one in told] == ["57014"]
+        assert "E" not in {kind for kind, _ in client.ask(sent)}

@@ -16,7 +16,7 @@ from tests.policies.running import Running, running
 SQL = "SELECT id FROM shop.orders.orders ORDER BY id"
 GRANT = "kind: Grant\nid: case\nproduct: orders\nsubjects: [{all: true}]\n"
 CASE: dict[str, Any] = {"files": {"domains/shop/grants/case.yaml": GRANT}}
-WAIT = 20.0
+WAIT = 60.0
 
 
 def test_an_answer_waits_for_its_record(

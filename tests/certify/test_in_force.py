@@ -110,7 +110,7 @@ def test_a_source_that_changed_is_certified_again(over_sqlite: TrapsMesh) -> Non
     source = mesh.opened.publisher.current().mesh.sources["traps.sqlite"]
     mesh.opened.pools.close()  # connections are opened anew from now on
     mesh.ask("open", TEXTS)
-    assert within(20, lambda: mesh.opened.abilities.of(source).can_join)
+    assert within(60, lambda: mesh.opened.abilities.of(source).can_join)
     made = mesh.opened.abilities.certificate("traps.sqlite")
     assert made is not None and made.settings == old.settings
     assert mesh.opened.abilities.events()[-1].actor == "gateway"
@@ -160,7 +160,7 @@ def test_text_that_compares_by_bytes_is_sent_as_it_is(
     source = mesh.opened.publisher.current().mesh.sources["traps.bytes"]
     # The database is of C here: the new certificate finds that out by itself.
     bytewise = _is_of_c(mesh)
-    assert within(30, lambda: bool(mesh.opened.abilities.of(source).bytewise_columns) == bytewise)
+    assert within(60, lambda: bool(mesh.opened.abilities.of(source).bytewise_columns) == bytewise)
     assert mesh.ask("open", INDEXED).equals(answer)
 
 

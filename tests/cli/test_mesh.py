@@ -113,7 +113,7 @@ def test_a_broken_mesh_does_not_open_and_a_broken_reload_does_not_close(mesh: Pa
         good = publisher.current()
         text = (mesh / GRANT).read_text()
         (mesh / GRANT).write_text(text.replace("subjects", "subjectz"))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while publisher.failure is None and time.monotonic() < deadline:
             time.sleep(0.02)
         assert "subjectz" in str(publisher.failure) and publisher.current() is good

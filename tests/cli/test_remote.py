@@ -62,7 +62,7 @@ def url() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-    worker.join(timeout=10)
+    worker.join(timeout=60)
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ def issuer(sample: SampleMesh) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}/token"
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(60)
 
 
 def test_client_credentials(secured: Secured, issuer: str, served: Served) -> None:

@@ -48,14 +48,15 @@ def test_a_failed_statement_has_its_id(opened: Connect) -> None:
     assert (caught.value.policy, caught.value.product) == ("", "operations.departures")
 
 
-def stopped(first: sqluice.Connection, other: sqluice.Connection) -> list[str]:
+def stopped(first: sqluice.Connection, other: sqluice.Connection, tries: int) -> list[str]:
     """What another connection is told that kills a statement by the key of its cursor."""
     cursor = first.cursor()
     statement = f"KILL QUERY '{cursor.query_key}'"
     outcomes: list[str] = []
 
     def kill() -> None:
-        for _ in repeat(None, 30):
+        # Long enough for what is not there; for what is, as long as it takes.
+        for _ in repeat(None, tries):
             time.sleep(0.1)
             outcomes.append(other.execute(statement).fetchall()[0][1])
             if outcomes[-1] == "cancelling":
@@ -72,14 +73,14 @@ def stopped(first: sqluice.Connection, other: sqluice.Connection) -> list[str]:
 
 
 def test_killed_from_another_connection(served: Served) -> None:
-    with served.connect(query_timeout=20) as first, served.connect() as other:
+    with served.connect(query_timeout=90) as first, served.connect() as other:
         # Who is told first, the killer or the killed, is the threads' affair.
-        assert sorted(stopped(first, other)[-2:]) == ["cancelled", "cancelling"]
+        assert sorted(stopped(first, other, 600)[-2:]) == ["cancelled", "cancelling"]
 
 
 def test_nobody_kills_what_is_anothers(served: Served) -> None:
     with served.connect(query_timeout=4) as first, served.connect("carl") as other:
-        outcomes = stopped(first, other)
+        outcomes = stopped(first, other, 20)
     assert set(outcomes) == {"not running", "timeout"}
 
 
@@ -96,7 +97,7 @@ def test_statements_that_are_closed_unread_hold_nothing(served: Served) -> None:
         began = time.monotonic()
         for _ in range(40):
             connection.execute("SELECT origin FROM operations.departures").close()
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 120
 
 
 def test_ping_and_version(opened: Connect) -> None:

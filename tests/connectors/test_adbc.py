@@ -250,7 +250,7 @@ def running(server: Server) -> int:
         "AND state = 'active' AND pid <> pg_backend_pid()"
     )
     with closing(load_connector("postgres").connect({"url": server.url("postgres")})) as other:
-        for _ in range(20):
+        for _ in range(1200):
             (batch,) = other.stream(Fragment(sql, LARGE, ()))
             if not batch.column(0)[0].as_py():
                 return 0

@@ -152,7 +152,7 @@ def serving(**said: Any) -> Iterator[Bundle]:  # noqa: ANN401 - fields of the bu
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)
 
 
 def _handler(bundle: Bundle) -> type[BaseHTTPRequestHandler]:

@@ -58,7 +58,7 @@ def publishing(folder: Path, database: str) -> Iterator[Published]:
     finally:
         control.shutdown()
         control.server_close()
-        thread.join(5)
+        thread.join(60)
         endpoint.stop()
         opened.close()
 

@@ -28,7 +28,7 @@ CASES = [
 @pytest.fixture(scope="module", autouse=True)
 def known(sample: SampleMesh) -> None:
     """Wait until the source has told which indexes it has."""
-    sql, until = next(sql for by_row, sql in CASES if by_row), time.monotonic() + 20
+    sql, until = next(sql for by_row, sql in CASES if by_row), time.monotonic() + 60
     while time.monotonic() < until:
         plan = sample.ask(USER, f"explain {sql}", purpose=PURPOSES[USER]).to_pylist()
         if "LATERAL" in str(plan):

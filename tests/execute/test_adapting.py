@@ -20,8 +20,12 @@ from gateway.choosing import Choice, Ended, Prices, choose
 from gateway.draft import PlannedFragment
 from gateway.fetching import Fetching, Narrowed
 from tests.plain_mesh import PlainMesh, PlainSource, PlainTable, open_plain
+from tests.served import within
 
 ROWS = 200_000
+REAL_BATCHES = Fetching.batches
+# Of whoever waits for what a busy machine is late with.
+PATIENCE = 20.0
 BIG = {"id": "bigint", "k": "integer", "j": "integer", "d": "date"}
 SMALL = {"id": "bigint", "k": "integer", "j": "integer", "d": "date", "note": "text"}
 # What each holds: how many rows, and what of row n is `id`; all other columns follow from that.
@@ -70,7 +74,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainMesh]:
     assert statistics is not None
     for one in tables:
         made.ask(f"explain select count(*) from {one.address}")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while statistics.is_asking(("north.rows", "south.rows")) and time.monotonic() < until:
         time.sleep(0.02)
     yield made
@@ -151,8 +155,19 @@ def test_fewer_rows_than_expected_narrow_what_waits(
 ) -> None:
     """`wrong` was expected to bring nearly all of its rows and brings three."""
     want = _want(mesh, THREE)
-    _slowed(monkeypatch, "few")
+    told = _slowed(monkeypatch, "few", "wrong is known", PATIENCE)
+
+    def noting(
+        one: PlannedFragment, fragments: Mapping[str, PlannedFragment], ended: Ended,
+        prices: Mapping[str, Prices], most_keys: int | None,
+    ) -> Choice:  # fmt: skip
+        if ended.rows:
+            told.append("wrong is known")
+        return choose(one, fragments, ended, prices, most_keys)
+
+    monkeypatch.setattr(loading, "choose", noting)
     assert mesh.ask(THREE).to_pylist() == want
+    told.clear()
     adapted = _moved(mesh, THREE)
     first: dict[str, Choice] = {}
 
@@ -175,18 +190,23 @@ def test_more_rows_than_expected_hold_nobody_up(
 ) -> None:
     """Who waits for a few keys does not wait on when all rows come."""
     sql = JOINED.format(table="wrong", on="b.j = t.j and t.note = 'x'")
-    told = _slowed(monkeypatch, "wrong")
+    told = _slowed(monkeypatch, "wrong", "big begins", PATIENCE)
     want = mesh.ask(sql).to_pylist()
     assert told.index("big begins") < told.index("wrong ends"), told
-    told.clear()
+    told = _slowed(monkeypatch, "wrong", "big begins", 0.4)
     monkeypatch.setattr(loading.Loading, "_expect_no_less", lambda _self, _running: None)
     assert mesh.ask(sql).to_pylist() == want
     assert told.index("big begins") > told.index("wrong ends"), told
 
 
-def _slowed(monkeypatch: pytest.MonkeyPatch, table: str) -> list[str]:
-    """A table's source pauses after each batch; when fragments begin and end."""
-    real, told = Fetching.batches, []
+def _slowed(
+    monkeypatch: pytest.MonkeyPatch, table: str, awaited: str, seconds: float
+) -> list[str]:
+    """A table's source pauses after a batch until something is told, no longer than so.
+
+    Gives: when fragments begin and end.
+    """
+    real, told = REAL_BATCHES, list[str]()
 
     def slow(
         self: Fetching, one: PlannedFragment, narrowed: Narrowed | None = None
@@ -195,7 +215,8 @@ def _slowed(monkeypatch: pytest.MonkeyPatch, table: str) -> list[str]:
         told.append(f"{name} begins")
         for batch in real(self, one, narrowed):
             yield batch
-            time.sleep(0.4 if name == table else 0)
+            if name == table:
+                within(seconds, lambda: awaited in told)
         told.append(f"{name} ends")
 
     monkeypatch.setattr(Fetching, "batches", slow)

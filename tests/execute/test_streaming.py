@@ -29,7 +29,7 @@ class Source:
     def _batches(self) -> Generator[pa.RecordBatch, None, None]:
         try:
             for number in range(self.count):
-                self.gate.wait(10)
+                self.gate.wait(60)
                 if self.reason is not None:
                     raise self.reason
                 self.read += 1
@@ -53,10 +53,10 @@ def test_it_is_read_before_it_is_asked_for_and_no_further_than_its_bound() -> No
     stream = source.stream()
     assert source.read == 1
     stream.read_ahead(4 * BYTES)
-    assert within(5, lambda: source.read == 4)
+    assert within(60, lambda: source.read == 4)
     assert not within(0.1, lambda: source.read > 4)
     next(stream)
-    assert within(5, lambda: source.read == 5)
+    assert within(60, lambda: source.read == 5)
     assert numbers(stream) == list(range(1, 20)) and source.is_closed
 
 
@@ -77,21 +77,21 @@ def test_what_is_stopped_gives_nothing_more_and_no_clean_end(at_source: bool) ->
     if at_source:
         source.gate.clear()
     stream.read_ahead((9 if at_source else 3) * BYTES)
-    assert within(5, lambda: source.read == (1 if at_source else 3))
+    assert within(60, lambda: source.read == (1 if at_source else 3))
     source.reason = TimedOut("too long")
     stream.stop()
     source.gate.set()
     for _ in range(2):
         with pytest.raises(TimedOut):
             next(stream)
-    assert within(5, lambda: source.is_closed)
+    assert within(60, lambda: source.is_closed)
 
 
 def test_a_source_that_ends_while_it_is_stopped_makes_no_clean_end() -> None:
     source = Source(2)
     stream = source.stream()
     stream.read_ahead(9 * BYTES)
-    assert within(5, lambda: source.is_closed)
+    assert within(60, lambda: source.is_closed)
     stream.stop()
     with pytest.raises(Cancelled):
         next(stream)

@@ -105,7 +105,7 @@ class Driven(Broken):
             process = servers.postgres._process
             assert process is not None
             process.send_signal(signal.SIGQUIT)
-            process.wait(20)
+            process.wait(60)
         elif kind == "flightsql":
             servers.far.kill()
         else:

@@ -66,7 +66,7 @@ def make_mariadb(folder: Path, server: OwnServer) -> None:
         "CREATE DATABASE faults CHARACTER SET utf8mb4",
         "CREATE VIEW faults.large AS SELECT seq AS id, 1 AS version, REPEAT('x', 150) AS s "
         f"FROM mysql.seq_1_to_{ROWS}",
-        "CREATE VIEW faults.slow AS SELECT 1 AS id, 1 AS version, CAST(SLEEP(60) AS CHAR) AS s",
+        "CREATE VIEW faults.slow AS SELECT 1 AS id, 1 AS version, CAST(SLEEP(600) AS CHAR) AS s",
     )
 
 

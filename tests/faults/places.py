@@ -67,7 +67,7 @@ def make_places(folder: Path, server: Server) -> None:
     server.run(
         "faults",
         f"CREATE VIEW large AS {rows}",
-        "CREATE VIEW slow AS SELECT 1 AS id, 1 AS version, pg_sleep(60)::text AS s",
+        "CREATE VIEW slow AS SELECT 1 AS id, 1 AS version, pg_sleep(600)::text AS s",
         f"GRANT SELECT ON large, slow TO {ROLE}",
     )
 

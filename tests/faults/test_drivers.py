@@ -98,13 +98,13 @@ def _check_rest(driven: Driven, broken: str) -> None:
     for kind in beside:
         if not (broken in BY_POSTGRES and kind in BY_POSTGRES):
             assert _code(driven, SMALL.format(kind)) == "ok", kind
-    assert within(10, lambda: driven.leased() == 0), driven.leased()
+    assert within(60, lambda: driven.leased() == 0), driven.leased()
 
 
 def _check_nothing_left(driven: Driven) -> None:
-    assert within(15, lambda: driven.sessions() == 0)
+    assert within(60, lambda: driven.sessions() == 0)
     driven.mesh.opened.pools.close()
-    assert within(10, lambda: drivers(os.getpid()) == 0)
+    assert within(60, lambda: drivers(os.getpid()) == 0)
 
 
 @pytest.mark.long
@@ -159,10 +159,10 @@ def test_stalled(kind: str, size: int, driven: Driven) -> None:
     began = time.monotonic()
     assert _code(driven, LARGE.format(kind), seconds=1.5) == "timeout"
     # Whoever connects anew waits for a while.
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert _code(driven, SMALL.format(QUIET)) == "ok"
     driven.proxies[kind].mend()
-    assert within(15, lambda: driven.leased() == 0), driven.leased()
+    assert within(60, lambda: driven.leased() == 0), driven.leased()
     assert _code(driven, SMALL.format(kind)) == "ok"
     _check_nothing_left(driven)
 
@@ -224,7 +224,7 @@ def test_a_changed_column(change: str, wanted: str, driven: Driven) -> None:
     for kind in BY_POSTGRES:
         assert _code(driven, f"select id, version from {kind}.small") == wanted, kind
     assert _code(driven, SMALL.format(QUIET)) == "ok"
-    assert within(10, lambda: driven.leased() == 0)
+    assert within(60, lambda: driven.leased() == 0)
 
 
 @pytest.mark.parametrize(

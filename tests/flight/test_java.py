@@ -36,14 +36,14 @@ def test_a_slow_statement_answers_soon_and_can_be_cancelled(
 ) -> None:
     info = java.start(SLOW)
     assert info.schema.names == ["n"]
-    assert within(10, lambda: bool(gateway.running()))
+    assert within(60, lambda: bool(gateway.running()))
     assert java.cancel(info) == 1
     assert gateway.is_idle()
 
 
 def test_whoever_stops_its_stream_stops_the_statement(java: RawClient, gateway: Served) -> None:
     reader = java.reader(java.start(SLOW))
-    assert within(10, lambda: bool(gateway.running()))
+    assert within(60, lambda: bool(gateway.running()))
     reader.cancel()
     assert gateway.is_idle()
 

@@ -71,14 +71,17 @@ def test_a_quick_statement_is_whole_at_once(polling: Polling, raw: RawClient) ->
 
 
 def test_a_slow_one_tells_how_far_it_is(polling: Polling, raw: RawClient) -> None:
-    told = polling.begin(JOINED)
-    seen = [told.progress]
-    until = time.monotonic() + 60
-    while told.flight_descriptor and time.monotonic() < until:
-        assert flight.FlightInfo.deserialize(told.info).endpoints == []
-        told = polling.ask(told.flight_descriptor)
-        seen.append(told.progress)
-    assert seen == sorted(seen) and seen[-1] == 1.0
+    for _ in range(5):  # where the machine is late, nobody looks before the end
+        told = polling.begin(JOINED)
+        seen = [told.progress]
+        until = time.monotonic() + 60
+        while told.flight_descriptor and time.monotonic() < until:
+            assert flight.FlightInfo.deserialize(told.info).endpoints == []
+            told = polling.ask(told.flight_descriptor)
+            seen.append(told.progress)
+        assert seen == sorted(seen) and seen[-1] == 1.0
+        if any(0.0 < one < 1.0 for one in seen):
+            break
     assert any(0.0 < one < 1.0 for one in seen), seen
     info = flight.FlightInfo.deserialize(told.info)
     assert raw.reader(info).read_all().to_pylist() == [{"n": 0}]
@@ -99,11 +102,16 @@ def test_a_poll_is_its_users_own(polling: Polling, gateway: Served, raw: RawClie
 
 def stop_polling(polling: Polling, descriptor: bytes, gateway: Served) -> None:
     """A client who leaves while he polls stops the statement."""
-    assert within(10, gateway.running)
-    call = polling.call.future(descriptor, metadata=polling.signed, timeout=30)
-    time.sleep(0.1)
-    call.cancel()
-    assert within(5, lambda: gateway.running() == 0)
+    assert within(60, gateway.running)
+
+    def leaves() -> bool:
+        # A poll that has not reached the gateway yet stops nothing.
+        call = polling.call.future(descriptor, metadata=polling.signed, timeout=30)
+        time.sleep(0.1)
+        call.cancel()
+        return within(2, lambda: not gateway.running())
+
+    assert within(60, leaves)
 
 
 def test_a_statement_that_fails_says_so_in_a_poll(polling: Polling) -> None:
@@ -114,6 +122,11 @@ def test_a_statement_that_fails_says_so_in_a_poll(polling: Polling) -> None:
 
 
 def test_adbc_shows_progress(gateway: Served) -> None:
+    # Where the machine is late, nobody looks before the end.
+    assert any(0.0 < one < 1.0 for _ in range(5) for one in progress_of_adbc(gateway))
+
+
+def progress_of_adbc(gateway: Served) -> set[float]:
     seen: set[float] = set()
     with gateway.connect() as connection, connection.cursor() as cursor:
         statement = cursor.adbc_statement
@@ -134,7 +147,7 @@ def test_adbc_shows_progress(gateway: Served) -> None:
         handle = connection.adbc_connection.read_partition(partitions[0])
         found = pa.RecordBatchReader._import_from_c(handle.address).read_all()
     assert found.to_pylist() == [{"n": 0}]
-    assert any(0.0 < one < 1.0 for one in seen), seen
+    return seen
 
 
 CLASSES = {

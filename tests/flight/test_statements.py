@@ -18,7 +18,7 @@ from gateway.serve.flight.messages import make, pack
 from sqluice.codes import CODES
 from sqluice.details import facts_of
 from tests.flight.raw import FAULTS, RawClient
-from tests.served import MANY, Served, basic
+from tests.served import MANY, Served, basic, within
 
 ONE = "select carrier from network.reference.airlines order by carrier limit 2"
 PRIVATE = re.compile(r"Traceback|File \"|\.py\b|/\w+/\w+/|postgresql://")
@@ -145,7 +145,7 @@ def test_get_schema_tells_the_shape_and_runs_nothing(raw: RawClient, gateway: Se
     command = pack(make("CommandStatementQuery", query=MANY))
     found = raw.client.get_schema(flight.FlightDescriptor.for_command(command), raw.options)
     assert found.schema.names == ["one", "other"]
-    assert gateway.running() == 0
+    assert within(60, lambda: gateway.running() == 0)
     sql = "select nothing from network.reference.airlines"
     wrong = pack(make("CommandStatementQuery", query=sql))
     with pytest.raises(FAULTS) as caught:

@@ -60,7 +60,7 @@ def test_a_slow_reader_holds_the_source_back(raw: RawClient, gateway: Served) ->
     read = reader.read_chunk().data.num_rows
     counts = [at_rest(lambda: gateway.rows_left(query_id(info)))]
     assert read <= counts[0] < AHEAD
-    assert gateway.running() == 1
+    assert within(60, lambda: gateway.running() == 1)
     while read < 10 * BATCH:
         read += reader.read_chunk().data.num_rows
     counts.append(at_rest(lambda: gateway.rows_left(query_id(info))))
@@ -126,9 +126,9 @@ def test_cancel_reaches_the_source(
     reader = raw.reader(info) if is_read else None
     if reader is not None:
         reader.read_chunk()
-    assert gateway.running() == 1
+    assert within(60, lambda: gateway.running() == 1)
     assert cancel(raw, info)
-    assert within(5, lambda: gateway.running() == 0)
+    assert within(60, lambda: gateway.running() == 0)
     with pytest.raises(FAULTS) as caught:
         drain(reader or raw.reader(info))
     assert code_in(caught.value) == ("cancelled" if is_read else "unknown_table")
@@ -143,13 +143,13 @@ def test_closing_the_session_ends_what_it_began(gateway: Served, is_read: bool) 
         reader = one.reader(info) if is_read else None
         if reader is not None:
             reader.read_chunk()
-        assert gateway.running() == 2
+        assert within(60, lambda: gateway.running() == 2)
         assert len(one.act("CloseSession")) == 1
-        assert within(5, lambda: gateway.running() == 1)
+        assert within(60, lambda: gateway.running() == 1)
         with pytest.raises(FAULTS):
             drain(reader or one.reader(info))
         assert other.cancel(kept) == 1
-    assert within(5, gateway.is_idle)
+    assert within(60, gateway.is_idle)
 
 
 @pytest.mark.parametrize("sql", [SLOW, SLOW_MERGE], ids=["at the source", "in the merge"])
@@ -158,7 +158,7 @@ def test_cancel_before_the_first_batch(gateway: Served, sql: str) -> None:
         is_there = gateway.is_busy if sql == SLOW_MERGE else gateway.running
 
         def cancel() -> None:
-            assert within(10, is_there)
+            assert within(60, is_there)
             cursor.adbc_cancel()
 
         other = threading.Thread(target=cancel)
@@ -176,7 +176,7 @@ def test_closing_the_cursor_stops_the_source(gateway: Served) -> None:
         with connection.cursor() as cursor:
             cursor.execute(MANY)
             assert cursor.fetch_record_batch().read_next_batch().num_rows
-            assert gateway.running() == 1
+            assert within(60, lambda: gateway.running() == 1)
         assert gateway.is_idle()
 
 
@@ -215,7 +215,7 @@ def test_a_client_that_is_killed_stops_the_source(
         assert process.stdout is not None
         told = [process.stdout.readline().strip() for _ in calls]
         is_there = gateway.is_busy if sql == SLOW_MERGE else gateway.running
-        is_running = within(20, is_there)
+        is_running = within(60, is_there)
         time.sleep(0.5)
         process.kill()
     assert told == calls

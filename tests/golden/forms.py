@@ -6,7 +6,7 @@ merge engine's binder over empty tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from connectors.base import load_abilities
 from gateway.authorize import authorize, directory, visible
 from gateway.bind import bind
-from gateway.draft import PlanContext, TableSize
+from gateway.draft import PlanContext, PlannedFragment, TableSize
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.guard import guard, render
 from gateway.identity import principal_of
@@ -49,10 +49,12 @@ def forms_of(  # noqa: PLR0913 - three of them by name
     keys: bool = False,
     keys_stay: frozenset[str] = frozenset(),
     require_pushdown: bool = False,
+    link_cost: str = "cheap",
+    parts: bool = False,
 ) -> Mapping[str, str]:
     """`bound`, `guarded`, `planned` of one statement of one user; `keys`: also what could narrow.
 
-    `keys_stay` are columns whose contract says so.
+    `parts`: also the SQL for a range of rows. `keys_stay` are columns whose contract says so.
     """
     snapshot = mesh.snapshot
     principal = principal_of(next(one for one in snapshot.mesh.users if one.name == user))
@@ -77,24 +79,14 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         parameters=values,
         require_pushdown=require_pushdown,
         sizes=mesh.sizes,
+        link_cost=link_cost,
         describe=lambda tree, given: tuple(
             (field.metadata or {})[b"type"].decode()
             for field in mesh.engine.describe(tree.sql("duckdb"), shapes, given, "UTC")
         ),
     )
     made = plan(guarded, context)
-    lines = []
-    for one in made.fragments:
-        lines.append(f"{one.name} @ {one.source}: {one.fragment.sql}")
-        if one.fragment.parameters:
-            bound_values = zip(one.fragment.parameters, one.fragment.parameter_types, strict=True)
-            lines.append(f"  with {', '.join(f'{value} {kind}' for value, kind in bound_values)}")
-        lines += [f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes]
-        if one.gate is not None:
-            lines.append(f"  gate: {one.gate}")
-        if keys and one.keyed is not None:
-            slots = one.keyed.slots
-            lines += [f"  keys {one.target} < {one.provider}.{one.column}" for one in slots]
+    lines = [line for one in made.fragments for line in _lines(one, keys, parts)]
     lines += [f"{note.outcome} {note.part} {note.reason}" for note in made.notes]
     lines.append(f"merge: {made.merge}")
     return {
@@ -102,3 +94,19 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         "guarded": render(guarded),
         "planned": "\n".join(lines),
     }
+
+
+def _lines(one: PlannedFragment, keys: bool, parts: bool) -> Iterator[str]:
+    """A fragment as the files have it."""
+    yield f"{one.name} @ {one.source}: {one.fragment.sql}"
+    if one.fragment.parameters:
+        bound_values = zip(one.fragment.parameters, one.fragment.parameter_types, strict=True)
+        yield f"  with {', '.join(f'{value} {kind}' for value, kind in bound_values)}"
+    yield from (f"  {note.outcome} {note.part} {note.reason}".rstrip() for note in one.notes)
+    if one.gate is not None:
+        yield f"  gate: {one.gate}"
+    if parts and one.fragment.ranged:
+        yield f"  part: {one.fragment.ranged}"
+    if keys and one.keyed is not None:
+        slots = one.keyed.slots
+        yield from (f"  keys {each.target} < {each.provider}.{each.column}" for each in slots)

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask, request
 
 from gateway.serve.http.bridge import Bridge, Message
+from gateway.serve.http.leaving import behind_asgi
 
 Pieces = Callable[[dict[str, Any]], Iterator[bytes]]
 SCOPE = {
@@ -159,3 +160,52 @@ def test_a_maker_is_let_go_when_nobody_sends_any_more() -> None:
     with pytest.raises(OSError, match="gone"):
         _sent(pieces, seen=seen)
     assert closed.wait(SECONDS)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_who_leaves_while_all_threads_are_busy_is_not_answered(leaves: bool) -> None:
+    asked: list[str] = []
+    is_busy, is_free = threading.Event(), threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:  # noqa: ANN401
+        asked.append(environ["PATH_INFO"])
+        if environ["PATH_INFO"] == "/first":
+            is_busy.set()
+            assert is_free.wait(SECONDS)
+        start_response("200 OK", [])
+        return iter([b"done"])
+
+    async def served() -> None:
+        answering = behind_asgi(application, 1)
+        has_left = asyncio.Event()
+
+        def receiving(waits: asyncio.Event) -> Callable[[], Any]:
+            parts: list[Message] = [{"type": "http.request", "body": b"hello", "more_body": False}]
+
+            async def receive() -> Message:
+                if parts:
+                    return parts.pop()
+                await waits.wait()
+                return {"type": "http.disconnect"}
+
+            return receive
+
+        async def send(message: Message) -> None:
+            pass
+
+        first = asyncio.ensure_future(
+            answering({**SCOPE, "path": "/first"}, receiving(asyncio.Event()), send)
+        )
+        await asyncio.to_thread(is_busy.wait, SECONDS)
+        second = asyncio.ensure_future(
+            answering({**SCOPE, "path": "/second"}, receiving(has_left), send)
+        )
+        await asyncio.sleep(0.1)
+        if leaves:
+            has_left.set()
+        await asyncio.sleep(0.1)
+        is_free.set()
+        await asyncio.wait_for(asyncio.gather(first, second), SECONDS)
+
+    asyncio.run(served())
+    assert asked == (["/first"] if leaves else ["/first", "/second"])

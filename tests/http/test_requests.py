@@ -248,10 +248,10 @@ def test_cancel_before_the_first_batch(gateway: Served) -> None:
     answers: list[Answer] = []
     asking = threading.Thread(target=lambda: answers.append(gateway.query(SLOW)))
     asking.start()
-    assert within(10, lambda: gateway.running() == 1)
+    assert within(60, lambda: gateway.running() == 1)
     (running,) = gateway.ask("/v1/queries").json["queries"]
     assert gateway.ask(f"/v1/queries/{running['query_id']}", method="DELETE").status == 200
-    asking.join(timeout=10)
+    asking.join(timeout=60)
     assert fault(answers[0], 499)["code"] == "cancelled"
     assert gateway.is_idle()
 

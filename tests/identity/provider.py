@@ -134,4 +134,4 @@ def providing() -> Iterator[Provider]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)

@@ -28,6 +28,7 @@ from gateway.state.engine import open_state, reading
 from tests.flight.raw import RawClient
 from tests.identity.mesh import Shop, basic, bearer, open_shop
 from tests.identity.test_identity import World
+from tests.served import within
 
 HERE, ELSEWHERE = "10.0.0.1", "10.0.0.66"
 COUNT = "select count(*) as n from sales.people"
@@ -221,7 +222,7 @@ def test_nobody_closes_what_another_has_started(shop: tuple[Shop, str]) -> None:
         # The control: her own, closed by herself, is gone.
         prepared = amy.info("CommandPreparedStatementQuery", prepared_statement_handle=handle)
         amy.act("ClosePreparedStatement", closing(handle))
-        time.sleep(0.5)
+        assert within(60, lambda: not shop[0].opened.queries.count)
         with pytest.raises(pa.ArrowException, match="unknown, was used already or has expired"):
             amy.reader(prepared).read_all()
 

@@ -251,7 +251,7 @@ def test_guessing_side_by_side_gains_nothing() -> None:
 
     def sleep(_seconds: float) -> None:
         waits.set()
-        go.wait(10)
+        go.wait(60)
 
     slowing = Slowing(0, 2.0, sleep=sleep)
     with slowing.attempt("nora"):
@@ -263,12 +263,12 @@ def test_guessing_side_by_side_gains_nothing() -> None:
 
     first = threading.Thread(target=try_once)
     first.start()
-    assert waits.wait(10)
+    assert waits.wait(60)
     with pytest.raises(RateLimited) as caught, slowing.attempt("nora"):
         pass
     assert 0 < caught.value.retry_after <= 2.0
     go.set()
-    first.join(10)
+    first.join(60)
 
 
 def test_what_is_kept_of_a_name_is_short() -> None:

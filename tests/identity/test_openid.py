@@ -25,6 +25,7 @@ from gateway.provider_keys import ProviderKeys
 from gateway.request import Principal
 from gateway.state.engine import open_state
 from tests.identity.provider import AUDIENCE, Provider, by_hand, encoded, key, providing, public
+from tests.served import within
 
 FORGED = yaml.safe_load((Path(__file__).parent / "forged.yaml").read_text())
 AMY = User("amy", groups=frozenset({"staff"}), attributes={"region": ("north",)})
@@ -42,7 +43,7 @@ def provider() -> Iterator[Provider]:
 def settings_of(provider: Provider, **changed: Any) -> OpenIdSettings:  # noqa: ANN401 - by name
     made = OpenIdSettings(
         issuer=provider.address, audience=AUDIENCE, algorithms=("RS256", "ES256", "Ed25519"),
-        timeout_seconds=2.0,
+        timeout_seconds=60.0,
     )  # fmt: skip
     return replace(made, **changed)
 
@@ -60,6 +61,11 @@ class Door:
         self.identity = Identity(lambda: mesh, self.engine, SignIn(free_failures=10_000))
         self.identity.openid = OpenId(settings, self.keys)
         self.identity.failed = lambda *told: self.failed.append(told)
+
+    def is_patient(self, long: bool) -> None:
+        """Whether the provider has long to answer: a busy machine is no silence."""
+        settings = self.keys._settings
+        self.keys._settings = replace(settings, timeout_seconds=60.0 if long else 1.0)
 
     def enter(self, token: str) -> Principal:
         return self.identity.authenticate_bearer(token, "http", "10.0.0.9")
@@ -221,15 +227,16 @@ def test_a_key_that_is_withdrawn_ends_within_its_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["down", "silent", "huge", "nonsense", "another issuer", "none"])
 def test_the_last_good_keys_stay_when_the_provider_fails(what: str, tmp_path: Path) -> None:
     with providing() as provider:
-        door = Door(provider, tmp_path, timeout_seconds=1.0)
+        door = Door(provider, tmp_path)
         token = provider.token()
         assert door.enter(token).user == "amy"
         fail(provider, what)
+        door.is_patient(what != "silent")
         door.now = 7200.0
-        began = time.monotonic()
-        assert door.enter(token).user == "amy"
-        assert door.enter(token).user == "amy"
-        assert time.monotonic() - began < 3.0
+        for _ in range(2):
+            assert door.enter(token).user == "amy"
+            # Whoever comes next does not ask again.
+            assert door.keys.fetches == 2
         door.engine.dispose()
 
 
@@ -237,13 +244,16 @@ def test_the_last_good_keys_stay_when_the_provider_fails(what: str, tmp_path: Pa
 def test_without_any_keys_the_caller_may_try_again(what: str, tmp_path: Path) -> None:
     with providing() as provider:
         fail(provider, what)
-        door = Door(provider, tmp_path, timeout_seconds=1.0)
+        door = Door(provider, tmp_path)
+        door.is_patient(what != "silent")
         with pytest.raises(SqluiceError) as caught:
             door.enter(provider.token())
         assert caught.value.entry.retryable and provider.address not in caught.value.message
         provider.is_down, provider.seconds, provider.body = False, 0.0, None
         provider.calls_itself = ""
-        time.sleep(0.2)  # until the question that nobody answered has ended
+        # Until the question that nobody answered has ended.
+        assert within(60, lambda: door.keys._running is None)
+        door.is_patient(True)
         provider.names = ["rsa-one"]
         door.now = 31.0
         assert door.enter(provider.token()).user == "amy"
@@ -255,7 +265,7 @@ def fail(provider: Provider, what: str) -> None:
         case "down":
             provider.is_down = True
         case "silent":
-            provider.seconds = 1.5
+            provider.seconds = 60.0
         case "huge":
             keys = [public(one) for one in provider.names]
             provider.body = json.dumps({"keys": keys, "x": "y" * 1_200_000}).encode()
@@ -278,7 +288,7 @@ def test_one_question_for_many_who_wait(tmp_path: Path) -> None:
         for one in threads:
             one.start()
         for one in threads:
-            one.join(10)
+            one.join(60)
         assert found == ["amy"] * 8 and provider.asked == 1
         door.engine.dispose()
 

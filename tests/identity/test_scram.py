@@ -72,10 +72,10 @@ def test_a_password_has_a_bound_that_costs_no_less() -> None:
     verifier = make_verifier(longest, 4096)
     assert fits(longest, verifier)
     assert not fits(longest + "x", make_verifier(longest + "x", 4096))
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not fits("é" * 1_000_000, verifier)
-    over = time.perf_counter() - began
-    began = time.perf_counter()
+    over = time.thread_time() - began
+    began = time.thread_time()
     prepare("é" * 1_000_000)
     # The control: what it would have cost.
-    assert over * 5 < time.perf_counter() - began
+    assert over * 5 < time.thread_time() - began

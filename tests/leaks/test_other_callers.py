@@ -82,7 +82,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenGateway]:
     statistics = made.services.statistics
     assert statistics is not None
     answer(made, FIRST, "explain select count(*) from d.held")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while statistics.is_asking(("d.held",)) and time.monotonic() < until:
         time.sleep(0.02)
     yield made

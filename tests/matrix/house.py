@@ -158,7 +158,7 @@ def _fill(folder: Path, server: Server) -> None:
         "CREATE TABLE numbers AS SELECT g::int AS id FROM generate_series(1, 20000) g",
         # Some 400 million rows, sent as they are found; and one that nobody waits for.
         "CREATE VIEW many AS SELECT a.id, b.id AS other FROM numbers a, numbers b",
-        "CREATE VIEW slow AS SELECT 1 AS id, length(pg_sleep(60)::text) AS other",
+        "CREATE VIEW slow AS SELECT 1 AS id, length(pg_sleep(600)::text) AS other",
     )
 
 

@@ -59,7 +59,7 @@ def _running(run: Callable[[], object], codes: list[str]) -> Iterator[None]:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -111,4 +111,4 @@ def serving() -> Iterator[Store]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)

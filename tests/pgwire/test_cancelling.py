@@ -36,9 +36,9 @@ def test_a_cancel_request(connect: Connect, gateway: Served, sql: str) -> None:
     assert within(60, gateway.is_busy)
     began = time.monotonic()
     connection.cancel_safe()
-    thread.join(20)
+    thread.join(60)
     # Generous for a machine with much to do; what is promised is a second.
-    assert time.monotonic() - began < 10 and not thread.is_alive()
+    assert time.monotonic() - began < 60 and not thread.is_alive()
     assert isinstance(failed[0], errors.QueryCanceled)
     assert gateway.is_idle()
     assert connection.execute("select 1").fetchone() == (1,)
@@ -69,7 +69,7 @@ def test_a_wrong_key_cancels_nothing(gateway: Served) -> None:
             third.send(struct.pack(">ii", 16, 80877102) + third.key)
             assert other.receive() is None
         time.sleep(0.5)
-        assert gateway.running() == 1
+        assert within(60, lambda: gateway.running() == 1)
     assert gateway.is_idle()
 
 
@@ -88,7 +88,7 @@ def test_a_client_that_leaves_an_open_portal(gateway: Served) -> None:
         made.sign_in("nora")
         made.ask(query("begin"))
         made.ask(parse(MANY), bind("p"), execute("p", 5), SYNC)
-        assert gateway.running() == 1
+        assert within(60, lambda: gateway.running() == 1)
     assert gateway.is_idle()
 
 
@@ -102,7 +102,7 @@ def test_a_slow_reader_holds_the_source_back(gateway: Served) -> None:
         first = at_rest(lambda: gateway.rows_left(running["query_id"]))
         assert 0 < first < 20 * BATCH
         made.exactly(10_000_000)
-        assert within(20, lambda: gateway.rows_left(running["query_id"]) > first)
+        assert within(60, lambda: gateway.rows_left(running["query_id"]) > first)
         assert at_rest(lambda: gateway.rows_left(running["query_id"])) < 40 * BATCH
     assert gateway.is_idle()
 

@@ -262,7 +262,7 @@ def test_much_sent_ahead_is_not_kept(gateway: Served, raw: Wire) -> None:
     assert sent < 64 * 1024 * 1024
     assert memory(gateway.pid) - before < 200 * 1024
     raw.sock.close()
-    assert within(20, gateway.is_idle)
+    assert within(60, gateway.is_idle)
 
 
 def test_half_a_message_then_nothing(gateway: Served) -> None:

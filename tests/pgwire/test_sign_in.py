@@ -23,7 +23,7 @@ from tests.served import within
 TABLE = "SELECT i::INTEGER AS id, 'n' || i AS name FROM range(10) AS r(i)"
 COLUMNS = {"id": "INTEGER", "name": "VARCHAR"}
 SETTINGS = {
-    "pgwire": {"connections": 6, "idle_seconds": 2.0},
+    "pgwire": {"connections": 6, "idle_seconds": 120.0},
     "sign_in": {"free_failures": 2, "longest_delay": 0.2},
 }
 
@@ -167,11 +167,12 @@ def test_all_places_are_taken(secure: Small) -> None:
             return False
         return True
 
-    assert within(10, is_free)
+    assert within(60, is_free)
 
 
-def test_a_silent_client_has_to_leave(secure: Small) -> None:
-    with Wire(secure.address) as made:
+def test_a_silent_client_has_to_leave(tmp_path: Path) -> None:
+    settings = {"pgwire": {"idle_seconds": 0.5}}
+    with small(tmp_path, TABLE, COLUMNS, settings=settings) as held, Wire(held.address) as made:
         made.sign_in("all")
         told = made.until("E")
         assert fields(told[-1][1])["C"] == "57P05" and made.receive() is None
@@ -220,9 +221,9 @@ def test_the_end_lets_a_statement_finish(place: Path) -> None:
         found: list[object] = []
         thread = threading.Thread(target=lambda: found.append(busy.execute(rows).fetchone()))
         thread.start()
-        assert within(10, lambda: held.opened.queries.count)
-        held.endpoint.stop()
-        thread.join(20)
+        assert within(60, lambda: held.opened.queries.count)
+        held.endpoint.stop(60)
+        thread.join(60)
         assert found == [(10_000_000,)]
         with pytest.raises(psycopg.errors.AdminShutdown):
             idle.execute("select 1")
@@ -243,12 +244,12 @@ def test_the_end_stops_what_takes_too_long(place: Path) -> None:
 
         thread = threading.Thread(target=run)
         thread.start()
-        assert within(10, lambda: held.opened.queries.count)
+        assert within(60, lambda: held.opened.queries.count)
         began = time.monotonic()
         held.endpoint.stop()
-        thread.join(20)
-        assert failed and time.monotonic() - began < 15
-        assert within(5, lambda: not held.opened.queries.count)
+        thread.join(60)
+        assert failed and time.monotonic() - began < 60
+        assert within(60, lambda: not held.opened.queries.count)
 
 
 def test_a_machine_that_is_gone_is_noticed(secure: Small) -> None:

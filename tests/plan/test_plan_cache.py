@@ -67,6 +67,7 @@ def test_other_values_share_a_plan(snapshot: Snapshot) -> None:
         {"domain": "fleet"},
         {"push_down": False},
         {"require_pushdown": True},
+        {"link_cost": "dear"},
         {"dialect": "postgres"},
         {"parameters": (2**40,)},
         {"parameters": (17.0,)},

@@ -14,6 +14,7 @@ from gateway.draft import ColumnSize, TableSize
 from gateway.resolve import Address
 from tests.golden.forms import Mesh, forms_of
 
+AIRPORTS = Address("network", "reference", "airports")
 FLIGHTS = Address("operations", "departures", "flights")
 ONE = "select distinct upper(dest) as u from operations.departures"
 TWO = "select distinct upper(dest) as u, month from operations.departures"
@@ -21,6 +22,10 @@ FEW = "select distinct upper(dest) as u from operations.departures where flight_
 SUMS = (
     "select a.faa, sum(f.distance) as d from network.reference.airports a "
     "join operations.departures f on f.dest = a.faa group by a.faa"
+)
+HIGH = (
+    "select a.alt, count(*) as n from network.reference.airports a "
+    "join operations.departures f on f.distance = a.alt group by a.alt"
 )
 LIKE = SUMS.replace("group by", "where f.origin {} 'J%' group by")
 ROWS = 100_000.0
@@ -31,6 +36,10 @@ def mesh() -> Iterator[Mesh]:
     made = Mesh()
     yield made
     made.engine.close()
+
+
+def _many(**distinct: float) -> Mapping[Address, TableSize]:
+    return {FLIGHTS: TableSize(2_000_000.0, {n: ColumnSize(v) for n, v in distinct.items()})}
 
 
 def _known(**distinct: float) -> Mapping[Address, TableSize]:
@@ -67,3 +76,23 @@ def test_worth_it(
     mesh.sizes = sizes
     planned = forms_of(mesh, "nora", sql)["planned"]
     assert ("pushed DISTINCT" in planned or "pushed aggregates by dest" in planned) == wanted
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sql", "link_cost", "wanted"),
+    [
+        # Groups that no cache holds cost PostgreSQL more than two narrow columns of all rows.
+        (_many(distance=150_000), HIGH, "cheap", False),
+        (_many(distance=150_000), HIGH, "dear", True),
+        (_many(distance=1_000), HIGH, "cheap", True),
+        # Few airports send their keys, and few groups are left.
+        ({**_many(distance=150_000), AIRPORTS: TableSize(1_400.0)}, HIGH, "cheap", True),
+    ],
+)
+def test_rows_are_fetched_where_so_many_groups_cost_more(
+    sizes: Mapping[Address, TableSize], sql: str, link_cost: str, wanted: bool, mesh: Mesh
+) -> None:
+    mesh.sizes = sizes
+    planned = forms_of(mesh, "nora", sql, link_cost=link_cost)["planned"]
+    assert ("pushed DISTINCT" in planned or "pushed aggregates by distance" in planned) == wanted
+    assert ("rows_cheaper" in planned) != wanted

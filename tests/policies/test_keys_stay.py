@@ -7,7 +7,6 @@ Gives: the keys that came there, and what is told. The control is the mesh witho
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from gateway.queries import OPERATOR
 from gateway.resolve import Address
 from gateway.snapshot import Snapshot
 from tests.sample import CONF, SampleMesh
+from tests.served import within
 
 SQL = (
     "SELECT a.name, count(*) AS n FROM network.reference.airlines AS a JOIN operations.departures "
@@ -62,7 +62,13 @@ def log(sample: SampleMesh) -> Iterator[Callable[[], str]]:
         pytest.skip("the log of this server is elsewhere")
     reload = "SELECT pg_reload_conf()"
     sample.server.run("postgres", "ALTER SYSTEM SET log_statement = 'all'", reload)
-    time.sleep(0.3)
+
+    def is_written() -> bool:
+        sample.server.run("postgres", "SELECT 'what is logged'")
+        return b"SELECT 'what is logged'" in file.read_bytes()
+
+    # The server heard of it before it let this session in.
+    assert within(60, is_written)
     read = file.stat().st_size
 
     def since() -> str:

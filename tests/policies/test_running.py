@@ -48,7 +48,7 @@ def _ids(gateway: Running, user: str = "ada") -> list[int]:
 
 def _soon(check: Callable[[], bool]) -> bool:
     """Whether something holds within a second, and a little for a busy machine."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         if check():
             return True
@@ -186,11 +186,11 @@ def test_a_revocation_may_end_what_runs(tmp_path: Path) -> None:
         queries = gateway.opened.queries
         assert _soon(lambda: queries.count == 2)
         gateway.tell("revoke", "all", "ada", ends_running=True)
-        threads[0].join(timeout=10)
+        threads[0].join(timeout=60)
         assert [type(one) for one in caught] == [AccessDenied]
         assert threads[1].is_alive()
         queries.cancel_all()
-        threads[1].join(timeout=10)
+        threads[1].join(timeout=60)
 
 
 def test_an_approval_lets_an_exception_hold_until_its_file_changes(tmp_path: Path) -> None:

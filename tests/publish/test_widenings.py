@@ -28,7 +28,7 @@ POLICY = {
 DOMAIN = "domains/shop/domain.yaml"
 CONTRACT = "domains/shop/contracts/orders.odcs.yaml"
 EMAIL = "tags: [pii.email], "
-SECONDS = 15.0
+SECONDS = 60.0
 CONSTANT = "Zanzibar"
 FILTER = f"region <> '{CONSTANT}'"
 

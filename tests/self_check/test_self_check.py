@@ -229,7 +229,7 @@ def test_the_caller_does_not_wait(opened: TrapsMesh, monkeypatch: pytest.MonkeyP
     found = check._check
 
     def slow(one: object) -> None:
-        assert gate.wait(30)
+        assert gate.wait(60)
         found(one)  # type: ignore[arg-type]  # what came
 
     monkeypatch.setattr(check, "_check", slow)

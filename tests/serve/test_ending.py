@@ -23,7 +23,7 @@ from gateway.serve.http.answers import ARROW
 from tests.flight.raw import RawClient
 from tests.flight.test_statements import code_in
 from tests.sample import CONF, SampleMesh
-from tests.served import _READY, _START, MANY, Served, within
+from tests.served import _READY, _START, MANY, Served, at_rest, within
 
 pytestmark = pytest.mark.long
 ROWS = 3_000_000
@@ -84,7 +84,7 @@ def sessions(served: Served) -> int:
 
 def test_what_runs_ends_and_what_is_new_is_refused(sample: SampleMesh, tmp_path: Path) -> None:
     sample.opened.pools.close()
-    before = sessions(Served("", "", "", 0, sample.server.url("operations")))
+    before = at_rest(lambda: sessions(Served("", "", "", 0, sample.server.url("operations"))))
     with gateway_for(sample, tmp_path, 60) as ended, ExitStack() as stack:
         served = ended.served
         response = stack.enter_context(
@@ -98,10 +98,10 @@ def test_what_runs_ends_and_what_is_new_is_refused(sample: SampleMesh, tmp_path:
         part = f"{LONG[: LONG.rindex(' ')]} 200000"
         connection.execute(f"declare held cursor for {part}".encode())
         assert connection.execute("fetch 1 from held").fetchone()
-        assert within(20, lambda: len(served.ask("/v1/queries").json["queries"]) == 4)
+        assert within(60, lambda: len(served.ask("/v1/queries").json["queries"]) == 4)
 
         ended.process.send_signal(signal.SIGTERM)
-        assert within(10, lambda: served.ask("/readyz").status == 503)
+        assert within(60, lambda: served.ask("/readyz").status == 503)
         refused = served.query("select 1")
         assert refused.status == 503 and refused.json["error"]["code"] == "source_unavailable"
         assert refused.json["error"]["retryable"] is True
@@ -120,7 +120,7 @@ def test_what_runs_ends_and_what_is_new_is_refused(sample: SampleMesh, tmp_path:
         ]
         assert sum(fetched) == 200_000 - 1
         assert ended.exit_code(20) == 0
-        assert within(5, lambda: sessions(served) == before)
+        assert within(60, lambda: sessions(served) == before)
 
 
 def _rest(reader: flight.FlightStreamReader) -> int:
@@ -135,7 +135,7 @@ def _rest(reader: flight.FlightStreamReader) -> int:
 def test_what_takes_too_long_is_stopped(sample: SampleMesh, tmp_path: Path) -> None:
     """Readers that do not read on every endpoint: the process ends with 0 all the same."""
     sample.opened.pools.close()
-    before = sessions(Served("", "", "", 0, sample.server.url("operations")))
+    before = at_rest(lambda: sessions(Served("", "", "", 0, sample.server.url("operations"))))
     with gateway_for(sample, tmp_path, 0.5) as ended, ExitStack() as stack:
         served = ended.served
         response = stack.enter_context(served.asking("/v1/query", {"sql": MANY}, Accept=ARROW))
@@ -149,12 +149,12 @@ def test_what_takes_too_long_is_stopped(sample: SampleMesh, tmp_path: Path) -> N
         stack.callback(connection.close)
         # The one who asks does not read: what he gets fills the buffers in between.
         connection.pgconn.send_query(MANY.encode())
-        assert within(10, lambda: served.running() == 4)
+        assert within(60, lambda: served.running() == 4)
         began = time.monotonic()
         ended.process.send_signal(signal.SIGTERM)
-        assert within(10, lambda: served.running() == 0)
+        assert within(60, lambda: served.running() == 0)
         assert ended.exit_code(20) == 0, time.monotonic() - began
-        assert within(5, lambda: sessions(served) == before)
+        assert within(60, lambda: sessions(served) == before)
         with pytest.raises(flight.FlightError):
             _rest(reader)
         with pytest.raises((pa.ArrowInvalid, OSError, HTTPException)):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import shared_limits
 from gateway.config import LimitSettings
 from gateway.errors import InvalidConfig, RateLimited
 from gateway.limits import Limiter
@@ -41,14 +42,14 @@ def redis(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while _refuses(port):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def _refuses(port: int) -> bool:
@@ -75,7 +76,11 @@ def passed(one: Limiter, who: Principal, tries: int) -> int:
     return found
 
 
-def test_gateways_count_together_within_a_twentieth(tmp_path: Path) -> None:
+def test_gateways_count_together_within_a_twentieth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A store that is late is no store that is away.
+    monkeypatch.setattr(shared_limits, "_WAIT_SECONDS", 60.0)
     port = _free_port()
     with redis(tmp_path, port):
         gateways = [limiter(f"redis://127.0.0.1:{port}/0") for _ in range(3)]
@@ -88,10 +93,10 @@ def test_gateways_count_together_within_a_twentieth(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         seconds = time.monotonic() - began
-        allowed = MOST + RATE * max(0.0, seconds - 2)
-        assert MOST * 0.95 <= sum(found) <= allowed * 1.05
+        # One window's worth, and once more for each that began meanwhile on a busy machine.
+        assert MOST * 0.95 <= sum(found) <= MOST * (1 + seconds // 2) * 1.05
         # Another person has a budget of his own, and one gateway alone would let more through.
         assert passed(gateways[0], CARL, 10) == 10
         alone = Limiter(LimitSettings(concurrency=0, requests_per_second=RATE))
@@ -101,15 +106,14 @@ def test_gateways_count_together_within_a_twentieth(tmp_path: Path) -> None:
 def test_while_the_store_is_away_each_counts_for_itself(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    port = _free_port()
-    made = limiter(f"redis://127.0.0.1:{port}/0")
-    began = time.monotonic()
-    assert passed(made, NORA, MOST + 20) >= MOST
-    assert "counts for itself" in caplog.text
+    settings = LimitSettings(concurrency=0, requests_per_second=RATE)
+    uri = f"redis://127.0.0.1:{_free_port()}/0"
+    made = Limiter(settings, lambda: 0.0, SharedRate(uri, RATE, lambda: 0.0))
+    assert passed(made, NORA, MOST + 20) == MOST
     with pytest.raises(RateLimited):
-        for _ in range(400):
-            made.enter(NORA)
-    assert time.monotonic() - began < 5, "each request waited for a store that is away"
+        made.enter(NORA)
+    told = caplog.text.count("counts for itself")
+    assert told == 1, "each request asked a store that is away"
 
 
 @pytest.mark.parametrize("uri", ["nonsense", "ftp://127.0.0.1", "redis://[::1"])

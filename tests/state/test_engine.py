@@ -63,7 +63,7 @@ def test_many_gateways_may_start_at_once(url: str) -> None:
     for one in threads:
         one.start()
     for one in threads:
-        one.join(timeout=30)
+        one.join(timeout=60)
     assert len(engines) == len(threads)
     for engine in engines:
         with reading(engine) as connection:

@@ -36,14 +36,22 @@ class Bridge:
         self._application = application
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="WSGI")
 
-    async def answer(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Have a request answered, and send what comes."""
+    async def answer(
+        self,
+        scope: Mapping[str, Any],
+        receive: Receive,
+        send: Send,
+        is_read: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Have a request answered, and send what comes; `is_read` is told of a body's end."""
         loop = asyncio.get_running_loop()
         body = await _body(scope, receive, loop)
         environ = cast(dict[str, Any], build_environ(cast(Any, scope), cast(Any, body)))
         if isinstance(body, Body) and not environ.get("CONTENT_LENGTH"):
             # The server takes a body in chunks apart and tells its end.
             environ["wsgi.input_terminated"] = True
+        if isinstance(body, io.BytesIO):
+            is_read()
         exchange = _Exchange(loop)
         context = contextvars.copy_context()
         work = loop.run_in_executor(

@@ -2,7 +2,8 @@
 
 Takes: the Flask application and a number of threads. Gives: the ASGI application that granian
 serves; a handler calls `when_gone` with what stops its work. Never leaves a thread waiting for a
-socket that is closed. A request that is answered at once is not watched.
+socket that is closed, never begins what nobody waits for any more. A request that is answered at
+once is not watched.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def behind_asgi(application: Wsgi, threads: int) -> Callable[..., Any]:
         connection = _Connection(receive, send, asyncio.get_running_loop())
         seen = {**scope, KEY: connection}
         try:
-            await bridge.answer(seen, connection.receive, connection.send)
+            await bridge.answer(
+                seen, connection.receive, connection.send, connection.wait_for_thread
+            )
         finally:
             connection.close()
 
@@ -54,6 +57,9 @@ def _stopping(application: Wsgi) -> Wsgi:
 
     def pieces(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:  # noqa: ANN401 - WSGI
         connection = environ["asgi.scope"][KEY]
+        if not connection.begin():
+            # He left while all threads were busy.
+            return
         made = application(environ, start_response)
         try:
             for piece in made:
@@ -76,7 +82,7 @@ class _Connection:
         self._watch: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], object]] = []
-        self._is_late = False
+        self._is_late = self._is_waiting = False
         self._timer = loop.call_later(SOON_SECONDS, self._late)
         self.is_gone = False
 
@@ -90,6 +96,17 @@ class _Connection:
             callback()
         elif is_late:
             self._loop.call_soon_threadsafe(self._begin_watch)
+
+    def wait_for_thread(self) -> None:
+        """The body is here, and who answers not yet: somebody may leave before he comes."""
+        self._is_waiting = True
+        if self._is_late:
+            self._begin_watch()
+
+    def begin(self) -> bool:
+        """In a thread: whether anybody still waits for it."""
+        self._is_waiting = False
+        return not self.is_gone
 
     async def receive(self) -> Message:
         """The body's next part; nothing more once somebody waits for the client to leave."""
@@ -121,7 +138,7 @@ class _Connection:
         """It takes longer than a moment: from now on it is seen whether the client leaves."""
         with self._lock:
             self._is_late = True
-            is_wanted = bool(self._callbacks)
+            is_wanted = bool(self._callbacks) or self._is_waiting
         if is_wanted:
             self._begin_watch()
 

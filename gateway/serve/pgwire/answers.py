@@ -36,12 +36,17 @@ class Piece:
 class Answer:
     """The rows of one statement. Used by one thread at a time."""
 
-    def __init__(self, result: Result, shape: pa.Schema | None = None) -> None:
-        """`shape` is what the client was told before; the rows are cast to it."""
+    def __init__(
+        self, result: Result, shape: pa.Schema | None = None, schema: pa.Schema | None = None
+    ) -> None:
+        """`shape` is what the client was told before; the rows are cast to it.
+
+        `schema` is the result's, with other names.
+        """
         self.query_id = result.query_id
-        self.schema = result.schema
+        self.schema = schema or result.schema
         if shape is not None:
-            _require_same(result.schema, shape)
+            _require_same(self.schema, shape)
             self.schema = shape
         self._result = result
         self._batches: Iterator[pa.RecordBatch] = result.batches()

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable
 
 from gateway.errors import SqluiceError
 from gateway.serve.pgwire.commands import Catalog, Command, Query
-from gateway.serve.pgwire.copying import CopyOut
-from gateway.serve.pgwire.cursors import Fetch
 from gateway.serve.pgwire.faults import Broken, Left, WireError, fault_of, violation
 from gateway.serve.pgwire.link import Link
 from gateway.serve.pgwire.messages import (
@@ -33,8 +31,6 @@ from gateway.serve.pgwire.state import Portal, State, Statement
 
 _EXTENDED = frozenset(b"PBDECH")
 _HEAVY_BYTES = 65_536
-# What the pipeline answers, and then records by itself whatever becomes of it.
-_ANSWERED = (Query, CopyOut, Fetch)
 
 
 class Connection:
@@ -51,7 +47,6 @@ class Connection:
         self._sql = ""
         self._has_places = False
         self._asks_catalog = False
-        self._is_answered = False
         self._handlers: dict[int, Callable[[Body], Awaitable[None]]] = {
             ord("Q"): self._query, ord("P"): self._parse, ord("B"): self._bind,
             ord("D"): self._describe, ord("E"): self._execute, ord("C"): self._close,
@@ -120,7 +115,7 @@ class Connection:
             raise violation("Nobody was asked for a password.")
         if self._is_skipping and kind != ord("S"):
             return
-        self._is_answered = self._asks_catalog = False
+        self._runner.is_recorded = self._asks_catalog = False
         if self._undescribed is not None and kind != ord("E"):
             await self._describe_now()
             self._asks_catalog = False
@@ -130,7 +125,7 @@ class Connection:
 
     async def _failed(self, kind: int, error: Exception) -> None:
         self._undescribed = None
-        if self._sql and not self._is_answered:
+        if self._sql and not self._runner.is_recorded:
             try:
                 await self._runner.refused(self._sql, error, self._asks_catalog)
             except SqluiceError as failure:
@@ -173,7 +168,6 @@ class Connection:
         for command in commands:
             self._state.require_open(command)
             self._has_places = isinstance(command, Query) and command.sql == sql
-            self._is_answered = isinstance(command, _ANSWERED)
             self._asks_catalog = isinstance(command, Catalog)
             await self._runner.execute(Portal(Statement(sql, command)), 0, True)
         await self._ready()
@@ -266,7 +260,6 @@ class Connection:
         portal = self._state.portal(name)
         self._note(portal.statement.sql, portal.statement.command)
         self._state.require_open(portal.statement.command)
-        self._is_answered = isinstance(portal.statement.command, _ANSWERED)
         await self._runner.execute(portal, max(most, 0), tells)
 
     def _gives_rows(self, name: str) -> bool:

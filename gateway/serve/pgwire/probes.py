@@ -30,7 +30,7 @@ _BARE = frozenset({"current_user", "session_user", "user", "current_catalog", "c
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One column: its name, what it asks, and with which argument."""
+    """One column: its name ('': none was given), what it asks, and with which argument."""
 
     name: str
     what: str
@@ -70,7 +70,7 @@ def _asked(words: Sequence[Word]) -> Asked | None:
         name, words = words[-1].value, words[:-2]
     if len(words) == 1 and words[0].kind == "number" and words[0].value.isdigit():
         value = words[0].value
-        return Asked(name or value, "number", value) if len(value) < 10 else None
+        return Asked(name, "number", value) if len(value) < 10 else None
     values = [one.value for one in words if one.kind in ("word", "mark", "string")]
     if len(values) != len(words):
         return None

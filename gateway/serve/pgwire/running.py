@@ -11,32 +11,22 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from gateway.errors import SqluiceError, TypeMismatch, UnsupportedSql
+from gateway.errors import Cancelled, SqluiceError, TypeMismatch, UnsupportedSql
 from gateway.opening import OpenGateway
 from gateway.parse import parse
+from gateway.request import Request
 from gateway.serve.pgwire.answers import Answer, Encode, Piece, of_table
 from gateway.serve.pgwire.catalog.answering import CatalogSession
 from gateway.serve.pgwire.commands import Catalog, Command, Query, Show, route
 from gateway.serve.pgwire.copying import CopyOut
 from gateway.serve.pgwire.cursors import Declare, Fetch
-from gateway.serve.pgwire.encoding.rows import (
-    CopyBinary,
-    CsvForm,
-    TextForm,
-    copy_csv,
-    copy_text,
-    csv_header,
-    data_rows,
-    text_header,
-)
-from gateway.serve.pgwire.encoding.types import wire_type
 from gateway.serve.pgwire.faults import Fault, WireError
 from gateway.serve.pgwire.link import Link
 from gateway.serve.pgwire.messages import (
@@ -45,11 +35,11 @@ from gateway.serve.pgwire.messages import (
     SUSPENDED,
     Column,
     command_complete,
-    copy_out,
     message,
     parameter_status,
-    row_description,
 )
+from gateway.serve.pgwire.naming import named
+from gateway.serve.pgwire.outputs import NOTHING, Output, columns_of, copied, rows_of
 from gateway.serve.pgwire.parameters import oid_of, sample
 from gateway.serve.pgwire.probes import Probe
 from gateway.serve.pgwire.state import Portal, State, Statement, with_forms
@@ -74,7 +64,7 @@ class _Running:
     """A statement that can be cancelled."""
 
     query_id: str
-    is_cancelled: bool = False
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +72,6 @@ class _Started:
     answer: Answer
     encode: Encode
     piece: Piece
-
-
-@dataclass(frozen=True, slots=True)
-class _Output:
-    """How rows are written: what stands before them, how each batch is written."""
-
-    encode: Callable[[pa.Schema], Encode]
-    head: Callable[[pa.Schema], bytes]
-    tail: Callable[[], bytes] = lambda: b""
 
 
 class Runner:
@@ -109,6 +90,8 @@ class Runner:
         self._pool = pool
         self._link = link
         self._state = state
+        # Whether what becomes of the message is recorded by whoever was asked for it.
+        self.is_recorded = False
         self._running: _Running | None = None
         self._cancelling: asyncio.Task[None] | None = None
 
@@ -123,8 +106,8 @@ class Runner:
     def cancel(self) -> None:
         """Stop what runs now, if anything does."""
         running = self._running
-        if running is not None and not running.is_cancelled:
-            running.is_cancelled = True
+        if running is not None and not running.cancelled.is_set():
+            running.cancelled.set()
             self._cancelling = asyncio.get_running_loop().create_task(self._until_over(running))
 
     async def _until_over(self, running: _Running) -> None:
@@ -147,12 +130,29 @@ class Runner:
         await self.work(lambda: self._gateway.refused(request, error))
 
     @contextmanager
-    def _statement(self, query_id: str) -> Iterator[None]:
-        self._running = _Running(query_id)
+    def _statement(self, query_id: str) -> Iterator[_Running]:
+        running = self._running = _Running(query_id)
         try:
-            yield
+            yield running
         finally:
             self._running = None
+
+    async def _unless_cancelled(self, call: Callable[[], Made]) -> Made:
+        """What a description needs. Nothing is held at a source by it: who cancels does not wait.
+
+        The thread goes on to its end, which is bounded by what it asks for.
+        """
+        with self._statement(new_query_id()) as running:
+            making = asyncio.ensure_future(self.work(call))
+            stopping = asyncio.ensure_future(running.cancelled.wait())
+            try:
+                await asyncio.wait([making, stopping], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopping.cancel()
+            if not making.done():
+                making.add_done_callback(lambda one: one.cancelled() or one.exception())
+                raise Cancelled("The statement was cancelled.")
+            return making.result()
 
     async def execute(self, portal: Portal, most: int, is_described: bool) -> None:
         """Run a portal, at most so many rows of it (0: all); `is_described`: tell columns first."""
@@ -196,7 +196,7 @@ class Runner:
             return
         open_it = self._opener(portal, command)
         work = self.work if isinstance(command, Query | Catalog) else _at_once
-        output = _rows_of(portal, is_described)
+        output = rows_of(portal, is_described)
         rows, ended = await self._stream(portal, open_it, most, output, work)
         if not ended:
             self._link.send(SUSPENDED)
@@ -218,9 +218,10 @@ class Runner:
         self, sql: str, parameters: tuple[object, ...], query_id: str, shape: pa.Schema | None
     ) -> Answer:
         request = replace(self._state.request(sql, parameters), query_id=query_id)
+        self.is_recorded = True
         result = self._gateway.answer(request)
         try:
-            return Answer(result, shape)
+            return Answer(result, shape, named(result.schema, request))
         except WireError:
             result.close()
             raise
@@ -230,12 +231,13 @@ class Runner:
         portal: Portal,
         open_it: Callable[[str], Answer],
         most: int,
-        output: _Output,
+        output: Output,
         work: Work | None = None,
     ) -> tuple[int, bool]:
         """Send the rows of a portal; gives how many, and whether those were all."""
         work = work or self.work
         bound = most or None
+        self.is_recorded = self.is_recorded or portal.answer is not None
         query_id = portal.answer.query_id if portal.answer is not None else new_query_id()
         with self._statement(query_id):
             try:
@@ -288,7 +290,7 @@ class Runner:
         inner = await self.route(command.sql)
         asked = inner[0] if inner and isinstance(inner[0], Catalog) else Query(command.sql)
         portal = Portal(Statement(command.sql, asked))
-        output = _copied(command)
+        output = copied(command)
         rows, _ = await self._stream(portal, self._opener(portal, asked), 0, output)
         self._link.send(COPY_DONE)
         self._link.send(command_complete(f"COPY {rows}"))
@@ -323,9 +325,9 @@ class Runner:
         if answer is None:
             raise WireError("55000", "The portal is no cursor.", "DECLARE one.")
         view = replace(cursor, forms=(1,) if cursor.is_binary and not forms else forms)
-        output = _rows_of(view, is_described and not command.moves)
+        output = rows_of(view, is_described and not command.moves)
         if command.moves:
-            output = _Output(lambda _: lambda _: pa.py_buffer(b""), lambda _: b"")
+            output = NOTHING
         try:
             rows, _ = await self._stream(view, lambda _: answer, command.count or 0, output)
         except BaseException:
@@ -343,12 +345,9 @@ class Runner:
         if portal.answer is not None:
             return with_forms(columns_of(portal.answer.schema), portal.forms)
         if isinstance(command, Query):
-            portal.shape = await self.work(
-                lambda: (
-                    self._gateway.describe(
-                        self._state.request(command.sql, portal.parameters)
-                    ).schema
-                )
+            request = self._state.request
+            portal.shape = await self._unless_cancelled(
+                lambda: self._shape(request(command.sql, portal.parameters))
             )
             return with_forms(columns_of(portal.shape), portal.forms)
         schema = self._local_schema(command)
@@ -358,10 +357,9 @@ class Runner:
         """The columns of a statement, whose parameters get their types."""
         command = statement.command
         if isinstance(command, Query | Declare | Catalog):
-            await self.work(lambda: self._describe(statement, command.sql))
-            if isinstance(command, Query | Catalog) and statement.shape is not None:
-                return columns_of(statement.shape)
-            return None
+            await self._describe(statement, command)
+            is_told = not isinstance(command, Declare) and statement.shape is not None
+            return columns_of(statement.shape) if is_told else None
         statement.types = statement.oids
         schema = self._local_schema(command)
         return None if schema is None else columns_of(schema)
@@ -382,20 +380,36 @@ class Runner:
             return given
         if statement.types is None:
             try:
-                await self.work(lambda: self._describe(statement, command.sql))
+                await self._describe(statement, command, is_part=True)
+            except Cancelled:
+                raise
             except (SqluiceError, WireError):
                 # Whatever is wrong with it is told, and recorded, when it runs.
                 return tuple(one or _TEXT for one in given)
         told = ((statement.types or ()) + (_TEXT,) * count)[:count]
         return tuple(one or other for one, other in zip(given, told, strict=True))
 
-    def _describe(self, statement: Statement, sql: str) -> None:
-        """Types first, with nothing but NULL; then the answer, with a value of each type."""
-        if isinstance(statement.command, Catalog):
-            statement.shape, told = self._catalog.describe(sql)
-            given = (statement.oids + (0,) * len(told))[: max(len(told), len(statement.oids))]
-            statement.types = tuple(one or told[at] for at, one in enumerate(given))
+    async def _describe(
+        self, statement: Statement, command: Query | Declare | Catalog, is_part: bool = False
+    ) -> None:
+        """Find the types of parameters and columns; `is_part` of a run, which is what counts."""
+        if not isinstance(command, Catalog):
+            found = await self._unless_cancelled(lambda: self._described(statement, command.sql))
+            statement.types, statement.shape = found
             return
+        query_id = new_query_id()
+        with self._statement(query_id):
+            statement.shape, told = await self.work(
+                lambda: self._catalog.describe(command.sql, query_id, not is_part)
+            )
+        given = (statement.oids + (0,) * len(told))[: max(len(told), len(statement.oids))]
+        statement.types = tuple(one or told[at] for at, one in enumerate(given))
+
+    def _shape(self, request: Request) -> pa.Schema:
+        return named(self._gateway.describe(request).schema, request)
+
+    def _described(self, statement: Statement, sql: str) -> tuple[tuple[int, ...], pa.Schema]:
+        """Types first, with nothing but NULL; then the answer, with a value of each type."""
         request = self._state.request(sql)
         count = parse(request).parameters
         given = (statement.oids + (0,) * count)[: max(count, len(statement.oids))]
@@ -415,12 +429,7 @@ class Runner:
         if found is None or not all(given):
             values = tuple(sample(one) for one in types)[:count]
             found = self._gateway.describe(replace(request, parameters=values))
-        statement.types, statement.shape = types, found.schema
-
-
-def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
-    """The columns of an answer, as text."""
-    return tuple(Column(field.name, wire_type(field)) for field in schema)
+        return types, named(found.schema, request)
 
 
 async def _at_once(call: Callable[[], Made]) -> Made:
@@ -433,7 +442,7 @@ def _close_all(answers: list[Answer]) -> None:
         one.close()
 
 
-def _start(answer: Answer, output: _Output, most: int | None) -> _Started:
+def _start(answer: Answer, output: Output, most: int | None) -> _Started:
     """An answer with its first rows."""
     try:
         encode = output.encode(answer.schema)
@@ -441,51 +450,6 @@ def _start(answer: Answer, output: _Output, most: int | None) -> _Started:
     except BaseException:
         answer.close()
         raise
-
-
-def _rows_of(portal: Portal, is_described: bool) -> _Output:
-    def columns(schema: pa.Schema) -> tuple[Column, ...]:
-        return with_forms(columns_of(schema), portal.forms)
-
-    return _Output(
-        lambda schema: data_rows(schema, [one.form for one in columns(schema)]),
-        lambda schema: row_description(columns(schema)) if is_described else b"",
-    )
-
-
-def _copied(command: CopyOut) -> _Output:
-    """The form of COPY."""
-    options = dict(command.options)
-    if command.format == "binary":
-        written = CopyBinary()
-        return _Output(written.encoder, lambda schema: copy_out(1, len(schema)), written.end)
-    if command.format == "text":
-        lines = TextForm(**options)
-        return _Output(
-            lambda schema: copy_text(schema, lines),
-            lambda schema: (
-                copy_out(0, len(schema))
-                + (text_header(schema.names, lines) if command.header else b"")
-            ),
-        )
-    quote = options.get("quote", '"')
-    form = CsvForm(
-        options.get("delimiter", ","), options.get("null", ""), quote, options.get("escape", quote)
-    )
-
-    def encode(schema: pa.Schema) -> Encode:
-        every = "*" in command.forced
-        forced = frozenset(
-            at for at, name in enumerate(schema.names) if every or name in command.forced
-        )
-        return copy_csv(schema, replace(form, forced=forced))
-
-    return _Output(
-        encode,
-        lambda schema: (
-            copy_out(0, len(schema)) + (csv_header(schema.names, form) if command.header else b"")
-        ),
-    )
 
 
 def _cut(rows: int) -> Fault:

