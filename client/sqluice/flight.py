@@ -125,6 +125,8 @@ class FlightStatement:
         self._reader: AdbcRecordBatchReader | None = None
         # What was begun by the short way and has not been read to its end.
         self._begun = ""
+        # Whether the headers of `_short` still say so.
+        self._is_told = False
         self._known: str | None = None
 
     def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
@@ -168,12 +170,9 @@ class FlightStatement:
         if begun is None:
             self._transport.is_direct = False
             return None
-        self._begun = begun
+        self._begun, self._is_told = begun, True
         _say(cursor, _BEGUN, begun)
-        try:
-            stream, _ = _blocking_call(statement.execute_query, (), {}, statement.cancel)
-        finally:
-            _say(cursor, _BEGUN, "")
+        stream, _ = _blocking_call(statement.execute_query, (), {}, statement.cancel)
         answer = self._streamed(stream, cursor)
         return Answer(bare(answer.schema), answer.batches)
 
@@ -226,7 +225,14 @@ class FlightStatement:
         if reader is not None:
             reader.close()
         begun, self._begun = self._begun, ""
-        if begun and self._short is not None:
+        is_told, self._is_told = self._is_told, False
+        if self._short is None:
+            return
+        if is_told:
+            # Not while the stream is open: the driver reads its headers in a thread of its own, and
+            # its runtime ends the whole process where they change meanwhile.
+            _say(self._short, _BEGUN, "")
+        if begun:
             self._leave(self._short, begun)
 
     def _leave(self, cursor: dbapi.Cursor, begun: str) -> None:
