@@ -52,6 +52,24 @@ class _Run:
             raise ConnectorCancelled("the statement was cancelled")
 
 
+class _Begun(Iterator[pa.RecordBatch]):
+    """A generator that also ends what it has not begun, which no `finally` of its own does."""
+
+    def __init__(
+        self, batches: Generator[pa.RecordBatch, None, None], over: Callable[[], None]
+    ) -> None:
+        self._batches = batches
+        self._over = over
+
+    def __next__(self) -> pa.RecordBatch:
+        return next(self._batches)
+
+    def close(self) -> None:
+        """Close the generator; ValueError where another thread is within it."""
+        self._batches.close()
+        self._over()
+
+
 class StreamingConnection(ABC):
     """The half of a connection that is the same everywhere: casting, errors, cancelling.
 
@@ -77,7 +95,12 @@ class StreamingConnection(ABC):
         run = _Run()
         with self._lock:
             self._run = run
-        return self._stream(run, fragment)
+        return _Begun(self._stream(run, fragment), partial(self._over, run))
+
+    def _over(self, run: _Run) -> None:
+        with self._lock:
+            if self._run is run:
+                self._run = None
 
     def cancel(self) -> None:
         """Stop what runs now, from another thread; nothing where nothing runs."""
@@ -111,7 +134,7 @@ class StreamingConnection(ABC):
                 self._interrupt()
             return True
 
-    def _stream(self, run: _Run, fragment: Fragment) -> Iterator[pa.RecordBatch]:
+    def _stream(self, run: _Run, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         try:
             with contextlib.closing(self._batches(fragment)) as batches:
                 run.check()
@@ -126,9 +149,7 @@ class StreamingConnection(ABC):
                 raise ConnectorCancelled("the statement was cancelled") from error
             raise self._told(error) from error
         finally:
-            with self._lock:
-                if self._run is run:
-                    self._run = None
+            self._over(run)
             if run.cancelled:
                 self._recover()
 

@@ -72,6 +72,9 @@ class PartingConnection(StreamingConnection, ABC):
         with self.interruptible():
             found = self._rows(SQL["pages"], names_of(fragment.tables[0]))
         for size, rows, _ in found:
+            if size is None:
+                # Dropped meanwhile: the statement says so.
+                return 1
             is_most = expected is None or expected >= rows * _MOST_OF_IT
             return self._streams if size >= LARGE_BYTES and is_most else 1
         return 1
@@ -110,6 +113,14 @@ class PartingConnection(StreamingConnection, ABC):
                 cursor.adbc_statement.set_sql_query(
                     f"{_TOGETHER}{more}LOCK TABLE {table} IN ACCESS SHARE MODE NOWAIT"
                 )
+                cursor.adbc_statement.execute_update()
+            # Its indexes are locked as a statement is planned, and no longer waited for later.
+            with self._connection.cursor() as cursor:
+                cursor.adbc_statement.set_sql_query("SET LOCAL lock_timeout = '100ms'")
+                cursor.adbc_statement.execute_update()
+            self._rows(f"SELECT 1 FROM {table} LIMIT 0")
+            with self._connection.cursor() as cursor:
+                cursor.adbc_statement.set_sql_query("SET LOCAL lock_timeout TO DEFAULT")
                 cursor.adbc_statement.execute_update()
             for _, _, pages in self._rows(SQL["pages"], names_of(name)):
                 return pages, *self._rows(SQL["state"])[0]

@@ -39,6 +39,8 @@ BATCH_ROWS = 16_384
 # bytes of them there are but two parts, and with many more one.
 _WORTH_PARTS, _PARTS, _FEW_VALUES, _MOST_VALUES = 100_000, 8, 8_192, 65_536
 _TRIES = 3
+# Milliseconds that a reader waits for a writer to be done.
+_PATIENCE = 2_000
 # Whether it is a table whose rows have numbers, and the names of its columns.
 _KIND = """SELECT count(*) AS n, (SELECT group_concat(lower(name), char(0)) FROM
 pragma_table_xinfo({0})) AS names FROM pragma_table_list
@@ -52,6 +54,7 @@ _FAILURES = (adbc_driver_manager.Error, pa.ArrowException, OSError)
 def main() -> None:
     """Read requests until the input ends."""
     requests: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
+    threading.excepthook = _failed
     answering = threading.Thread(target=_answer_all, args=(sys.argv[1], requests), daemon=True)
     answering.start()
     source = sys.stdin.buffer
@@ -69,6 +72,12 @@ def _answer_all(path: str, requests: SimpleQueue[tuple[dict[str, Any], bytes]]) 
         request, values = requests.get()
         answer = _Answer(held, values, sys.stdout.buffer, writing)
         answer.give(request["statements"], request.get("table", ""))
+
+
+def _failed(told: threading.ExceptHookArgs) -> None:
+    """Whoever waits for the rest of an answer must see that none comes."""
+    threading.__excepthook__(told)
+    os._exit(1)
 
 
 class _Held:
@@ -110,12 +119,13 @@ class _Held:
         # The statements of a request see one state of the file, which is let go after it.
         self.connection.set_autocommit(False)
 
-    def _connected(self) -> Connection:
+    def _connected(self, patience: int = _PATIENCE) -> Connection:
         database = adbc_driver_sqlite.connect(f"file:{quote(self.path)}?mode=ro")
         self._opened.append(database)
         connection = adbc_driver_manager.AdbcConnection(database)
         self._opened.append(connection)
-        for setting in ("PRAGMA query_only = on", "PRAGMA trusted_schema = off"):
+        settings = ("query_only = on", "trusted_schema = off", f"busy_timeout = {patience}")
+        for setting in (f"PRAGMA {one}" for one in settings):
             with adbc_driver_manager.AdbcStatement(connection) as statement:
                 statement.set_sql_query(setting)
                 statement.execute_update()
@@ -134,7 +144,11 @@ class _Held:
             return False
         self.second.rollback()
         if not self._is_logged:
-            self._version()
+            try:
+                self._version()
+            except _FAILURES:
+                # A writer waits for the lock of the first, and lets nobody else begin.
+                return False
             return True
         for _ in range(_TRIES):
             before = self._version()
@@ -148,7 +162,8 @@ class _Held:
     def _another(self) -> Connection:
         """One to the file that the first connection holds: that lies there before and after."""
         self._see_to_file()
-        connection = self._connected()
+        # Whom a writer waits for does not wait for that writer.
+        connection = self._connected(patience=0)
         self._see_to_file()
         connection.set_autocommit(False)
         return connection
@@ -223,11 +238,13 @@ class _Answer:
 
     def give(self, statements: Sequence[dict[str, Any]], table: str) -> None:
         """What the first statement says; where it fails, the next one goes on."""
-        left: list[_Part] = []
+        # None: nothing was read yet, and no statement may say that this is all.
+        left: list[_Part] | None = None
         for place, one in enumerate(statements):
             self._writer, error, is_last = None, "", place + 1 == len(statements)
             try:
-                if not place or self._held.connection is None:
+                if left is None or self._held.connection is None:
+                    left = None
                     self._held.look()
                     self._begin()
                     left = self._parts(one, table)

@@ -151,13 +151,14 @@ class Fetching:
         """The batches of one connection, or of several where that is worth it and to be had."""
         if hasattr(connection, "parted"):
             lead = cast(Parting, connection)
-            with (
-                contextlib.suppress(NotPartedError),
-                self._companions(source, lead, sent) as others,
-                lead.parted(sent, others) as parts,
-            ):
-                yield from side_by_side(tuple(zip((lead, *others), parts, strict=True)))
-                return
+            with self._companions(source, lead, sent) as others, contextlib.ExitStack() as stack:
+                parts: tuple[Fragment, ...] = ()
+                # Here, so that the others go back as they came.
+                with contextlib.suppress(NotPartedError):
+                    parts = stack.enter_context(lead.parted(sent, others)) if others else ()
+                if parts:
+                    yield from side_by_side(tuple(zip((lead, *others), parts, strict=True)))
+                    return
         with closing_batches(connection.stream(sent)) as batches:
             yield from batches
 
@@ -165,7 +166,7 @@ class Fetching:
     def _companions(
         self, source: Source, lead: Parting, sent: Fragment
     ) -> Iterator[tuple[Parting, ...]]:
-        """More connections for one fragment; NotPartedError where there is none."""
+        """More connections for one fragment; none where one is enough, or none is to be had."""
         wanted = lead.streams(sent) - 1
         with contextlib.ExitStack() as stack:
             others: list[Parting] = []
@@ -175,8 +176,6 @@ class Fetching:
                     break
                 stack.enter_context(self._reached(source, one))
                 others.append(cast(Parting, one))
-            if not others:
-                raise NotPartedError("one connection reads all of it")
             yield tuple(others)
 
     def in_place(self, one: PlannedFragment) -> InPlace:

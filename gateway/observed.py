@@ -51,11 +51,13 @@ def rows_fingerprint(decision: Decision, table: TableDecision) -> str | None:
     """What tells the rows of a table that a decision lets through from those of others.
 
     Whoever has the same filters and scopes on it sees the same rows, whatever else is decided for
-    him. None where that changes with the clock.
+    him, if he asks for the same purpose: a source may hear of that. None where that changes with
+    the clock.
     """
     if decision.valid_until is None:
         return None
-    marks = [decision.revision, str(table.address), str(table.address.major)]
+    marks = [decision.revision, decision.purpose or ""]
+    marks += [str(table.address), str(table.address.major)]
     for kind, conditions in (
         ("scope", (one.condition for one in table.scopes)), ("filter", table.filters)
     ):  # fmt: skip

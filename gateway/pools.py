@@ -66,6 +66,14 @@ def personal_sources(sources: Mapping[str, Source]) -> frozenset[str]:
     return frozenset(found)
 
 
+def is_told_of_callers(source: Source) -> bool:
+    """Whether a source hears who asks, or why, and may show other rows for it."""
+    settings = source.settings
+    return _takes_caller(source.kind) and (
+        settings.items() >= PASSED_ON.items() or PURPOSE not in settings
+    )
+
+
 class Leases(Protocol):
     """Who lends connections."""
 

@@ -32,9 +32,11 @@ def side_by_side(parts: Sequence[tuple[Connection, Fragment]]) -> Iterator[pa.Re
         threading.Thread(target=_read, args=(*part, told, stopped), name="part", daemon=True)
         for part in parts
     ]
-    for one in threads:
-        one.start()
+    started: list[threading.Thread] = []
     try:
+        for one in threads:
+            one.start()
+            started.append(one)
         running = len(parts)
         while running:
             found = told.get()
@@ -46,11 +48,11 @@ def side_by_side(parts: Sequence[tuple[Connection, Fragment]]) -> Iterator[pa.Re
                 yield found
     finally:
         stopped.set()
-        for thread, (connection, _) in zip(threads, parts, strict=True):
+        for thread, (connection, _) in zip(started, parts, strict=False):
             if thread.is_alive():
                 with contextlib.suppress(ConnectorError):
                     connection.cancel()
-        for one in threads:
+        for one in started:
             one.join()
 
 

@@ -4,26 +4,24 @@ Takes: guarded queries. Gives: for each table of which a decision lets some rows
 ten, and between which numbers or days the columns lie that are read and clear, for whoever has the
 same filters and scopes on it (DESIGN 5, barrier rule 5): what he would get from `count(*)`, `min`
 and `max`. Never counts before the policy, never counts a table that shows groups only, nor what the
-source would not count by itself; never keeps a value but in memory; never fails, never waits long.
-What is not known is guessed.
+source would not count by itself; never keeps a value but in memory; never fails, never waits long,
+and only where a count begins. What is not known is guessed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TooLate
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import date
 from decimal import Decimal
 from functools import partial
 from hashlib import sha256
 
+import pyarrow as pa
 from sqlglot import exp
 
 from gateway.audit.source import OWN_SOURCE
@@ -36,6 +34,7 @@ from gateway.execute import execute
 from gateway.guard import GuardedQuery, clear_columns, is_filtered
 from gateway.observed import ObservedCounts, rows_fingerprint
 from gateway.own_reading import OwnStatement, Reader, planned, table_named
+from gateway.pools import is_told_of_callers
 from gateway.request import Limits
 from gateway.resolve import Address
 from gateway.result import Result
@@ -43,13 +42,14 @@ from gateway.snapshot import Snapshot
 
 log = logging.getLogger("gateway.visible_rows")
 # A source has so long to count; who plans waits less.
-_SECONDS, _WAIT_SECONDS = 30.0, 1.0
+_SECONDS, _WAIT_SECONDS = 30.0, 0.1
 _KEPT_SECONDS = 6 * 3600.0
+# After a count that failed, the next one is tried so much later.
+_AGAIN_SECONDS = 60.0
 _KEPT = 10_000
 # What waits to be counted; who comes later is guessed for, and asks again.
 _MOST_WAITING = 64
 _DISCRETE = INTEGERS | {"DATE"}
-_DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,15 @@ class Visible:
 
 @dataclass(slots=True)
 class _Counted:
-    """What was counted of some rows, and until when it holds. asked: columns, told or not."""
+    """What was counted of some rows, and until when it holds. asked: columns, told or not.
+
+    is_missing: the last count failed, and another will be tried.
+    """
 
     until: float
     asked: frozenset[str] = frozenset()
     bounds: dict[str, ColumnSize] = field(default_factory=dict)
+    is_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class VisibleRows:
         self._asking: dict[str, Future[None]] = {}
         self._running: dict[str, Result] = {}
         self._threads = ThreadPoolExecutor(2, "visible-rows")
+        self._is_closed = False
 
     def editions(self, decision: Decision) -> tuple[int, ...]:
         """What changes with any of the counts that hold for a decision's tables."""
@@ -103,11 +108,8 @@ class VisibleRows:
     ) -> Visible:
         """What is known of a query's restricted tables; the rest is counted meanwhile."""
         wanted = list(_wanted(guarded))
-        tasks = [self._begun(one, tables[one.decided.address], snapshot) for one in wanted]
-        until = time.monotonic() + _WAIT_SECONDS
-        for task in (one for one in tasks if one is not None):
-            with contextlib.suppress(TooLate):
-                task.result(max(0.0, until - time.monotonic()))
+        begun = [self._begun(one, tables[one.decided.address], snapshot) for one in wanted]
+        wait([one for one in begun if one is not None], _WAIT_SECONDS)
         powers: dict[str, int] = {}
         sizes: dict[Address, TableSize] = {}
         for one in wanted:
@@ -119,12 +121,17 @@ class VisibleRows:
         return Visible(powers, sizes)
 
     def is_asking(self, decision: Decision) -> bool:
-        """Whether a count is under way: who plans now knows too little."""
+        """Whether a count is under way or missing: who plans now knows too little."""
         with self._lock:
-            return any(key in self._asking for key, _ in _restricted(decision))
+            return any(
+                key in self._asking or (key in self._known and self._known[key].is_missing)
+                for key, _ in _restricted(decision)
+            )
 
     def close(self) -> None:
         """Count no more, and let no source go on."""
+        with self._lock:
+            self._is_closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for one in list(self._running.values()):
             one.cancel(Cancelled("The gateway closes."))
@@ -142,14 +149,16 @@ class VisibleRows:
     def _begun(
         self, one: _Wanted, table: PhysicalTable, snapshot: Snapshot
     ) -> Future[None] | None:
-        """The count that is under way; None where there is one that holds, or none to be had."""
+        """The count that was begun; None where one holds or is under way, or none is to be had."""
+        if table.source == OWN_SOURCE or is_told_of_callers(snapshot.mesh.sources[table.source]):
+            return None
         now = time.monotonic()
         with self._lock:
-            if one.key in self._asking:
-                return self._asking[one.key]
             known = self._known.setdefault(one.key, _Counted(0.0))
             is_fresh = known.until > now and one.columns <= known.asked
-            if is_fresh or table.source == OWN_SOURCE or len(self._asking) >= _MOST_WAITING:
+            is_under_way = self._is_closed or one.key in self._asking
+            is_full = len(self._asking) >= _MOST_WAITING
+            if is_under_way or is_fresh or is_full:
                 return None
             known.until, known.asked = now + _KEPT_SECONDS, known.asked | one.columns
             self._known.move_to_end(one.key)
@@ -162,7 +171,7 @@ class VisibleRows:
     def _count(
         self, one: _Wanted, known: _Counted, table: PhysicalTable, snapshot: Snapshot
     ) -> None:
-        address = one.decided.address
+        address, is_done = one.decided.address, False
         try:
             columns = tuple(sorted(known.asked))
             found = self._counted(one, columns, table, snapshot)
@@ -175,11 +184,18 @@ class VisibleRows:
                     known.bounds = {name: _column(*pair) for name, *pair in pairs}
                 revision = snapshot.mesh.revision
                 self._counts.count(one.key, revision, shape_of_all(address), int(str(rows)))
+            is_done = True
         except SqluiceError as error:
             # A source's own text may quote a value.
             log.info("the rows of a table were not counted: %s", error.code)
+        except Exception:
+            # A defect of ours concerns nobody's answer; planning goes on with what it knows.
+            log.exception("the rows of a table could not be counted")
         finally:
             with self._lock:
+                known.is_missing = not is_done
+                if not is_done:
+                    known.until = time.monotonic() + _AGAIN_SECONDS
                 self._asking.pop(one.key, None)
                 self._running.pop(one.key, None)
 
@@ -200,17 +216,24 @@ class VisibleRows:
         if not _stays(made):
             return None
         batches = execute(made, run, partial(self._began, one.key)).batches()
-        (row,) = [row for batch in batches for row in batch.to_pylist()]
-        return list(row.values())
+        return numbers_of(pa.Table.from_batches(list(batches)))
 
     def _began(self, key: str, result: Result) -> None:
         with self._lock:
             self._running[key] = result
 
 
+def numbers_of(row: pa.Table) -> list[object]:
+    """The values of one row, days as numbers: Python has none before the year 1 nor after 9999."""
+    days = [one.cast(pa.int32()) if pa.types.is_date32(one.type) else one for one in row.columns]
+    return [one[0].as_py() for one in days]
+
+
 def _wanted(guarded: GuardedQuery) -> Iterator[_Wanted]:
+    named = {column.name for column in guarded.tree.find_all(exp.Column)}
     for key, one in _restricted(guarded.decision):
-        clear = set(clear_columns(one))
+        # Where none is named, the guard has chosen one that nobody asked about.
+        clear = named & set(clear_columns(one))
         read = {
             column.name for relation in guarded.relations.values()
             if relation.address == one.address for column in relation.columns
@@ -237,13 +260,14 @@ def _column(low: object, high: object) -> ColumnSize:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, date):
-        return float(value.toordinal() - _DAY_ZERO)
     return float(value) if isinstance(value, int | Decimal) else None
 
 
 def _stays(made: Plan) -> bool:
     """Whether the rows are counted where they lie."""
+    if len(made.fragments) != 1:
+        # A policy may leave nothing to ask for.
+        return False
     (one,) = made.fragments
     is_whole = one.gate is None and not one.pseudonyms and one.groups is None
     return is_whole and (made.merge is None or one.in_place is not None)

@@ -127,6 +127,7 @@ class FlightStatement:
         self._begun = ""
         # Whether the headers of `_short` still say so.
         self._is_told = False
+        self._is_cancelled = False
         self._known: str | None = None
 
     def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
@@ -162,6 +163,7 @@ class FlightStatement:
         _say(cursor, _KEY, key)
         _say(cursor, _VALUES, values)
         statement.set_sql_query(sql)
+        self._is_cancelled = False
         _, handle, _ = _blocking_call(statement.execute_partitions, (), {}, statement.cancel)
         schema = pa.schema(handle)
         rows, begun = rows_of(schema), begun_of(schema)
@@ -171,6 +173,11 @@ class FlightStatement:
             self._transport.is_direct = False
             return None
         self._begun, self._is_told = begun, True
+        if self._is_cancelled:
+            # Between two calls there was nothing that the driver could have stopped.
+            self._end_stream()
+            status = adbc_driver_manager.AdbcStatusCode.CANCELLED
+            raise dbapi.OperationalError("The query was cancelled.", status_code=status)
         _say(cursor, _BEGUN, begun)
         stream, _ = _blocking_call(statement.execute_query, (), {}, statement.cancel)
         answer = self._streamed(stream, cursor)
@@ -201,7 +208,7 @@ class FlightStatement:
 
     def cancel(self) -> None:
         """Stop it; that nothing runs is no error."""
-        cursor = self._asked
+        cursor, self._is_cancelled = self._asked, True
         if cursor is not None:
             with contextlib.suppress(dbapi.Error):
                 cursor.adbc_cancel()

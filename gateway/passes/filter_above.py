@@ -64,10 +64,10 @@ def filters_above(
 
 def taken_down(found: tuple[Above, ...]) -> None:
     """Take predicates out of where they stood."""
-    for one in found:
-        kept = [each for each in conjuncts(one.holder.args[one.key])
+    for holder, key in {(id(one.holder), one.key): (one.holder, one.key) for one in found}.values():
+        kept = [each for each in conjuncts(holder.args[key])
                 if not any(each is other.predicate for other in found)]  # fmt: skip
-        put_back(one.holder, one.key, kept)
+        put_back(holder, key, kept)
 
 
 def told_as_pushed(one: Input, found: tuple[Above, ...]) -> tuple[Note, ...]:

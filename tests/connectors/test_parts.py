@@ -7,6 +7,7 @@ without the lock a table that is emptied meanwhile loses them.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -26,6 +27,7 @@ from connectors.base import (
 from connectors.parting import NotPartedError
 from connectors.postgres import PostgresConnection
 from gateway.demo.postgres import Server
+from tests.served import within
 
 ROWS = 6_000
 _PLAIN = 'SELECT "id" AS "id", "version" AS "version" FROM "public"."parts" AS p'
@@ -220,3 +222,39 @@ def test_when_one_session_is_enough(
 def test_a_setting_that_is_none(text: str, server: Server) -> None:
     with pytest.raises(ConnectorError, match="streams"):
         load_connector("postgres").connect({"url": server.url("postgres"), "streams": text})
+
+
+def test_an_index_that_somebody_wants_to_lock_keeps_nobody(
+    server: Server, changing: psycopg.Connection, sessions: tuple[PostgresConnection, ...]
+) -> None:
+    changing.execute("CREATE INDEX by_id ON parts (id)")
+
+    def reindex() -> None:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as other:
+            other.execute("REINDEX INDEX by_id")
+
+    def is_waiting() -> bool:
+        sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        return changing.execute(sql).fetchone() != (0,)
+
+    lead, other, _ = sessions
+    wanting = threading.Thread(target=reindex)
+    # Without a session who cancels, both would wait for one another for ever.
+    ending = threading.Timer(60, other.cancel)
+    with lead.parted(WHOLE, (other,)) as parts:
+        wanting.start()
+        assert within(60, is_waiting)
+        ending.start()
+        found = _rows(lead, parts[0]) + _rows(other, parts[1])
+    ending.cancel()
+    wanting.join(60)
+    assert found == WANTED
+    assert _are_at_rest(sessions, changing)
+
+
+def test_a_table_that_is_dropped_meanwhile_is_read_by_one(
+    changing: psycopg.Connection, sessions: tuple[PostgresConnection, ...]
+) -> None:
+    assert sessions[0].streams(WHOLE) == 3
+    changing.execute("DROP TABLE parts")
+    assert sessions[0].streams(WHOLE) == 1

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -327,3 +327,51 @@ def test_a_file_that_another_took_the_place_of(path: Path, tmp_path: Path) -> No
         other.replace(made)
         assert count + sum(one.num_rows for one in batches) == ROWS
         assert sum(one.num_rows for one in opened.stream(whole("dense"))) == 100_000
+
+
+@pytest.mark.parametrize("table", ["small", "dense"])
+def test_a_file_that_a_writer_holds_is_no_empty_answer(
+    table: str, path: Path, tmp_path: Path
+) -> None:
+    place = Path(shutil.copy(path, tmp_path / "held.sqlite"))
+    opened = load_connector("sqlite").connect({"path": str(place)})
+    with closing(opened), closing(sqlite3.connect(place, isolation_level=None)) as writer:
+        assert isinstance(opened, SqliteConnection)
+        want = rows(opened, whole(table))
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ConnectorError, match="locked"):
+            rows(opened, whole(table))
+        writer.execute("ROLLBACK")
+        assert rows(opened, whole(table)) == want
+
+
+def test_a_file_that_is_written_all_the_time_is_read_whole(path: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copy(path, tmp_path / "busy.sqlite"))
+    stopped = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(place, timeout=30, isolation_level=None)) as writer:
+            while not stopped.is_set():
+                writer.execute("UPDATE small SET b = 'new' WHERE a < 50")
+                time.sleep(0.005)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    opened = load_connector("sqlite").connect({"path": str(place)})
+    try:
+        with closing(opened):
+            assert isinstance(opened, SqliteConnection)
+            for table in ("small", "dense") * 5 + ("small",) * 40:
+                found = rows(opened, whole(table)).total()
+                assert found == (1000 if table == "small" else ROWS)
+    finally:
+        stopped.set()
+        writing.join()
+
+
+def test_what_was_never_begun_is_over_when_it_is_closed(connection: SqliteConnection) -> None:
+    batches = connection.stream(whole("small"))
+    assert connection._run is not None
+    cast(Any, batches).close()
+    assert connection._run is None
+    assert rows(connection, whole("small")).total() == 1000

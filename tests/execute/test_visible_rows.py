@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from connectors.base import Fragment
@@ -30,15 +31,17 @@ from gateway.parse import parse
 from gateway.prepare import plan_context, prepare
 from gateway.state.engine import reading
 from gateway.state.tables import OBSERVED_COUNTS
+from gateway.visible_rows import numbers_of
 from tests.small_mesh import SmallMesh, answer, opened_mesh, request
 
 COLUMNS = {"id": "BIGINT", "tenant": "VARCHAR", "note": "VARCHAR", "day": "DATE"}
 TABLES = ("plain", "filtered", "gated", "grouped", "hourly")
-PEOPLE = {
+PEOPLE: dict[str, dict[str, object]] = {
     "owner": {},
     "ada": {"groups": ["all"], "attributes": {"tenant": "A"}},
     "amy": {"groups": ["all", "blind"], "attributes": {"tenant": "A"}},
     "bob": {"groups": ["all"], "attributes": {"tenant": "B"}},
+    "eve": {"groups": ["all"]},
 }
 MESH = SmallMesh(
     domain="d",
@@ -306,3 +309,59 @@ def test_a_slow_count_is_not_waited_for_and_ends_with_the_gateway(
         assert _rows(opened, "ada", "filtered") == 1000.0
     finally:
         opened.close()
+
+
+def test_a_count_that_fails_fails_no_statement_and_is_tried_again(
+    opened: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> object:
+        raise ValueError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(visible_rows, "planned", broken)
+        patch.setattr(visible_rows, "_AGAIN_SECONDS", 0.0)
+        assert _rows(opened, "ada", "filtered") != 1000.0
+    assert _rows(opened, "ada", "filtered") == 1000.0
+
+
+def test_who_sees_nothing_is_answered(opened: OpenGateway, sent: list[str]) -> None:
+    """His policy is simply false, so that there is nothing to count either."""
+    assert answer(opened, "eve", JOINED.format(table="filtered")).num_rows == 0
+    assert not any("COUNT(*)" in one.upper() for one in sent)
+
+
+def test_nobody_waits_for_what_another_has_begun(
+    opened: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, began, real = threading.Event(), threading.Event(), planned
+
+    def held(*given: object) -> object:
+        began.set()
+        assert gate.wait(60)
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(visible_rows, "planned", held)
+    first = threading.Thread(target=_rows, args=(opened, "ada", "filtered"))
+    first.start()
+    try:
+        assert began.wait(60)
+        # With the patience of these tests it would be here for half a minute.
+        assert _rows(opened, "amy", "filtered") != 1000.0
+        assert not gate.is_set() and first.is_alive()
+    finally:
+        gate.set()
+        first.join()
+
+
+def test_purposes_are_told_apart(opened: OpenGateway) -> None:
+    """A source may hear of them."""
+    decision = _decision(opened, "ada")
+    (table,) = [one for one in decision.tables.values() if one.filters]
+    other = replace(decision, purpose="another")
+    assert rows_fingerprint(other, table) != rows_fingerprint(decision, table)
+
+
+def test_days_that_python_does_not_have_are_numbers() -> None:
+    days = pa.array([10_000_000, -1_000_000], pa.int32()).cast(pa.date32())
+    row = pa.table({"n": [3, 4], "low": days})
+    assert numbers_of(row) == [3, 10_000_000]

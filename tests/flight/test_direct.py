@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import flight
 
-from gateway.serve.flight.direct import MAXIMUM_BYTES
+from gateway.errors import ParseError
+from gateway.serve.flight.direct import MAXIMUM_BYTES, Direct, values_of
+from gateway.serve.flight.framing import flight_data, is_compressed, sent
 from gateway.serve.flight.messages import make, pack
 from tests.flight.raw import FAULTS, RawClient
 from tests.flight.test_statements import code_in
@@ -110,6 +112,40 @@ def test_what_another_has_begun_is_nobody_elses(raw: RawClient, gateway: Served)
 
 def test_what_is_left_ends_at_its_source(raw: RawClient, gateway: Served) -> None:
     handle = begun(ask(raw, MANY, SPOKEN))
-    assert not gateway.is_idle()
+    assert gateway.is_busy()
     ask(raw, "", SPOKEN, (b"x-sqluice-left", handle))
     assert within(2, gateway.is_idle)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_what_is_compressed_is_not_taken(kind: pa.DataType) -> None:
+    """Few bytes of it may be very many; the control is the same row as it is."""
+    row = pa.record_batch([pa.array(["x" * 100_000], kind)], names=["0"])
+    for compression in ("zstd", None):
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with pa.ipc.new_stream(sink, row.schema, options=options) as writer:
+            writer.write_batch(row)
+        content = sink.getvalue().to_pybytes()
+        messages = list(pa.ipc.MessageReader.open_stream(content))
+        kinds = [is_compressed(one.metadata.to_pybytes()) for one in messages]
+        assert any(kinds) == (compression is not None)
+        direct = Direct(True, b64encode(content).decode())
+        if compression is None:
+            assert values_of(direct) == ("x" * 100_000,)
+            assert len(content) > 100_000
+            continue
+        assert len(content) < 10_000
+        with pytest.raises(ParseError, match="Compressed"):
+            values_of(direct)
+        sent_by_put = [flight_data(one) for one in messages]
+        with pytest.raises(ParseError, match="Compressed"):
+            list(sent(sent_by_put)[1])
+
+
+@pytest.mark.parametrize("header", [b"", b"\xff" * 40, bytes(8), b"\x10\0\0\0" + bytes(12)])
+def test_a_header_that_is_none_is_refused_or_plain(header: bytes) -> None:
+    try:
+        assert not is_compressed(header)
+    except ParseError as error:
+        assert "no record batches" in error.message

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from gateway.errors import ParseError
 from gateway.result import Result
-from gateway.serve.flight.framing import has_dictionaries
+from gateway.serve.flight.framing import has_dictionaries, uncompressed
 from gateway.serve.flight.parameters import read_parameters
 from gateway.serve.flight.widening import fitted
 
@@ -54,8 +54,11 @@ def direct_of(headers: Mapping[str, str]) -> Direct:
 
 def values_of(direct: Direct) -> tuple[object, ...]:
     """The values of a statement; ParseError where they are no row of Arrow's."""
+    content = _bytes(direct.values)
     try:
-        with pa.ipc.open_stream(_bytes(direct.values)) as reader:
+        for message in pa.ipc.MessageReader.open_stream(content):
+            uncompressed(message.metadata.to_pybytes())
+        with pa.ipc.open_stream(content) as reader:
             batches = list(reader)
             for batch in batches:
                 batch.validate(full=True)

@@ -23,6 +23,8 @@ from gateway.serve.flight.messages import parse
 MAXIMUM_SENT = 16 * 1024 * 1024
 _CONTINUATION = b"\xff\xff\xff\xff"
 _END = _CONTINUATION + b"\0\0\0\0"
+# Kinds of messages (MessageHeader of Message.fbs).
+_DICTIONARY, _RECORDS = 2, 3
 _HEADER_TAG, _BODY_TAG = b"\x12", b"\xc2\x3e"
 
 
@@ -90,6 +92,47 @@ def sent(messages: Iterable[bytes]) -> tuple[bytes, Iterator[pa.RecordBatch]]:
     return first.flight_descriptor, _batches(chain([first], coming))
 
 
+def is_compressed(header: bytes) -> bool:
+    """Whether a message's header says that its body is: few bytes of such may be very many.
+
+    ParseError for what is no header. Message: header_type 1, header 2; DictionaryBatch: data 1;
+    RecordBatch: compression 3 (Message.fbs, Schema.fbs of Arrow's columnar format).
+    """
+    try:
+        message = _pointed(header, 0)
+        kind = _field(header, message, 1)
+        if kind is None or header[kind] not in (_DICTIONARY, _RECORDS):
+            return False
+        batch = _pointed(header, _field(header, message, 2) or len(header))
+        if header[kind] == _DICTIONARY:
+            batch = _pointed(header, _field(header, batch, 1) or len(header))
+        return _field(header, batch, 3) is not None
+    except (struct.error, IndexError):
+        raise ParseError("The bytes are no record batches of Arrow.") from None
+
+
+def _pointed(header: bytes, place: int) -> int:
+    return place + int(struct.unpack_from("<I", header, place)[0])
+
+
+def _field(header: bytes, table: int, number: int) -> int | None:
+    """Where a table of flatbuffers has a field; None where it has none."""
+    fields = table - int(struct.unpack_from("<i", header, table)[0])
+    at = 4 + 2 * number
+    if fields < 0 or at >= struct.unpack_from("<H", header, fields)[0]:
+        return None
+    offset = int(struct.unpack_from("<H", header, fields + at)[0])
+    return table + offset if offset else None
+
+
+def uncompressed(header: bytes) -> None:
+    """ParseError where a message's body is compressed."""
+    if is_compressed(header):
+        raise ParseError(
+            "Compressed batches are not taken.", hint="Send the values without compression."
+        )
+
+
 def _batches(coming: Iterable[Any]) -> Iterator[pa.RecordBatch]:
     parts: list[bytes] = []
     held = 0
@@ -100,6 +143,7 @@ def _batches(coming: Iterable[Any]) -> Iterator[pa.RecordBatch]:
                 f"A call takes {MAXIMUM_SENT} bytes.", hint="A query takes one row of parameters."
             )
         if one.data_header:
+            uncompressed(one.data_header)
             padding = bytes(-len(one.data_header) % 8)
             length = struct.pack("<i", len(one.data_header) + len(padding))
             parts += [_CONTINUATION, length, one.data_header, padding, one.data_body]
