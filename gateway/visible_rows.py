@@ -188,9 +188,9 @@ class VisibleRows:
         except SqluiceError as error:
             # A source's own text may quote a value.
             log.info("the rows of a table were not counted: %s", error.code)
-        except Exception:
-            # A defect of ours concerns nobody's answer; planning goes on with what it knows.
-            log.exception("the rows of a table could not be counted")
+        except Exception as error:  # noqa: BLE001 - a defect of ours concerns nobody's answer
+            # By its kind alone: the text of an error of Arrow's may quote a value.
+            log.error("the rows of a table could not be counted: %s", type(error).__name__)
         finally:
             with self._lock:
                 known.is_missing = not is_done

@@ -246,7 +246,7 @@ def test_a_count_from_before_the_policy_would_be_noticed(
 
     def raw(asked: OwnStatement, *rest: object) -> object:
         open_to_all = replace(asked.decided, filters=(), scopes=(Scope("all", None, None),))
-        return real(replace(asked, decided=open_to_all), *rest)  # type: ignore[arg-type]
+        return real(replace(asked, decided=open_to_all), *rest)  # type: ignore[arg-type]  # passed on
 
     monkeypatch.setattr(visible_rows, "planned", raw)
     first, second = _in_both_worlds(tmp_path, "bob")
@@ -297,7 +297,7 @@ def test_a_slow_count_is_not_waited_for_and_ends_with_the_gateway(
     def slow(*given: object) -> object:
         began.set()
         time.sleep(0.5)
-        return real(*given)  # type: ignore[arg-type]
+        return real(*given)  # type: ignore[arg-type]  # as it was given
 
     monkeypatch.setattr(visible_rows, "planned", slow)
     monkeypatch.setattr(visible_rows, "_WAIT_SECONDS", 0.0)
@@ -340,7 +340,7 @@ def test_nobody_waits_for_what_another_has_begun(
     def held(*given: object) -> object:
         began.set()
         assert gate.wait(60)
-        return real(*given)  # type: ignore[arg-type]
+        return real(*given)  # type: ignore[arg-type]  # as it was given
 
     monkeypatch.setattr(visible_rows, "planned", held)
     first = threading.Thread(target=_rows, args=(opened, "ada", "filtered"))
@@ -367,3 +367,15 @@ def test_days_that_python_does_not_have_are_numbers() -> None:
     days = pa.array([10_000_000, -1_000_000], pa.int32()).cast(pa.date32())
     row = pa.table({"n": [3, 4], "low": days})
     assert numbers_of(row) == [3, 10_000_000]
+
+
+def test_the_log_has_no_value_of_what_could_not_be_counted(
+    opened: OpenGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(row: pa.Table) -> list[object]:
+        raise ValueError(f"{row.column(0)[0]} is out of range, as is 4711")
+
+    monkeypatch.setattr(visible_rows, "numbers_of", broken)
+    assert _rows(opened, "ada", "filtered") != 1000.0
+    assert "could not be counted: ValueError" in caplog.text
+    assert "4711" not in caplog.text and "out of range" not in caplog.text

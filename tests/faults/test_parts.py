@@ -159,7 +159,7 @@ def test_one_reads_where_there_is_no_second(home: tuple[Path, OwnServer], mesh: 
         # Two others read slowly, and hold half of the pool: the other half is for who needs one.
         for _ in range(2):
             batches = mesh.start(ALL).batches()
-            stack.callback(batches.close)  # type: ignore[attr-defined]
+            stack.callback(batches.close)  # type: ignore[attr-defined]  # a generator
             next(batches)
         assert leased(mesh) == 4
         assert midway(mesh, ALL, lambda: seen.append(leased(mesh))) == ("ok", ROWS)
