@@ -83,6 +83,30 @@ def test_a_client_that_leaves(gateway: Served, sql: str, extended: bool) -> None
     assert gateway.is_idle()
 
 
+@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+def test_a_client_that_leaves_before_his_turn(gateway: Served, extended: bool) -> None:
+    """A long text is read in another thread: he has left before anything could be stopped."""
+    long = f"{SLOW_MERGE} /*{' x' * 450_000}*/"
+    with Wire(gateway.pgwire) as made:
+        made.sign_in("nora")
+        made.send(*([parse(long), bind(), execute(), SYNC] if extended else [query(long)]))
+    time.sleep(0.2)
+    assert gateway.is_idle()
+
+
+def test_a_cancel_before_its_turn(gateway: Served) -> None:
+    """Of two statements in one text, or of a long one: the cancel is not lost."""
+    long = f"{SLOW_MERGE} /*{' x' * 450_000}*/"
+    with Wire(gateway.pgwire) as made:
+        made.sign_in("nora")
+        made.send(query(long))
+        with Wire(gateway.pgwire) as other:
+            other.send(struct.pack(">ii", 16, 80877102) + made.key)
+            assert other.receive() is None
+        assert made.until("Z")[0][0] == "E"
+        assert gateway.is_idle()
+
+
 def test_a_client_that_leaves_an_open_portal(gateway: Served) -> None:
     with Wire(gateway.pgwire) as made:
         made.sign_in("nora")

@@ -95,7 +95,8 @@ class Connection:
                 kind, body = await self._link.next(self._idle_seconds)
                 if kind == b"X":
                     return
-                await self._handle(kind[0], Body(body))
+                with self._runner.serving():
+                    await self._handle(kind[0], Body(body))
             except Left:
                 raise
             except Broken as error:

@@ -27,7 +27,7 @@ from gateway.serve.pgwire.catalog.answering import CatalogSession
 from gateway.serve.pgwire.commands import Catalog, Command, Query, Show, route
 from gateway.serve.pgwire.copying import CopyOut
 from gateway.serve.pgwire.cursors import Declare, Fetch
-from gateway.serve.pgwire.faults import Fault, WireError
+from gateway.serve.pgwire.faults import Fault, Left, WireError
 from gateway.serve.pgwire.link import Link
 from gateway.serve.pgwire.messages import (
     COPY_DONE,
@@ -93,6 +93,8 @@ class Runner:
         # Whether what becomes of the message is recorded by whoever was asked for it.
         self.is_recorded = False
         self._running: _Running | None = None
+        # Of the message that is being served: what it asks for may not have begun.
+        self._is_serving = self._is_cancelled_early = False
         self._cancelling: asyncio.Task[None] | None = None
 
     async def work(self, call: Callable[[], Made]) -> Made:
@@ -107,11 +109,22 @@ class Runner:
         return found
 
     def cancel(self) -> None:
-        """Stop what runs now, if anything does."""
+        """Stop what runs now, or is about to; nothing where neither does."""
         running = self._running
+        if running is None:
+            self._is_cancelled_early = self._is_serving
         if running is not None and not running.cancelled.is_set():
             running.cancelled.set()
             self._cancelling = asyncio.get_running_loop().create_task(self._until_over(running))
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """While a message is served: a cancel is for it, and for none after it."""
+        self._is_serving = True
+        try:
+            yield
+        finally:
+            self._is_serving = self._is_cancelled_early = False
 
     async def _until_over(self, running: _Running) -> None:
         """Once is not enough: what it is to stop may begin a moment later."""
@@ -136,6 +149,12 @@ class Runner:
     def _statement(self, query_id: str) -> Iterator[_Running]:
         running = self._running = _Running(query_id)
         try:
+            if self._link.is_gone:
+                # He left between his message and its turn, when there was nothing to stop.
+                raise Left
+            if self._is_cancelled_early:
+                self._is_cancelled_early = False
+                raise Cancelled("The statement was cancelled.")
             yield running
         finally:
             self._running = None
