@@ -8,6 +8,7 @@ Never starts on a broken mesh, never leaves a thread behind.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -55,6 +56,17 @@ def run(config: Config, options: ServeOptions) -> int:
     build_snapshot(config.folder)
     is_encrypted = tls_files(config) is not None
     http = _chosen(config.http, options.host, options.http_port, is_encrypted)
+    with contextlib.ExitStack() as holding:
+        if http.port == 0:
+            http = _held(http, holding)
+        return _serve(config, options, http, holding)
+
+
+def _serve(
+    config: Config, options: ServeOptions, http: Endpoint, holding: contextlib.ExitStack
+) -> int:
+    files = tls_files(config)
+    is_encrypted = files is not None
     flight = _chosen(config.flight, options.host, options.flight_port, is_encrypted)
     pgwire = _chosen(config.pgwire, options.host, options.pgwire_port, is_encrypted)
     place = {
@@ -66,8 +78,9 @@ def run(config: Config, options: ServeOptions) -> int:
     }
     os.environ[_PLACE] = json.dumps(place)
     os.environ["SQLUICE_DATA"] = str(config.data)
-    files = tls_files(config)
     if files is not None and files.authorities is not None:
+        # uvicorn does not share a port.
+        holding.close()
         serve_certified(_opened_application, http.host, http.port, files)
         return 0
     server = Granian(
@@ -165,7 +178,7 @@ def _tell_ready(host: str, port: int, flight: str, pgwire: str, files: TlsFiles 
 
 
 def _chosen(endpoint: Endpoint, host: str | None, port: int | None, is_encrypted: bool) -> Endpoint:
-    """The address to listen on; port 0 becomes a free one; a taken one is an error."""
+    """The address to listen on; a port that is taken is an error. 0 is chosen by who listens."""
     address = host or endpoint.host
     wanted = endpoint.port if port is None else port
     if not endpoint.enabled:
@@ -185,4 +198,21 @@ def _chosen(endpoint: Endpoint, host: str | None, port: int | None, is_encrypted
                 f"Port {wanted} of {address} is taken.",
                 hint="Stop what uses it, or give --http-port, --flight-port and --pgwire-port.",
             ) from None
-        return Endpoint(address, probe.getsockname()[1], endpoint.enabled)
+        return Endpoint(address, wanted, endpoint.enabled)
+
+
+def _held(endpoint: Endpoint, holding: contextlib.ExitStack) -> Endpoint:
+    """A free port of one's own until the end: granian is told a port before it listens.
+
+    What was only looked at could meanwhile be given to another connection of this machine.
+    """
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    held = holding.enter_context(socket.socket(family))
+    if hasattr(socket, "SO_REUSEPORT"):
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind((endpoint.host, 0))
+    port = held.getsockname()[1]
+    if sys.platform != "linux":
+        # Elsewhere two sockets of one port may share what comes in.
+        held.close()
+    return Endpoint(endpoint.host, port, endpoint.enabled)

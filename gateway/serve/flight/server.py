@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyarrow import flight
 
 from gateway.deadlines import DEADLINES
-from gateway.errors import ParseError, UnsupportedSql
+from gateway.errors import InvalidConfig, ParseError, UnsupportedSql
 from gateway.opening import OpenGateway
 from gateway.serve.flight import framing
 from gateway.serve.flight.calls import ACTIONS, FlightSqlCalls
@@ -200,18 +200,25 @@ class FlightEndpoint:
     def __init__(
         self, opened: OpenGateway, host: str, port: int, files: TlsFiles | None = None
     ) -> None:
-        """Bind; `files` are those of the settings where none are given."""
+        """Bind, raising InvalidConfig where that fails; `files`: None are those of the settings."""
         files = files or tls_files(opened.config)
         self.scheme = "grpc" if files is None else "grpc+tls"
         self._calls = FlightSqlCalls(opened)
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="flight")
         self._server = grpc.server(threads, handlers=[_Service(self._calls)], options=_OPTIONS)
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._port = (
-            self._server.add_insecure_port(place)
-            if files is None
-            else self._server.add_secure_port(place, _credentials(files))
-        )
+        try:
+            self._port = (
+                self._server.add_insecure_port(place)
+                if files is None
+                else self._server.add_secure_port(place, _credentials(files))
+            )
+        except RuntimeError as error:
+            raise InvalidConfig(
+                f"The port {port} of {host} cannot be had.",
+                hint="Stop what uses it, or give --flight-port.",
+                private=str(error),
+            ) from None
 
     def start(self) -> int:
         """Serve; gives the port."""
