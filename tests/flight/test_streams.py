@@ -266,6 +266,29 @@ def test_batches_are_no_larger_than_clients_take(gateway: Served) -> None:
     assert max(one.nbytes for one in batches) <= 8 * 1024 * 1024 + 65_536
 
 
+def test_a_few_long_rows_among_many_short_ones(gateway: Served) -> None:
+    """Four values of 5 MB stand beside each other, and are a quarter of what their batch has."""
+    text = "case when i between 500 and 503 then repeat(repeat('x', 100000), 50) else 'y' end"
+    sql = f"select i, {text} as x from range(0, 1000) as r(i) order by i"
+    with gateway.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        found = cursor.fetch_arrow_table()
+    assert found.column("i").to_pylist() == list(range(1000))
+    lengths = [len(one) for one in found.column("x").to_pylist()]
+    assert lengths == [5_000_000 if 500 <= i <= 503 else 1 for i in range(1000)]
+
+
+def test_a_row_that_no_message_holds(gateway: Served, raw: RawClient) -> None:
+    """The client is told what to do, in the place of gRPC's own words."""
+    sql = "select repeat(repeat('x', 100000), 170) as x"
+    with pytest.raises(flight.FlightError) as caught:
+        raw.read("CommandStatementQuery", query=sql)
+    assert code_in(caught.value) == "limit_exceeded"
+    assert "substr" in str(caught.value)
+    answer = gateway.query(sql)
+    assert len(answer.json["rows"][0][0]) == 17_000_000
+
+
 def test_too_many_open_streams(raw: RawClient, gateway: Served) -> None:
     held = []
     with RawClient(gateway.flight, "carl") as carl:

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, request
 
 from gateway.serve.http.bridge import Bridge, Message
-from gateway.serve.http.leaving import behind_asgi
+from gateway.serve.http.leaving import behind_asgi, when_gone
 
 Pieces = Callable[[dict[str, Any]], Iterator[bytes]]
 SCOPE = {
@@ -209,3 +209,43 @@ def test_who_leaves_while_all_threads_are_busy_is_not_answered(leaves: bool) -> 
 
     asyncio.run(served())
     assert asked == (["/first"] if leaves else ["/first", "/second"])
+
+
+def test_what_a_client_left_is_stopped_though_it_begins_later() -> None:
+    """Stopped once, between the request and its statement, nothing would stop it any more."""
+    has_heard, has_begun, is_stopped = (threading.Event() for _ in range(3))
+    calls: list[bool] = []
+
+    def leave() -> None:
+        calls.append(has_begun.is_set())
+        has_heard.set()
+        if has_begun.is_set():
+            is_stopped.set()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:  # noqa: ANN401
+        when_gone(environ, leave)
+        assert has_heard.wait(SECONDS)
+        has_begun.set()
+        assert is_stopped.wait(SECONDS)
+        start_response("200 OK", [])
+        return iter([b"done"])
+
+    async def served() -> None:
+        parts: list[Message] = [{"type": "http.request", "body": b"hello", "more_body": False}]
+
+        async def receive() -> Message:
+            if parts:
+                return parts.pop()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            pass
+
+        await asyncio.wait_for(behind_asgi(application, 1)(SCOPE, receive, send), 2 * SECONDS)
+
+    asyncio.run(served())
+    assert calls[0] is False
+    count = len(calls)
+    # The request has ended: nothing is called back any more.
+    assert not threading.Event().wait(0.5)
+    assert len(calls) == count

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from gateway.errors import RateLimited, UnknownTable
+from gateway.errors import LimitExceeded, RateLimited, UnknownTable
 from gateway.result import Result
 from gateway.serve.flight.faults import Fault
 from gateway.serve.flight.sign_in import Call
 from gateway.serve.flight.widening import fitted
-from gateway.serve.portions import portions
+from gateway.serve.portions import portions, size_of
 
-# Clients take messages of up to 16 MiB.
-MAXIMUM_BYTES = 8 * 1024 * 1024
+# Clients take messages of up to 16 MiB; a row of more than that is told, since it ends their call.
+MAXIMUM_BYTES, _MAXIMUM_ROW = 8 * 1024 * 1024, 16 * 1024 * 1024 - 64 * 1024
 WAITING_SECONDS = 60.0
 # So long a client that has closed its statement may still fetch the result.
 CLOSED_SECONDS = 0.2
@@ -211,6 +211,15 @@ class Watcher:
         self._thread.join(timeout=5)
 
 
+def _require_short(part: pa.RecordBatch) -> None:
+    """LimitExceeded for a row that no client takes."""
+    if part.num_rows == 1 and (size := size_of(part)) > _MAXIMUM_ROW:
+        raise LimitExceeded(
+            f"A row of the answer has {size >> 20} MiB; a message of Flight SQL has room for 16.",
+            hint="Take a part of the value with substr, or ask over HTTP or the PostgreSQL wire.",
+        )
+
+
 def stream_of(
     begun: Begun, on_end: Callable[[], None], fail: Callable[[BaseException], Fault]
 ) -> Iterator[pa.Table]:
@@ -218,6 +227,7 @@ def stream_of(
     try:
         for batch in begun.result.result().batches():
             for part in portions(fitted(batch, begun.schema), MAXIMUM_BYTES):
+                _require_short(part)
                 yield pa.Table.from_batches([part])
     except Exception as error:  # noqa: BLE001 - nothing but a fault may pass the endpoint
         raise fail(error) from None

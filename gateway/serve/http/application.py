@@ -155,10 +155,7 @@ class Handlers:
             gateway.cancel(asked.query_id, asked.principal)
 
         when_gone(request.environ, leave)
-        result = gateway.answer(asked)
-        # Once more for whoever left before there was a query to cancel.
-        when_gone(request.environ, leave)
-        return result
+        return gateway.answer(asked)
 
     def explain(self) -> Response:
         """The plan as rows, a document or a flowchart; with `policy` the reasons instead."""

@@ -1,7 +1,8 @@
 """Flask behind ASGI, so that a client who leaves is noticed whatever his request waits for.
 
 Takes: the Flask application and a number of threads. Gives: the ASGI application that granian
-serves; a handler calls `when_gone` with what stops its work. Never leaves a thread waiting for a
+serves; a handler calls `when_gone` with what stops its work, which is called until that has ended:
+what it is to stop may begin a moment later. Never leaves a thread waiting for a
 socket that is closed, never begins what nobody waits for any more. A request that is answered at
 once is not watched.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.serve.http.bridge import SOON_SECONDS, Bridge, Message, Wsgi
@@ -19,11 +20,12 @@ from gateway.serve.http.bridge import SOON_SECONDS, Bridge, Message, Wsgi
 log = logging.getLogger("gateway.http")
 
 KEY = "sqluice.gone"
+_AGAIN_SECONDS = 0.1
 _GONE: Mapping[str, object] = {"type": "http.disconnect"}
 
 
 def when_gone(environ: Mapping[str, Any], callback: Callable[[], object]) -> None:
-    """Call back if the client of a request leaves before his answer is whole.
+    """Call back, again and again, if the client of a request leaves before his answer is whole.
 
     For a handler that has read the body of its request.
     """
@@ -82,18 +84,18 @@ class _Connection:
         self._watch: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], object]] = []
-        self._is_late = self._is_waiting = False
+        self._is_late = self._is_waiting = self._is_stopping = False
+        self._has_ended = threading.Event()
         self._timer = loop.call_later(SOON_SECONDS, self._late)
         self.is_gone = False
 
     def when_gone(self, callback: Callable[[], object]) -> None:
-        """Call back when the client leaves; at once where he has."""
+        """Call back when the client leaves, or has left, until the request ends."""
         with self._lock:
             is_gone, is_late = self.is_gone, self._is_late
-            if not is_gone:
-                self._callbacks.append(callback)
+            self._callbacks.append(callback)
         if is_gone:
-            callback()
+            self._begin_stopping()
         elif is_late:
             self._loop.call_soon_threadsafe(self._begin_watch)
 
@@ -129,6 +131,7 @@ class _Connection:
     def close(self) -> None:
         """The answer is whole, or nobody waits for it: nothing more is called back."""
         self._timer.cancel()
+        self._has_ended.set()
         with self._lock:
             self._callbacks.clear()
         if self._watch is not None:
@@ -154,17 +157,26 @@ class _Connection:
     def _left(self) -> None:
         with self._lock:
             self.is_gone = True
-            callbacks, self._callbacks = self._callbacks, []
-        if callbacks:
-            # What stops a query may wait for a source: never on the loop.
-            threading.Thread(
-                target=_call, args=(callbacks,), name="client-left", daemon=True
-            ).start()
+            is_wanted = bool(self._callbacks)
+        if is_wanted:
+            self._begin_stopping()
 
+    def _begin_stopping(self) -> None:
+        with self._lock:
+            if self._is_stopping or self._has_ended.is_set():
+                return
+            self._is_stopping = True
+        # What stops a query may wait for a source: never on the loop.
+        threading.Thread(target=self._stop, name="client-left", daemon=True).start()
 
-def _call(callbacks: Iterable[Callable[[], object]]) -> None:
-    for callback in callbacks:
-        try:
-            callback()
-        except Exception:  # the others must hear of it all the same, and it is told
-            log.exception("stopping the work for a client who left failed")
+    def _stop(self) -> None:
+        while True:
+            with self._lock:
+                callbacks = tuple(self._callbacks)
+            for callback in callbacks:
+                try:
+                    callback()
+                except Exception:  # the others must hear of it all the same, and it is told
+                    log.exception("stopping the work for a client who left failed")
+            if self._has_ended.wait(_AGAIN_SECONDS):
+                return
