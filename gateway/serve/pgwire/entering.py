@@ -27,6 +27,7 @@ _VERSION = 3 << 16
 _OK, _CLEAR, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 10, 11, 12
 ENDPOINT = "postgres"
 _ANSWER = frozenset(b"p")
+_FOR_TOKENS = "A token goes over TLS, with the option -c sign_in=password."
 Made = TypeVar("Made")
 Work = Callable[[Callable[[], Made]], Awaitable[Made]]
 
@@ -150,9 +151,9 @@ async def sign_in(
     work: Work[SignedIn],
 ) -> SignedIn:
     """The client, once he has proved who he is; Broken where he does not."""
+    is_named = identity.certified(start.certificate) == start.user
+    how = start.sign_in or ("certificate" if is_named else "scram")
     try:
-        is_named = identity.certified(start.certificate) == start.user
-        how = start.sign_in or ("certificate" if is_named else "scram")
         if how == "password":
             return await _by_password(reader, writer, start, identity, work)
         if how == "certificate":
@@ -163,7 +164,9 @@ async def sign_in(
             )
         return await _by_proof(reader, writer, start, identity, work)
     except Unauthenticated as error:
-        raise Broken("28P01", error.message, error.remedy) from None
+        # Said to everybody alike: a token is never what a proof is made of.
+        more = f" {_FOR_TOKENS}" if how == "scram" else ""
+        raise Broken("28P01", error.message, f"{error.remedy}{more}") from None
 
 
 async def _by_proof(
