@@ -128,7 +128,7 @@ class _Resolver:
         self, directory: Directory, domain: str | None, is_lenient: bool = False
     ) -> None:
         self._directory = directory
-        self._domain = domain
+        self._defaults = _defaults(domain)
         self._is_lenient = is_lenient
         self._recursive: dict[int, str] = {}
         # Each with its place in the text, since the tree has an order of its own.
@@ -208,9 +208,7 @@ class _Resolver:
 
     def _lookup(self, table: exp.Table, parts: tuple[str, ...]) -> Address:
         """The first level that matches wins (DESIGN 4.1)."""
-        levels = []
-        if self._domain is not None and len(parts) <= 2:
-            levels.append((self._domain, *parts))
+        levels = [(*one, *parts) for one in self._defaults if len(one) + len(parts) <= 3]
         if len(parts) >= 2:
             levels.append(parts)
         for level in levels:
@@ -300,11 +298,19 @@ def written_address(
     parts = _split_dotted(parts)
     is_domain = any(key[0] == parts[0].casefold() for key in directory.products)
     if domain is not None and (len(parts) == 1 or (len(parts) == 2 and not is_domain)):
-        parts = (domain, *parts)
+        parts = (_defaults(domain)[-1][0], *parts)
     if len(parts) not in (2, 3):
         return None
     product, major = _version(parts[1])
     return parts[0], product, parts[2] if len(parts) == 3 else None, major
+
+
+def _defaults(domain: str | None) -> tuple[tuple[str, ...], ...]:
+    """Where short names are looked up: in the product, where one is named, then in its domain."""
+    if domain is None:
+        return ()
+    name, dot, product = domain.partition(".")
+    return ((name, product), (name,)) if dot else ((name,),)
 
 
 def _split_dotted(parts: tuple[str, ...]) -> tuple[str, ...]:

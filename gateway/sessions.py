@@ -75,6 +75,12 @@ def _read_name(text: str) -> str:
     return text
 
 
+def _read_domain(text: str) -> str:
+    if not all(map(_NAME.fullmatch, parts := text.split("."))) or len(parts) > 2:
+        raise ValueError("must be a domain, or domain.product")
+    return text
+
+
 def _read_dialect(text: str) -> str:
     folded = text.casefold()
     name = _OTHER_NAMES.get(folded, folded)
@@ -122,7 +128,11 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         one.name: one
         for one in (
             Setting("purpose", "why you ask; each product names those it allows", _read_name),
-            Setting("domain", "the domain in which short names are looked up first", _read_name),
+            Setting(
+                "domain",
+                "the domain, or domain.product, in which short names are looked up first",
+                _read_domain,
+            ),
             Setting("dialect", "the SQL dialect that you write", _read_dialect),
             Setting("timezone", "the zone of dates and of text made from times", _read_timezone),
             Setting(

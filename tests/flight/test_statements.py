@@ -411,6 +411,23 @@ def test_session_options(gateway: Served) -> None:
             assert cursor.fetchall()[0][0] > 0
 
 
+def test_a_schema_is_the_product_of_short_names(gateway: Served) -> None:
+    with gateway.connect() as connection:
+        connection.adbc_current_catalog = "network"
+        connection.adbc_current_db_schema = "reference"
+        assert connection.adbc_current_catalog == "network"
+        assert connection.adbc_current_db_schema == "reference"
+        with connection.cursor() as cursor:
+            cursor.execute("select count(*) from airlines")
+            assert cursor.fetchall()[0][0] > 0
+            connection.adbc_current_catalog = "operations"
+            assert connection.adbc_current_db_schema == ""
+            with pytest.raises(adbc_driver_manager.ProgrammingError, match="unknown_table"):
+                cursor.execute("select count(*) from airlines")
+    with gateway.connect() as connection, pytest.raises(adbc_driver_manager.Error):
+        connection.adbc_current_db_schema = "reference"
+
+
 def test_basic_is_not_needed_twice(gateway: Served) -> None:
     """A call may carry the password itself; it gets a token like a handshake."""
     command = pack(make("CommandStatementQuery", query=ONE))

@@ -77,7 +77,7 @@ def test_so_many_seconds_of_a_statement(tmp_path: Path) -> None:
 
 
 def test_so_many_seconds_of_a_day(tmp_path: Path) -> None:
-    gateway = opened(tmp_path, {"seconds": 1, "per": "day"})
+    gateway = opened(tmp_path, {"seconds": 3, "per": "day"})
     assert answer(gateway, "amy", "select * from sales.orders").num_rows == 4
     with pytest.raises(TimedOut):
         answer(gateway, "amy", SLOW)
