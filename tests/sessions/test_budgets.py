@@ -81,7 +81,7 @@ def test_so_many_seconds_of_a_day(tmp_path: Path) -> None:
     assert answer(gateway, "amy", "select * from sales.orders").num_rows == 4
     with pytest.raises(TimedOut):
         answer(gateway, "amy", SLOW)
-    with pytest.raises(RateLimited, match="1 seconds that you may take in a day"):
+    with pytest.raises(RateLimited, match="3 seconds that you may take in a day"):
         answer(gateway, "amy", "select * from sales.orders")
     assert answer(gateway, "ben", "select * from sales.orders").num_rows == 4
     gateway.close()
