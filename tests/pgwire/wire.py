@@ -91,7 +91,7 @@ class Wire:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.address)
-        self.sock = socket.create_connection((str(parts.hostname), int(parts.port or 0)), 20)
+        self.sock = socket.create_connection((str(parts.hostname), int(parts.port or 0)), 60)
 
     def __enter__(self) -> Wire:
         return self
