@@ -134,9 +134,11 @@ def peer_python(home: Path) -> Path:
     wanted = [f"duckdb=={PEER}", *(f"duckdb-extension-{one}=={PEER}" for one in _EXTENSIONS)]
     if not ready.exists() or ready.read_text() != " ".join(wanted):
         sys.stderr.write(f"Installing DuckDB {PEER} with its extensions into {folder} ...\n")
-        venv.create(folder, with_pip=True, clear=True)
+        # A pip of its own, and compiling what nobody imports, would take longer than all else.
+        venv.create(folder, clear=True)
+        install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-compile"]
         subprocess.run(
-            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted],
+            [*install, "-q", "--disable-pip-version-check", *wanted],
             check=True, timeout=_INSTALL_SECONDS,
         )  # fmt: skip
         ready.write_text(" ".join(wanted))

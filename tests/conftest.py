@@ -5,6 +5,7 @@ Takes: a test run. Gives: the sample mesh, built when a test first asks for it; 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,12 @@ from gateway.learning import Learning
 from tests.fresh_state import written_down
 from tests.sample import SampleMesh, close_sample, open_sample
 from tests.served import Served, serving
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay until the end: the collector need not look at them every time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,8 +1,9 @@
 """How the long tests are shared out to the workers.
 
-Takes: the long tests. Gives: the heaviest first, so that no worker ends with one alone; a module
-whose tests stand on one costly environment stays on one worker, every other test goes alone to
-whoever is free. Never says a word on the short tests, which stay together by file.
+Takes: the long tests. Gives: the heaviest first and many short ones last, so that no worker ends
+with one long test alone; a file stays on one worker, since what its tests stand on would be made on
+each; the tests of the few files that take minutes go alone to whoever is free. Never says a word on
+the short tests, which stay together by file.
 
 The marker `xdist_group` would say the same; pytest-xdist 3.8.0 writes it into an attribute that
 pytest 9.2 no longer reads, and the marker is ignored without a word.
@@ -14,23 +15,60 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = (
+# Files, and folders by the slash at their end.
+APART = (
+    "tests/property/",
+    "tests/differential/",
+    "tests/leaks/test_noninterference.py",
+    "tests/mutants/test_mutants.py",
+)
+# Minutes each; all that follow take seconds, or are many.
+FIRST = (
+    "tests/property/test_long.py",
     "tests/packaging/test_wheels.py",
-    "tests/connectors/test_mysql_faults.py",
+    "tests/differential/test_traps.py",
+    "tests/soak/test_soak.py",
+    "tests/tpcds/test_tpcds.py",
+    "tests/bench/test_tpch.py",
+    "tests/dialect/test_suite_of_sqlalchemy.py",
+    "tests/clients/test_snippets.py",
+    "tests/faults/test_drivers.py",
     "tests/faults/test_files.py",
     "tests/faults/test_mysql.py",
     "tests/faults/test_postgres.py",
+    "tests/connectors/test_mysql_faults.py",
+    "tests/audit/test_kill.py",
 )
-# Minutes each; all that follow take seconds.
-FIRST = ("tests/property/test_long.py", *TOGETHER, "tests/differential/test_traps.py")
+# A second or a few each: who is done sooner takes more of them.
+LAST = (
+    "tests/leaks/test_noninterference.py",
+    "tests/mutants/test_mutants.py",
+)
 
 
 class LongScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """One test at a time, but for the modules that stay together."""
+    """A file at a time, but of the largest a test."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::", 1)[0]
-        return file if file in TOGETHER else nodeid
+        return scope(nodeid)
+
+
+def scope(nodeid: str) -> str:
+    """What stays on one worker with the test: its file, or itself alone."""
+    file = file_of(nodeid)
+    return nodeid if file.startswith(APART) else file
+
+
+def place(file: str) -> int:
+    """When a file has its turn, compared with others."""
+    if file in FIRST:
+        return FIRST.index(file) - len(FIRST)
+    return 1 + LAST.index(file) if file in LAST else 0
+
+
+def file_of(nodeid: str) -> str:
+    """The file of a test."""
+    return nodeid.split("::", 1)[0]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,8 +85,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongSch
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The heaviest first; the order is the same on every worker."""
     if config.getoption("heaviest_first"):
-        items.sort(key=lambda one: _place(one.nodeid.split("::", 1)[0]))
-
-
-def _place(file: str) -> int:
-    return FIRST.index(file) if file in FIRST else len(FIRST)
+        items.sort(key=lambda one: place(file_of(one.nodeid)))

@@ -19,6 +19,7 @@ from bench.report import LIMITS, beyond, to_handwritten
 from bench.tables import LAYOUTS, ONE
 from bench.tpch import ALL, FEDERATED, Asked, Measured, Report, measure
 from gateway.demo.postgres import find_server
+from tests.bench.peer import lend_peer
 
 SCALE = 0.01
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -27,7 +28,9 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all modes keep their data."""
-    return tmp_path_factory.mktemp("bench")
+    made = tmp_path_factory.mktemp("bench")
+    lend_peer(made)
+    return made
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))

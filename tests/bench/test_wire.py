@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
+from tests.bench.peer import lend_peer
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 _WAYS = {"PostgreSQL", "pgwire", "Flight SQL", "DB-API", "HTTP", "in process"}
@@ -19,6 +20,7 @@ _WAYS = {"PostgreSQL", "pgwire", "Flight SQL", "DB-API", "HTTP", "in process"}
 def test_every_endpoint_gives_all_rows_and_the_database_s_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    lend_peer(tmp_path)
     file = tmp_path / "wire.json"
     line = ["--sf", "0.003", "--repeat", "1", "--folder", str(tmp_path), "--json", str(file)]
     assert main([*line, "--wire"]) == 0

@@ -7,13 +7,13 @@ Never installs anything into the environment of the tests.
 from __future__ import annotations
 
 import subprocess
-import venv
 from pathlib import Path
 
 import pytest
 
 from gateway.serve.flight.server import FlightEndpoint
 from tests.docs.blocks import blocks
+from tests.environment import environment
 from tests.sample import SampleMesh
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,12 +37,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 def test_a_page(
     sample: SampleMesh, tmp_path: Path, page: str, packages: tuple[str, ...], printed: list[str]
 ) -> None:
-    venv.create(tmp_path / "environment", with_pip=True)
-    python = str(tmp_path / "environment" / "bin" / "python")
-    subprocess.run(
-        [python, "-m", "pip", "install", "-q", *packages, str(ROOT / "client")],
-        check=True, timeout=900,
-    )  # fmt: skip
+    python = str(environment(tmp_path / "environment", *packages, str(ROOT / "client")))
     endpoint = FlightEndpoint(sample.opened, "127.0.0.1", 0)
     place = f"127.0.0.1:{endpoint.start()}"
     answers = []

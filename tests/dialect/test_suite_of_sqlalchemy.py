@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 
 from gateway.demo.postgres import find_server
 from tests.dialect.publishing import publishing
+from tests.environment import environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -25,11 +25,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 def old(folder: Path) -> Path:
     """A Python with SQLAlchemy 1.4 and old libraries, and the client as it lies here."""
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "-q", *OLD, str(ROOT / "client")]
-    subprocess.run(install, check=True, timeout=900)
-    return python
+    return environment(folder, *OLD, str(ROOT / "client"))
 
 
 @pytest.mark.parametrize("version", ["newest", "1.4"])

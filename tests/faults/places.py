@@ -8,6 +8,7 @@ through a proxy, and what shows whether anything is left behind. Each source has
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -121,31 +122,34 @@ def write_files(folder: Path) -> None:
 
 def write_file(folder: Path, name: str, version: int, in_place: bool = False) -> None:
     """The rows of a version in the file of a source, put in the place of what was there."""
-    home = folder / name
+    home, kept = folder / name, folder / "written" / f"{name}.{version}"
     home.mkdir(exist_ok=True)
+    if not kept.exists():
+        kept.mkdir(parents=True)
+        _make(kept, name, version)
+    for one in sorted(kept.iterdir()):
+        # Beside its target, since it is to be renamed.
+        made = home / f"{one.name}.part"
+        shutil.copyfile(one, made)
+        _put(made, home / one.name, in_place)
+
+
+def _make(folder: Path, name: str, version: int) -> None:
+    """The files of a source, which are made once and copied."""
     for table, count in (("large", STORED), ("small", 9)):
         rows = f"SELECT range::INT AS id, {version} AS version, {_WIDE} AS s FROM range({count})"
-        with closing(duckdb.connect()) as maker:
+        path = folder / (f"{table}.parquet" if name == "files" else f"rows.{name}")
+        with closing(duckdb.connect(str(path) if name == "duckdb" else ":memory:")) as maker:
             if name == "files":
-                made = home / f"{table}.part"
-                maker.execute(f"COPY ({rows}) TO '{made}' (FORMAT parquet)")
-                _put(made, home / f"{table}.parquet", in_place)
-    if name == "files":
-        return
-    made = home / "rows.part"
-    made.unlink(missing_ok=True)
-    for table, count in (("large", STORED), ("small", 9)):
-        rows = f"SELECT range::INT AS id, {version} AS version, {_WIDE} AS s FROM range({count})"
-        if name == "duckdb":
-            with closing(duckdb.connect(str(made))) as maker:
+                maker.execute(f"COPY ({rows}) TO '{path}' (FORMAT parquet)")
+            elif name == "duckdb":
                 maker.execute(f"CREATE TABLE {table} AS {rows}")
-        else:
-            with closing(sqlite3.connect(made)) as light, closing(duckdb.connect()) as maker:
-                light.execute(f"CREATE TABLE {table} (id integer, version integer, s text)")
-                found = maker.execute(rows).fetchall()
-                light.executemany(f"INSERT INTO {table} VALUES (?, ?, ?)", found)
-                light.commit()
-    _put(made, home / f"rows.{name}", in_place)
+            else:
+                with closing(sqlite3.connect(path)) as light:
+                    light.execute(f"CREATE TABLE {table} (id integer, version integer, s text)")
+                    found = maker.execute(rows).fetchall()
+                    light.executemany(f"INSERT INTO {table} VALUES (?, ?, ?)", found)
+                    light.commit()
 
 
 def _put(made: Path, target: Path, in_place: bool) -> None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
+from tests.environment import environment, pip
+
 ROOT = Path(__file__).resolve().parents[2]
-CONSTRAINTS = ROOT / "constraints.txt"
-# One environment for all of them: tests.sharing keeps them on one worker.
+PINNED = ("-c", str(ROOT / "constraints.txt"))
+# One environment for all of them, which stay on one worker.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
@@ -31,21 +32,20 @@ class Environment:
 
     def run(self, *command: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment; `path` is a folder that Python looks into first."""
-        kept = ("PATH", "HOME", "LANG")
-        kept_pip = tuple(one for one in os.environ if one.startswith("PIP_"))
-        environment = {one: os.environ[one] for one in kept + kept_pip if one in os.environ}
+        variables = few_variables()
         if path is not None:
-            environment["PYTHONPATH"] = str(path)
+            variables["PYTHONPATH"] = str(path)
         return subprocess.run(
             [self.folder / "bin" / command[0], *command[1:]],
-            cwd=self.empty, env=environment, capture_output=True, text=True, timeout=600,
+            cwd=self.empty, env=variables, capture_output=True, text=True, timeout=600,
             check=False,
         )  # fmt: skip
 
-    def install(self, *wanted: str) -> None:
-        """Install with the pins."""
-        done = self.run("python", "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), *wanted)
-        assert done.returncode == 0, done.stderr
+
+def few_variables() -> dict[str, str]:
+    """What a program of an environment is told of ours."""
+    kept = ("PATH", "HOME", "LANG", *(one for one in os.environ if one.startswith("PIP_")))
+    return {one: os.environ[one] for one in kept if one in os.environ}
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {one.name.split("-", 1)[0]: one for one in folder.glob("*.whl")}
 
 
-def made(folder: Path) -> Environment:
-    """A fresh environment."""
-    venv.create(folder / "environment", with_pip=True)
+def made(folder: Path, *wanted: str) -> Environment:
+    """A fresh environment with these in it."""
+    environment(folder / "environment", *wanted, variables=few_variables())
     (folder / "empty").mkdir()
     return Environment(folder / "environment", folder / "empty")
 
@@ -69,17 +69,14 @@ def made(folder: Path) -> Environment:
 @pytest.fixture(scope="module")
 def server(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Both wheels with what the demo needs."""
-    environment = made(tmp_path_factory.mktemp("server"))
-    environment.install(str(wheels["sqluice"]), f"{wheels['sqluice_gateway']}[demo]")
-    return environment
+    wanted = (str(wheels["sqluice"]), f"{wheels['sqluice_gateway']}[demo]")
+    return made(tmp_path_factory.mktemp("server"), *PINNED, *wanted)
 
 
 @pytest.fixture(scope="module")
 def client(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The client's wheel alone."""
-    environment = made(tmp_path_factory.mktemp("client"))
-    environment.install(str(wheels["sqluice"]))
-    return environment
+    return made(tmp_path_factory.mktemp("client"), *PINNED, str(wheels["sqluice"]))
 
 
 def test_what_is_in_them(wheels: dict[str, Path]) -> None:
@@ -136,7 +133,8 @@ def test_a_folder_that_shadows_the_server_is_named(server: Environment, tmp_path
 
 
 def test_the_client_stands_alone(client: Environment) -> None:
-    listed = client.run("python", "-m", "pip", "list", "--format", "freeze").stdout.lower()
+    listed = pip(client.folder / "bin" / "python", "list", "--format", "freeze").stdout.lower()
+    assert "sqluice==" in listed
     for name in ("duckdb", "sqlglot", "flask", "sqlalchemy", "sqluice-gateway"):
         assert f"{name}==" not in listed
     helped = client.run("sqluice", "--help")
@@ -152,11 +150,9 @@ OLD = ("sqlalchemy==1.4.54", "pyarrow==16.1.0", "pandas==2.1.4", "numpy<2")
 def test_the_client_beside_old_libraries(
     wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    environment = made(tmp_path_factory.mktemp("old"))
-    done = environment.run("python", "-m", "pip", "install", "-q", str(wheels["sqluice"]), *OLD)
-    assert done.returncode == 0, done.stderr
-    ran = environment.run("python", "-c", "import sqluice.flight; print(sqluice.apilevel)")
+    old = made(tmp_path_factory.mktemp("old"), str(wheels["sqluice"]), *OLD)
+    ran = old.run("python", "-c", "import sqluice.flight; print(sqluice.apilevel)")
     assert (ran.stdout.strip(), ran.returncode) == ("2.0", 0), ran.stderr
     code = "import sqlalchemy; print(sqlalchemy.create_engine('sqluice://h/d').dialect.name)"
-    ran = environment.run("python", "-W", "error", "-c", code)
+    ran = old.run("python", "-W", "error", "-c", code)
     assert (ran.stdout.strip(), ran.returncode) == ("sqluice", 0), ran.stderr

@@ -17,6 +17,7 @@ import pytest
 from gateway.demo.postgres import find_server
 from gateway.errors import SqluiceError
 from gateway.probe.outcomes import difference, of_batches
+from tests.bench.peer import lend_peer
 from tests.tpcds.places import Places, make_places
 from tests.tpcds.statements import addressed, determined
 
@@ -39,6 +40,7 @@ class Found:
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("tpcds")
+    lend_peer(folder)
     with find_server(folder / "postgres") as server:
         with closing(make_places(folder, SCALE, server)) as made:
             yield made
