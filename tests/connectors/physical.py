@@ -27,7 +27,7 @@ _MADE = (
 
 @dataclass(frozen=True, slots=True)
 class Physical:
-    """A column: its type there, in a contract ("": none can say it), and one value as both say it."""
+    """A column: its type there and in a contract, "" where none can say it; a value of both."""
 
     name: str
     physical: str
