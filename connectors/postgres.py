@@ -27,7 +27,15 @@ from connectors.base import (
 from connectors.cutting import with_cut
 from connectors.postgres_address import address_of
 from connectors.postgres_parts import DEFAULT_STREAMS, PartingConnection, streams_of
-from connectors.postgres_values import marked, names_of, size_of, typed, wrapped, written_out
+from connectors.postgres_values import (
+    latin_array,
+    marked,
+    names_of,
+    size_of,
+    typed,
+    wrapped,
+    written_out,
+)
 
 TABLES = load_tables("postgres")
 SESSION, TYPES, SQL = (TABLES[name] for name in ("session", "types", "sql"))
@@ -36,6 +44,9 @@ _NO_COPY = {"adbc.postgresql.use_copy": "false"}
 _BY_COPY = {"adbc.postgresql.batch_size_hint_bytes": "2097152"}
 # So many expected rows are asked for at once, which the driver holds; a few times more may come.
 FEW_ROWS, MOST_ROWS = 1_000, 10_000
+# Their order by bytes is that of the gateway's, and the letters of others may not come back as they
+# went.
+_ENCODINGS = ("UTF8", "LATIN1")
 # From this version on a filter looks up what it compares with an array in a table of hashes.
 _HASHES_KEYS = 140_000
 # A statement that sends nothing ends soon after a gateway that was killed; from version 14 on.
@@ -53,12 +64,15 @@ class PostgresConnection(PartingConnection):
         shown = [f"set_config('{name}', '{value}', false)" for name, value in SESSION.items()]
         told = "getdatabaseencoding(), current_setting('server_version_num')"
         *found, encoding, version = self._rows(f"SELECT {', '.join(shown)}, {told}")[0]
-        self._version = int(version)
+        self._version, self._is_latin = int(version), encoding == "LATIN1"
         for (name, wanted), value in zip(SESSION.items(), found, strict=True):
             if value != wanted:
                 raise ConnectorError(f"{name} is {value!r} and cannot be made {wanted!r}")
-        if encoding == "SQL_ASCII":
-            raise ConnectorError("a database in SQL_ASCII does not say what its texts are")
+        if encoding not in _ENCODINGS:
+            raise ConnectorError(
+                f"the database is in {encoding}, whose texts are in another order than the "
+                f"gateway's, or are nothing certain: {' or '.join(_ENCODINGS)} is read"
+            )
         # Not every system can tell a server that a client is gone.
         with contextlib.suppress(*self.errors):
             self._rows(_LEAVE_WITH_CLIENT)
@@ -91,7 +105,7 @@ class PostgresConnection(PartingConnection):
 
     def _delivered(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         """Few rows at once; more as a stream."""
-        values = parameters_of(fragment, as_array)
+        values = parameters_of(fragment, latin_array if self._is_latin else as_array)
         expected = fragment.expected_rows
         if expected is not None and expected <= FEW_ROWS and fragment.columns:
             found = self._at_once(wrapped(fragment.sql, fragment, MOST_ROWS + 1), values)

@@ -19,7 +19,13 @@ import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
 from connectors.arrow import StreamingConnection, as_array, parameters_of
-from connectors.base import ConnectorCancelled, ConnectorError, Fragment, load_tables
+from connectors.base import (
+    ConnectorCancelled,
+    ConnectorError,
+    ConnectorRefused,
+    Fragment,
+    load_tables,
+)
 from connectors.parting import NotPartedError
 from connectors.postgres_values import names_of, wrapped, written_out
 
@@ -33,6 +39,8 @@ LARGE_BYTES, MANY_ROWS = 32 << 20, 200_000
 _MOST_OF_IT = 0.2
 # No page has this number, so that every row lies before it.
 _NO_PAGE = 0xFFFF_FFFF
+# A text of the statement has letters that the database has not.
+_UNTRANSLATABLE = "22P05"
 _TOGETHER = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
 
 
@@ -56,6 +64,7 @@ class PartingConnection(StreamingConnection, ABC):
         self._connection = connection
         self._streams = streams
         self._version = 0
+        self._is_latin = False
         self._is_sharing = False
 
     def streams(self, fragment: Fragment) -> int:
@@ -145,6 +154,12 @@ class PartingConnection(StreamingConnection, ABC):
         with self._connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall() if cursor.description else []
+
+    def _told(self, error: Exception) -> ConnectorError:
+        made = super()._told(error)
+        if getattr(error, "sqlstate", None) == _UNTRANSLATABLE and not self._broken:
+            return ConnectorRefused(str(made), "type_error")
+        return made
 
     def _interrupt(self) -> None:
         self._connection.adbc_cancel()

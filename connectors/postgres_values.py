@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.arrow import cast_exactly, number_of, scaled
+from connectors.arrow import as_array, cast_exactly, number_of, scaled
 from connectors.base import (
     ConnectorError,
     Fragment,
@@ -44,6 +44,7 @@ _WRITTEN = MappingProxyType(
 )  # fmt: skip
 # Nothing here ends, escapes or begins anything, in a text or out of it.
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9 _.,:;#%&@/()+*=<>!?\[\]{}-]*")
+_LATIN = r"(?s)^[\x{00}-\x{FF}]*$"
 _NOT_PLAIN_SQL = re.compile(r"\\|\$(?!\d)|--|/\*")
 # Texts and names are passed over; keys of eight bytes for a column of that type (`keys` and
 # `key_types` in postgres.toml); any other parameter.
@@ -96,6 +97,13 @@ def marked(batch: pa.RecordBatch, fragment: Fragment) -> pa.RecordBatch:
         for field, column in zip(batch.schema, fragment.columns, strict=True)
     ]
     return pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields))
+
+
+def latin_array(keys: pa.Array) -> str:
+    """Keys for a database in LATIN1: texts with other letters match nothing there."""
+    if pa.types.is_string(keys.type) or pa.types.is_large_string(keys.type):
+        keys = keys.filter(pc.match_substring_regex(keys, _LATIN))
+    return as_array(keys)
 
 
 def typed(array: pa.Array, source: pa.Field, target: pa.DataType) -> pa.Array:

@@ -194,6 +194,7 @@ _REFUSALS: Mapping[str, tuple[type[SqluiceError], str]] = MappingProxyType(
             (LimitExceeded, "gives you no more rows or bytes"),
             (PurposeRequired, "wants to know a purpose, or another one"),
             (TimedOut, "took longer than it may"),
+            (TypeMismatch, "is in an encoding without some letter of the query or of a rule"),
             (UnsupportedSql, "does not serve what the query asks of it"),
         )
     }

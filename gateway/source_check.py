@@ -18,6 +18,11 @@ _SHOWN_TYPES = 8
 # Files have no NOT NULL to add: a warning that nobody can heed is noise.
 _NEVER_SAY_NOT_NULL = frozenset({"files", "objects"})
 
+_UNSAYABLE = (
+    "No type of a contract has its values: offer a view that casts the column, such as "
+    "CAST(x AS text), or leave it out."
+)
+
 OpenConnection = Callable[[Source], Connection]
 
 
@@ -133,11 +138,11 @@ def _differences(column: Column, live: SourceColumn | None) -> Iterator[tuple[st
             "Correct physicalName, or take the column out of the contract (a breaking change).",
         )
     elif column.type not in live.contract_types:
-        allowed = _few(sorted(live.contract_types)) or "no type of a contract"
+        allowed = _few(sorted(live.contract_types))
         yield (
             "type_mismatch",
             f"the contract says {column.type}, the source has {live.type}.",
-            f"The source's type maps to {allowed}.",
+            f"The source's type maps to {allowed}." if allowed else _UNSAYABLE,
         )
 
 

@@ -27,7 +27,7 @@ Columns = Mapping[str, str]
 _LOGICAL = {
     "VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date", "TIME": "time", "DOUBLE": "number",
     "FLOAT": "number", "DECIMAL": "number", "UUID": "string", "TIMESTAMP": "timestamp",
-    "JSON": "string", "BLOB": "string",
+    "JSON": "string", "BLOB": "string", "INTERVAL": "string",
 }  # fmt: skip
 
 

@@ -173,15 +173,19 @@ class FlightStatement:
             self._transport.is_direct = False
             return None
         self._begun, self._is_told = begun, True
-        if self._is_cancelled:
-            # Between two calls there was nothing that the driver could have stopped.
-            self._end_stream()
-            status = adbc_driver_manager.AdbcStatusCode.CANCELLED
-            raise dbapi.OperationalError("The query was cancelled.", status_code=status)
+        self._end_if_cancelled()
         _say(cursor, _BEGUN, begun)
         stream, _ = _blocking_call(statement.execute_query, (), {}, statement.cancel)
         answer = self._streamed(stream, cursor)
+        self._end_if_cancelled()
         return Answer(bare(answer.schema), answer.batches)
+
+    def _end_if_cancelled(self) -> None:
+        """Between two calls, and before one has begun, there is nothing that the driver stops."""
+        if self._is_cancelled:
+            self._end_stream()
+            status = adbc_driver_manager.AdbcStatusCode.CANCELLED
+            raise dbapi.OperationalError("The query was cancelled.", status_code=status)
 
     def _streamed(self, handle: Any, cursor: dbapi.Cursor) -> Answer:  # noqa: ANN401 - untyped
         self._reader = AdbcRecordBatchReader._import_from_c(handle.address)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import grpc
 import pytest
+from adbc_driver_flightsql import dbapi
+from pyarrow import flight
 from sqlalchemy import text
 
 from gateway.errors import Unauthenticated
 from gateway.pipeline import Described, Gateway
 from gateway.request import Principal, Request
+from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.pgwire.answers import Piece
 from gateway.serve.pgwire.running import Runner
@@ -22,7 +28,7 @@ from gateway.state.engine import reading
 from tests.flight.raw import FAULTS, RawClient
 from tests.identity.mesh import Shop, open_shop
 from tests.pgwire.wire import SYNC, Wire, bind, describe, execute, fields, parse, query
-from tests.served import within
+from tests.served import basic, within
 
 DENIED = "select * from sales.reasons_of_others"
 
@@ -187,6 +193,20 @@ def test_what_catalogs_describe_is_a_request(doors: Doors) -> None:
         assert within(10, lambda: len(doors.noted()) == len(before) + 3)
 
 
+def _waiting(
+    monkeypatch: pytest.MonkeyPatch, asked: threading.Event, going_on: threading.Event
+) -> None:
+    """Descriptions say when they begin, and wait until they may go on."""
+    plain = Gateway.describe
+
+    def slow(self: Gateway, request: Request) -> Described:
+        asked.set()
+        assert going_on.wait(30)
+        return plain(self, request)
+
+    monkeypatch.setattr(Gateway, "describe", slow)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -199,17 +219,10 @@ def test_a_description_is_cancelled(
     sent: bytes, doors: Doors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, going_on = threading.Event(), threading.Event()
-    plain = Gateway.describe
-
-    def slow(self: Gateway, request: Request) -> Described:
-        asked.set()
-        assert going_on.wait(30)
-        return plain(self, request)
-
     with Wire(doors.pgwire) as client:
         client.sign_in("amy")
         with monkeypatch.context() as changed:
-            changed.setattr(Gateway, "describe", slow)
+            _waiting(changed, asked, going_on)
             client.send(sent)
             assert asked.wait(20)
             with Wire(doors.pgwire) as other:
@@ -219,6 +232,67 @@ def test_a_description_is_cancelled(
             going_on.set()
         assert [one["C"] for one in told] == ["57014"]
         assert "E" not in {kind for kind, _ in client.ask(sent)}
+
+
+_PREPARE = pack(make("ActionCreatePreparedStatementRequest", query=COMPUTED))
+_STATEMENT = flight.FlightDescriptor.for_command(
+    pack(make("CommandStatementQuery", query=COMPUTED))
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        ("DoAction", flight.Action("CreatePreparedStatement", _PREPARE).serialize()),
+        ("GetSchema", _STATEMENT.serialize()),
+    ],
+)
+def test_a_description_over_flight_is_left(
+    call: str, body: bytes, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancelled call looks to the gateway as one whose client has gone."""
+    asked, going_on = threading.Event(), threading.Event()
+    metadata = [("authorization", basic("amy"))]
+    with grpc.insecure_channel(doors.flight.removeprefix("grpc://")) as channel:
+        method: Any = channel.unary_stream(f"/arrow.flight.protocol.FlightService/{call}")
+        assert list(method(body, metadata=metadata, timeout=30))
+        before = doors.noted()
+        with monkeypatch.context() as changed:
+            _waiting(changed, asked, going_on)
+            asking = method(body, metadata=metadata, timeout=30)
+            assert asked.wait(20)
+            # The control: as long as somebody waits it is waited for.
+            time.sleep(0.5)
+            assert len(doors.noted()) == len(before)
+            asking.cancel()
+            told = within(20, lambda: len(doors.noted()) > len(before))
+            going_on.set()
+        assert told and doors.noted()[len(before) :] == [("amy", "flight", "cancelled")]
+        assert list(method(body, metadata=metadata, timeout=30))
+
+
+def test_a_stock_client_cancels_what_he_prepares(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, going_on = threading.Event(), threading.Event()
+    known = {"username": "amy", "password": "amy-demo"}
+    with (
+        dbapi.connect(doors.flight, db_kwargs=known, autocommit=True) as connection,
+        connection.cursor() as cursor,
+    ):
+        before = doors.noted()
+        with monkeypatch.context() as changed:
+            _waiting(changed, asked, going_on)
+            cancelling = threading.Thread(target=lambda: asked.wait(20) and cursor.adbc_cancel())
+            cancelling.start()
+            with pytest.raises(dbapi.Error):
+                cursor.adbc_prepare(COMPUTED)
+            cancelling.join()
+            told = within(20, lambda: len(doors.noted()) > len(before))
+            going_on.set()
+        assert told and doors.noted()[len(before) :] == [("amy", "flight", "cancelled")]
+        with connection.cursor() as other:
+            assert other.adbc_prepare(COMPUTED) is not None
 
 
 @pytest.mark.parametrize("is_cancelled", [True, False])

@@ -8,10 +8,14 @@ from decimal import Decimal
 
 import pytest
 
+import sqluice
 from gateway.serve.flight import sign_in
 from gateway.serve.flight.calls import FlightSqlCalls
 from gateway.serve.flight.direct import Direct
+from sqluice import flight
 from tests.client.conftest import Served
+from tests.sample import SampleMesh
+from tests.served import MANY, within
 
 KEYED = "SELECT flight_id, carrier FROM operations.departures WHERE flight_id = ?"
 LARGE = "SELECT flight_id, origin FROM operations.departures ORDER BY 1"
@@ -83,6 +87,33 @@ def test_values_without_room_in_a_header_are_put(served: Served, calls: Counter[
         asked = "SELECT ?::varchar, ?::bigint, ?::boolean, ?::decimal(4, 2), ?::blob, ?::bigint"
         assert connection.execute(asked, few).fetchall() == [tuple(few)]
         assert calls["put"] == 1
+
+
+# Between the call that begins and the one that fetches; and after it was looked whether to fetch.
+@pytest.mark.parametrize("place", ["begun_of", "_say"])
+def test_a_cancel_between_the_two_calls(
+    place: str, served: Served, sample: SampleMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = sample.opened.gateway.services.queries
+    plain: Callable[..., object] = getattr(flight, place)
+    with served.connect() as connection:
+        connection.execute("SELECT 1").fetchall()
+        cursor = connection.cursor()
+
+        def cancelling(*given: object) -> object:
+            found = plain(*given)
+            if len(given) == 1 or (given[1] == "begun" and given[2]):
+                assert queries.count == 1
+                cursor.cancel()
+            return found
+
+        with monkeypatch.context() as changed:
+            changed.setattr(flight, place, cancelling)
+            with pytest.raises(sqluice.OperationalError) as caught:
+                cursor.execute(MANY)
+        assert caught.value.code == "cancelled"
+        assert within(20, lambda: queries.count == 0)
+        assert cursor.execute("SELECT 2").fetchall() == [(2,)]
 
 
 def test_each_statement_has_the_key_that_was_chosen_for_it(served: Served) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from connectors.base import ConnectorError
+from connectors.postgres import PostgresConnection
 from gateway.demo.postgres import OwnServer, find_server
 from gateway.errors import Cancelled
 from gateway.request import Limits
@@ -88,6 +90,31 @@ def test_two_sessions_read_it_and_it_is_whole(
     assert sorted(ids) == list(range(1, ROWS + 1))
     # Both are kept, and no transaction is left open.
     assert _sessions(home[1], "state = 'idle'") == 2
+
+
+def test_both_are_kept_where_they_cannot_be_put_together(
+    home: tuple[Path, OwnServer], mesh: PlainMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reads then, and the other goes back as it came: it is neither closed nor asked anew."""
+    opened: list[object] = []
+    plain = PostgresConnection.prepare
+    monkeypatch.setattr(
+        PostgresConnection, "prepare", lambda self: opened.append(self) or plain(self)
+    )
+
+    def not_exported(self: PostgresConnection) -> str:
+        tried.append(self)
+        raise ConnectorError("no snapshot is to be had")
+
+    tried: list[object] = []
+    monkeypatch.setattr(PostgresConnection, "_exported", not_exported)
+    for _ in range(3):
+        seen: list[int] = []
+        assert midway(mesh, ALL, lambda seen=seen: seen.append(_sessions(home[1]))) == ("ok", ROWS)
+        assert seen == [1]
+        assert _is_over(home[1], mesh)
+        assert _sessions(home[1], "state = 'idle'") == 2
+    assert len(tried) == 3 and len(opened) == 2
 
 
 def test_an_error_in_one_ends_both(home: tuple[Path, OwnServer], mesh: PlainMesh) -> None:

@@ -52,6 +52,28 @@ VALUES = [
         {"a": "1.5", "b": ["2013-01-01"]},
         '{"a": "1.5", "b": ["2013-01-01"]}',
     ),
+    ("['nan'::double, 1.5]", "DOUBLE[]", ["nan", 1.5], '["nan", 1.5]'),
+    (
+        "map {'a': {'b': '-inf'::double}}", "MAP(VARCHAR, STRUCT(b DOUBLE))",
+        [["a", {"b": "-inf"}]], '[["a", {"b": "-inf"}]]',
+    ),
+    # Moments that Python has no room for, alone and inside others.
+    ("timestamptz '50000-01-02 03:04:05.5'", "TIMESTAMP WITH TIME ZONE",
+     "50000-01-02T03:04:05.500000+00:00", "50000-01-02T03:04:05.500000+00:00"),
+    ("timestamptz 'infinity'", "TIMESTAMP WITH TIME ZONE", "infinity", "infinity"),
+    ("timestamp '-infinity'", "TIMESTAMP", "-infinity", "-infinity"),
+    ("timestamp '20000-03-01 (BC)'", "TIMESTAMP", "-19999-03-01T00:00:00", "-19999-03-01T00:00:00"),
+    ("date 'infinity'", "DATE", "infinity", "infinity"),
+    ("[date '12013-01-31', null]", "DATE[]", ["12013-01-31", None], '["12013-01-31", null]'),
+    (
+        "map {1: {'a': date '0044-03-15 (BC)', 'b': 'nan'::double}}",
+        "MAP(INTEGER, STRUCT(a DATE, b DOUBLE))",
+        [[1, {"a": "-0043-03-15", "b": "nan"}]], '[[1, {"a": "-0043-03-15", "b": "nan"}]]',
+    ),
+    (
+        "['2013-01-02 03:04:05.123456789'::timestamp_ns, null]", "TIMESTAMP_NS[]",
+        ["2013-01-02T03:04:05.123456789", None], '["2013-01-02T03:04:05.123456789", null]',
+    ),
     ("interval '1 month 2 days'", "INTERVAL", [1, 2, 0], "[1, 2, 0]"),
 ]  # fmt: skip
 

@@ -124,6 +124,7 @@ def _parquet(known: Reference) -> Read:
     others = {
         "timestamp[s]": "timestamp[ms]",
         "map<string, int32>": "map<string, int32 ('map_of')>",
+        "map<string, double>": "map<string, double ('odd_map')>",
         "month_day_nano_interval": "struct<months: int32, days: int32, nanoseconds: int64>",
     }
     values = tuple(
@@ -220,8 +221,8 @@ def _read_by_psycopg(kind: str, value: Any, is_binary: bool) -> Any:  # noqa: AN
         return None
     if _oid(kind) == _JSON_OID:
         if kind.startswith("MAP"):
-            return dict(value)
-        return json.loads(value) if kind == "JSON" else _written_by_duckdb(value)
+            return _written(dict(value))
+        return _written(json.loads(value) if kind == "JSON" else value)
     if kind.endswith("]"):
         return [_read_by_psycopg(kind.rpartition("[")[0], one, is_binary) for one in value]
     if kind in ("UBIGINT", "HUGEINT"):
@@ -249,12 +250,17 @@ def _read_by_psycopg(kind: str, value: Any, is_binary: bool) -> Any:  # noqa: AN
     return value
 
 
-def _written_by_duckdb(value: Any) -> Any:  # noqa: ANN401 - any value
-    """JSON as DuckDB writes it: numbers stay numbers, moments are its own text."""
+def _written(value: Any) -> Any:  # noqa: ANN401 - any value
+    """JSON as DuckDB writes it: numbers stay numbers, moments are its own text.
+
+    But for what JSON has no numbers for, which is text that PostgreSQL and its clients know.
+    """
     if isinstance(value, list):
-        return [_written_by_duckdb(one) for one in value]
+        return [_written(one) for one in value]
     if isinstance(value, dict):
-        return {name: _written_by_duckdb(one) for name, one in value.items()}
+        return {name: _written(one) for name, one in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, datetime):

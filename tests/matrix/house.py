@@ -20,6 +20,7 @@ import sqlalchemy
 
 import sqluice
 from gateway.demo.postgres import Server, find_server
+from tests.connectors.physical import Physical, fill
 from tests.leaks.worlds import HIDDEN, VISIBLE, ddl
 from tests.matrix.kinds import COLUMNS, HELD, table_sql
 from tests.served import Served, started
@@ -88,11 +89,15 @@ _POLICIES: tuple[Mapping[str, Any], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Where the gateway listens; passwords are `<name>-demo`."""
+    """Where the gateway listens; passwords are `<name>-demo`.
+
+    physical: the columns of `stock.physical`, which has what a contract can say of PostgreSQL's.
+    """
 
     served: Served
     conf: Path
     server: Server
+    physical: tuple[Physical, ...]
     opened: dict[str, sqluice.Connection] = field(default_factory=dict)
 
     def local(self, user: str = "nora") -> sqluice.Connection:
@@ -128,11 +133,12 @@ def opened_house(folder: Path) -> Iterator[House]:
     server.start()
     try:
         _fill(folder, server)
-        conf = _write(folder, server)
+        physical = tuple(one for one in fill(server, DATABASE) if one.type)
+        conf = _write(folder, server, physical)
         with started(conf, folder / "data", {}) as found:
             url = server.url(DATABASE)
             served = Served(found[1], found[2], found[3], int(found[4]), url)
-            house = House(served, conf, server)
+            house = House(served, conf, server, physical)
             yield house
             for one in house.opened.values():
                 one.close()
@@ -162,7 +168,7 @@ def _fill(folder: Path, server: Server) -> None:
     )
 
 
-def _write(folder: Path, server: Server) -> Path:
+def _write(folder: Path, server: Server, physical: tuple[Physical, ...]) -> Path:
     secrets = folder / "data" / "secrets"
     urls = {"stock": server.url(DATABASE), "gone": "postgresql://who:word@127.0.0.1:9/nothing"}
     for domain, url in urls.items():
@@ -175,6 +181,8 @@ def _write(folder: Path, server: Server) -> Path:
         # Every door tries a wrong password, all from one address.
         "gateway": {"sign_in": {"free_failures": 100}},
     }  # fmt: skip
+    types = {"id": "INTEGER", **{one.name: one.type for one in physical}}
+    stock = {**_TABLES, "physical": ("public.physical", types)}
     kinds = {"id": "INTEGER", **{one: COLUMNS[one][0] for one in HELD}}
     meshes = [
         SmallMesh(
@@ -185,7 +193,7 @@ def _write(folder: Path, server: Server) -> Path:
                   **known),
         SmallMesh("unset", {"connector": "postgres", "secrets": {"url": "NOWHERE"}},
                   {"nothing": ("nothing", _PAIR)}, grants=_grants("nothing"), **known),
-        SmallMesh("stock", source, _TABLES, grants=_grants(*_TABLES), policies=_POLICIES, **known),
+        SmallMesh("stock", source, stock, grants=_grants(*stock), policies=_POLICIES, **known),
     ]  # fmt: skip
     return [write_mesh(folder, one) for one in meshes][-1]
 

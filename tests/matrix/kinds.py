@@ -33,6 +33,17 @@ _BESIDES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "days": ("DATE[]", ("[DATE '0001-01-01', NULL]", "[]")),
     "prices": ("DECIMAL(9,2)[]", ("[1.50, NULL, -0.01]", "[]")),
     "reals": ("DOUBLE[]", ("[0.1, 'NaN'::DOUBLE, '-Infinity'::DOUBLE, NULL]",)),
+    # What JSON has no numbers for, wherever it stands.
+    "odd_struct": (
+        "STRUCT(a DOUBLE, b FLOAT[], c VARCHAR)",
+        ("{'a': 'NaN', 'b': ['Infinity'::FLOAT, NULL, 1.5], 'c': '\"NaN\", Infinity'}",
+         "{'a': '-Infinity', 'b': [], 'c': 'NaN'}", "{'a': 0.5, 'b': NULL, 'c': 'x'}"),
+    ),
+    "odd_map": ("MAP(VARCHAR, DOUBLE)", ("MAP {'NaN': '-Infinity'::DOUBLE, '': NULL}",)),
+    "odd_list": (
+        "STRUCT(x DOUBLE)[]", ("[{'x': 'NaN'::DOUBLE}, NULL, {'x': 'Infinity'::DOUBLE}]", "[]"),
+    ),
+    "odd_document": ("JSON", ("json_object('a', 'NaN'::DOUBLE, 'b', 'NaN')", "'NaN'", "'1'")),
     "moments": ("TIMESTAMPTZ[]", ("[TIMESTAMPTZ '2013-06-01 12:00:00.5+02', NULL]",)),
     "contents": ("BLOB[]", ("['\\x00\\xFF'::BLOB, NULL, ''::BLOB]",)),
     "codes": ("UUID[]", ("['d3b07384-d9a0-4c9b-8a6d-1d1b1b1b1bff', NULL]",)),

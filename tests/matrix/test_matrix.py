@@ -85,6 +85,21 @@ def test_every_type_is_what_plain_duckdb_says(
     assert all(None in one and len(set(map(repr, one))) > 1 for one in rows)
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_what_postgresql_has_besides_is_what_a_contract_calls_it(house: House, door: str) -> None:
+    items = ", ".join(
+        f"CAST({one.gives} AS {one.type}) AS {one.name}" for one in house.physical
+    )
+    names = ", ".join(one.name for one in house.physical)
+    nulls = ", ".join("NULL" for _ in house.physical)
+    database = str(house.conf.parent / "data" / "kinds.duckdb")
+    wanted = expected(door, reference(database, f"SELECT {items} UNION ALL SELECT {nulls}"))
+    found = DOORS[door](house, f"SELECT {names} FROM stock.physical ORDER BY id", "nora")
+    assert len(found.values) == len(house.physical) > 8
+    assert found.types == wanted.types
+    assert list(map(repr, found.values)) == list(map(repr, wanted.values))
+
+
 def test_sqlalchemy_reflects_and_reads_every_type(house: House) -> None:
     engine = house.engine()
     table = sqlalchemy.Table("items", sqlalchemy.MetaData(), schema="kinds.items",

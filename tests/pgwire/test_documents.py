@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+from itertools import product
+
 import duckdb
 import pyarrow as pa
 import pytest
@@ -17,6 +21,26 @@ def test_values_become_json_whatever_the_machine_calls_its_zone() -> None:
         assert documents.written(column).to_pylist() == [
             b'{"a":[1,null],"at":"1970-01-01 00:00:00+00"}', None, b'{"a":null,"at":null}',
         ]  # fmt: skip
+
+
+# Texts that hold what would be a bare word outside of them.
+HOSTILE = ("", "NaN", '",NaN,"', "\\", '\\"', "[Infinity]", "\n,nan", ':"":', "é\\u0000inf", '""')
+BARE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def test_what_json_has_no_number_for_is_text_and_nothing_else_changes() -> None:
+    def no_word(word: str) -> None:
+        raise AssertionError(word)
+
+    for text, (word, value) in product(HOSTILE, BARE.items()):
+        held = [text, value, {text: value, "x": [value, text, 1.5, None, True]}]
+        wanted = [text, word, {text: word, "x": [word, text, 1.5, None, True]}]
+        # As `json` writes it, and as DuckDB takes it.
+        for written in (json.dumps(held), json.dumps(held, ensure_ascii=False, indent=1)):
+            (found,) = documents.kept(pa.array([written])).to_pylist()
+            assert json.loads(found, parse_constant=no_word) == wanted
+    kept = documents.kept(pa.array(['{"a":nan,"b":[-inf,1e5]}', None, "[true]"])).to_pylist()
+    assert kept == [b'{"a":"nan","b":["-inf",1e5]}', None, b"[true]"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from gateway.errors import (
     UnsupportedSql,
 )
 from gateway.opening import OpenGateway
+from gateway.pipeline import Described
 from gateway.queries import is_query_key, keyed_query_id
 from gateway.request import Request
 from gateway.serve.flight import tables
@@ -37,7 +38,7 @@ from gateway.serve.flight.options import get_options, set_options
 from gateway.serve.flight.parameters import parameter_schema, read_parameters
 from gateway.serve.flight.sign_in import Call, FlightSession, Sessions
 from gateway.serve.flight.sql_info import sql_info, xdbc_types
-from gateway.serve.flight.starting import Starting, recorded, shape
+from gateway.serve.flight.starting import Starting
 from gateway.serve.flight.streams import Begun, Streams, Watcher, end, stream_of
 from gateway.serve.flight.widening import widened
 
@@ -169,9 +170,7 @@ class FlightSqlCalls:
         session = self._session(call)
         name, message = unpack(descriptor.command or b"")
         if name in _STATEMENTS:
-            request = self._request(session, name, message)
-            with recorded(self._opened, request):
-                known = shape(self._opened, request)
+            known = self._described(call, self._request(session, name, message))
             return widened(known.schema, session.agent)
         return self._metadata(session, name, message).schema
 
@@ -211,7 +210,7 @@ class FlightSqlCalls:
         """Prepared statements, sessions, cancelling; None where there is nothing to answer."""
         session = self._session(call)
         handlers: dict[str, Callable[[FlightSession, bytes], bytes | None]] = {
-            "CreatePreparedStatement": self._prepare,
+            "CreatePreparedStatement": lambda one, body: self._prepare(call, one, body),
             "ClosePreparedStatement": self._close_prepared,
             "BeginTransaction": self._begin,
             "EndTransaction": lambda *_: None,
@@ -273,12 +272,13 @@ class FlightSqlCalls:
         end(begun)
         self._streams.done(handle)
 
-    def _prepare(self, session: FlightSession, body: bytes) -> bytes:
+    def _described(self, call: Call, request: Request) -> Described:
+        return self._starting.described(request, lambda gone: self._watcher.watch(call, gone))
+
+    def _prepare(self, call: Call, session: FlightSession, body: bytes) -> bytes:
         """Bind only; the schema tells clients that it is a query."""
         message = unpack_as("ActionCreatePreparedStatementRequest", body)
-        request = _asked(session, PreparedStatement(message.query))
-        with recorded(self._opened, request):
-            known = shape(self._opened, request)
+        known = self._described(call, _asked(session, PreparedStatement(message.query)))
         _require_room(session, len(message.query), more=1)
         handle = secrets.token_bytes(24)
         session.prepared[handle] = PreparedStatement(message.query)

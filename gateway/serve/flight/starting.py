@@ -10,13 +10,13 @@ answers soon, and the statement goes on by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
 
 import pyarrow as pa
 
-from gateway.errors import SqluiceError
+from gateway.errors import Cancelled, SqluiceError
 from gateway.labels import labelled
 from gateway.opening import OpenGateway
 from gateway.pipeline import Described
@@ -54,6 +54,24 @@ class Starting:
     def __init__(self, opened: OpenGateway) -> None:
         self._opened = opened
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="flight-start")
+        self._describing = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="flight-describe")
+
+    def described(
+        self, request: Request, watch: Callable[[Callable[[], None]], AbstractContextManager[None]]
+    ) -> Described:
+        """What is known of a statement before it runs, for as long as its client waits.
+
+        `watch` calls back when he leaves. What he has left goes on to its end, which is bounded by
+        what it asks for; nothing is held at a source by it.
+        """
+        with recorded(self._opened, request):
+            making = self._describing.submit(shape, self._opened, request)
+            left = Future[None]()
+            with watch(lambda: left.done() or left.set_result(None)):
+                wait([making, left], return_when=FIRST_COMPLETED)
+            if making.cancel() or not making.done():
+                raise Cancelled("The caller left.")
+            return making.result()
 
     def begin(
         self, session: Session, request: Request, agent: str, is_polled: bool = False
@@ -97,7 +115,8 @@ class Starting:
 
     def close(self) -> None:
         """Begin nothing more; what runs is stopped by whoever drains."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for one in (self._threads, self._describing):
+            one.shutdown(wait=False, cancel_futures=True)
 
 
 def _begun(result: Result, agent: str) -> Begun:

@@ -1,6 +1,7 @@
 """What PostgreSQL has no type for, as JSON: DuckDB writes it.
 
-Takes: a column of a piece of an answer. Gives: a column of bytes. Never reads anything but the
+Takes: a column of a piece of an answer. Gives: a column of bytes. NaN and the infinities, which
+DuckDB writes bare, become text, since JSON has no such numbers. Never reads anything but the
 column: the databases that write are locked down like those of the merge, hold their memory to a
 bound of their own and spill nothing.
 """
@@ -31,27 +32,48 @@ _SETTINGS = (
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
+# A number that JSON has not, in any spelling that DuckDB takes for one.
+_BARE = "[+-]?(?:[nN][aA][nN]|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?)"
+_STRING = r'"(?:[^"\\]|\\.)*"'
+# Each string gets an empty one behind it and each bare word quotes, then the empty ones go again.
+_QUOTED = (
+    f"regexp_replace(regexp_replace(text, '({_STRING})|({_BARE})', '\\1\"\\2\"', 'g'), "
+    f"'({_STRING})(?:\"\")?', '\\1', 'g')"
+)
+_PROPER = f"CASE WHEN regexp_matches(text, '{_BARE}') THEN {_QUOTED} ELSE text END AS text"
 _idle: queue.LifoQueue[duckdb.DuckDBPyConnection] = queue.LifoQueue(_KEPT)
 
 
 def written(column: pa.Array) -> pa.Array:
     """The column's values as JSON; NULL stays NULL."""
+    texts = _made(column, "SELECT to_json(value)::VARCHAR AS text FROM held")
+    return pc.if_else(pc.is_valid(column), texts, pa.scalar(None, pa.binary()))
+
+
+def kept(column: pa.Array) -> pa.Array:
+    """Texts of DuckDB's JSON, which are JSON but for bare numbers that it has not."""
+    texts = column.cast(pa.string())
+    if not pc.any(pc.match_substring_regex(texts, _BARE)).as_py():
+        return texts.cast(pa.binary())
+    return _made(texts, "SELECT value AS text FROM held")
+
+
+def _made(column: pa.Array, source: str) -> pa.Array:
     try:
         with _lent() as connection:
-            texts = _texts(connection, column)
+            return _texts(connection, column, source)
     except duckdb.OutOfMemoryException:
         raise LimitExceeded(
             "A value of the answer is too large to be written as JSON.",
             hint="Take less of it, or ask over Flight SQL.",
         ) from None
-    return pc.if_else(pc.is_valid(column), texts, pa.scalar(None, pa.binary()))
 
 
-def _texts(connection: duckdb.DuckDBPyConnection, column: pa.Array) -> pa.Array:
+def _texts(connection: duckdb.DuckDBPyConnection, column: pa.Array, source: str) -> pa.Array:
     # What a cursor was given leaves with it.
     with connection.cursor() as cursor:
         cursor.register("held", pa.table({"value": column}))
-        found = cursor.sql("SELECT to_json(value)::VARCHAR AS value FROM held").to_arrow_table()
+        found = cursor.sql(f"SELECT {_PROPER} FROM ({source})").to_arrow_table()
         return found.column(0).combine_chunks().cast(pa.binary())
 
 
