@@ -51,6 +51,7 @@ _UNREACHED: dict[str, object] = {
 }
 # Who answers, but otherwise: by words of the driver, for nobody else has any.
 _IN_PLAIN = "first record does not look like a TLS handshake"
+_UNTRUSTED = "tls: failed to verify certificate: "
 _NO_HOST = "produced zero addresses"
 _OTHER_PROTOCOL = ("unexpected HTTP status code", "frame too large")
 
@@ -352,6 +353,14 @@ def _unreached(text: str, address: Remote | None) -> dict[str, object]:
             "retryable": False,
             "remedy": f"For a gateway without TLS say tls=False, or on this machine write "
             f"grpc://{address.host}:{address.port}; in an address of SQLAlchemy it is ?tls=false.",
+        }
+    if _UNTRUSTED in text:
+        why = text.partition(_UNTRUSTED)[2].strip('"').removeprefix("x509: ")
+        return _UNREACHED | {
+            "message": f"The certificate of what answers{where} is not trusted: {why}.",
+            "retryable": False,
+            "remedy": "Say which authority issued it, as the file tls=, or --certificates of the "
+            "command, or name the host for which it was issued.",
         }
     if address and _NO_HOST in text:
         return _UNREACHED | {
