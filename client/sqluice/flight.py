@@ -34,6 +34,7 @@ from sqluice.transport import Answer, Encryption, Settings, SignIn
 _GRACE_SECONDS = 2.0
 _HEADER = f"{StatementOptions.RPC_CALL_HEADER_PREFIX.value}x-sqluice-"
 _KEY, _VALUES, _BEGUN, _LEFT = "query-key", "values", "begun", "left"
+_TIMEOUT = "statement-timeout"
 _DIRECT = {f"{_HEADER}direct": "1"}
 _NOISE = re.compile(r"^(?:[A-Z_]+: )?\[FlightSQL\] |(?: \([A-Za-z]+; [A-Za-z]+.*\))(?:\. .*)?$")
 _CODES = {
@@ -65,6 +66,7 @@ class FlightTransport:
         """Connect and sign in."""
         if sign_in.oauth is not None and not address.is_encrypted:
             raise InterfaceError("Client credentials need an encrypted way: say tls=True.")
+        self.patience = _patience(settings)
         options = _options(settings) | _signing_in(sign_in)
         if address.is_encrypted:
             options |= _encrypting(encryption)
@@ -130,10 +132,16 @@ class FlightStatement:
         self._is_told = False
         self._is_cancelled = False
         self._known: str | None = None
+        # How long this statement may run, and whether the driver's cursors are told of any time.
+        self._seconds: float | None = None
+        self._timed: set[dbapi.Cursor] = set()
 
-    def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
+    def execute(
+        self, sql: str, parameters: Sequence[object], key: str = "", seconds: float | None = None
+    ) -> Answer:
         """Run a statement."""
         self._end_stream()
+        self._seconds = seconds
         with _translated():
             if self._transport.is_direct and (values := sent_values(parameters)) is not None:
                 found = self._directly(sql, values, key)
@@ -146,6 +154,7 @@ class FlightStatement:
         if self._cursor is None:
             self._cursor = self._connection.cursor(adbc_stmt_kwargs=_DIRECT)
         cursor = self._asked = self._cursor
+        self._bound(cursor)
         _say(cursor, _KEY, key)
         self._prepare(cursor, sql)
         cursor.execute(sql, tuple(parameters) or None)
@@ -161,6 +170,7 @@ class FlightStatement:
             self._short = self._connection.cursor(adbc_stmt_kwargs=_DIRECT)
         cursor = self._asked = self._short
         statement = cursor.adbc_statement
+        self._bound(cursor)
         _say(cursor, _KEY, key)
         _say(cursor, _VALUES, values)
         statement.set_sql_query(sql)
@@ -207,6 +217,16 @@ class FlightStatement:
         # A driver that looks elsewhere prepares again, which is right, and slower.
         self._known = cursor._last_query = sql
 
+    def _bound(self, cursor: dbapi.Cursor) -> None:
+        """Tell gateway and driver how long this statement may run."""
+        seconds = self._seconds
+        if seconds is None and cursor not in self._timed:
+            return
+        _say(cursor, _TIMEOUT, "" if seconds is None else f"{seconds:.3f}")
+        longest = self._transport.patience if seconds is None else seconds + _GRACE_SECONDS
+        cursor.adbc_statement.set_options(**{DatabaseOptions.TIMEOUT_QUERY.value: str(longest)})
+        self._timed.add(cursor)
+
     def cancel(self) -> None:
         """Stop it; that nothing runs is no error."""
         cursor, self._is_cancelled = self._asked, True
@@ -220,6 +240,7 @@ class FlightStatement:
         self._end_stream()
         cursors = [one for one in (self._cursor, self._short) if one is not None]
         self._cursor = self._short = self._asked = self._known = None
+        self._timed.clear()
         for cursor in cursors:
             try:
                 cursor.close()
@@ -280,10 +301,13 @@ def _options(settings: Settings) -> dict[str, str]:
     prefix = DatabaseOptions.RPC_CALL_HEADER_PREFIX.value
     options = {f"{prefix}{name}": text for name, text in headers.items()}
     if settings.query_timeout is not None:
-        # The gateway keeps the time; this is for one that no longer answers.
-        patience = settings.query_timeout + _GRACE_SECONDS
-        options[DatabaseOptions.TIMEOUT_QUERY.value] = str(patience)
+        options[DatabaseOptions.TIMEOUT_QUERY.value] = str(_patience(settings))
     return options
+
+
+def _patience(settings: Settings) -> float:
+    """The gateway keeps the time; this is for one that no longer answers. 0 is without end."""
+    return 0.0 if settings.query_timeout is None else settings.query_timeout + _GRACE_SECONDS
 
 
 def _signing_in(sign_in: SignIn) -> dict[str, str]:

@@ -102,8 +102,10 @@ class Answer:
 class Statement(Protocol):
     """What a cursor needs: one statement after the other, each stopped by the next."""
 
-    def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
-        """Run a statement; by a key that the caller chose it can be stopped from elsewhere."""
+    def execute(
+        self, sql: str, parameters: Sequence[object], key: str = "", seconds: float | None = None
+    ) -> Answer:
+        """Run a statement, for so many seconds; by its key it can be stopped from elsewhere."""
 
     def cancel(self) -> None:
         """Stop it, from any thread."""
