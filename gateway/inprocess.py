@@ -18,7 +18,7 @@ from gateway.identity import principal_of
 from gateway.labels import labelled
 from gateway.opening import OpenGateway, open_gateway
 from gateway.queries import is_query_key, keyed_query_id
-from gateway.sessions import Session, new_query_id, setting_of
+from gateway.sessions import Session, new_query_id, setting_of, within
 
 
 class LocalGateway:
@@ -34,10 +34,12 @@ class LocalGateway:
         return keyed_query_id(user, key) if is_query_key(key) else new_query_id()
 
     def execute(
-        self, sql: str, parameters: tuple[object, ...] = (), query_id: str | None = None
+        self, sql: str, parameters: tuple[object, ...] = (), query_id: str | None = None,
+        seconds: float | None = None,
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch], Mapping[str, object]]:
         """Schema with labels, batches, and what else is known: query_id and masked columns."""
         request = self._session.request(sql, datetime.now(UTC), parameters, query_id)
+        request = within(request, seconds, self._session.limits.seconds)
         statement = setting_of(request)
         if statement is not None:
             self._session.apply(statement)

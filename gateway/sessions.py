@@ -171,6 +171,13 @@ def read_setting(name: str, value: str) -> object:
         ) from None
 
 
+def within(request: Request, seconds: float | None, longest: float) -> Request:
+    """A request that ends after so many seconds, and never later than the gateway lets it."""
+    if seconds is None:
+        return request
+    return replace(request, limits=replace(request.limits, seconds=min(seconds, longest)))
+
+
 @dataclass(slots=True)
 class Session:
     """One client's connection. `defaults` are what its settings go back to on reset.

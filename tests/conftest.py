@@ -31,6 +31,15 @@ def _empty_states_are_written_down() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _nobody_is_signed_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Profiles of whoever runs the tests are not looked at, and none of theirs are left to him."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        patch.delenv("SQLUICE_PROFILE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _plans_are_those_of_a_machine_at_rest() -> Iterator[None]:
     """A source that tells its sizes late, and the time that runs take, would change plans.
 

@@ -1,8 +1,8 @@
 """`sqluice`: the command of the client, which the server extends.
 
-Takes: arguments, `SQLUICE_URL`, `SQLUICE_PASSWORD` and `SQLUICE_TOKEN`. Gives: answers on standard
-output, everything else on standard error, an exit code. Never takes a password as an argument:
-other users of the machine could read it.
+Takes: arguments, the environment, a profile of `sqluice login`. Gives: answers on standard output,
+everything else on standard error, an exit code. Never takes a password as an argument: other users
+of the machine could read it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from importlib.metadata import entry_points
 from itertools import chain, islice
 from json import dumps, loads
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import click
 
@@ -24,31 +25,34 @@ from sqluice.address import Remote, read_address
 from sqluice.connection import Connection, connect
 from sqluice.cursor import Cursor, Row
 from sqluice.display import MASKED, NULL, csv_lines, json_document, plan, table
-from sqluice.errors import Error, InterfaceError
+from sqluice.endings import EXIT_CODES, fail
+from sqluice.errors import DatabaseError, Error, InterfaceError
+from sqluice.reaching import (
+    CERTIFICATES,
+    DEFAULT_URL,
+    OAUTH,
+    PROFILE,
+    USER,
+    Option,
+    Reaching,
+    Way,
+    sign_in_of,
+    told_again,
+    way_of,
+)
+from sqluice.signing import login, logout
+from sqluice.transport import Encryption
 
 GROUP = "sqluice.commands"
-DEFAULT_URL = "grpc://127.0.0.1:7051"
 DEFAULT_ROWS = 1000
 PLAN_COLUMNS = ("step", "where", "what", "detail", "why")
-USER_ERROR, USAGE, UNAVAILABLE, REFUSED = 1, 2, 3, 4
-EXIT_CODES = (
-    "Exit codes: 0 fine, 1 an error in the statement or an answer that broke, 2 wrong usage, "
-    "3 something cannot be reached, 4 refused."
-)
 _REINSTALL = "See that nothing on the path of Python is named gateway, or install the server again."
-_EXIT_OF = {
-    "source_unavailable": UNAVAILABLE, "timeout": UNAVAILABLE,
-    "unauthenticated": REFUSED, "access_denied": REFUSED, "purpose_required": REFUSED,
-    "rate_limited": REFUSED, "limit_exceeded": REFUSED,
-}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking(Reaching):
     """The options of every command that asks a statement."""
 
-    url: str
-    user: str | None
     conf: str | None
     as_name: str | None
     domain: str | None
@@ -56,7 +60,6 @@ class Asking:
     dialect: str | None
     timeout: float | None
     plaintext: bool
-    certificates: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,13 @@ class Printing:
     limit: int | None
 
 
-_OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
+_OPTIONS: tuple[Option, ...] = (
     click.option(
-        "--url", default=DEFAULT_URL, show_default=True, envvar="SQLUICE_URL",
+        "--url", show_default=DEFAULT_URL, envvar="SQLUICE_URL",
         help="Address of the gateway; without a scheme, or off this machine: TLS.",
     ),
-    click.option("--user", help="Who signs in; the password is asked for."),
+    USER,
+    PROFILE,
     click.option("--conf", metavar="DIR", help="Open this mesh folder in process instead."),
     click.option(
         "--as", "as_name", metavar="NAME",
@@ -84,9 +88,10 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
     click.option("--dialect", help="SQL dialect that you write; duckdb unless told otherwise."),
     click.option("--timeout", type=float, metavar="SECONDS", help="Stop after that long."),
     click.option("--plaintext", is_flag=True, help="Send the password in clear to another host."),
-    click.option("--certificates", metavar="FILE", help="Certificates to trust, as PEM."),
-)
-_PRINTING: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
+    *CERTIFICATES,
+    *OAUTH,
+)  # fmt: skip
+_PRINTING: tuple[Option, ...] = (
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
     click.option(
@@ -108,11 +113,12 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(asking=asking, printing=printing, **given)
         except Error as error:
-            _fail(error, printing.as_json)
+            fail(error, printing.as_json)
 
+    made: Callable[..., None] = run
     for option in reversed(_OPTIONS + _PRINTING):
-        run = option(run)
-    return run
+        made = option(made)
+    return made
 
 
 class Commands(click.Group):
@@ -262,7 +268,18 @@ def _statement(sql: str) -> str:
     return text
 
 
-def _opened(asking: Asking) -> Connection:
+@contextmanager
+def _opened(asking: Asking) -> Iterator[Connection]:
+    """A connection; what goes wrong over it tells what helps."""
+    connection, told = _connected(asking)
+    try:
+        with connection:
+            yield connection
+    except DatabaseError as error:
+        raise told(error) from None
+
+
+def _connected(asking: Asking) -> tuple[Connection, Callable[[DatabaseError], DatabaseError]]:
     settings = {
         "domain": asking.domain, "purpose": asking.purpose, "dialect": asking.dialect,
         "query_timeout": asking.timeout,
@@ -270,30 +287,42 @@ def _opened(asking: Asking) -> Connection:
     if asking.conf is not None:
         if asking.as_name is None:
             raise click.UsageError("--conf needs --as: as whom shall it ask?")
+        if asking.profile is not None and _is_said("profile"):
+            raise click.UsageError("--conf opens a folder, --profile a gateway: say one of them.")
         folder = os.path.join(asking.conf, "")
-        return connect(folder, user=asking.as_name, **settings)  # type: ignore[arg-type]  # by name
+        opened = connect(folder, user=asking.as_name, **settings)  # type: ignore[arg-type]  # by name
+        return opened, lambda error: error
     settings["acting_as"] = asking.as_name
-    tls = asking.certificates or (False if asking.plaintext else None)
-    _check_address(asking.url, tls)
-    token = os.environ.get("SQLUICE_TOKEN")
-    if asking.user is None and not token:
-        raise click.UsageError("Say who signs in with --user, or set SQLUICE_TOKEN.")
-    if asking.user is None:
-        return connect(asking.url, token=token, tls=tls, **settings)  # type: ignore[arg-type]  # by name
-    password = os.environ.get("SQLUICE_PASSWORD")
-    if password is None:
-        password = click.prompt(f"Password of {asking.user}", hide_input=True, err=True)
-    return connect(asking.url, user=asking.user, password=password, tls=tls, **settings)  # type: ignore[arg-type]  # by name
-
-
-def _check_address(url: str, tls: bool | str | None) -> None:
-    """Complain before a password is asked for."""
     try:
-        found = read_address(url, True if isinstance(tls, str) else tls)
+        way = way_of(asking)
+        url, tls = _address(asking, way)
+        sign_in = sign_in_of(asking, way)
     except InterfaceError as error:
         raise click.UsageError(error.message) from None
+    files = way.encryption
+    opened = connect(
+        url, user=sign_in.user, password=sign_in.password, token=sign_in.token,
+        oauth=sign_in.oauth, tls=tls, certificate=files.certificate, key=files.key,
+        **settings,  # type: ignore[arg-type]  # by name
+    )  # fmt: skip
+    return opened, lambda error: told_again(error, sign_in, way)
+
+
+def _address(asking: Asking, way: Way) -> tuple[str, bool | str | None]:
+    """Where to, settled before a password is asked for."""
+    url = way.profile.url if way.profile is not None else asking.url or DEFAULT_URL
+    is_plain = asking.plaintext or (way.profile is not None and way.profile.plaintext)
+    tls = way.encryption.authorities or (False if is_plain else None)
+    is_encrypted = True if way.encryption != Encryption() else tls
+    found = read_address(url, is_encrypted if not isinstance(is_encrypted, str) else True)
     if not isinstance(found, Remote):
         raise click.UsageError(f"--url is grpc://host:port; a folder is --conf {url}")
+    return url, tls
+
+
+def _is_said(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _print(cursor: Cursor, printing: Printing) -> None:
@@ -337,18 +366,5 @@ def _notes(cursor: Cursor, rows: list[Row]) -> None:
     click.echo(" · ".join(notes), err=True)
 
 
-def _fail(error: Error, as_json: bool) -> NoReturn:
-    """Code and message, remedy, query id; the exit code says whose turn it is."""
-    if as_json:
-        shown = {
-            "code": error.code, "message": error.message, "remedy": error.remedy,
-            "query_id": error.query_id,
-        }  # fmt: skip
-        click.echo(dumps({"error": shown}, ensure_ascii=False, indent=2))
-    else:
-        start = f"{error.code}: " if error.code else ""
-        click.echo(f"{start}{error.message}", err=True)
-        for line in (error.remedy, f"Query id: {error.query_id}" if error.query_id else ""):
-            if line:
-                click.echo(line, err=True)
-    sys.exit(_EXIT_OF.get(error.code, USER_ERROR))
+main.add_command(login)
+main.add_command(logout)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 # So many rows become Python objects at once: a batch of the gateway is far bigger.
 _ROWS_AT_ONCE = 1024
+# A year: what is longer is meant as no bound, and None says that.
+_LONGEST_SECONDS = 366 * 86_400.0
 
 
 class Cursor:
@@ -46,6 +48,7 @@ class Cursor:
         self._known = Known()
         self._progress = Progress()
         self._key = ""
+        self._seconds: float | None = None
         self._rows: deque[Row] = deque()
         self._slices: Iterator[list[Row]] = iter(())
 
@@ -73,6 +76,22 @@ class Cursor:
         if not self._key:
             self._key = f"k_{secrets.token_hex(16)}"
         return self._key
+
+    @property
+    def query_timeout(self) -> float | None:
+        """After how many seconds the gateway stops a statement of this cursor.
+
+        None: as the connection has it. Never later than the gateway lets anybody.
+        """
+        return self._seconds
+
+    @query_timeout.setter
+    def query_timeout(self, seconds: float | None) -> None:
+        if seconds is not None:
+            is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not is_number or not 0.001 <= seconds < _LONGEST_SECONDS:
+                raise InterfaceError("A timeout is a number of seconds, a thousandth at least.")
+        self._seconds = None if seconds is None else float(seconds)
 
     @property
     def masked(self) -> tuple[str, ...]:
@@ -108,7 +127,7 @@ class Cursor:
         key, self._key = self._key, ""
         self._progress = Progress()
         try:
-            answer = statement.execute(operation, tuple(parameters or ()), key)
+            answer = statement.execute(operation, tuple(parameters or ()), key, self._seconds)
         except Error as error:
             self._known = Known(query_id=error.query_id)
             raise

@@ -1,8 +1,8 @@
 """The errors of the client: PEP 249's classes, each knowing its code.
 
     Warning
-    Error                       code, message, remedy, query_id, sqlstate, is_retryable, policy,
-                                product
+    Error                       code, message, remedy, query_id, sqlstate, is_retryable,
+                                retry_after, policy, product
     ├── InterfaceError          the client was used wrongly, or cannot reach what it was told
     └── DatabaseError           the gateway answered with an error
         ├── DataError           type_error
@@ -89,6 +89,11 @@ class Error(Exception):
     def is_retryable(self) -> bool:
         """Whether the same request may succeed later."""
         return self.failure.is_retryable
+
+    @property
+    def retry_after(self) -> float | None:
+        """After how many seconds to try again, where the gateway says so."""
+        return self.failure.retry_after
 
     @property
     def policy(self) -> str:

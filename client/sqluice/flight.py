@@ -34,6 +34,7 @@ from sqluice.transport import Answer, Encryption, Settings, SignIn
 _GRACE_SECONDS = 2.0
 _HEADER = f"{StatementOptions.RPC_CALL_HEADER_PREFIX.value}x-sqluice-"
 _KEY, _VALUES, _BEGUN, _LEFT = "query-key", "values", "begun", "left"
+_TIMEOUT = "statement-timeout"
 _DIRECT = {f"{_HEADER}direct": "1"}
 _NOISE = re.compile(r"^(?:[A-Z_]+: )?\[FlightSQL\] |(?: \([A-Za-z]+; [A-Za-z]+.*\))(?:\. .*)?$")
 _CODES = {
@@ -51,6 +52,7 @@ _UNREACHED: dict[str, object] = {
 }
 # Who answers, but otherwise: by words of the driver, for nobody else has any.
 _IN_PLAIN = "first record does not look like a TLS handshake"
+_UNTRUSTED = "tls: failed to verify certificate: "
 _NO_HOST = "produced zero addresses"
 _OTHER_PROTOCOL = ("unexpected HTTP status code", "frame too large")
 
@@ -64,6 +66,7 @@ class FlightTransport:
         """Connect and sign in."""
         if sign_in.oauth is not None and not address.is_encrypted:
             raise InterfaceError("Client credentials need an encrypted way: say tls=True.")
+        self.patience = _patience(settings)
         options = _options(settings) | _signing_in(sign_in)
         if address.is_encrypted:
             options |= _encrypting(encryption)
@@ -129,10 +132,16 @@ class FlightStatement:
         self._is_told = False
         self._is_cancelled = False
         self._known: str | None = None
+        # How long this statement may run, and whether the driver's cursors are told of any time.
+        self._seconds: float | None = None
+        self._timed: set[dbapi.Cursor] = set()
 
-    def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
+    def execute(
+        self, sql: str, parameters: Sequence[object], key: str = "", seconds: float | None = None
+    ) -> Answer:
         """Run a statement."""
         self._end_stream()
+        self._seconds = seconds
         with _translated():
             if self._transport.is_direct and (values := sent_values(parameters)) is not None:
                 found = self._directly(sql, values, key)
@@ -145,6 +154,7 @@ class FlightStatement:
         if self._cursor is None:
             self._cursor = self._connection.cursor(adbc_stmt_kwargs=_DIRECT)
         cursor = self._asked = self._cursor
+        self._bound(cursor)
         _say(cursor, _KEY, key)
         self._prepare(cursor, sql)
         cursor.execute(sql, tuple(parameters) or None)
@@ -160,6 +170,7 @@ class FlightStatement:
             self._short = self._connection.cursor(adbc_stmt_kwargs=_DIRECT)
         cursor = self._asked = self._short
         statement = cursor.adbc_statement
+        self._bound(cursor)
         _say(cursor, _KEY, key)
         _say(cursor, _VALUES, values)
         statement.set_sql_query(sql)
@@ -210,6 +221,16 @@ class FlightStatement:
         # A driver that looks elsewhere prepares again, which is right, and slower.
         self._known = cursor._last_query = sql
 
+    def _bound(self, cursor: dbapi.Cursor) -> None:
+        """Tell gateway and driver how long this statement may run."""
+        seconds = self._seconds
+        if seconds is None and cursor not in self._timed:
+            return
+        _say(cursor, _TIMEOUT, "" if seconds is None else f"{seconds:.3f}")
+        longest = self._transport.patience if seconds is None else seconds + _GRACE_SECONDS
+        cursor.adbc_statement.set_options(**{DatabaseOptions.TIMEOUT_QUERY.value: str(longest)})
+        self._timed.add(cursor)
+
     def cancel(self) -> None:
         """Stop it; that nothing runs is no error."""
         cursor, self._is_cancelled = self._asked, True
@@ -223,6 +244,7 @@ class FlightStatement:
         self._end_stream()
         cursors = [one for one in (self._cursor, self._short) if one is not None]
         self._cursor = self._short = self._asked = self._known = None
+        self._timed.clear()
         for cursor in cursors:
             try:
                 cursor.close()
@@ -283,10 +305,13 @@ def _options(settings: Settings) -> dict[str, str]:
     prefix = DatabaseOptions.RPC_CALL_HEADER_PREFIX.value
     options = {f"{prefix}{name}": text for name, text in headers.items()}
     if settings.query_timeout is not None:
-        # The gateway keeps the time; this is for one that no longer answers.
-        patience = settings.query_timeout + _GRACE_SECONDS
-        options[DatabaseOptions.TIMEOUT_QUERY.value] = str(patience)
+        options[DatabaseOptions.TIMEOUT_QUERY.value] = str(_patience(settings))
     return options
+
+
+def _patience(settings: Settings) -> float:
+    """The gateway keeps the time; this is for one that no longer answers. 0 is without end."""
+    return 0.0 if settings.query_timeout is None else settings.query_timeout + _GRACE_SECONDS
 
 
 def _signing_in(sign_in: SignIn) -> dict[str, str]:
@@ -356,6 +381,14 @@ def _unreached(text: str, address: Remote | None) -> dict[str, object]:
             "retryable": False,
             "remedy": f"For a gateway without TLS say tls=False, or on this machine write "
             f"grpc://{address.host}:{address.port}; in an address of SQLAlchemy it is ?tls=false.",
+        }
+    if _UNTRUSTED in text:
+        why = text.partition(_UNTRUSTED)[2].strip('"').removeprefix("x509: ")
+        return _UNREACHED | {
+            "message": f"The certificate of what answers{where} is not trusted: {why}.",
+            "retryable": False,
+            "remedy": "Say which authority issued it, as the file tls=, or --certificates of the "
+            "command, or name the host for which it was issued.",
         }
     if address and _NO_HOST in text:
         return _UNREACHED | {

@@ -31,7 +31,7 @@ class Gateway(Protocol):
         """An id for a statement to come; that of a key where there is one."""
 
     def execute(
-        self, sql: str, parameters: tuple[object, ...], query_id: str
+        self, sql: str, parameters: tuple[object, ...], query_id: str, seconds: float | None = None
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch], Mapping[str, object]]:
         """Schema, batches and what else is known."""
 
@@ -89,12 +89,16 @@ class LocalStatement:
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._query_id = ""
 
-    def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
+    def execute(
+        self, sql: str, parameters: Sequence[object], key: str = "", seconds: float | None = None
+    ) -> Answer:
         """Run a statement."""
         self._end_stream()
         with _translated():
             self._query_id = self._gateway.new_query_id(key)
-            schema, batches, _ = self._gateway.execute(sql, tuple(parameters), self._query_id)
+            schema, batches, _ = self._gateway.execute(
+                sql, tuple(parameters), self._query_id, seconds
+            )
         self._batches = batches
         return Answer(schema, _stream(batches))
 

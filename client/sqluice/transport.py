@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from sqluice.address import Folder, Remote
+from sqluice.address import Folder, Remote, is_loopback
 from sqluice.errors import InterfaceError
 
 
@@ -24,6 +25,14 @@ class ClientCredentials:
     client_id: str
     client_secret: str = field(repr=False)
     scope: str = ""
+
+    def __post_init__(self) -> None:
+        """The secret does not travel in clear off the machine."""
+        parts = urlsplit(self.token_url)
+        if parts.scheme == "http" and is_loopback(parts.hostname or ""):
+            return
+        if parts.scheme != "https" or not parts.hostname:
+            raise InterfaceError("The address that gives tokens is https://, or on this machine.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +102,10 @@ class Answer:
 class Statement(Protocol):
     """What a cursor needs: one statement after the other, each stopped by the next."""
 
-    def execute(self, sql: str, parameters: Sequence[object], key: str = "") -> Answer:
-        """Run a statement; by a key that the caller chose it can be stopped from elsewhere."""
+    def execute(
+        self, sql: str, parameters: Sequence[object], key: str = "", seconds: float | None = None
+    ) -> Answer:
+        """Run a statement, for so many seconds; by its key it can be stopped from elsewhere."""
 
     def cancel(self) -> None:
         """Stop it, from any thread."""

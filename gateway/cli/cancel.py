@@ -11,7 +11,8 @@ from urllib.parse import quote
 import click
 
 from gateway.cli.output import EXIT_CODES, json_option, print_json, shows_errors
-from gateway.cli.remote import ask, connect, remote_options
+from gateway.cli.remote import connect, remote_options
+from sqluice.reaching import Reaching
 
 
 @click.command(epilog=f"Example: sqluice cancel --user nora q_0123456789ab. {EXIT_CODES}")
@@ -19,9 +20,9 @@ from gateway.cli.remote import ask, connect, remote_options
 @remote_options
 @json_option
 @shows_errors
-def cancel(query_id: str, url: str, user: str | None, as_json: bool) -> None:
+def cancel(query_id: str, reaching: Reaching, as_json: bool) -> None:
     """Cancel a query: your own, or as an operator anybody's."""
-    ask(connect(url, user), "DELETE", f"/v1/queries/{quote(query_id, safe='')}")
+    connect(reaching).ask("DELETE", f"/v1/queries/{quote(query_id, safe='')}")
     if as_json:
         print_json({"query_id": query_id, "cancelled": True})
     else:

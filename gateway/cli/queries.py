@@ -9,7 +9,8 @@ from __future__ import annotations
 import click
 
 from gateway.cli.output import EXIT_CODES, json_option, print_json, print_table, shows_errors
-from gateway.cli.remote import ask, connect, remote_options
+from gateway.cli.remote import connect, remote_options
+from sqluice.reaching import Reaching
 
 _COLUMNS = ("query_id", "user", "state", "rows", "seconds", "started", "statement")
 
@@ -19,9 +20,9 @@ _COLUMNS = ("query_id", "user", "state", "rows", "seconds", "started", "statemen
 @click.option("--all", "with_ended", is_flag=True, help="Also those that ended lately.")
 @json_option
 @shows_errors
-def queries(url: str, user: str | None, with_ended: bool, as_json: bool) -> None:
+def queries(reaching: Reaching, with_ended: bool, as_json: bool) -> None:
     """List the queries of a running gateway."""
-    answer = ask(connect(url, user), "GET", "/v1/queries" + ("?all=true" if with_ended else ""))
+    answer = connect(reaching).ask("GET", "/v1/queries" + ("?all=true" if with_ended else ""))
     found = answer.get("queries")
     assert isinstance(found, list)
     if as_json:

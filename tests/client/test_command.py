@@ -11,7 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from sqluice.command import EXIT_CODES, main
+from sqluice.command import main
+from sqluice.endings import EXIT_CODES
 from tests.client.conftest import Served
 from tests.sample import CONF, SampleMesh
 
@@ -198,7 +199,7 @@ def test_wrong_uses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_command_takes_a_password() -> None:
-    for name in ("query", "explain"):
+    for name in ("query", "explain", "login", "logout"):
         command = main.get_command(click.Context(main), name)
         assert command is not None
         options = [one for parameter in command.params for one in parameter.opts]

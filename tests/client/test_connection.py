@@ -170,6 +170,20 @@ def test_the_gateway_keeps_the_time(opened: Connect) -> None:
     assert time.monotonic() - began < 60
 
 
+def test_a_cursor_has_a_time_of_its_own(opened: Connect) -> None:
+    cursor = opened(query_timeout=1).cursor()
+    for own, told in ((0.5, r"longer than 0\.5 seconds"), (None, "longer than 1 seconds"),
+                      (1.5, r"longer than 1\.5 seconds")):  # fmt: skip
+        cursor.query_timeout = own
+        with pytest.raises(sqluice.OperationalError, match=told) as caught:
+            cursor.execute(ENDLESS).fetchall()
+        assert caught.value.code == "timeout"
+    for wrong in (0, -1, float("nan"), float("inf"), True, "5"):
+        with pytest.raises(sqluice.InterfaceError, match="seconds"):
+            cursor.query_timeout = wrong  # type: ignore[assignment]  # what is refused
+    assert cursor.query_timeout == 1.5
+
+
 def test_closed_is_closed(opened: Connect) -> None:
     connection = opened()
     cursor = connection.execute(ORIGINS)

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +23,7 @@ from cryptography.x509.oid import NameOID
 import sqluice
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.tls import TlsFiles
+from sqluice.command import main
 from tests.client.conftest import Served
 from tests.sample import SampleMesh
 
@@ -175,6 +177,32 @@ def test_client_credentials(secured: Secured, issuer: str, served: Served) -> No
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
     with pytest.raises(sqluice.InterfaceError, match="encrypted"):
         sqluice.connect(served.url, oauth=oauth)
+
+
+def test_the_command_takes_client_credentials(
+    secured: Secured, issuer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SQLUICE_URL", "SQLUICE_TOKEN", "SQLUICE_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SQLUICE_OAUTH_SECRET", "secret")
+    certificate, key = secured.client
+    files = ["--certificates", secured.authority, "--certificate", certificate, "--key", key]
+    client = ["--oauth-url", issuer, "--oauth-client", "reports"]
+    asked = ["query", "--url", secured.address, "--csv", "SELECT 1 AS one"]
+    done = CliRunner().invoke(main, [*asked, *files, *client])
+    assert (done.exit_code, done.stdout) == (0, "one\n1\n"), done.stderr
+    for wrong in (client[:2], client[2:], [*client, "--user", "nora"], ["--key", key]):
+        refused = CliRunner().invoke(main, [*asked, *wrong], input="x\n")
+        assert refused.exit_code == 2, (wrong, refused.output)
+    # Neither option nor output has it.
+    assert "secret" not in done.output
+
+
+def test_a_secret_does_not_travel_in_clear() -> None:
+    for address in ("http://issuer.example/token", "ftp://127.0.0.1/", "https:///x", ""):
+        with pytest.raises(sqluice.InterfaceError, match="https://"):
+            sqluice.ClientCredentials(address, "reports", "secret")
+    sqluice.ClientCredentials("https://issuer.example/token", "reports", "secret")
 
 
 def test_one_way_to_sign_in() -> None:

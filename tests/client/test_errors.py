@@ -33,6 +33,8 @@ def test_a_code_of_a_newer_gateway() -> None:
     error = rebuilt(facts)
     assert type(error) is sqluice.DataError
     assert error.failure == Failure("m", "brand_new", "r", None, "22000", True, 3, None, 1.5)
+    assert error.retry_after == 1.5
+    assert rebuilt({"code": "timeout"}).retry_after is None
 
 
 def test_a_class_that_is_none() -> None:

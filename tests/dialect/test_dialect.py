@@ -182,6 +182,38 @@ def test_every_type_has_its_own(arrow: pa.DataType, name: str, group: object) ->
     assert isinstance(made, Named) == (name.split("(", maxsplit=1)[0] in nested), name
 
 
+def test_a_statement_has_a_time_of_its_own(engine: Engine) -> None:
+    table = sa.Table("departures", sa.MetaData(), autoload_with=engine)
+    one, two, three = (table.alias(name) for name in "abc")
+    endless = sa.select(sa.func.count()).where(
+        one.c.dep_delay + two.c.arr_delay < three.c.air_time
+    )
+    with engine.connect() as connection:
+        with pytest.raises(sa.exc.OperationalError, match=r"longer than 0\.5 seconds") as caught:
+            connection.execute(endless.execution_options(sqluice_timeout=0.5))
+        assert caught.value.orig.code == "timeout"  # type: ignore[union-attr]  # ours
+        assert not caught.value.connection_invalidated
+        # It is that statement's alone, wherever it is said.
+        assert asked_seconds(connection, sa.text("SELECT 1")) is None
+        later = sa.text("SELECT 1").execution_options(sqluice_timeout=30)
+        assert asked_seconds(connection, later) == 30.0
+        with pytest.raises(sa.exc.InterfaceError, match="seconds"):
+            connection.execute(sa.text("SELECT 1").execution_options(sqluice_timeout="long"))
+    timed = engine.execution_options(sqluice_timeout=0.5)
+    late = pytest.raises(sa.exc.OperationalError, match=r"0\.5 seconds")
+    with timed.connect() as connection, late:
+        connection.execute(endless)
+
+
+def asked_seconds(connection: sa.engine.Connection, statement: Any) -> float | None:
+    """With what time of its own a statement runs."""
+    answer = connection.execute(statement)
+    cursor: Any = answer.cursor
+    seconds: float | None = cursor.query_timeout
+    answer.all()
+    return seconds
+
+
 def test_isolation_and_transactions(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         assert connection.get_isolation_level() == "AUTOCOMMIT"

@@ -68,8 +68,10 @@ class Terminal:
             command.make_context(words[0], words[1:])
             return ""
         user = words[words.index("--user") + 1] if "--user" in words else ""
+        # Who has signed in needs no address: a profile knows it.
+        named = (self.gateway.flight, self.gateway.http) if user else (None, None)
         environment = {
-            "SQLUICE_URL": self.gateway.flight, "SQLUICE_HTTP_URL": self.gateway.http,
+            "SQLUICE_URL": named[0], "SQLUICE_HTTP_URL": named[1],
             "SQLUICE_PASSWORD": f"{user}-demo", "SQLUICE_CONF": None, "SQLUICE_DATA": None,
         }  # fmt: skip
         done = CliRunner().invoke(main, words, input=text or None, env=environment)

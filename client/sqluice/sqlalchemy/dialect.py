@@ -24,6 +24,8 @@ from sqluice.sqlalchemy.compiler import (
 from sqluice.sqlalchemy.types import COLSPECS
 
 _LEVEL = "AUTOCOMMIT"
+# The option of a statement that says after how many seconds the gateway stops it.
+TIMEOUT = "sqluice_timeout"
 # From 2.0 on a type may ask for a cast of its parameters.
 _RENDER_CASTS: Any = getattr(getattr(interfaces, "BindTyping", None), "RENDER_CASTS", None)
 _NUMBERS = re.compile(r"\d+")
@@ -118,6 +120,16 @@ class SqluiceDialect(default.DefaultDialect):
         if not isinstance(e, sqluice.OperationalError) or e.query_id:
             return False
         return e.code in ("source_unavailable", "unauthenticated")
+
+    def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+        """Run a statement, with what its execution options say."""
+        options = {} if context is None else context.execution_options
+        cursor.query_timeout = options.get(TIMEOUT)
+        cursor.execute(statement, parameters)
+
+    def do_execute_no_params(self, cursor: Any, statement: Any, context: Any = None) -> None:
+        """The same without parameters."""
+        self.do_execute(cursor, statement, None, context)
 
     def do_begin(self, dbapi_connection: Any) -> None:
         """Nothing."""

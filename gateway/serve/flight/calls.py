@@ -41,6 +41,7 @@ from gateway.serve.flight.sql_info import sql_info, xdbc_types
 from gateway.serve.flight.starting import Starting
 from gateway.serve.flight.streams import Begun, Streams, Watcher, end, stream_of
 from gateway.serve.flight.widening import widened
+from gateway.sessions import within
 
 _MAXIMUM_PREPARED = 1_000
 _MOST_TEXT = 64 * 1024 * 1024
@@ -119,7 +120,7 @@ class FlightSqlCalls:
         if direct.begun:
             begun = self._streams.waiting(user, direct.begun)
             return _info(begun.schema, descriptor, _ticket(direct.begun))
-        request = self._keyed(call, self._request(session, name, message))
+        request = self._said(call, self._request(session, name, message))
         if direct.values:
             request = replace(request, parameters=values_of(direct))
         begun = self._start(call, session, request)
@@ -145,7 +146,7 @@ class FlightSqlCalls:
         name, message = unpack(descriptor.command or b"")
         user = session.session.principal.user
         if name in _STATEMENTS:
-            request = self._keyed(call, self._request(session, name, message))
+            request = self._said(call, self._request(session, name, message))
             begun = self._start(call, session, request, is_polled=True)
             handle = self._put(session, message, begun)
         elif name == "TicketStatementQuery":
@@ -238,8 +239,9 @@ class FlightSqlCalls:
         )
         return _asked(session, asked)
 
-    def _keyed(self, call: Call, request: Request) -> Request:
-        """The request under the id of the key that the client chose for it, if he did."""
+    def _said(self, call: Call, request: Request) -> Request:
+        """The request with the time, and under the id of the key, that the call itself names."""
+        request = within(request, call.seconds, call.session.session.limits.seconds)
         if not is_query_key(call.query_key):
             return request
         return replace(request, query_id=keyed_query_id(request.principal.user, call.query_key))

@@ -18,7 +18,7 @@ from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.acting import HEADERS, acting_as
 from gateway.serve.flight.direct import Direct, direct_of
-from gateway.sessions import SETTINGS, Session, Settings
+from gateway.sessions import SETTINGS, Session, Settings, read_setting
 
 # Begins no token: those that sign in have been checked before a session is looked up.
 _CERTIFICATE = "certificate "
@@ -175,13 +175,14 @@ class Call:
     """One call of a client who is signed in.
 
     `query_key` is what the client calls the query that the call starts; '' where it says nothing.
-    `token` is the answer to a password. `is_active` tells whether the client still waits. `direct`
-    is what he says of the short way.
+    `seconds` bounds the statement of this call alone. `token` is the answer to a password.
+    `is_active` tells whether the client still waits. `direct` is what he says of the short way.
     """
 
     session: FlightSession
     query_key: str = ""
     token: str = ""
+    seconds: float | None = None
     is_active: Callable[[], bool] = lambda: True
     direct: Direct = Direct()
 
@@ -220,7 +221,15 @@ def signed_in(sessions: Sessions, peer: Peer) -> Call:
         trace=headers.get("traceparent", ""),
     )  # fmt: skip
     key = headers.get("x-sqluice-query-key", "")
-    return Call(called, key, token, peer.is_active, direct_of(headers))
+    return Call(called, key, token, _seconds(headers), peer.is_active, direct_of(headers))
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """How long the statement of a call may run, where the call itself says so."""
+    text = headers.get("x-sqluice-statement-timeout", "")
+    found = read_setting("query_timeout", text) if text else None
+    assert found is None or isinstance(found, float)
+    return found
 
 
 def _basic(value: str) -> tuple[str, str]:
