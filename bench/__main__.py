@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench import clients, passing, short, wire
 from bench.link import Link
-from bench.report import beyond, fragments, table, to_handwritten, wrong
+from bench.report import beyond, fragments, table, to_handwritten, unlimited, wrong
 from bench.tables import LAYOUTS
 from bench.tpch import ALL, Asked, measure, told
 
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = json.loads(given.compare.read_text()) if given.compare else None
         lines = [table(report, before)]
         lines += to_handwritten(report) if asked.link else []
+        lines += unlimited(report)
         lines += [fragments(one) for one in report.measured] if given.fragments else []
         problems = [*wrong(report), *beyond(report)]
     if given.json:

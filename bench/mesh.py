@@ -2,12 +2,15 @@
 
 Takes: places. Gives: an open gateway over contracts that it writes, or the files for one to serve.
 `open` sees everything; `governed` sees the same rows through a row filter that lets all of them
-pass and a mask of a column that no statement reads, so that the two may be compared.
+pass, and masks on two columns that statements 2 and 10 give out and compare with nothing: so the
+two may be compared, and `masked` says what the answer looks like to the second.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pyarrow as pa
 
 from bench.places import Places
 from bench.tables import TpchTable
@@ -31,7 +34,8 @@ seconds = 600
 [planning]
 learn_seconds = 0
 """
-_TAXONOMY = "kind: Taxonomy\ntags: {bench.clerk: A name.}\n"
+_MASKED, _KEPT = ("c_comment", "s_comment"), 3
+_TAXONOMY = "kind: Taxonomy\ntags: {bench.comment: What somebody wrote.}\n"
 _POLICIES = """
 kind: Policy
 id: every-order
@@ -40,11 +44,22 @@ subjects: [{groups: [governed]}]
 effect: {filter: "o_orderkey > 0"}
 ---
 kind: Policy
-id: clerks
-match: {tags: [bench.clerk]}
+id: comments
+match: {tags: [bench.comment]}
 subjects: [{groups: [governed]}]
-effect: {mask: {kind: partial, keepLast: 3}}
+effect: {mask: {kind: partial, keepLast: KEPT}}
 """
+
+
+def masked(answer: pa.Table) -> pa.Table:
+    """An answer of `open` as `governed` gets it; comments are longer than what is kept."""
+    for place, name in enumerate(answer.column_names):
+        if name in _MASKED:
+            texts = [
+                f"{'*' * (len(one) - _KEPT)}{one[-_KEPT:]}" for one in answer[name].to_pylist()
+            ]
+            answer = answer.set_column(place, name, pa.array(texts, pa.string()))
+    return answer
 
 
 def open_mesh(places: Places) -> OpenGateway:
@@ -59,7 +74,7 @@ def write_mesh(places: Places) -> Config:
     _write(conf / "identities.yaml", _identities())
     _write(conf / "governance" / "taxonomy.yaml", _TAXONOMY)
     for table in (one for one in layout.tables if one.name == "orders"):
-        policies = _POLICIES.replace("DOMAIN", table.domain)
+        policies = _POLICIES.replace("DOMAIN", table.domain).replace("KEPT", str(_KEPT))
         _write(conf / "governance" / "policies" / "all.yaml", policies)
     for domain, kind in layout.domains.items():
         _write(conf / "domains" / domain / "domain.yaml", _domain(domain, kind))
@@ -134,6 +149,6 @@ def _column(table: TpchTable, column: str) -> str:
     ]  # fmt: skip
     if column in table.key:
         parts += ["primaryKey: true", f"primaryKeyPosition: {table.key.index(column) + 1}"]
-    if column == "o_clerk":
-        parts.append("tags: [bench.clerk]")
+    if column in _MASKED:
+        parts.append("tags: [bench.comment]")
     return f"      - {{{', '.join(parts)}}}\n"

@@ -8,11 +8,12 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from bench.tpch import ALL, FEDERATED, Measured, Report
+from bench.tpch import ALL, FEDERATED, SLOW, Measured, Report
 
 LIMITS = Path(__file__).with_name("limits.toml")
 # A plan may move so many times the rows of the one that somebody wrote by hand.
 OVER_HANDWRITTEN = 1.2
+_FIRM = 0.1
 _SHOWN = {"floor": "floor", "attach": "ATTACH", "database": "PostgreSQL itself"}
 
 
@@ -94,14 +95,28 @@ def wrong(report: Report) -> list[str]:
 
 def beyond(report: Report) -> list[str]:
     """Rows moved from servers and files beyond what is written down for this kind of run."""
-    limits = tomllib.loads(LIMITS.read_text(encoding="utf-8")).get(report.kind, {})
+    known = tomllib.loads(LIMITS.read_text(encoding="utf-8"))
+    limits, by_hand = known.get(report.kind, {}), known["by hand at scale 1"]
     found = []
     for one in report.measured:
+        hand = by_hand.get(str(one.number))
+        # Below that a few rows more than by hand are many times as many.
+        if report.kind.endswith(SLOW) and hand and report.scale >= _FIRM:
+            wanted = hand * report.scale * OVER_HANDWRITTEN
+            if sum(one.moved.values()) > wanted:
+                found.append(f"query {one.number} moves over {OVER_HANDWRITTEN} x the rows by hand")
         most = limits.get(str(one.number))
         moved = sum(one.moved.values())
         if most is not None and moved > most:
             found.append(f"query {one.number} moves {moved:,} rows, at most {most:,} may")
     return found
+
+
+def unlimited(report: Report) -> list[str]:
+    """For a kind of run that has no limits: that nothing was held to any."""
+    if report.kind in tomllib.loads(LIMITS.read_text(encoding="utf-8")):
+        return []
+    return [f"no limits of rows are written down for {report.kind}: none were held to"]
 
 
 def to_handwritten(report: Report) -> list[str]:

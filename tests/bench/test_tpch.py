@@ -15,7 +15,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.link import Link, SlowLink
-from bench.report import LIMITS, beyond, to_handwritten
+from bench.report import LIMITS, beyond, to_handwritten, unlimited
 from bench.tables import LAYOUTS, ONE
 from bench.tpch import ALL, FEDERATED, Asked, Measured, Report, measure
 from gateway.demo.postgres import find_server
@@ -96,4 +96,9 @@ def test_more_rows_than_written_down_are_a_problem() -> None:
     assert '["sf-0.01"]' in LIMITS.read_text(encoding="utf-8")
     assert beyond(Report("sf-0.01", 0.01, (one,))) != []
     assert beyond(Report("sf-0.01", 0.01, ())) == []
-    assert "bar 1.2" in to_handwritten(Report("sf-1 slow link", 1.0, (one,)))[0]
+    slow = Report("sf-1 slow link", 1.0, (one,))
+    assert "bar 1.2" in to_handwritten(slow)[0]
+    assert beyond(slow) == ["query 3 moves over 1.2 x the rows by hand"]
+    (told,) = unlimited(slow)
+    assert "no limits of rows are written down for sf-1 slow link" in told
+    assert unlimited(Report("sf-0.01", 0.01, ())) == []
