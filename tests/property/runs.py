@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.demo.postgres import Server
+from gateway.opening import settle
 from gateway.probe.arenas import WORLDS, build_arena
 from gateway.probe.lots import Lot
 from gateway.probe.plant import Ground
@@ -29,14 +30,27 @@ def open_lot(seeds: Sequence[int], folder: Path, server: Server) -> Iterator[Lot
         world: ground_of(folder / world, server, f"probe_{world}") for world in WORLDS
     }
     lot = Lot([build_arena(seed) for seed in seeds], grounds)
-    # Arenas stay until the end: a tenth of the time would go into looking whether they may go.
-    gc.freeze()
     try:
-        yield lot
+        with settled():
+            yield lot
     finally:
-        gc.unfreeze()
         lot.close()
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def settled() -> Iterator[None]:
+    """The collector as in a gateway that serves, for what lasts through many statements.
+
+    Arenas stay until the end: a tenth of the time would go into looking whether they may go.
+    """
+    before = gc.get_threshold()
+    settle()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 def ground_of(folder: Path, server: Server, database: str) -> Ground:
