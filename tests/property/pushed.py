@@ -28,7 +28,8 @@ from gateway.probe.shapes import KINDS, Shape, random_shape, tame, wild
 from gateway.probe.shrink import shrunk
 from gateway.probe.statements import CLAUSES, Statement, random_statement
 from gateway.request import Principal
-from tests.property.runs import ground_of, settled
+from tests.property.runs import ground_of
+from tests.settled import settled
 
 OPEN = Rules("open", (Given(None, None),), (), MappingProxyType({}))
 # Two tables at each source but the costly one, so that a source may be asked to join.

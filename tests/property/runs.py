@@ -7,18 +7,17 @@ leaves a database behind that the next lot would meet.
 from __future__ import annotations
 
 import contextlib
-import gc
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.demo.postgres import Server
-from gateway.opening import settle
 from gateway.probe.arenas import WORLDS, build_arena
 from gateway.probe.lots import Lot
 from gateway.probe.plant import Ground
 from gateway.probe.triples import PER_ARENA, Tally, run_arena
+from tests.settled import settled
 
 LOT = 11
 
@@ -36,21 +35,6 @@ def open_lot(seeds: Sequence[int], folder: Path, server: Server) -> Iterator[Lot
     finally:
         lot.close()
         shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def settled() -> Iterator[None]:
-    """The collector as in a gateway that serves, for what lasts through many statements.
-
-    Arenas stay until the end: a tenth of the time would go into looking whether they may go.
-    """
-    before = gc.get_threshold()
-    settle()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*before)
 
 
 def ground_of(folder: Path, server: Server, database: str) -> Ground:
