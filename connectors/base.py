@@ -403,10 +403,12 @@ class Connector(Protocol):
         ...
 
 
+@functools.lru_cache
 def load_connector(kind: str) -> Connector:
     """The connector of a kind, by its entry point; ConnectorError where there is none.
 
-    The import is late on purpose: a driver that nobody uses is never loaded.
+    The import is late on purpose: a driver that nobody uses is never loaded. What was found is
+    remembered: to look for it reads a file of each package that is installed.
     """
     found = entry_points(group="sqluice.connectors", name=kind)
     for entry in found:

@@ -79,7 +79,7 @@ class EmbeddedConnection(StreamingConnection):
             raise ConnectorError("a fragment is one SELECT")
         pairs = zip(fragment.parameters, fragment.parameter_types, strict=True)
         values = [_value(value, name) for value, name in pairs]
-        relation = self._connection.sql(fragment.sql, params=values)
+        relation = self._connection.sql(found[0], params=values)
         with relation.to_arrow_reader(batch_rows(len(fragment.columns))) as reader:
             for batch in reader:
                 _require_digits(batch, fragment)

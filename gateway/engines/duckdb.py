@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,8 +19,9 @@ import duckdb
 import pyarrow as pa
 
 from connectors.arrow import batch_rows
-from connectors.base import ConnectorError, misfit_of
+from connectors.base import ConnectorError
 from gateway.answer_types import answer_type
+from gateway.engines.arriving import Held, give, names_of, take_back
 from gateway.engines.base import Catalog, Shapes
 from gateway.engines.describing import Describer, Lending, quoted
 from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError, TypeMismatch
@@ -30,8 +30,6 @@ from gateway.errors import Cancelled, InternalError, LimitExceeded, SqluiceError
 _FAILURES = (duckdb.Error, OSError, pa.ArrowException, UnicodeDecodeError)
 # What it takes to open a database.
 _NEW_SECONDS = 0.05
-# Types that Arrow holds as something else, so that DuckDB reads them back as another type.
-_LOST = re.compile(r"\b(UUID|JSON|U?HUGEINT|BIT|TIME WITH TIME ZONE)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +185,8 @@ class DuckdbSession:
         self._cancelled = False
         self._reads_files = False
         self._has_made = False
+        # What a table holds is told when it is made.
+        self._rows: dict[str, int] = {}
 
     def load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         """Make the table `name` of the batches."""
@@ -210,15 +210,17 @@ class DuckdbSession:
         self, name: str, query: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
     ) -> None:
         cursor = self._cursor()
-        held = _Held(batches)
+        held, given = Held(batches), names_of("raw", schema)
         self._has_made = True
         try:
-            _give("raw", schema, held, cursor)
-            cursor.execute(f"CREATE TABLE {quoted(name)} AS {query}")
+            give("raw", schema, held, cursor)
+            made = cursor.execute(f"CREATE TABLE {quoted(name)} AS {query}").fetchone()
         except _FAILURES as error:
             raise self._translated(error, held) from None
         finally:
-            _take_back("raw", cursor)
+            take_back(given, cursor)
+        if made is not None:
+            self._rows[name] = int(made[0])
 
     def read_in_place(
         self,
@@ -239,15 +241,20 @@ class DuckdbSession:
             shown = cursor.execute(f"DESCRIBE {sql}").fetchall()
             if [(row[0], row[1]) for row in shown] != list(columns):
                 return False
-            cursor.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {quoted(name)} AS {sql}")
+            kind = "VIEW" if is_view else "TABLE"
+            made = cursor.execute(f"CREATE {kind} {quoted(name)} AS {sql}").fetchone()
         except _FAILURES as error:
             raise self._unreadable(error) from None
         with self._lock:
             self._reads_files = True
+        if made is not None and not is_view:
+            self._rows[name] = int(made[0])
         return True
 
     def count(self, name: str) -> int:
         """The rows of a table."""
+        if name in self._rows:
+            return self._rows[name]
         cursor = self._cursor()
         try:
             found = cursor.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()
@@ -296,11 +303,11 @@ class DuckdbSession:
     ) -> Iterator[pa.RecordBatch]:
         """Run the merge and stream its batches; closing the iterator stops it."""
         cursor = self._cursor()
-        held = {name: _Held(batches) for name, (_, batches) in inputs.items()}
+        held = {name: Held(batches) for name, (_, batches) in inputs.items()}
         self._has_made |= bool(inputs)
         try:
             for name, (schema, _) in inputs.items():
-                _give(name, schema, held[name], cursor)
+                give(name, schema, held[name], cursor)
             relation = _readable(cursor.sql(sql, params=list(parameters) or None))
             reader = relation.to_arrow_reader(batch_rows(len(relation.columns)))
             try:
@@ -315,8 +322,8 @@ class DuckdbSession:
         except _FAILURES as error:
             raise self._translated(error, *held.values()) from None
         finally:
-            for name in inputs:
-                _take_back(name, cursor)
+            for name, (schema, _) in inputs.items():
+                take_back(names_of(name, schema), cursor)
 
     def cancel(self) -> None:
         """Interrupt every cursor."""
@@ -353,7 +360,7 @@ class DuckdbSession:
             return Cancelled("The query was cancelled.")
         return ConnectorError(_text_of(error))
 
-    def _translated(self, error: Exception, *held: _Held) -> Exception:
+    def _translated(self, error: Exception, *held: Held) -> Exception:
         self._healthy = False
         for one in held:
             if one.error is not None:
@@ -376,72 +383,6 @@ def _readable(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         for place, (kind, other) in enumerate(zip(kinds, told, strict=True), 1)
     )
     return relation.project(", ".join(items))
-
-
-class _Held:
-    """Batches whose error survives the way through DuckDB."""
-
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches = batches
-        self.error: Exception | None = None
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        return self
-
-    def __next__(self) -> pa.RecordBatch:
-        try:
-            return next(self._batches)
-        except StopIteration:
-            raise
-        except Exception as error:
-            self.error = error
-            raise
-
-
-def _give(
-    name: str, schema: pa.Schema, batches: _Held, cursor: duckdb.DuckDBPyConnection
-) -> None:
-    """Let a cursor read batches once under a name, each column in the type its field tells.
-
-    Before a gate a text that is none of its type, such as broken JSON, is told like all that does
-    not fit: it may stand in a hidden row.
-    """
-    types = [(field.metadata or {}).get(b"type", b"").decode() for field in schema]
-    lost = [_LOST.search(kind) is not None for kind in types]
-    arrived = f"{name} as it came" if any(lost) else name
-    cursor.register(arrived, pa.RecordBatchReader.from_batches(schema, batches))
-    if any(lost):
-        found = zip(schema.names, types, lost, strict=True)
-        read = {one: kind for one, kind, is_lost in found if is_lost}
-        told = {misfit_of(one): one for one in read if misfit_of(one) in schema.names}
-        shown = ", ".join(
-            _told(one, told[one], read[told[one]])
-            if one in told
-            else _read_as(one, read.get(one), misfit_of(one) in told)
-            for one in schema.names
-        )
-        query = f"SELECT {shown} FROM {quoted(arrived)}"
-        cursor.execute(f"CREATE TEMP VIEW {quoted(name)} AS {query}")
-
-
-def _read_as(name: str, kind: str | None, tries: bool) -> str:
-    """A column as it came, or in the type that Arrow has lost."""
-    if kind is None:
-        return quoted(name)
-    return f"{'TRY_CAST' if tries else 'CAST'}({quoted(name)} AS {kind}) AS {quoted(name)}"
-
-
-def _told(name: str, column: str, kind: str) -> str:
-    """Whether a value does not fit, by the connector or since it is none of its type."""
-    value = quoted(column)
-    wrong = f"{value} IS NOT NULL AND TRY_CAST({value} AS {kind}) IS NULL"
-    return f"({quoted(name)} OR {wrong}) AS {quoted(name)}"
-
-
-def _take_back(name: str, cursor: duckdb.DuckDBPyConnection) -> None:
-    for one in (f"{name} as it came", name):
-        with contextlib.suppress(duckdb.Error):
-            cursor.unregister(one)
 
 
 def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:

@@ -104,6 +104,8 @@ class Lot:
         return replace(
             base, engine=self._engine, key_of=_key_of, pools=pools, plans=PlanCache(),
             entitlements=Entitlements(reader), self_check=None,
+            # They would ask by the settings of a mesh of nothing, of which no source tells a size.
+            statistics=None, visible_rows=None,
         )  # fmt: skip
 
     def forget(self) -> None:

@@ -22,6 +22,7 @@ from tests.differential.traps_mesh import TrapsMesh
 from tests.joins.places import ADDRESSES, Joined, open_joined
 from tests.joins.sets import as_a_set
 from tests.plain_mesh import PlainMesh, PlainSource, PlainTable, open_plain
+from tests.settled import settled
 
 __all__ = ["traps"]
 STATEMENTS = (
@@ -148,4 +149,5 @@ def test_generated_ones(joined: Joined, told: list[str]) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_many_more(joined: Joined, told: list[str]) -> None:
-    _check_joined(10_000, 1500, joined)
+    with settled():
+        _check_joined(10_000, 1500, joined)

@@ -29,6 +29,7 @@ from gateway.probe.shrink import shrunk
 from gateway.probe.statements import CLAUSES, Statement, random_statement
 from gateway.request import Principal
 from tests.property.runs import ground_of
+from tests.settled import settled
 
 OPEN = Rules("open", (Given(None, None),), (), MappingProxyType({}))
 # Two tables at each source but the costly one, so that a source may be asked to join.
@@ -144,9 +145,10 @@ def ask_both_ways(
     lot = Lot(arenas, {WORLDS[0]: ground_of(folder, server, "pushed")})
     asked = Asked()
     try:
-        for arena in lot.arenas:
-            for number in range(each):
-                _ask(lot, arena, number, asked)
+        with settled():
+            for arena in lot.arenas:
+                for number in range(each):
+                    _ask(lot, arena, number, asked)
     finally:
         lot.close()
         shutil.rmtree(folder)

@@ -7,7 +7,6 @@ leaves a database behind that the next lot would meet.
 from __future__ import annotations
 
 import contextlib
-import gc
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from gateway.probe.arenas import WORLDS, build_arena
 from gateway.probe.lots import Lot
 from gateway.probe.plant import Ground
 from gateway.probe.triples import PER_ARENA, Tally, run_arena
+from tests.settled import settled
 
 LOT = 11
 
@@ -29,12 +29,10 @@ def open_lot(seeds: Sequence[int], folder: Path, server: Server) -> Iterator[Lot
         world: ground_of(folder / world, server, f"probe_{world}") for world in WORLDS
     }
     lot = Lot([build_arena(seed) for seed in seeds], grounds)
-    # Arenas stay until the end: a tenth of the time would go into looking whether they may go.
-    gc.freeze()
     try:
-        yield lot
+        with settled():
+            yield lot
     finally:
-        gc.unfreeze()
         lot.close()
         shutil.rmtree(folder)
 
