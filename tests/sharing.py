@@ -11,10 +11,14 @@ pytest 9.2 no longer reads, and the marker is ignored without a word.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+# What a file says that has long tests.
+LONG = "mark.long"
 # Files, and folders by the slash at their end.
 APART = (
     "tests/property/",
@@ -27,11 +31,13 @@ FIRST = (
     "tests/property/test_long.py",
     "tests/packaging/test_wheels.py",
     "tests/differential/test_traps.py",
+    "tests/joins/test_joins.py",
     "tests/soak/test_soak.py",
     "tests/tpcds/test_tpcds.py",
     "tests/bench/test_tpch.py",
     "tests/dialect/test_suite_of_sqlalchemy.py",
     "tests/clients/test_snippets.py",
+    "tests/self_check/test_self_check.py",
     "tests/faults/test_drivers.py",
     "tests/faults/test_files.py",
     "tests/faults/test_mysql.py",
@@ -76,13 +82,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--heaviest-first", action="store_true", help="share out the long tests")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Seven of eight files have no long test: to look costs less than to import them."""
+    if not config.getoption("heaviest_first") or not collection_path.match("test_*.py"):
+        return None
+    return None if LONG in collection_path.read_text(encoding="utf-8") else True
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongScheduling | None:
     """Our own way for the long tests, xdist's for all others."""
     return LongScheduling(config, log) if config.getoption("heaviest_first") else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The heaviest first; the order is the same on every worker."""
+    """The heaviest first, in the same order on every worker; in a short run, that none hides."""
     if config.getoption("heaviest_first"):
         items.sort(key=lambda one: place(file_of(one.nodeid)))
+        return
+    for path in {one.path for one in items if one.get_closest_marker("long") is not None}:
+        if LONG not in path.read_text(encoding="utf-8"):
+            raise pytest.UsageError(f"{path} has long tests and says {LONG} nowhere")

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
-from tests.sharing import APART, FIRST, LAST, place, scope
+import pytest
+
+from tests.sharing import (
+    APART,
+    FIRST,
+    LAST,
+    LONG,
+    place,
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
+    scope,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,3 +41,32 @@ def test_a_file_stays_together_and_the_tests_of_the_largest_do_not() -> None:
     assert scope(one) == scope(other) == "tests/objects/test_objects.py"
     for file in (*LAST, FIRST[0]):
         assert scope(f"{file}::test_it[a]") == f"{file}::test_it[a]"
+
+
+class _Config:
+    """A run, long or short."""
+
+    def __init__(self, is_long: bool) -> None:
+        self._is_long = is_long
+
+    def getoption(self, name: str) -> bool:
+        assert name == "heaviest_first"
+        return self._is_long
+
+
+def test_a_file_without_long_tests_is_not_read_and_none_hides(tmp_path: Path) -> None:
+    """What the long run does not look into has no long test: the short run says so aloud."""
+    quick, slow = tmp_path / "test_quick.py", tmp_path / "test_slow.py"
+    quick.write_text("", encoding="utf-8")
+    slow.write_text(f"pytestmark = pytest.{LONG}", encoding="utf-8")
+    long, short = (cast(pytest.Config, _Config(one)) for one in (True, False))
+    assert pytest_ignore_collect(quick, long) is True
+    for path, config in ((slow, long), (tmp_path / "conftest.py", long), (quick, short)):
+        assert pytest_ignore_collect(path, config) is None
+    items = [
+        cast(Any, SimpleNamespace(path=one, get_closest_marker=lambda name: name))
+        for one in (slow, quick)
+    ]
+    pytest_collection_modifyitems(short, items[:1])
+    with pytest.raises(pytest.UsageError, match=r"test_quick\.py"):
+        pytest_collection_modifyitems(short, items)

@@ -36,13 +36,14 @@ class Battery:
     def noticed(self) -> str | None:
         """The first suite that fails, with what it said."""
         suites: dict[str, Callable[[], None]] = {
-            "cells": lambda: _run(test_cells),
-            "buckets": lambda: _run(test_buckets),
+            # From milliseconds to seconds: most defects are noticed by the first.
+            "policy cases": self._policy_cases,
+            "subjects": lambda: _run(test_subjects),
             "safe predicates": lambda: _run(test_safe),
             "limits": lambda: _run(test_limit),
             "conditions": lambda: _run(test_conditions),
-            "subjects": lambda: _run(test_subjects),
-            "policy cases": self._policy_cases,
+            "buckets": lambda: _run(test_buckets),
+            "cells": lambda: _run(test_cells),
             "golden": self._golden,
             "property": self._property,
         }
