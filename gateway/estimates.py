@@ -83,15 +83,19 @@ def rows_of(draft: Draft, one: Input, shape: str = "") -> float:
     return _block_rows(draft, one, one.block)
 
 
-def share_of_a_key(draft: Draft, edge: KeyEdge, relation: GuardedRelation) -> float:
-    """Of a relation's rows, what one value of a column is expected to have."""
-    table = draft.context.tables[relation.address]
+def share_of_a_key(draft: Draft, edges: Sequence[KeyEdge], relation: GuardedRelation) -> float:
+    """Of a relation's rows, what one value of a column is expected to have.
+
+    edges: all that end in the column; what one of them tells of its values holds for each.
+    """
+    table, column = draft.context.tables[relation.address], edges[0].column
     size = _size(draft, relation)
-    if edge.column in table.unique:
+    if column in table.unique:
         return 1 / max(_visible(draft, relation) or size.rows, 1.0)
-    known = size.columns.get(edge.column, _NOTHING).distinct
-    other = _distinct_at_provider(draft, edge)
+    known = size.columns.get(column, _NOTHING).distinct
+    found = [_distinct_at_provider(draft, each) for each in edges]
     # A foreign key has at most as many values as the key that it refers to.
+    other = min((one for one in found if one is not None), default=None)
     if other is not None:
         known = min(other, size.rows if known is None else known)
     elif known is None:

@@ -13,6 +13,7 @@ from gateway.errors import UnsupportedSql
 from gateway.guard import GuardedQuery
 from gateway.passes.aggregate_arms import aggregate_arms
 from gateway.passes.aggregate_early import aggregate_early
+from gateway.passes.aggregate_here import aggregate_here
 from gateway.passes.cut_empty import cut_empty
 from gateway.passes.derive_filters import derive_filters
 from gateway.passes.drop_columns import drop_columns
@@ -37,6 +38,7 @@ PASSES = (
     push_dimensions, sink_filters, derive_filters, push_filters, cut_empty, drop_columns,
     spread_limits, aggregate_arms, aggregate_early, push_blocks, push_joins, fetch_distinct,
     filter_above, push_top, push_limit, send_keys, send_values, fetch_late, share_relations,
+    aggregate_here,
 )  # fmt: skip
 
 

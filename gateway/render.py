@@ -137,7 +137,9 @@ def _slots(draft: Draft, one: Input, is_parted: bool) -> tuple[Slot, ...]:
         )
         before, _, after = text.partition(_MARK)
         name = "BIGINT[]" if kind in INTEGERS else f"{kind}[]"
-        share = share_of_a_key(draft, edge, relation)
+        place = (edge.relation, edge.column)
+        same = [each for each in one.edges if (each.relation, each.column) == place]
+        share = share_of_a_key(draft, same, relation)
         physical, _ = draft.context.tables[relation.address].columns[edge.column]
         made.append(
             KeySlot(

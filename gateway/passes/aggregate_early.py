@@ -28,13 +28,13 @@ def aggregate_early(draft: Draft) -> Draft:
         return draft
     inputs = dict(draft.inputs)
     for select in list(draft.tree.find_all(exp.Select)):
-        if not _is_grouped(select):
+        if not is_grouped(select):
             continue
-        for table in _tables(select):
+        for table in joined_tables(select):
             one = inputs.get(table.name)
             if one is not None and _may_shrink(select, table, one, draft, inputs):
                 above = filters_above(select, table, one, draft)
-                found = _Early(select, table, one, above)
+                found = Early(select, table, one, above)
                 reason = found.apply(replace(draft, inputs=inputs), inputs)
                 if reason is None:
                     break
@@ -43,7 +43,7 @@ def aggregate_early(draft: Draft) -> Draft:
     return replace(draft, inputs=inputs)
 
 
-def _is_grouped(select: exp.Select) -> bool:
+def is_grouped(select: exp.Select) -> bool:
     """Whether it has plain keys, and nothing within that might look at single rows."""
     group = select.args.get("group")
     if group is None or not group.expressions or not select.args.get("joins"):
@@ -62,7 +62,8 @@ def _is_grouped(select: exp.Select) -> bool:
     return not others and not odd and plain and not nested
 
 
-def _tables(select: exp.Select) -> list[exp.Table]:
+def joined_tables(select: exp.Select) -> list[exp.Table]:
+    """The tables that it reads itself."""
     first = select.args.get("from_")
     nodes = [first.this] if first is not None else []
     nodes += [one.this for one in select.args.get("joins") or ()]
@@ -80,7 +81,7 @@ def _may_shrink(
     if abilities.is_reference or not abilities.can_group:
         return False
     source = draft.source_of(relation)
-    others = [inputs[each.name] for each in _tables(select) if each.name in inputs]
+    others = [inputs[each.name] for each in joined_tables(select) if each.name in inputs]
     return all(
         each is one or all(draft.source_of(member) != source for member in each.relations)
         for each in others
@@ -88,7 +89,7 @@ def _may_shrink(
 
 
 @dataclass(slots=True)
-class _Early:
+class Early:
     """One relation of a grouped query under aggregation."""
 
     select: exp.Select
@@ -105,13 +106,11 @@ class _Early:
             return "not_combinable" if aggregates is None else "not_one_key"
         if not often_repeats(draft, self.one, [(self.one.relations[0], key)]):
             return "rarely_repeats"
-        others = [inputs[one.name] for one in _tables(self.select)
+        others = [inputs[one.name] for one in joined_tables(self.select)
                   if one is not self.table and one.name in inputs]  # fmt: skip
         if costs_less_apart(draft, self.one, key, self._read(), others):
             return "rows_cheaper"
-        partial = Partial(alias, shape, {})
-        finals = [(node, partial.final(node)) for node in aggregates]
-        block = self._block(key, partial)
+        block, finals = self._taken_apart(aggregates, key)
         verdict = block_verdict(block, draft)
         if verdict.block is None:
             return verdict.reason
@@ -123,12 +122,37 @@ class _Early:
             self.one, relations=verdict.relations, block=verdict.block, notes=notes
         )
         taken_down(self.above)
-        made = exp.TableAlias(this=exp.to_identifier(alias, quoted=True))
-        self.table.set("alias", self.table.args.get("alias") or made)
+        self.table.set("alias", self._alias())
         self.table.set("this", exp.to_identifier(name, quoted=True))
         for node, final in finals:
             node.replace(final)
         return None
+
+    def apply_here(self) -> bool:
+        """Whether its rows may be grouped in the merge before they are joined; then they are."""
+        alias, shape = self.table.alias_or_name, self.one.relations[0].shape
+        aggregates, key = simple_aggregates(self.select, alias, shape), self._key()
+        if aggregates is None or key is None:
+            return False
+        block, finals = self._taken_apart(aggregates, key)
+        self.table.replace(exp.Subquery(this=block, alias=self._alias()))
+        for node, final in finals:
+            node.replace(final)
+        return True
+
+    def _taken_apart(
+        self, aggregates: list[exp.AggFunc], key: str
+    ) -> tuple[exp.Select, list[tuple[exp.AggFunc, exp.Expr]]]:
+        """The groups by a key, and what stands in the place of each aggregate over them."""
+        partial = Partial(self.table.alias_or_name, self.one.relations[0].shape, {})
+        finals = [(node, partial.final(node)) for node in aggregates]
+        return self._block(key, partial), finals
+
+    def _alias(self) -> exp.Expression:
+        made = exp.TableAlias(this=exp.to_identifier(self.table.alias_or_name, quoted=True))
+        found = self.table.args.get("alias") or made
+        assert isinstance(found, exp.Expression)
+        return found.copy()
 
     def _key(self) -> str | None:
         """The one column that is read outside of aggregates, if groups are made by it."""

@@ -7,7 +7,9 @@ fragment groups, or fetches each row once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 
+import duckdb
 import pytest
 
 from gateway.draft import ColumnSize, TableSize
@@ -96,3 +98,38 @@ def test_rows_are_fetched_where_so_many_groups_cost_more(
     planned = forms_of(mesh, "nora", sql, link_cost=link_cost)["planned"]
     assert ("pushed DISTINCT" in planned or "pushed aggregates by distance" in planned) == wanted
     assert ("rows_cheaper" in planned) != wanted
+    # Then the merge groups them itself before it joins them.
+    assert ('JOIN (SELECT "f"."distance"' in planned) != wanted
+
+
+@pytest.mark.parametrize(
+    ("outputs", "join"),
+    [
+        ("count(f.distance), count(f.month)", "left join"),
+        ("count(*), min(f.month), max(f.month)", "left join"),
+        ("sum(f.month), avg(f.month), count(*)", "join"),
+        ("max(a.faa), sum(f.distance)", "join"),
+    ],
+)
+def test_what_the_merge_groups_first_is_the_same(outputs: str, join: str, mesh: Mesh) -> None:
+    mesh.sizes = _many(distance=150_000)
+    text = (
+        f"select a.alt, {outputs} from network.reference.airports a "
+        f"{join} operations.departures f on f.distance = a.alt group by a.alt"
+    )
+    planned = forms_of(mesh, "nora", text)["planned"]
+    merge = planned.partition("merge: ")[2]
+    assert '(SELECT "f"."distance"' in merge
+    with closing(duckdb.connect()) as connection:
+        connection.execute(
+            "create table guarded_0 as select * from (values (1, 'a'), (1, 'b'), (2, 'c'), "
+            "(4, 'd'), (NULL, 'e')) as t(alt, faa)"
+        )
+        connection.execute(
+            "create table guarded_1 as select * from (values (1, 3), (1, NULL), (1, 5), (2, NULL), "
+            "(3, 7), (NULL, 9)) as t(distance, month)"
+        )
+        plain = text.replace("network.reference.airports", "guarded_0")
+        plain = plain.replace("operations.departures", "guarded_1")
+        want, got = (connection.execute(one).fetchall() for one in (plain, merge))
+    assert sorted(map(repr, got)) == sorted(map(repr, want))
