@@ -16,7 +16,7 @@ from sqlglot.errors import ErrorLevel
 from sqlglot.errors import UnsupportedError as SqlglotUnsupported
 from sqlglot.tokenizer_core import Token, TokenType
 
-from gateway.arguments import check_patterns, name_of_call
+from gateway.arguments import check_each, check_patterns, checked_nodes, name_of_call
 from gateway.errors import ParseError, SqluiceError, UnsupportedSql
 from gateway.functions import (
     is_allowed,
@@ -293,4 +293,4 @@ def _closes_into_as(tokens: Sequence[Token], position: int) -> bool:
     return False
 
 
-__all__ = ["check_parts", "check_patterns", "check_tree"]
+__all__ = ["check_each", "check_parts", "check_patterns", "check_tree", "checked_nodes"]

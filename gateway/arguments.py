@@ -36,6 +36,8 @@ _NAMES: Mapping[type[exp.Expr], str] = MappingProxyType({
     exp.GenerateSeries: "generate_series",
     exp.Format: "format",
 })  # fmt: skip
+_MATCHING = (exp.Escape, exp.Like, exp.ILike, exp.Glob, exp.Columns, *_PATTERN_NODES)
+_CHECKED = (*_MATCHING, exp.Func)
 _MAXIMUM_WIDTH = 9_999
 # Steps of a day and longer keep a series of dates short, whatever its bounds.
 _LONG_UNITS = ("DAY", "WEEK", "MONTH", "QUARTER", "YEAR", "DECADE", "CENTURY", "MILLENNIUM")
@@ -54,7 +56,17 @@ def check_patterns(tree: exp.Expression, parameters: Parameters) -> None:
     Raises TypeMismatch for a pattern, UnsupportedSql for a size. `parameters` None: those that
     are parameters are checked at each execute.
     """
-    for node in tree.walk():
+    check_each(checked_nodes(tree), parameters)
+
+
+def checked_nodes(tree: exp.Expression) -> tuple[exp.Expr, ...]:
+    """The nodes of which `check_each` may say something; most statements have none."""
+    return tuple(one for one in tree.walk() if isinstance(one, _CHECKED) and _is_looked_at(one))
+
+
+def check_each(nodes: Sequence[exp.Expr], parameters: Parameters) -> None:
+    """`check_patterns` for a tree's `checked_nodes`."""
+    for node in nodes:
         match node:
             case exp.Escape():
                 _check_escape(node, parameters)
@@ -78,6 +90,12 @@ def name_of_call(node: exp.Expr) -> str:
         return _NAMES[type(node)]
     match = re.match(r"\s*([A-Za-z_0-9]+)\(", node.sql("duckdb", comments=False))
     return match.group(1).casefold() if match else ""
+
+
+def _is_looked_at(node: exp.Expr) -> bool:
+    """Whether it is more than a function whose arguments may be anything."""
+    is_function = isinstance(node, exp.Func) and not isinstance(node, _MATCHING)
+    return not is_function or isinstance(node, exp.Anonymous) or type(node) in _NAMES
 
 
 def _check_call(node: exp.Expr, parameters: Parameters) -> None:

@@ -146,6 +146,19 @@ def fold(
 
     `timezone` is what a text without an offset means for TIMESTAMP WITH TIME ZONE.
     """
+    found = _folded(expression, type_name, parameters, timezone)
+    if found is None:
+        return None
+    value, literal, is_parameter = found
+    if not is_parameter:
+        return literal
+    return bound_parameter(expression, _bound_value(value, type_name), type_name)
+
+
+def _folded(
+    expression: exp.Expression, type_name: str, parameters: tuple[object, ...], timezone: str
+) -> tuple[object, exp.Expression, bool] | None:
+    """The constant's value, the same as a literal, and whether parameters are part of it."""
     value = value_of(expression, parameters, timezone)
     if value is None:
         return None
@@ -157,9 +170,7 @@ def fold(
     if value is None:
         return None
     literal = _literal(value, type_name, is_parameter, timezone)
-    if literal is None or not is_parameter:
-        return literal
-    return bound_parameter(expression, _bound_value(value, type_name), type_name)
+    return None if literal is None else (value, literal, is_parameter)
 
 
 def _of_its_own_type(value: object, type_name: str) -> object | None:
@@ -213,8 +224,8 @@ def value_at_source(
     """What is bound for a constant when the parameters have other values; None: it does not fit."""
     if not type_name:
         return parameters[int(constant.name) - 1]
-    made = fold(constant, type_name, parameters, timezone)
-    return None if made is None else made.meta["value"]
+    found = _folded(constant, type_name, parameters, timezone)
+    return None if found is None else _bound_value(found[0], type_name)
 
 
 def _bound_value(value: object, type_name: str) -> object:

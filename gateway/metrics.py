@@ -51,6 +51,8 @@ class Metrics:
             "sqluice_seconds", "Seconds from request to last row.", ["endpoint"],
             registry=self._registry,
         )  # fmt: skip
+        # By endpoint: a look-up of labels costs more than what is counted.
+        self._series: dict[str, tuple[Counter, Counter, Histogram]] = {}
         self._running = Gauge(
             "sqluice_running", "Statements that run now.", registry=self._registry
         )
@@ -76,12 +78,21 @@ class Metrics:
     def ended(self, one: Ended) -> None:
         """A statement that ran."""
         outcome = one.code or _OK
+        rows, size, seconds = self._of(one.endpoint)
         self._requests.labels(one.endpoint, outcome).inc()
-        self._rows.labels(one.endpoint).inc(one.rows)
-        self._bytes.labels(one.endpoint).inc(one.bytes)
-        self._seconds.labels(one.endpoint).observe(one.seconds)
+        rows.inc(one.rows)
+        size.inc(one.bytes)
+        seconds.observe(one.seconds)
         for product in one.products:
             self._by_product.labels(one.endpoint, self._bounded(product), outcome).inc()
+
+    def _of(self, endpoint: str) -> tuple[Counter, Counter, Histogram]:
+        """Rows, bytes and seconds of an endpoint."""
+        found = self._series.get(endpoint)
+        if found is None:
+            rows, size = self._rows.labels(endpoint), self._bytes.labels(endpoint)
+            found = self._series[endpoint] = (rows, size, self._seconds.labels(endpoint))
+        return found
 
     def text(self, with_products: bool = False) -> bytes:
         """Everything, as Prometheus reads it; with products only for who may know them all."""

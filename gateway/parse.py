@@ -10,7 +10,7 @@ import functools
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import cast
 
@@ -22,7 +22,7 @@ from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import UnsupportedError as SqlglotUnsupported
 from sqlglot.tokenizer_core import Token, TokenType
 
-from gateway.allowed import check_parts, check_patterns, check_tree
+from gateway.allowed import check_each, check_parts, check_patterns, check_tree, checked_nodes
 from gateway.errors import ParseError, UnsupportedSql
 from gateway.parameters import count_of, mark, number_parameters, unmark
 from gateway.places import column_of, refusal
@@ -87,6 +87,7 @@ class ParsedStatement:
       or table whose columns are meant, its parts joined by dots; None: all.
     parameters: how many parameters the query has.
     form: for the statements that explain: `text`, `json` or `mermaid`.
+    checked: the nodes whose arguments are checked again once the parameters have values.
     """
 
     kind: str
@@ -95,6 +96,7 @@ class ParsedStatement:
     value: str | None = None
     parameters: int = 0
     form: str = "text"
+    checked: tuple[exp.Expr, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +200,9 @@ def _query(kind: str, text: _Text) -> ParsedStatement:
         count = max(count, number_parameters(tree))
     tree = with_cheap_notes(_simplified(tree))
     check_tree(tree)
-    check_patterns(tree, None)
-    return ParsedStatement(kind, tree, parameters=count)
+    checked = checked_nodes(tree)
+    check_each(checked, None)
+    return ParsedStatement(kind, tree, parameters=count, checked=checked)
 
 
 def _translated(tree: exp.Expression) -> exp.Expression:

@@ -21,7 +21,7 @@ from sqlglot import exp
 
 from catalog.own_products import DOMAIN as OWN_DOMAIN
 from connectors.base import Abilities
-from gateway.allowed import check_patterns
+from gateway.allowed import check_each
 from gateway.alternatives import Priced, weigh
 from gateway.audit import AuditFinish
 from gateway.authorize import directory, purposes, unknown_table, visible
@@ -51,7 +51,7 @@ from gateway.metrics import Ended
 from gateway.parse import ParsedStatement, parse
 from gateway.pools import Caller, personal_sources
 from gateway.prepare import Prepared, Services, prepare
-from gateway.probing import numbers_of
+from gateway.probing import numbers_of, takes_a_row
 from gateway.queries import OPERATOR, RunningQuery, is_query_key, keyed_query_id
 from gateway.recording import (
     Finish,
@@ -108,7 +108,7 @@ class Gateway:
             # Whoever has to stop a statement may do so to the end.
             if statement.kind != "kill":
                 self._services.queries.require_open()
-            if (row := numbers_of(statement)) is not None and _takes_a_row(request):
+            if (row := numbers_of(statement)) is not None and takes_a_row(request):
                 return self._probed(request, row)
             if statement.kind in ("query", "explain_analyze"):
                 return self._run(request, statement, snapshot)
@@ -175,7 +175,7 @@ class Gateway:
         return self._services.queries.list(principal, ended)
 
     def _run(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
-        services = self._services
+        services, sources = self._services, snapshot.mesh.sources
         began = time.perf_counter()
         _check_parameters(request, statement)
         self._enter(request)
@@ -187,6 +187,10 @@ class Gateway:
                 services.limiter.hold(request.principal, decision.turns)
                 held = decision.turns
                 left = services.usage.begin(request.principal.user, decision.quotas, request.now)
+            caller = Caller(request.principal.user, decision.purpose)
+            # Before the record wakes the thread that writes it: that is to work while sources do.
+            read = {sources[one.source] for one in prepared.plan.fragments}
+            pools = services.pools.on_behalf_of(caller, read)
             entitled = services.audit.keep(decision.entitlements)
             start = audit_start(request, snapshot, prepared, services, entitled)
             ticket = services.audit.starting(start)
@@ -203,8 +207,8 @@ class Gateway:
         finish = Finish(services, request, ticket, began, prepared)
         run = Run(
             query_id=request.query_id,
-            sources=snapshot.mesh.sources,
-            pools=services.pools.on_behalf_of(Caller(request.principal.user, decision.purpose)),
+            sources=sources,
+            pools=pools,
             engine=services.engine,
             key_of=keys_in_force(snapshot, services),
             schema=prepared.schema,
@@ -216,7 +220,7 @@ class Gateway:
             on_finish=self._finished(finish, request, statement, snapshot, prepared),
             admit=self._admit(request, prepared),
             link_cost=request.link_cost,
-            abilities=lambda identity: services.abilities_of(snapshot.mesh.sources[identity]),
+            abilities=lambda identity: services.abilities_of(sources[identity]),
             prices=_prices(snapshot, services),
         )
         services.queries.lives_by(request.query_id, decision.grants)
@@ -227,8 +231,7 @@ class Gateway:
             error.is_audited = True
             raise
         see_to_record(ticket, result, finish)
-        told_of = (prepared.bound, prepared.edges, decision, snapshot.mesh)
-        services.provenance(*told_of).tell(result)
+        services.provenance(prepared.bound, prepared.edges, decision, snapshot.mesh).tell(result)
         result.row_limit = request.limits.first
         if statement.kind == "explain_analyze":
             return self._analyzed(request, statement, result, prepared, snapshot)
@@ -451,8 +454,8 @@ def _check_parameters(request: Request, statement: ParsedStatement) -> None:
             f"{len(request.parameters)} values were given.",
             hint="Give one value for each ? or $n.",
         )
-    if statement.tree is not None and statement.parameters:
-        check_patterns(statement.tree, request.parameters)
+    if statement.parameters:
+        check_each(statement.checked, request.parameters)
 
 
 def told(request: Request, table: pa.Table) -> Result:
@@ -475,10 +478,6 @@ def _shown_sources(principal: Principal, snapshot: Snapshot) -> frozenset[str]:
         for one in domain.sources
         if is_operator or principal.user in domain.owners
     )
-
-
-def _takes_a_row(request: Request) -> bool:
-    return not request.parameters and request.limits.first != 0
 
 
 def keys_in_force(snapshot: Snapshot, services: Services) -> Callable[[str], bytes]:

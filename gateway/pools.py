@@ -12,7 +12,7 @@ import copy
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -110,14 +110,25 @@ class Pools:
         self._closed = threading.Event()
         self._caller: Caller | None = None
         self._is_nobodys = False
+        self._looked_up: dict[Source, Mapping[str, str]] = {}
 
-    def on_behalf_of(self, caller: Caller) -> Pools:
-        """The same pools, whose leases are a caller's."""
+    def on_behalf_of(self, caller: Caller, sources: Iterable[Source] = ()) -> Pools:
+        """The same pools, whose leases are a caller's.
+
+        The settings of `sources` are looked up now, for the first lease of each: a look at a file
+        in between would be where other threads go on.
+        """
         if self._is_nobodys:
             return self
         made = copy.copy(self)
-        made._caller = caller
+        made._caller, made._looked_up = caller, dict(self._found(sources))
         return made
+
+    def _found(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Mapping[str, str]]]:
+        for one in sources:
+            # Whoever asks for a connection is told why there are none.
+            with contextlib.suppress(ConnectorError):
+                yield one, self._settings_of(one)
 
     def nobodys(self) -> Pools:
         """The same pools, by which no source is ever asked as anybody."""
@@ -154,7 +165,7 @@ class Pools:
         self, source: Source, take: Callable[[Sharing, str], bool], is_spare: bool = False
     ) -> Iterator[Connection | None]:
         """A connection in a place of its pool; None where no place is given."""
-        settings = self._settings_of(source)
+        settings = self._looked_up.pop(source, None) or self._settings_of(source)
         pool = self._pool(source, settings)
         told = {**settings, **self._told(source, settings)}
         key = tuple(sorted(told.items()))

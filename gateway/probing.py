@@ -15,10 +15,16 @@ import pyarrow as pa
 from sqlglot import exp
 
 from gateway.parse import ParsedStatement
+from gateway.request import Request
 
 # More digits may be another type.
 _DIGITS, _COLUMNS = 9, 20
 _REMEMBERED = 64
+
+
+def takes_a_row(request: Request) -> bool:
+    """Whether a request with no values may have a row."""
+    return not request.parameters and request.limits.first != 0
 
 
 def numbers_of(statement: ParsedStatement) -> pa.Table | None:

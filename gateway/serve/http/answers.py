@@ -8,6 +8,7 @@ after the first batch is marked in-band, never a clean end: the head with its st
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import logging
@@ -19,6 +20,7 @@ import pyarrow as pa
 from pyarrow import parquet
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
+from werkzeug.http import parse_accept_header
 
 from gateway.errors import InternalError, SqluiceError, TypeMismatch
 from gateway.labels import labelled
@@ -35,13 +37,17 @@ ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 CSV = "text/csv"
 _ROWS = 4096
+# Clients send few; one is remembered.
+_ACCEPTS = 64
 _CHUNK = 1 << 20
 _BROKEN_MESSAGE = struct.pack("<Ii", 0xFFFFFFFF, 1 << 16)
 Writer = Callable[[Result], Iterator[bytes]]
 
 
-def writer_of(accept: MIMEAccept) -> tuple[str, Writer]:
+@functools.lru_cache(maxsize=_ACCEPTS)
+def writer_of(header: str) -> tuple[str, Writer]:
     """Media type and writer that an Accept header likes best; JSON where it says nothing."""
+    accept = parse_accept_header(header, MIMEAccept)
     if not accept:
         return JSON, json_pieces
     media = accept.best_match(_WRITERS)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Set
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, jsonify, request
+from flask import Request as Sent
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,7 +22,6 @@ from gateway.errors import (
     SourceUnavailable,
     SqluiceError,
     TypeMismatch,
-    Unauthenticated,
     UnknownTable,
 )
 from gateway.opening import OpenGateway
@@ -31,31 +29,47 @@ from gateway.parse import FORMATS
 from gateway.queries import OPERATOR
 from gateway.request import Principal, Request
 from gateway.result import Result
-from gateway.serve.acting import HEADERS as ACTING_AS
-from gateway.serve.acting import acting_as
 from gateway.serve.http.answers import writer_of
+from gateway.serve.http.asking import FIELDS, MAXIMUM_BODY, Asking
 from gateway.serve.http.faults import register_faults
 from gateway.serve.http.leaving import when_gone
 from gateway.serve.http.pages import openapi, product_page, start_page
 from gateway.serve.http.wishes import read_wish
-from gateway.serve.tls import SHOWN
-from gateway.sessions import Session, Settings
 from gateway.state.engine import reading
 from sqluice import explained
 
-_FIELDS = {"sql", "parameters", "purpose", "domain", "dialect", "timezone", "limit"}
-_EXPLAIN_FIELDS = _FIELDS | {"policy", "analyze", "format"}
-_MAXIMUM_BODY = 2_000_000
-_LOOPBACK = ("127.0.0.1", "::1")
+_EXPLAIN_FIELDS = FIELDS | {"policy", "analyze", "format"}
+_QUERY = "/v1/query"
+
+
+class Application(Flask):
+    """Flask, but for what is asked most: a statement is answered without routing and contexts."""
+
+    def __init__(self, answer: Callable[[Sent], Response]) -> None:
+        super().__init__("sqluice", static_folder=None)
+        self.config["MAX_CONTENT_LENGTH"] = MAXIMUM_BODY
+        self.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider
+        self._answer = answer
+
+    def wsgi_app(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - WSGI
+        """The answer to a request; whatever fails leaves as Flask has it."""
+        if environ.get("PATH_INFO") != _QUERY or environ.get("REQUEST_METHOD") != "POST":
+            return super().wsgi_app(environ, start_response)
+        sent = self.request_class(environ)
+        sent.max_content_length = MAXIMUM_BODY
+        try:
+            response = self._answer(sent)
+        except Exception as error:  # noqa: BLE001 - as Flask does, which tells what to whom
+            with self.request_context(environ):
+                response = self.make_response(self.handle_user_exception(error))
+        return response(environ, start_response)
 
 
 def make_application(opened: OpenGateway) -> Flask:
     """The application over an open gateway."""
-    application = Flask("sqluice", static_folder=None)
-    application.config["MAX_CONTENT_LENGTH"] = _MAXIMUM_BODY
-    application.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider
-    register_faults(application)
     handlers = Handlers(opened)
+    application = Application(handlers.answer)
+    register_faults(application)
     for rule, methods, handler in handlers.routes():
         application.add_url_rule(rule, handler.__name__, handler, methods=methods)
     return application
@@ -75,7 +89,7 @@ class Handlers:
             ("/readyz", ["GET"], self.ready),
             ("/metrics", ["GET"], self.metrics),
             ("/openapi.json", ["GET"], self.openapi),
-            ("/v1/query", ["POST"], self.query),
+            (_QUERY, ["POST"], self.query),
             ("/v1/explain", ["POST"], self.explain),
             ("/v1/queries", ["GET"], self.queries),
             ("/v1/queries/<query_id>", ["GET"], self.one_query),
@@ -133,9 +147,14 @@ class Handlers:
 
     def query(self) -> Response:
         """A statement's answer, in the form that Accept asks for."""
-        asked = self._request(self._body())
-        media, writer = writer_of(request.accept_mimetypes)
-        result = self._answered(asked)
+        return self.answer(request._get_current_object())  # type: ignore[attr-defined]
+
+    def answer(self, sent: Sent) -> Response:
+        """The same, without Flask's contexts."""
+        asking = Asking(self._opened, sent)
+        asked = asking.request(asking.body())
+        media, writer = writer_of(sent.headers.get("Accept", ""))
+        result = self._answered(asked, sent)
         try:
             pieces = writer(result)
         except SqluiceError as error:
@@ -147,22 +166,23 @@ class Handlers:
         response.headers["X-Sqluice-Query-Id"] = result.query_id
         return response
 
-    def _answered(self, asked: Request) -> Result:
+    def _answered(self, asked: Request, sent: Sent) -> Result:
         """The result; a client who leaves ends its query."""
         gateway = self._opened.gateway
 
         def leave() -> None:
             gateway.cancel(asked.query_id, asked.principal)
 
-        when_gone(request.environ, leave)
+        when_gone(sent.environ, leave)
         return gateway.answer(asked)
 
     def explain(self) -> Response:
         """The plan as rows, a document or a flowchart; with `policy` the reasons instead."""
-        body = self._body(_EXPLAIN_FIELDS)
+        asking = self._asking()
+        body = asking.body(_EXPLAIN_FIELDS)
         options = _explain_options(body)
-        asked = self._request({**body, "sql": f"EXPLAIN ({options}) {body['sql']}"})
-        result = self._answered(asked)
+        asked = asking.request({**body, "sql": f"EXPLAIN ({options}) {body['sql']}"})
+        result = self._answered(asked, asking.sent)
         rows = [row for batch in result.batches() for row in batch.to_pylist()]
         told: dict[str, object] = {"query_id": result.query_id}
         match body.get("format", "text"):
@@ -202,8 +222,9 @@ class Handlers:
 
     def create_token(self) -> Response:
         """A new API token for the caller himself: told this once."""
-        principal = self._principal()
-        wish = read_wish(_sent())
+        asking = self._asking()
+        principal = asking.principal
+        wish = read_wish(asking.json())
         with self._opened.services.limiter.admit(principal):
             made = self._opened.own_tokens.create(principal, wish)
         response = jsonify({"token": made.value, **made.token.shown(datetime.now(UTC))})
@@ -251,105 +272,11 @@ class Handlers:
             self._principal(), datetime.now(UTC), purpose, with_columns
         )
 
+    def _asking(self) -> Asking:
+        return Asking(self._opened, request._get_current_object())  # type: ignore[attr-defined]
+
     def _principal(self) -> Principal:
-        """Who asks: Basic or Bearer; somebody else where he may act as another."""
-        if "principal" in g:
-            return g.principal  # type: ignore[no-any-return]  # set below
-        identity, address = self._opened.identity, request.remote_addr or ""
-        authorization = request.authorization
-        if authorization is None:
-            found = identity.authenticate_certificate(_certificate(), "http", address)
-        elif authorization.type == "basic":
-            if request.remote_addr not in _LOOPBACK and not request.is_secure:
-                raise Unauthenticated("Passwords are not taken over plaintext.", hint="Use TLS.")
-            user, secret = authorization.username or "", authorization.password or ""
-            found = identity.sign_in(user, secret, "http", address).principal
-        elif authorization.type == "bearer":
-            found = identity.authenticate_bearer(authorization.token or "", "http", address)
-        else:
-            raise Unauthenticated("Only Basic and Bearer are served.")
-        name = acting_as(request.headers.get(one) or "" for one in ACTING_AS)
-        principal = identity.act_as(found, name, "http", address) if name else found
-        g.principal = replace(
-            principal,
-            client=request.headers.get("User-Agent", "")[:200],
-            address=address,
-        )
-        return g.principal  # type: ignore[no-any-return]  # set above
-
-    def _body(self, fields: Set[str] = _FIELDS) -> dict[str, Any]:
-        self._principal()
-        body = _sent()
-        if not isinstance(body, dict):
-            raise _no_object()
-        unknown = sorted(set(body) - fields)
-        if unknown:
-            raise TypeMismatch(
-                f"The field {unknown[0]!r} is not known.",
-                hint=f"Fields are {', '.join(sorted(fields))}.",
-            )
-        if not isinstance(body.get("sql"), str):
-            raise TypeMismatch("The field sql must be text.")
-        return body
-
-    def _request(self, body: dict[str, Any]) -> Request:
-        session = Session(
-            self._principal(),
-            endpoint="http",
-            limits=self._opened.limits,
-            client=self._principal().client,
-            address=self._principal().address,
-            defaults=Settings(),
-        )
-        for name in ("purpose", "domain", "dialect", "timezone"):
-            if body.get(name) is not None:
-                session.set(name, str(body[name]))
-        first = body.get("limit")
-        if first is not None and (type(first) is not int or first < 0):
-            raise TypeMismatch("The field limit must be a whole number.")
-        parameters = body.get("parameters") or []
-        if not isinstance(parameters, list):
-            raise TypeMismatch("The field parameters must be a list.")
-        values = tuple(_parameter(one) for one in parameters)
-        made = session.request(body["sql"], datetime.now(UTC), values, first=first)
-        return replace(made, trace=request.headers.get("traceparent", ""))
-
-
-def _certificate() -> str:
-    """The name in the client's certificate; raises Unauthenticated where there is none to go by.
-
-    A browser shows its certificate unasked: a page of another site asks as nobody.
-    """
-    shown = str(request.environ.get("asgi.scope", {}).get(SHOWN, ""))
-    if not shown or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-        raise Unauthenticated("Nobody is signed in.", hint="Send Basic or Bearer authorization.")
-    return shown
-
-
-def _no_object() -> TypeMismatch:
-    if request.is_json:
-        return TypeMismatch("The body is no JSON object.", hint='Send {"sql": "SELECT 1"}.')
-    return TypeMismatch(
-        "The request does not say that its body is JSON.",
-        hint="Send it with the header Content-Type: application/json.",
-    )
-
-
-def _sent() -> object:
-    """The body as JSON; None where it is none.
-
-    Only a body that calls itself JSON is: a page of another site cannot send one unasked.
-    """
-    try:
-        found: object = request.get_json(silent=True)
-        json.dumps(found, ensure_ascii=False).encode()
-    except RecursionError:
-        return None
-    except UnicodeEncodeError:
-        raise TypeMismatch(
-            "The body holds half of a character.", hint="Escape both halves, or send UTF-8."
-        ) from None
-    return found
+        return self._asking().principal
 
 
 def _explain_options(body: dict[str, Any]) -> str:
@@ -362,13 +289,6 @@ def _explain_options(body: dict[str, Any]) -> str:
         raise TypeMismatch(f"The field format must be one of {', '.join(FORMATS)}.")
     words = [name.upper() for name in ("policy", "analyze") if body.get(name)]
     return ", ".join((*words, f"FORMAT {form}"))
-
-
-def _parameter(value: object) -> object:
-    """JSON has no decimals: a number with a fraction is one of ours exactly."""
-    if isinstance(value, dict | list):
-        raise TypeMismatch("A parameter is a number, text, true, false or null.")
-    return Decimal(repr(value)) if isinstance(value, float) else value
 
 
 def _plain(one: Any) -> dict[str, object]:  # noqa: ANN401 - a running query
