@@ -149,7 +149,7 @@ def _prices_of(config: Config) -> Iterator[LearnedPrices]:
 
 
 def _certified(source: Source, mesh: Mesh, config: Config) -> Certificate:
-    subject = subject_of(source, mesh, declared_of(source.kind))
+    subject = subject_of(source, mesh, declared_of(source))
     try:
         settings = settings_of(config, lambda: mesh)(source)
         with closing(load_connector(source.kind).connect(settings)) as connection:

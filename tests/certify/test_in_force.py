@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import gateway.cli.certify as command
+from catalog.model import Source
 from connectors.base import Abilities, load_abilities
 from gateway import abilities as in_force
 from gateway.abilities import AbilitiesInForce
@@ -49,7 +50,7 @@ def live(mesh: TrapsMesh, name: str) -> Mapping[str, str]:
     """What the source says of itself."""
     source = mesh.opened.publisher.current().mesh.sources[f"traps.{name}"]
     with mesh.opened.pools.lease(source) as connection:
-        return settings_of(connection, dialect_of(source.kind, declared_of(source.kind).dialect))
+        return settings_of(connection, dialect_of(source.kind, declared_of(source).dialect))
 
 
 def certificate(mesh: TrapsMesh, name: str, *disproved: str) -> Certificate:
@@ -190,8 +191,8 @@ def test_the_command(
     assert mesh.opened.abilities.events()[-1].actor == "otto"
     assert mesh.opened.abilities.certificate("traps.sqlite") is not None
 
-    def more(kind: str) -> Abilities:
-        return replace(declared_of(kind), comparable=frozenset({"INTERVAL"}))
+    def more(source: Source) -> Abilities:
+        return replace(declared_of(source), comparable=frozenset({"INTERVAL"}))
 
     monkeypatch.setattr(command, "declared_of", more)
     monkeypatch.setattr(run, "all_probes", lambda: [replace(next(all_probes()), type="INTERVAL",
