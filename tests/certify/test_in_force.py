@@ -186,6 +186,7 @@ def test_the_command(
     mesh, file = over_sqlite, tmp_path / "abilities.json"
     code, shown = ask(mesh, "traps.sqlite", "--output", str(file), "--as", "otto")
     assert (code, "as declared" in shown) == (0, True)
+    assert "1 abilities and 0 traps asked" in shown
     held = json.loads(file.read_text(encoding="utf-8"))
     assert held["source"] == "traps.sqlite" and held["proved"] == ["comparable.INTEGER"]
     assert mesh.opened.abilities.events()[-1].actor == "otto"

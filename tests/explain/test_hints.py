@@ -120,7 +120,7 @@ def answers_it_when_declared(kind: str, reason: str) -> None:
         ("postgres", "comparable.UUID", "type_not_comparable"),
         ("sqlite", "groupable.DATE", "group"),
         ("mysql", "functions.Abs.INTEGER", "function_not_identical"),
-        ("adbc", "can_sort", "sort"),
+        ("sqlalchemy", "can_sort", "sort"),
         ("duckdb", "is_reference", "sort"),
     ],
 )
