@@ -78,6 +78,7 @@ class Abilities:
       so that no cast and no collation keeps the source from an index.
     is_unproven: what a source's own settings declare (`dialect`, `abilities`), and nobody proved.
       Policies stay with the gateway, and nothing of the user's meets a row that one hides.
+    taken: names of what it was seen to do otherwise than declared; certifying may give it back.
     """
 
     kind: str
@@ -122,6 +123,7 @@ class Abilities:
     if_certified: frozenset[str] = frozenset()
     bytewise_columns: frozenset[tuple[str, str]] = frozenset()
     is_unproven: bool = False
+    taken: frozenset[str] = frozenset()
 
     def under(self, settings: Mapping[str, str]) -> Abilities:
         """The abilities of a source of this kind with its settings.

@@ -26,9 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from catalog.model import Source
 from connectors.base import Abilities, Connection, ConnectorUnavailable
-from gateway.ability_names import without
+from gateway.ability_names import ability_names, without
 from gateway.certify.certificate import Certificate, certificate_of, certified, fingerprint_of
-from gateway.certify.rows import dialect_of
+from gateway.certify.rows import can_certify, dialect_of
 from gateway.certify.run import settings_of
 from gateway.errors import SourceUnavailable
 from gateway.state.abilities import AbilityEvent, ability_events, append_ability_event
@@ -43,6 +43,10 @@ FOLLOW_SECONDS = 1.0
 _PLANNED_SECONDS = 1.0
 
 
+# The kind of a source, and its settings: what its declared row rests upon.
+_Declared = tuple[str, tuple[tuple[str, str], ...]]
+
+
 @dataclass(slots=True)
 class _Standing:
     """What is known of one source. `live` is the fingerprint that its newest connection showed."""
@@ -51,14 +55,14 @@ class _Standing:
     off: tuple[AbilityEvent, ...] = ()
     live: str = ""
     changed_at: float = float("-inf")
-    made: dict[str, Abilities] = field(default_factory=dict)
+    made: dict[_Declared, Abilities] = field(default_factory=dict)
 
 
 class AbilitiesInForce:
     """The abilities of all sources over one state. Every method may be called from any thread."""
 
-    def __init__(self, state: Engine, declared_of: Callable[[str], Abilities]) -> None:
-        """`declared_of` gives the declared row of a kind."""
+    def __init__(self, state: Engine, declared_of: Callable[[Source], Abilities]) -> None:
+        """`declared_of` gives the declared row of a source."""
         self._state = state
         self._declared_of = declared_of
         self._lock = threading.Lock()
@@ -75,10 +79,11 @@ class AbilitiesInForce:
         with self._lock:
             standing = self._standings.get(source.identity)
             if standing is None:
-                return self._declared_of(source.kind)
-            if source.kind not in standing.made:
-                standing.made[source.kind] = _in_force(standing, self._declared_of(source.kind))
-            return standing.made[source.kind]
+                return self._declared_of(source)
+            key = source.kind, tuple(sorted(source.settings.items()))
+            if key not in standing.made:
+                standing.made[key] = _in_force(standing, self._declared_of(source))
+            return standing.made[key]
 
     def edition(self) -> int:
         """A number that changes with any source's abilities: plans of another one are stale."""
@@ -138,8 +143,10 @@ class AbilitiesInForce:
         certificate = self.certificate(source.identity)
         if certificate is None:
             return
-        dialect = dialect_of(source.kind, self._declared_of(source.kind).dialect)
-        live = fingerprint_of(settings_of(connection, dialect))
+        dialect = self._declared_of(source).dialect
+        if not can_certify(source.kind, dialect):
+            return
+        live = fingerprint_of(settings_of(connection, dialect_of(source.kind, dialect)))
         with self._lock:
             standing = self._standings[source.identity]
             if standing.live != live:
@@ -209,7 +216,10 @@ def _in_force(standing: _Standing, declared: Abilities) -> Abilities:
     made = declared
     if standing.certificate is not None:
         made = certified(declared, standing.certificate, not _is_stale(standing))
-    return without(made, (one.ability for one in standing.off))
+    made = without(made, (one.ability for one in standing.off))
+    if not can_certify(declared.kind, declared.dialect):
+        return made
+    return replace(made, taken=frozenset(ability_names(declared)) - frozenset(ability_names(made)))
 
 
 def _unreadable(error: SQLAlchemyError) -> SourceUnavailable:

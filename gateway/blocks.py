@@ -329,10 +329,14 @@ class _StructureCheck:
             return "aggregate"
         if group is not None:
             extra = [key for key, value in group.args.items() if value and key != "expressions"]
-            if extra or any(not self._groupable(one) for one in group.expressions):
+            if extra:
+                return "construct"
+            if any(not self._groupable(one) for one in group.expressions):
                 return "group"
         if distinct is not None:
-            if distinct.args.get("on") or not self.abilities.can_distinct:
+            if distinct.args.get("on"):
+                return "construct"
+            if not self.abilities.can_distinct:
                 return "distinct"
             if any(not self._groupable(one.unalias()) for one in query.expressions):
                 return "distinct"
@@ -359,7 +363,7 @@ class _StructureCheck:
             return "sort"
         for one in order.expressions:
             if not isinstance(one, exp.Ordered) or one.args.get("with_fill"):
-                return "sort"
+                return "construct"
             kind = family(self._key_type(query, one.this) or "")
             if kind not in self.abilities.sortable:
                 return "collation" if kind == "VARCHAR" else "sort"
@@ -394,7 +398,7 @@ class _StructureCheck:
         return self._ordering_of_set(query)
 
     def _ordering_of_set(self, query: exp.SetOperation) -> str | None:
-        return "sort" if query.args.get("order") else self._ordering(query)
+        return "construct" if query.args.get("order") else self._ordering(query)
 
 
 def _is_equality(on: exp.Expression | None) -> bool:

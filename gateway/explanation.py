@@ -9,21 +9,22 @@ of it and how long that took (DESIGN 5, barrier rule 5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 
 import sqlglot
 from sqlglot import exp
 
+from connectors.base import Abilities
 from gateway.alternatives import Question, Weighed
 from gateway.draft import KeySlot, Note, Plan, PlannedFragment
+from gateway.hints import hint_for, index_hint
 from gateway.passes.push_filters import conjuncts
-from gateway.reasons import hint_for, told
+from gateway.reasons import told
 from gateway.result import Result
 from gateway.trees import DUCKDB
 
 VERSION = 1
-_INDEX = "an index on {} ({}) lets the source find these rows"
 _GUESSED = "declare the table's size in its contract, so that planning need not guess it"
 
 
@@ -159,10 +160,14 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who looks: the sources that he owns or operates, and the settings of his session."""
+    """Who looks: the sources that he owns or operates, and the settings of his session.
+
+    abilities: what a source can do, by its identity.
+    """
 
     sources: frozenset[str]
     settings: Mapping[str, str]
+    abilities: Callable[[str], Abilities]
 
 
 def explanation(
@@ -172,7 +177,8 @@ def explanation(
     source_of = {one.name: one.source for one in plan.fragments}
     seen = frozenset(name for name, source in source_of.items() if source in viewer.sources)
     fragments = tuple(
-        _fragment(one, weighed[one.name], seen, result) for one in plan.fragments
+        _fragment(one, weighed[one.name], seen, result, viewer.abilities(one.source))
+        for one in plan.fragments
     )
     answer = Answer(plan.outputs, plan.masked)
     if result is not None:
@@ -203,9 +209,10 @@ def _camel(name: str) -> str:
 
 
 def _fragment(
-    one: PlannedFragment, weighed: Weighed, seen: frozenset[str], result: Result | None
-) -> Fragment:
-    is_owner = one.name in seen
+    one: PlannedFragment, weighed: Weighed, seen: frozenset[str], result: Result | None,
+    abilities: Abilities,
+) -> Fragment:  # fmt: skip
+    known = abilities if one.name in seen else None
     place = ""
     if one.in_place is not None:
         place = "view" if one.in_place.is_view else "table"
@@ -216,12 +223,12 @@ def _fragment(
         tables=tuple(str(each) for each in one.tables),
         sql=one.shown,
         in_place=place,
-        parts=tuple(_part(each, is_owner) for each in one.notes),
-        keys=tuple(_edge(each, one, is_owner) for each in slots),
+        parts=tuple(_part(each, known) for each in one.notes),
+        keys=tuple(_edge(each, one, known) for each in slots),
         steps=tuple(_steps(one)),
-        is_owner=is_owner,
+        is_owner=known is not None,
     )
-    return made if not is_owner else _with_figures(made, one, weighed, seen, result)
+    return made if known is None else _with_figures(made, one, weighed, seen, result)
 
 
 def _with_figures(
@@ -247,15 +254,17 @@ def _estimate(weighed: Weighed, basis: str, seen: frozenset[str]) -> Estimate:
     return Estimate(round(weighed.whole_rows), round(weighed.whole_milliseconds, 3), basis)
 
 
-def _part(note: Note, is_owner: bool) -> Part:
-    hint = hint_for(note.reason, note.outcome) if is_owner else ""
+def _part(note: Note, abilities: Abilities | None = None) -> Part:
+    """A part; with a hint where the abilities of its source are given."""
+    hint = hint_for(note.reason, note.outcome, abilities) if abilities is not None else ""
     return Part(note.kind, note.part, note.outcome, note.reason, told(note.reason), hint)
 
 
-def _edge(slot: KeySlot, one: PlannedFragment, is_owner: bool) -> Edge:
-    tables = one.fragment.tables
-    has_index = is_owner and one.in_place is None and len(tables) == 1
-    hint = _INDEX.format(tables[0], slot.physical) if has_index else ""
+def _edge(slot: KeySlot, one: PlannedFragment, abilities: Abilities | None) -> Edge:
+    hint, tables = "", one.fragment.tables
+    if abilities is not None and one.in_place is None and len(tables) == 1:
+        kind = slot.type.removesuffix("[]")
+        hint = index_hint(tables[0], slot.physical, kind, abilities)
     return Edge(slot.target, slot.provider, slot.column, hint)
 
 
@@ -316,10 +325,10 @@ def _ran(result: Result, name: str) -> Ran | None:
 
 def _merge(plan: Plan) -> Merge:
     """The merge's SQL, what no table is fetched for, and the predicates that are left to it."""
-    parts = [_part(one, False) for one in plan.notes]
+    parts = [_part(one) for one in plan.notes]
     told_of = {note.part for one in plan.fragments for note in one.notes}
     left = _residual(plan.merge) if plan.merge is not None else ()
-    parts += [_part(one, False) for one in left if one.part not in told_of]
+    parts += [_part(one) for one in left if one.part not in told_of]
     return Merge(plan.merge, tuple(parts))
 
 

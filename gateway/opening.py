@@ -428,11 +428,11 @@ def _takes_tables(source: Source) -> bool:
     return getattr(load_connector(source.kind), "takes_tables", False)
 
 
-def declared_of(kind: str) -> Abilities:
-    """The declared row of a kind of source."""
+def declared_of(source: Source) -> Abilities:
+    """The declared row of a source: that of its kind, with what its own settings say."""
     try:
-        return load_abilities(kind)
+        return load_abilities(source.kind).under(source.settings)
     except (OSError, ConnectorError) as error:
         raise InvalidConfig(
-            f"There are no abilities for sources of kind {kind!r}.", private=str(error)
+            f"There are no abilities for sources of kind {source.kind!r}.", private=str(error)
         ) from None

@@ -321,7 +321,8 @@ class Gateway:
             lambda identity: bool(abilities(identity).in_place),
             request.link_cost,
         )
-        viewer = Viewer(_shown_sources(request.principal, snapshot), explain_settings(request))
+        shown = _shown_sources(request.principal, snapshot)
+        viewer = Viewer(shown, explain_settings(request), abilities)
         weighed = weigh(prepared.plan, priced)
         return plan_table(explanation(prepared.plan, weighed, viewer, result), statement.form)
 

@@ -273,7 +273,7 @@ def plan_context(
         sizes=sizes,
         observed=observed,
         abilities={
-            identity: services.abilities_of(one).under(one.settings)
+            identity: services.abilities_of(one)
             for identity, one in snapshot.mesh.sources.items()
         },
         describe=lambda tree, values: _types(schema_of(tree, values)),

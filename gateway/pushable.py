@@ -240,8 +240,9 @@ class Checker:
         for argument in node.iter_expressions():
             if isinstance(argument, exp.Distinct):
                 inner = argument.expressions
-                if len(inner) != 1 or self._kind_of(inner[0]) not in self.abilities.groupable:
-                    return "collation"
+                kind = self._kind_of(inner[0]) if len(inner) == 1 else ""
+                if kind not in self.abilities.groupable:
+                    return "collation" if kind == "VARCHAR" else "distinct"
                 reason = self._argument(inner[0], types)
                 if reason:
                     return reason

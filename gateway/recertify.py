@@ -29,7 +29,7 @@ class Recertifier:
         pools: Pools,
         mesh: Callable[[], Mesh],
         abilities: AbilitiesInForce,
-        declared_of: Callable[[str], Abilities],
+        declared_of: Callable[[Source], Abilities],
     ) -> None:
         """Over the connections of a gateway."""
         self._pools = pools
@@ -61,7 +61,7 @@ class Recertifier:
 
     def _certify(self, source: Source) -> None:
         try:
-            subject = subject_of(source, self._mesh(), self._declared_of(source.kind))
+            subject = subject_of(source, self._mesh(), self._declared_of(source))
             with self._pools.lease(source) as connection:
                 self._abilities.record(certify(subject, connection), "gateway")
             log.info("a source was certified again", extra={"source": source.identity})

@@ -55,15 +55,16 @@ def _keys(
     node: exp.Window, abilities: Abilities, refusal: Refusal, type_name: Refusal
 ) -> str | None:
     for one in node.args.get("partition_by") or ():
-        if family(type_name(one) or "") not in abilities.groupable:
-            return "collation"
+        kind = family(type_name(one) or "")
+        if kind not in abilities.groupable:
+            return "collation" if kind == "VARCHAR" else "group"
         reason = refusal(one)
         if reason:
             return reason
     order = node.args.get("order")
     for one in order.expressions if order is not None else ():
         if not isinstance(one, exp.Ordered) or one.args.get("with_fill"):
-            return "sort"
+            return "construct"
         if family(type_name(one.this) or "") not in abilities.sortable:
             return "sort"
         reason = refusal(one.this)

@@ -17,7 +17,8 @@ import click
 
 from connectors.base import Abilities, load_abilities
 from gateway.cli import Deferred
-from gateway.reasons import REASONS, hint_for, told
+from gateway.hints import remedy
+from gateway.reasons import REASONS, told
 from gateway.sessions import SETTINGS
 from sqluice.codes import CODES
 from sqluice.command import main
@@ -73,7 +74,19 @@ def kinds() -> tuple[str, ...]:
 
 def _reasons() -> Iterator[tuple[str, ...]]:
     for name in sorted(REASONS):
-        yield f"`{name}`", told(name).partition(": ")[2], hint_for(name, "stayed")
+        yield f"`{name}`", told(name).partition(": ")[2], _remedies(name)
+
+
+def _remedies(reason: str) -> str:
+    """What the owner could do, of the kinds for which it is the same."""
+    kinds_of: dict[str, list[str]] = {}
+    for kind in kinds():
+        abilities = load_abilities(kind)
+        if one := remedy(reason, abilities)[0]:
+            kinds_of.setdefault(one, []).append(kind)
+    if len(kinds_of) == 1 and (len(*kinds_of.values()) == len(kinds())):
+        return next(iter(kinds_of))
+    return "; ".join(f"*{', '.join(names)}*: {one}" for one, names in kinds_of.items())
 
 
 def _errors() -> Iterator[str]:
@@ -111,7 +124,7 @@ def _abilities() -> Iterator[str]:
     rows = (
         (f"`{one.name}`", *(_shown(getattr(held, one.name)) for held in declared.values()))
         for one in fields(Abilities)
-        if one.name != "kind"
+        if one.name not in ("kind", "taken")
     )
     return _table(("ability", *declared), rows)
 

@@ -62,8 +62,10 @@ def _works(ask: Callable[[int], None], count: int) -> bool:
 
 
 def prices(connection: Connection, dialect: Dialect) -> Mapping[str, float]:
-    """Milliseconds per statement, row, byte and key; only what the dialect can be asked."""
+    """Milliseconds per statement, row, byte and key; what the dialect can be asked."""
     asks = dialect.asks
+    if "unpriced" in asks:
+        return {}
     statement = _median(connection, Fragment("SELECT 1", _NUMBER, ()))
     made = {"statement": statement}
     if "series" in asks:

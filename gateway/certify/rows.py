@@ -55,13 +55,25 @@ class Dialect:
         return exp.Literal.string(text).sql(self.name)[1:-1]
 
 
-def dialect_of(kind: str, name: str) -> Dialect:
-    """The data of a kind; InvalidConfig where it brings none."""
+def can_certify(kind: str, dialect: str) -> bool:
+    """Whether sources of a kind with this dialect can be certified."""
+    like = _like(kind, dialect)
+    return like is not None and "certify" in load_tables(like)
+
+
+def _like(kind: str, dialect: str) -> str | None:
+    """The kind whose data say how to ask: a driver's source is asked as its dialect has it."""
     tables = load_tables(kind)
+    return tables["certify_as"].get(dialect) if "certify_as" in tables else kind
+
+
+def dialect_of(kind: str, name: str) -> Dialect:
+    """The data of a kind, or of the one that knows its dialect; InvalidConfig where none is."""
+    tables = load_tables(_like(kind, name) or kind)
     if "certify" not in tables:
         raise InvalidConfig(
-            f"Sources of kind {kind!r} cannot be certified.",
-            hint="Its connector brings no [tables.certify] in its ability file.",
+            f"Sources of kind {kind!r} with the dialect {name!r} cannot be certified.",
+            hint="Name others, or say --all, which leaves it out.",
         )
     parts = (
         tables.get(f"certify_{key}", _NOTHING) for key in ("lacks", "texts", "literals", "values")

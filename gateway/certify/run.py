@@ -92,7 +92,8 @@ def certify(
             proved=tuple(name for name, one in verdicts if one is None),
             disproved=tuple({one.ability: one for one in reversed(disproved)}.values())[::-1],
             barrier=verdict, bounds=bounds(connection, abilities), collations=columns,
-            bytewise=tuple(sorted(bytewise(columns, dialect))),
+            bytewise=tuple(sorted(bytewise(columns, dialect)))
+            if "bytewise_columns" in abilities.if_certified else (),
             prices=prices(connection, dialect), can_stage=_can_stage(connection, dialect),
         )  # fmt: skip
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from connectors.base import ConnectorError, ConnectorUnavailable, load_connector
 from gateway.abilities import AbilitiesInForce, AbilityEvent
 from gateway.audit import state_of
 from gateway.certify.certificate import Certificate
+from gateway.certify.rows import can_certify
 from gateway.certify.run import certify as ask
 from gateway.certify.run import subject_of
 from gateway.cli.certify_prices import show_prices
@@ -46,7 +47,9 @@ _CODES = f"{EXIT_CODES} Fine is: as declared; a problem: something declared does
 
 @click.command(epilog=f"Example: sqluice certify loyalty.crm --conf conf. {_CODES}")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@click.option("--all", "every", is_flag=True, help="Every source of the mesh.")
+@click.option(
+    "--all", "every", is_flag=True, help="Every source of the mesh that can be certified."
+)
 @click.option(
     "--output", type=click.Path(dir_okay=False), metavar="FILE", help="Also write ability files."
 )
@@ -75,25 +78,43 @@ def certify(  # noqa: PLR0913 - options of a command
         with _prices_of(config) as learned:
             show_prices(learned, chosen, forget, as_json)
         return
+    # What is named and cannot be certified is an error; among all of them it is left out.
+    left = [one.identity for one in chosen if every and not sources and not _can_be_asked(one)]
     with _in_force(config) as abilities:
         if evidence:
             _show_evidence(abilities, chosen, as_json)
             return
-        found, failed = _certify_all(abilities, chosen, mesh, config, actor)
-    for made, lifted in () if as_json else found:
-        _print(made, lifted)
+        asked = [one for one in chosen if one.identity not in left]
+        found, failed = _certify_all(abilities, asked, mesh, config, actor)
     if output:
         _write(Path(output), [made for made, _ in found])
-    if as_json:
-        errors = {name: {"code": one.code, "message": one.message} for name, one in failed.items()}
-        print_json({"sources": [made.as_json() for made, _ in found], "errors": errors})
-    for name, error in failed.items():
-        click.echo(f"{name}: {error.code}: {error.message} {error.remedy}", err=True)
+    _show(found, failed, left, as_json)
     if failed:
         is_down = any(one.code == SourceUnavailable.code for one in failed.values())
         raise SystemExit(UNAVAILABLE if is_down else PROBLEMS)
     if any(made.differs for made, _ in found):
         raise SystemExit(PROBLEMS)
+
+
+def _can_be_asked(source: Source) -> bool:
+    return can_certify(source.kind, declared_of(source).dialect)
+
+
+def _show(
+    found: Sequence[tuple[Certificate, Sequence[AbilityEvent]]],
+    failed: Mapping[str, SqluiceError], left: Sequence[str], as_json: bool,
+) -> None:  # fmt: skip
+    """What was found of each source, what failed, and what was left out."""
+    for made, lifted in () if as_json else found:
+        _print(made, lifted)
+    if as_json:
+        errors = {name: {"code": one.code, "message": one.message} for name, one in failed.items()}
+        sources = [made.as_json() for made, _ in found]
+        print_json({"sources": sources, "errors": errors, "not_certifiable": list(left)})
+    for name in () if as_json else left:
+        click.echo(f"{name}: not certifiable")
+    for name, error in failed.items():
+        click.echo(f"{name}: {error.code}: {error.message} {error.remedy}", err=True)
 
 
 def _certify_all(
@@ -149,7 +170,7 @@ def _prices_of(config: Config) -> Iterator[LearnedPrices]:
 
 
 def _certified(source: Source, mesh: Mesh, config: Config) -> Certificate:
-    subject = subject_of(source, mesh, declared_of(source.kind))
+    subject = subject_of(source, mesh, declared_of(source))
     try:
         settings = settings_of(config, lambda: mesh)(source)
         with closing(load_connector(source.kind).connect(settings)) as connection:
@@ -178,7 +199,7 @@ def _print(one: Certificate, lifted: Sequence[AbilityEvent]) -> None:
     verdict = "differs from what is declared" if one.differs else "as declared"
     click.echo(
         f"{one.source}: {one.kind} {one.version}, {one.at}: {verdict}; "
-        f"{len(one.proved)} abilities and {len(one.facts)} traps asked"
+        f"{len(one.proved)} abilities and {sum(each.is_asked for each in one.facts)} traps asked"
     )
     for line in one.differs:
         click.echo(f"  not so: {line}", err=True)

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import gateway.cli.certify as command
+from catalog.model import Source
 from connectors.base import Abilities, load_abilities
 from gateway import abilities as in_force
 from gateway.abilities import AbilitiesInForce
@@ -49,7 +50,7 @@ def live(mesh: TrapsMesh, name: str) -> Mapping[str, str]:
     """What the source says of itself."""
     source = mesh.opened.publisher.current().mesh.sources[f"traps.{name}"]
     with mesh.opened.pools.lease(source) as connection:
-        return settings_of(connection, dialect_of(source.kind, declared_of(source.kind).dialect))
+        return settings_of(connection, dialect_of(source.kind, declared_of(source).dialect))
 
 
 def certificate(mesh: TrapsMesh, name: str, *disproved: str) -> Certificate:
@@ -185,13 +186,14 @@ def test_the_command(
     mesh, file = over_sqlite, tmp_path / "abilities.json"
     code, shown = ask(mesh, "traps.sqlite", "--output", str(file), "--as", "otto")
     assert (code, "as declared" in shown) == (0, True)
+    assert "1 abilities and 0 traps asked" in shown
     held = json.loads(file.read_text(encoding="utf-8"))
     assert held["source"] == "traps.sqlite" and held["proved"] == ["comparable.INTEGER"]
     assert mesh.opened.abilities.events()[-1].actor == "otto"
     assert mesh.opened.abilities.certificate("traps.sqlite") is not None
 
-    def more(kind: str) -> Abilities:
-        return replace(declared_of(kind), comparable=frozenset({"INTERVAL"}))
+    def more(source: Source) -> Abilities:
+        return replace(declared_of(source), comparable=frozenset({"INTERVAL"}))
 
     monkeypatch.setattr(command, "declared_of", more)
     monkeypatch.setattr(run, "all_probes", lambda: [replace(next(all_probes()), type="INTERVAL",
