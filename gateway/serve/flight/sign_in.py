@@ -176,7 +176,7 @@ class Call:
 
     `query_key` is what the client calls the query that the call starts; '' where it says nothing.
     `token` is the answer to a password. `is_active` tells whether the client still waits. `direct`
-    is what he says of the short way.
+    is what he says of the short way. `end` drops the call as it is.
     """
 
     session: FlightSession
@@ -184,6 +184,7 @@ class Call:
     token: str = ""
     is_active: Callable[[], bool] = lambda: True
     direct: Direct = Direct()
+    end: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ class Peer:
     address: str = ""
     certificate: str = ""
     is_active: Callable[[], bool] = lambda: True
+    end: Callable[[], None] = lambda: None
 
 
 def signed_in(sessions: Sessions, peer: Peer) -> Call:
@@ -220,7 +222,7 @@ def signed_in(sessions: Sessions, peer: Peer) -> Call:
         trace=headers.get("traceparent", ""),
     )  # fmt: skip
     key = headers.get("x-sqluice-query-key", "")
-    return Call(called, key, token, peer.is_active, direct_of(headers))
+    return Call(called, key, token, peer.is_active, direct_of(headers), peer.end)
 
 
 def _basic(value: str) -> tuple[str, str]:

@@ -35,7 +35,7 @@ from gateway.serve.acting import HEADERS as ACTING_AS
 from gateway.serve.acting import acting_as
 from gateway.serve.http.answers import writer_of
 from gateway.serve.http.faults import register_faults
-from gateway.serve.http.leaving import when_gone
+from gateway.serve.http.leaving import until_sent, when_gone
 from gateway.serve.http.pages import openapi, product_page, start_page
 from gateway.serve.http.wishes import read_wish
 from gateway.serve.tls import SHOWN
@@ -135,15 +135,21 @@ class Handlers:
         """A statement's answer, in the form that Accept asks for."""
         asked = self._request(self._body())
         media, writer = writer_of(request.accept_mimetypes)
-        result = self._answered(asked)
+        queries = self._opened.queries
+        sending = queries.sending(asked.query_id)
+        made = until_sent(request.environ, sending, lambda: queries.sent(sending))
         try:
+            result = self._answered(asked)
+            result.held_back = lambda: sending.reason
             pieces = writer(result)
         except SqluiceError as error:
-            error.query_id = result.query_id
+            error.query_id = error.query_id or asked.query_id
+            made()
             raise
         response = Response(pieces, mimetype=media, direct_passthrough=True)
         # A body that is never begun ends nothing by itself.
         response.call_on_close(result.close)
+        response.call_on_close(made)
         response.headers["X-Sqluice-Query-Id"] = result.query_id
         return response
 
