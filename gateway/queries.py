@@ -1,8 +1,9 @@
 """The queries that run now, and those that ended lately.
 
-Takes: what the pipeline tells of each query. Gives: listings and cancellation for their owners,
-and for operators of everybody's. Never shows the literals of another's statement, and answers for
-a foreign query as for one that does not exist.
+Takes: what the pipeline tells of each query, and endpoints of what they send. Gives: listings and
+cancellation for their owners, and for operators of everybody's, until the answer has left. Never
+shows the literals of another's statement, and answers for a foreign query as for one that does not
+exist.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from threading import Condition, Lock
 
 from gateway.errors import (
     AccessDenied,
+    Cancelled,
     Conflict,
     SourceUnavailable,
     SqluiceError,
@@ -68,6 +70,26 @@ class _Entry:
     done: float = 0.0
 
 
+@dataclass(slots=True, eq=False)
+class Sending:
+    """An answer on its way, from before its query begins until the last byte was handed over.
+
+    `reason` is why no more of it may leave, once there is one; `cut` is told of it, in any thread.
+    """
+
+    query_id: str
+    cut: Callable[[SqluiceError], None] = lambda _: None
+    reason: SqluiceError | None = None
+    ended: _Entry | None = None
+
+    def stop(self, reason: SqluiceError) -> None:
+        """From now on nothing more of it leaves; the first reason stays."""
+        if self.reason is None:
+            reason.query_id = reason.query_id or self.query_id
+            self.reason = reason
+            self.cut(reason)
+
+
 class Queries:
     """The registry of one gateway. Every method may be called from any thread."""
 
@@ -81,6 +103,7 @@ class Queries:
         self._running: dict[str, _Entry] = {}
         self._is_draining = False
         self._finished: deque[_Entry] = deque(maxlen=kept)
+        self._sending: dict[str, list[Sending]] = {}
 
     def started(
         self,
@@ -111,6 +134,22 @@ class Queries:
                 )
             self._running[query.query_id] = entry
         return query
+
+    def sending(self, query_id: str) -> Sending:
+        """An endpoint is about to answer: what is stopped until it is `sent` leaves no more."""
+        made = Sending(query_id)
+        with self._lock:
+            self._sending.setdefault(query_id, []).append(made)
+        return made
+
+    def sent(self, sending: Sending) -> None:
+        """All of it has left, or nothing will; idempotent."""
+        with self._lock:
+            held = self._sending.get(sending.query_id, [])
+            if sending in held:
+                held.remove(sending)
+            if not held:
+                self._sending.pop(sending.query_id, None)
 
     def lives_by(self, query_id: str, grants: frozenset[str]) -> None:
         """Say by which grants a query has its rows."""
@@ -167,49 +206,63 @@ class Queries:
             if state == "ok":
                 entry.done = 1.0
             self._finished.append(entry)
+            for one in self._sending.get(query_id, ()):
+                one.ended = one.ended or entry
             self._ended.notify_all()
 
     def cancel(self, query_id: str, principal: Principal) -> bool:
-        """Stop a running query of one's own, or anybody's for an operator; False: no such query."""
-        with self._lock:
-            entry = self._running.get(query_id)
-            if entry is None or not _may_see(principal, entry.query):
-                return False
-            entry.state = "cancelling"
-            cancel = entry.cancel
-        if cancel is not None:
-            cancel(None)
-        return True
+        """Stop a query of one's own, or anybody's for an operator; False: no such query.
+
+        One that has ended, too, of which the answer has not left.
+        """
+        return bool(self._stop(
+            lambda one: one.query.query_id == query_id and _may_see(principal, one.query),
+            lambda: None,
+        ))  # fmt: skip
 
     def end(self, grant: str, user: str = "") -> int:
         """Stop the queries that live by a grant, of one user or of all; gives how many."""
-        with self._lock:
-            entries = [
-                one for one in self._running.values()
-                if grant in one.grants and user in ("", one.query.user)
-            ]  # fmt: skip
-            for entry in entries:
-                entry.state = "cancelling"
-        for entry in entries:
-            if entry.cancel is not None:
-                entry.cancel(AccessDenied("Your access was revoked while the query ran."))
-        return len(entries)
+        return self._stop(
+            lambda one: grant in one.grants and user in ("", one.query.user),
+            lambda: AccessDenied("Your access was revoked while the query ran."),
+        )
 
     def credentials(self) -> frozenset[str]:
-        """With what those signed in whose queries run now."""
+        """With what those signed in whose queries run now, or whose answers are being sent."""
         with self._lock:
-            return frozenset(one.query.credential for one in self._running.values())
+            return frozenset(one.query.credential for one in self._unsent())
 
     def end_of(self, credential: str) -> int:
         """Stop the queries of whoever signed in with what was revoked; gives how many."""
+        return self._stop(
+            lambda one: one.query.credential == credential,
+            lambda: Unauthenticated("The token was revoked while the query ran."),
+        )
+
+    def _unsent(self) -> list[_Entry]:
+        """What runs, and what has ended and is being sent."""
+        sending = (one.ended for held in self._sending.values() for one in held)
+        return [*self._running.values(), *(one for one in sending if one is not None)]
+
+    def _stop(
+        self, concerns: Callable[[_Entry], bool], reason: Callable[[], SqluiceError | None]
+    ) -> int:
+        """Stop what runs and hold back what has not left; gives how many queries."""
         with self._lock:
-            entries = [one for one in self._running.values() if one.query.credential == credential]
+            entries = [one for one in self._running.values() if concerns(one)]
+            running = {one.query.query_id for one in entries}
+            sending = [
+                one for held in self._sending.values() for one in held
+                if (one.query_id in running if one.ended is None else concerns(one.ended))
+            ]  # fmt: skip
             for entry in entries:
                 entry.state = "cancelling"
-        for entry in entries:
-            if entry.cancel is not None:
-                entry.cancel(Unauthenticated("The token was revoked while the query ran."))
-        return len(entries)
+            cancels = [one.cancel for one in entries if one.cancel is not None]
+        for cancel in cancels:
+            cancel(reason())
+        for one in sending:
+            one.stop(reason() or Cancelled("The query was cancelled."))
+        return len(running | {one.query_id for one in sending})
 
     @property
     def is_draining(self) -> bool:

@@ -58,6 +58,7 @@ class Result:
     policy, for planning under the same decision. `masks` are the kinds of masks behind each output,
     `row_limit` is where the answer is cut if it is longer. `read_ahead` lets a thread read while
     others write, until it holds so many bytes; `whole` gives a small answer at once, or None.
+    `held_back` tells why no more of it may leave, once it may not.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Result:
         self.row_limit: int | None = None
         self.stream = batches
         self.stop: Callable[[SqluiceError], None] = lambda _: None
+        self.held_back: Callable[[], SqluiceError | None] = lambda: None
         self.read_ahead: Callable[[int], None] = lambda _: None
         self.whole: Callable[[int], tuple[pa.RecordBatch, ...] | None] = lambda _: None
 

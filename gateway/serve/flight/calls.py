@@ -39,7 +39,15 @@ from gateway.serve.flight.parameters import parameter_schema, read_parameters
 from gateway.serve.flight.sign_in import Call, FlightSession, Sessions
 from gateway.serve.flight.sql_info import sql_info, xdbc_types
 from gateway.serve.flight.starting import Starting
-from gateway.serve.flight.streams import Begun, Streams, Watcher, end, stream_of
+from gateway.serve.flight.streams import (
+    Begun,
+    Streams,
+    Watcher,
+    cutting,
+    end,
+    hold_back,
+    stream_of,
+)
 from gateway.serve.flight.widening import widened
 from gateway.sessions import within
 
@@ -135,10 +143,15 @@ class FlightSqlCalls:
     def _rows(self, call: Call, begun: Begun) -> pa.Schema | None:
         try:
             with self._watcher.watch(call, begun.cancel):
-                return with_rows(begun.result.result(), begun.schema)
+                made = with_rows(begun.result.result(), begun.schema)
+            begun.require_free()
         except BaseException:
             end(begun)
+            begun.over()
             raise
+        if made is not None:
+            begun.over()
+        return made
 
     def poll(self, call: Call, descriptor: flight.FlightDescriptor) -> Poll:
         """Start a statement and tell how far it is; asked again with what the answer says."""
@@ -255,8 +268,16 @@ class FlightSqlCalls:
     def _start(
         self, call: Call, session: FlightSession, request: Request, is_polled: bool = False
     ) -> Begun:
-        with self._watcher.watch(call, self._cancelling(request)):
-            return self._starting.begin(session.session, request, session.agent, is_polled)
+        queries = self._opened.queries
+        sending = queries.sending(request.query_id)
+        try:
+            with self._watcher.watch(call, self._cancelling(request)):
+                begun = self._starting.begin(session.session, request, session.agent, is_polled)
+        except BaseException:
+            queries.sent(sending)
+            raise
+        sending.cut = lambda reason: hold_back(begun, reason)
+        return replace(begun, sending=sending, over=lambda: queries.sent(sending))
 
     def _put(self, session: FlightSession, message: Any, begun: Begun) -> bytes:  # noqa: ANN401
         statement = getattr(message, "prepared_statement_handle", b"")
@@ -267,7 +288,8 @@ class FlightSqlCalls:
         self._streams.cancel(user, handle)
 
     def _watched(self, call: Call, handle: bytes, begun: Begun) -> Iterator[pa.Table]:
-        with self._watcher.watch(call, begun.cancel):
+        cut_off = cutting(begun, call.end)
+        with self._watcher.watch(call, begun.cancel), cut_off:
             yield from stream_of(begun, lambda: self._streams.done(handle), translated)
 
     def _end(self, handle: bytes, begun: Begun) -> None:

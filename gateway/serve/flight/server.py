@@ -170,7 +170,8 @@ def _peer(context: _Context) -> Peer:
         headers.setdefault(key.casefold(), text)
     names = context.peer_identities() or ()
     certificate = next(iter(names), b"").decode("utf-8", "replace")
-    return Peer(headers, peer_address(context.peer()), certificate, context.is_active)
+    return Peer(headers, peer_address(context.peer()), certificate, context.is_active,
+                lambda: _cancel(context))
 
 
 def _descriptor(body: bytes) -> flight.FlightDescriptor:

@@ -177,6 +177,7 @@ class Call:
     `query_key` is what the client calls the query that the call starts; '' where it says nothing.
     `seconds` bounds the statement of this call alone. `token` is the answer to a password.
     `is_active` tells whether the client still waits. `direct` is what he says of the short way.
+    `end` drops the call as it is.
     """
 
     session: FlightSession
@@ -185,6 +186,7 @@ class Call:
     seconds: float | None = None
     is_active: Callable[[], bool] = lambda: True
     direct: Direct = Direct()
+    end: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class Peer:
     address: str = ""
     certificate: str = ""
     is_active: Callable[[], bool] = lambda: True
+    end: Callable[[], None] = lambda: None
 
 
 def signed_in(sessions: Sessions, peer: Peer) -> Call:
@@ -221,7 +224,9 @@ def signed_in(sessions: Sessions, peer: Peer) -> Call:
         trace=headers.get("traceparent", ""),
     )  # fmt: skip
     key = headers.get("x-sqluice-query-key", "")
-    return Call(called, key, token, _seconds(headers), peer.is_active, direct_of(headers))
+    return Call(
+        called, key, token, _seconds(headers), peer.is_active, direct_of(headers), peer.end
+    )
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import pyarrow as pa
 
@@ -66,8 +67,8 @@ class Starting:
         """
         with recorded(self._opened, request):
             making = self._describing.submit(shape, self._opened, request)
-            left = Future[None]()
-            with watch(lambda: left.done() or left.set_result(None)):
+            left: Future[Described] = Future()
+            with watch(partial(_leave, left)):
                 wait([making, left], return_when=FIRST_COMPLETED)
             if making.cancel() or not making.done():
                 raise Cancelled("The caller left.")
@@ -117,6 +118,12 @@ class Starting:
         """Begin nothing more; what runs is stopped by whoever drains."""
         for one in (self._threads, self._describing):
             one.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave(one: Future[Described]) -> None:
+    """Called again and again, by one thread."""
+    if not one.done():
+        one.set_exception(Cancelled("The caller left."))
 
 
 def _begun(result: Result, agent: str) -> Begun:

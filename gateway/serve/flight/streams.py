@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from gateway.errors import LimitExceeded, RateLimited, UnknownTable
+from gateway.deadlines import DEADLINES
+from gateway.errors import LimitExceeded, RateLimited, SqluiceError, UnknownTable
+from gateway.queries import Sending
 from gateway.result import Result
 from gateway.serve.flight.faults import Fault
 from gateway.serve.flight.sign_in import Call
@@ -30,6 +32,8 @@ WAITING_SECONDS = 60.0
 # So long a client that has closed its statement may still fetch the result.
 CLOSED_SECONDS = 0.2
 POLL_SECONDS = 0.05
+# So long he whose answer is held back may still read what he is told of it.
+CUT_SECONDS = 0.5
 _NO_TICKET = "The ticket is unknown, was used already or has expired."
 _AGAIN = "Run the statement again."
 
@@ -38,13 +42,21 @@ _AGAIN = "Run the statement again."
 class Begun:
     """A statement that runs: the schema of its answer, the answer once it is there, its end.
 
-    `query_id` is what it is called while it runs.
+    `query_id` is what it is called while it runs, `sending` whether it may still leave; `over` is
+    called when nothing of it is left to be sent.
     """
 
     schema: pa.Schema
     result: Future[Result]
     cancel: Callable[[], None]
     query_id: str = ""
+    sending: Sending | None = None
+    over: Callable[[], None] = lambda: None
+
+    def require_free(self) -> None:
+        """Raise the reason where no more of it may leave."""
+        if self.sending is not None and self.sending.reason is not None:
+            raise self.sending.reason
 
 
 @dataclass(slots=True)
@@ -85,6 +97,7 @@ class Streams:
                     self._started[handle] = Started(user, begun, statement, session)
                     return handle
         end(begun)
+        begun.over()
         raise RateLimited(f"You have {self._per_user} open streams already.", retry_after=1.0)
 
     def take(self, user: str, handle: bytes) -> Begun:
@@ -108,7 +121,9 @@ class Streams:
     def done(self, handle: bytes) -> None:
         """A stream has ended."""
         with self._lock:
-            self._started.pop(handle, None)
+            found = self._started.pop(handle, None)
+        if found is not None:
+            found.begun.over()
 
     def closed(self, user: str, statement: bytes) -> None:
         """A client that closes its statement rarely fetches what it has not begun to.
@@ -171,6 +186,36 @@ def _close(result: Future[Result]) -> None:
         result.result().close()
 
 
+def hold_back(begun: Begun, reason: SqluiceError) -> None:
+    """Nothing more of it may leave: whoever fetches it meets the reason."""
+    if begun.result.done() and not begun.result.cancelled() and begun.result.exception() is None:
+        begun.result.result().cancel(reason)
+
+
+@contextmanager
+def cutting(begun: Begun, end_call: Callable[[], None]) -> Iterator[None]:
+    """While it is sent: who does not read soon what he is told is dropped with what waits for him.
+
+    gRPC takes one message after the other, and lets nobody speak while it waits for a reader.
+    """
+    over = threading.Event()
+
+    def drop() -> None:
+        if not over.is_set():
+            end_call()
+
+    def cut(reason: SqluiceError) -> None:
+        hold_back(begun, reason)
+        DEADLINES.after(CUT_SECONDS, drop)
+
+    if begun.sending is not None:
+        begun.sending.cut = cut
+    try:
+        yield
+    finally:
+        over.set()
+
+
 class Watcher:
     """One thread that looks whether clients are still there, of calls and of what waits."""
 
@@ -227,6 +272,7 @@ def stream_of(
     try:
         for batch in begun.result.result().batches():
             for part in portions(fitted(batch, begun.schema), MAXIMUM_BYTES):
+                begun.require_free()
                 _require_short(part)
                 yield pa.Table.from_batches([part])
     except Exception as error:  # noqa: BLE001 - nothing but a fault may pass the endpoint

@@ -61,7 +61,9 @@ def _marked(
 ) -> Iterator[bytes]:
     """The pieces; where they break, the mark of it."""
     try:
-        yield from pieces
+        for piece in pieces:
+            require_free(result)
+            yield piece
     except SqluiceError as error:
         yield mark(error)
     except Exception:
@@ -72,6 +74,12 @@ def _marked(
         yield mark(failure)
     finally:
         result.close()
+
+
+def require_free(result: Result) -> None:
+    """Raise the reason where no more of an answer may leave, which may be long after its query."""
+    if (reason := result.held_back()) is not None:
+        raise reason
 
 
 def json_pieces(result: Result) -> Iterator[bytes]:
@@ -212,6 +220,7 @@ def parquet_pieces(result: Result) -> Iterator[bytes]:
     def pieces() -> Iterator[bytes]:
         with file:
             while piece := file.read(_CHUNK):
+                require_free(result)
                 yield piece
 
     return pieces()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from gateway.errors import SqluiceError
 from gateway.result import Result, cast_batch
 from gateway.serve.pgwire.encoding.types import wire_type
 from gateway.serve.pgwire.faults import WireError
@@ -62,6 +63,9 @@ class Answer:
 
     def read(self, encode: Encode, most: int | None = None) -> Piece:
         """The next rows, at most so many."""
+        if (reason := self._result.held_back()) is not None:
+            # What was cut off a batch may lie here for long.
+            raise reason
         buffers: list[pa.Buffer] = []
         rows = size = 0
         while not self.ended and (most is None or rows < most):
@@ -74,6 +78,10 @@ class Answer:
             if batch.num_rows >= _FEW_ROWS or size >= _GATHERED_BYTES:
                 break
         return Piece(tuple(buffers), rows, self.ended)
+
+    def cancel(self, reason: SqluiceError) -> None:
+        """Stop it from another thread; whoever reads meets the reason."""
+        self._result.cancel(reason)
 
     def close(self) -> None:
         """Stop what still runs."""

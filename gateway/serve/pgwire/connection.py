@@ -65,6 +65,7 @@ class Connection:
             for name in list(self._state.portals):
                 self._state.drop_portal(name)
             await self._runner.close_dropped()
+            self._runner.unsent.release(everything=True)
 
     def cancel(self) -> None:
         """Stop the statement that runs, if any."""
@@ -107,6 +108,7 @@ class Connection:
                 # The one boundary of this endpoint: what is no error of ours becomes `internal`.
                 await self._failed(kind[0], error)
             await self._runner.close_dropped()
+            self._runner.unsent.release()
 
     async def _handle(self, kind: int, body: Body) -> None:
         if kind in b"dcf":

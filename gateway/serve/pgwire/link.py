@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from gateway.serve.forgetting import hold_little, reset_at_close
 from gateway.serve.pgwire.faults import Broken, Left, WireError
 from gateway.serve.pgwire.messages import read_message
 
@@ -26,6 +27,8 @@ class Link:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        if (held := writer.get_extra_info("socket")) is not None:
+            hold_little(held)
         self._inbox: asyncio.Queue[tuple[Item, int]] = asyncio.Queue()
         self._ahead = 0
         self._taken = 0
@@ -33,6 +36,7 @@ class Link:
         self._room.set()
         self._out: list[bytes | memoryview] = []
         self._size = 0
+        self._written = 0
         self.stall_seconds = 300.0
         self.is_gone = False
 
@@ -97,8 +101,25 @@ class Link:
         """Whether enough lies ready to be sent."""
         return self._size >= _SEND_AT
 
+    @property
+    def laid(self) -> int:
+        """How many bytes were ever laid ready."""
+        return self._written + self._size
+
+    def has_left(self, laid: int) -> bool:
+        """Whether the system has taken all that was laid ready so far."""
+        return self._written - self._writer.transport.get_write_buffer_size() >= laid
+
+    def cut(self) -> None:
+        """Drop the connection, and what the system holds of it."""
+        held = self._writer.get_extra_info("socket")
+        if held is not None:
+            reset_at_close(held)
+        self.abort()
+
     async def flush(self) -> None:
         """Send what lies ready; waits until the client has taken most of it."""
+        self._written += self._size
         out, self._out, self._size = self._out, [], 0
         if self.is_gone:
             raise Left

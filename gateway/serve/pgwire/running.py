@@ -22,12 +22,14 @@ from gateway.errors import Cancelled, SqluiceError, TypeMismatch, UnsupportedSql
 from gateway.opening import OpenGateway
 from gateway.parse import parse
 from gateway.request import Request
+from gateway.result import Result
 from gateway.serve.pgwire.answers import Answer, Encode, Piece, of_table
 from gateway.serve.pgwire.catalog.answering import CatalogSession
 from gateway.serve.pgwire.commands import Catalog, Command, Query, Show, route
 from gateway.serve.pgwire.copying import CopyOut
 from gateway.serve.pgwire.cursors import Declare, Fetch
 from gateway.serve.pgwire.faults import Fault, Left, WireError
+from gateway.serve.pgwire.holding import Unsent
 from gateway.serve.pgwire.link import Link
 from gateway.serve.pgwire.messages import (
     COPY_DONE,
@@ -65,6 +67,7 @@ class _Running:
 
     query_id: str
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: SqluiceError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Runner:
         catalog: CatalogSession,
     ) -> None:
         self._gateway = opened.gateway
+        self.unsent = Unsent(opened.queries, link, self._held_back)
         self._catalog = catalog
         self._pool = pool
         self._link = link
@@ -241,12 +245,22 @@ class Runner:
     ) -> Answer:
         request = replace(self._state.request(sql, parameters), query_id=query_id)
         self.is_recorded = True
-        result = self._gateway.answer(request)
-        try:
-            return Answer(result, shape, named(result.schema, request))
-        except WireError:
-            result.close()
-            raise
+
+        def made(result: Result) -> Answer:
+            try:
+                return Answer(result, shape, named(result.schema, request))
+            except WireError:
+                result.close()
+                raise
+
+        return self.unsent.opened(query_id, lambda: self._gateway.answer(request), made)
+
+    def _held_back(self, query_id: str, reason: SqluiceError) -> None:
+        """What is being sent is told; what waits in a portal meets the reason when it is read."""
+        running = self._running
+        if running is not None and running.query_id == query_id:
+            running.reason = running.reason or reason
+            running.cancelled.set()
 
     async def _stream(
         self,
@@ -287,7 +301,7 @@ class Runner:
         while True:
             if self._running is not None and self._running.cancelled.is_set():
                 # Its source may have ended long before whoever reads slowly has it all.
-                raise Cancelled("The statement was cancelled.")
+                raise self._running.reason or Cancelled("The statement was cancelled.")
             rows += piece.rows
             if piece.ended or (bound is not None and rows >= bound):
                 await self._send(piece)
