@@ -183,9 +183,16 @@ class Cursor:
         answer = self._result()
         return pa.Table.from_batches(list(answer.batches), answer.schema)
 
-    def fetch_df(self) -> pandas.DataFrame:
-        """The whole answer as a pandas data frame."""
-        return self.fetch_arrow_table().to_pandas()
+    def fetch_df(self, dtype_backend: str | None = None) -> pandas.DataFrame:
+        """The whole answer as a pandas data frame; with "pyarrow" columns keep Arrow's types."""
+        if dtype_backend not in (None, "pyarrow"):
+            raise InterfaceError('dtype_backend is "pyarrow", or None for the types of pandas.')
+        answer = self.fetch_arrow_table()
+        if dtype_backend is None:
+            return answer.to_pandas()
+        from pandas import ArrowDtype  # noqa: PLC0415  # not a dependency: who calls this has it
+
+        return answer.to_pandas(types_mapper=ArrowDtype)
 
     def fetch_polars(self) -> polars.DataFrame:
         """The whole answer as a polars data frame."""

@@ -81,6 +81,12 @@ def test_arrow_and_frames(opened: Connect) -> None:
     gc.collect()
     assert reader.read_all().equals(table)
     assert list(connection.execute(ORIGINS).fetch_df()["origin"]) == ["EWR", "JFK", "LGA"]
+    typed = "SELECT 7::bigint AS n, 1.50::decimal(9,2) AS d UNION ALL SELECT NULL, NULL"
+    frame = connection.execute(typed).fetch_df(dtype_backend="pyarrow")
+    assert [str(one) for one in frame.dtypes] == ["int64[pyarrow]", "decimal128(9, 2)[pyarrow]"]
+    assert str(connection.execute(typed).fetch_df()["n"].dtype) == "float64"
+    with pytest.raises(sqluice.InterfaceError, match="dtype_backend"):
+        connection.execute(typed).fetch_df(dtype_backend="numpy")
     assert connection.execute(ORIGINS).fetch_polars()["n"].sum() == sum(table["n"].to_pylist())
 
 

@@ -1,4 +1,4 @@
-"""Two people go through Superset: connect, browse, SQL Lab, a chart, and each sees his own rows.
+"""Two people go through Superset: connect, browse, SQL Lab, Stop, a chart; each sees his own rows.
 
 Takes: an environment with apache-superset and the client, the address of a gateway over the sample
 mesh. Gives: a line for each step, or a failure. Never imports the gateway. docs/clients/superset.md
@@ -12,12 +12,21 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 PEOPLE = ("nora", "carl")
 PASSWORD = "walk-through"
 CARRIERS = "SELECT carrier, count(*) AS n FROM departures.flights GROUP BY carrier ORDER BY carrier"
+
+# Nobody waits for the only row of it; the gateway would end it after five minutes.
+ENDLESS = """
+    SELECT count(*) FROM departures.flights AS a, departures.flights AS b, departures.flights AS c
+    WHERE a.dep_delay + b.arr_delay < c.air_time
+"""
+PATIENCE_SECONDS = 120
 
 
 def prepare(folder: Path) -> None:
@@ -76,6 +85,7 @@ def walk(address: str) -> None:
     database = connect(nora, address)
     browse(nora, database)
     lab(nora, carl, database)
+    stop(application, nora, database)
     chart(nora, carl, database)
 
 
@@ -116,6 +126,37 @@ def lab(nora: Person, carl: Person, database: int) -> None:
     kinds = {one["column_name"]: one["type"] for one in empty["columns"]}
     assert kinds["time_hour"] and kinds["dep_delay"], kinds
     print("SQL Lab: nora sees", len(all_carriers), "carriers, carl sees", own)
+
+
+def stop(application: Any, nora: Person, database: int) -> None:
+    """A statement without end, and Stop."""
+    name = os.urandom(5).hex()
+    sent = {
+        "database_id": database, "sql": ENDLESS, "runAsync": False, "catalog": "operations",
+        "client_id": name,
+    }  # fmt: skip
+    answers: list[Any] = []
+    runner = Person(application, PEOPLE[0])
+
+    def run() -> None:
+        answers.append(runner.client.post(
+            "/api/v1/sqllab/execute/", json=sent, headers=runner.headers
+        ))  # fmt: skip
+
+    thread = threading.Thread(target=run)
+    began = time.monotonic()
+    thread.start()
+    # What Superset has not written down yet cannot be stopped.
+    while thread.is_alive() and time.monotonic() - began < PATIENCE_SECONDS:
+        time.sleep(1)
+        nora.client.post(
+            "/api/v1/query/stop", json={"client_id": name}, headers=nora.headers
+        )  # fmt: skip
+    took = time.monotonic() - began
+    assert not thread.is_alive(), "Stop did not stop it"
+    text = answers[0].get_data(as_text=True)
+    assert answers[0].status_code >= 400 and "timeout" not in text, text
+    print("stopped after", round(took), "seconds:", answers[0].status_code)
 
 
 def chart(nora: Person, carl: Person, database: int) -> None:

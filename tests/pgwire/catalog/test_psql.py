@@ -30,7 +30,7 @@ COMMANDS = (
     r"\d customers_pkey", r"\di+ customers_email_key", r"\dT+", r"\dE", r"\dP", r"\dL", r"\dy",
     r"\dX", r"\dO customers.*", r"\ddp", r"\dew", r"\det", r"\deu", r"\dC", r"\dC+ bool", r"\do",
     r"\dO", r"\sf format_type", r"\sf pg_table_is_visible", r"\dx+", r"\dRp+", r"\dRs", r"\dew+",
-    r"\des+", r"\dc", r"\dl", r"\da", r"\dA", r"\dL", r"\du+",
+    r"\des+", r"\dc", r"\dl", r"\da", r"\dA", r"\du+",
 )  # fmt: skip
 # What no table of psql ends a line with.
 _END = "=== told ==="

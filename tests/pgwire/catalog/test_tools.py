@@ -11,6 +11,7 @@ import yaml
 
 from tests.pgwire.catalog.comparing import Shown, shown
 from tests.pgwire.catalog.conftest import Both, Connection
+from tests.pgwire.catalog.test_psql import COMMANDS
 
 FILES = sorted(Path(__file__).with_name("tools").glob("*.yaml"))
 CASES = [
@@ -46,6 +47,14 @@ def test_the_tools_are_those_that_were_named() -> None:
         "rust", "tableau",
     ]  # fmt: skip
     assert len(CASES) > 180
+
+
+def test_the_page_counts_right() -> None:
+    page = Path(__file__).parents[3] / "docs" / "clients" / "postgres.md"
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    assert len(set(COMMANDS)) == len(COMMANDS)
+    assert f"{len(COMMANDS)} commands of psql" in text
+    assert f"{len(CASES)} start-up and metadata questions of tools" in text
 
 
 def test_npgsql_asks_all_of_it_in_one_message(ours: Connection, theirs: Connection) -> None:
