@@ -49,6 +49,22 @@ def test_load_gate_and_merge(engine: DuckdbEngine) -> None:
     assert told == 0
 
 
+def test_a_table_is_counted_as_it_is_made(engine: DuckdbEngine) -> None:
+    """No statement more; after a gate what it let through, in an empty table none."""
+    session = engine.open("UTC")
+    session.load("a", SCHEMA, _batches((1, "one"), (2, "two")))
+    gate = "SELECT x, FALSE AS told FROM raw WHERE s <> 'x'"
+    session.load_gated("b", gate, SCHEMA, _batches((1, "x"), (2, "y"), (3, "x")))
+    session.load("c", SCHEMA, iter(()))
+    session.read_in_place("d", "SELECT 1 AS x", (), (("x", "INTEGER"),), False)
+    opened = len(session._cursors)
+    known = [session.count(name) for name in "abcd"]
+    assert len(session._cursors) == opened
+    session._rows.clear()
+    assert known == [session.count(name) for name in "abcd"] == [2, 1, 0, 1]
+    session.close()
+
+
 def test_a_database_that_made_nothing_serves_again_at_once(engine: DuckdbEngine) -> None:
     """It is not searched for what is to be dropped; one that made something is."""
     found = []
