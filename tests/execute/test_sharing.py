@@ -95,6 +95,35 @@ def test_one_callers_slow_readers_leave_connections_to_others() -> None:
             pass
 
 
+def test_settings_are_looked_up_when_a_statement_begins_and_for_its_first_lease_alone() -> None:
+    looked: list[Source] = []
+
+    def settings_of(source: Source) -> Mapping[str, str]:
+        looked.append(source)
+        return {"password": f"of look {len(looked)}"}
+
+    pools = Pools(settings_of, 8, {SOURCE.identity: Opening()})
+    leases = pools.on_behalf_of(Caller("amy"), {SOURCE})
+    assert len(looked) == 1
+    with leases.lease(SOURCE):
+        assert len(looked) == 1
+    with leases.lease(SOURCE):
+        # A secret that changed meanwhile holds for what is opened from now on.
+        assert len(looked) == 2
+    with pools.on_behalf_of(Caller("ben")).lease(SOURCE):
+        assert len(looked) == 3
+
+
+def test_whoever_leases_is_told_that_there_are_no_settings() -> None:
+    def settings_of(source: Source) -> Mapping[str, str]:
+        raise ConnectorUnavailable("a secret is missing")
+
+    pools = Pools(settings_of, 8, {SOURCE.identity: Opening()})
+    leases = pools.on_behalf_of(Caller("amy"), {SOURCE})
+    with pytest.raises(ConnectorUnavailable, match="secret is missing"), leases.lease(SOURCE):
+        pass
+
+
 def test_a_spare_connection_is_taken_only_while_half_stay_free() -> None:
     pools = Pools(lambda _: {}, 8, {SOURCE.identity: Opening()}).on_behalf_of(Caller("amy"))
     with ExitStack() as stack:

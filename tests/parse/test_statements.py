@@ -80,6 +80,19 @@ def test_parameters_that_are_well_formed_pass() -> None:
     check_patterns(tree, ("x%", 3, "[a-z]+"))
 
 
+@pytest.mark.parametrize(
+    ("sql", "count"),
+    [
+        ("SELECT upper(a), count(*) FROM t WHERE id = ? AND b IS NULL GROUP BY 1", 0),
+        ("SELECT a FROM t WHERE a LIKE ? OR b NOT ILIKE ?", 2),
+        ("SELECT a FROM t WHERE a LIKE ? ESCAPE ?", 2),
+        ("SELECT repeat(a, ?), lpad(a, ?, ' '), printf(?, a) FROM t WHERE a ~ ?", 4),
+    ],
+)
+def test_a_statement_knows_what_is_checked_again(sql: str, count: int) -> None:
+    assert len(parsed(sql).checked) == count
+
+
 def test_no_comment_reaches_a_source() -> None:
     made = parsed("SELECT /*! 40000 */ a /* b */, -- c\n b FROM t /*+ d */")
     assert made.tree is not None
