@@ -30,6 +30,8 @@ from gateway.trees import DUCKDB, as_type
 from gateway.volatile import is_volatile
 
 _TYPE = "duckdb_type"
+# Several groupings at once.
+_SEVERAL = (exp.Rollup, exp.Cube, exp.GroupingSets)
 _GROUPABLE = (
     exp.Column, exp.Case, exp.Coalesce, exp.Cast, exp.Left, exp.Substring, exp.Extract,
     *PART_FUNCTIONS, *TRUNCATIONS,
@@ -329,7 +331,7 @@ class _StructureCheck:
             return "aggregate"
         if group is not None:
             extra = [key for key, value in group.args.items() if value and key != "expressions"]
-            if extra:
+            if extra or group.find(*_SEVERAL):
                 return "construct"
             if any(not self._groupable(one) for one in group.expressions):
                 return "group"

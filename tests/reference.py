@@ -124,7 +124,7 @@ def _abilities() -> Iterator[str]:
     rows = (
         (f"`{one.name}`", *(_shown(getattr(held, one.name)) for held in declared.values()))
         for one in fields(Abilities)
-        if one.name not in ("kind", "taken")
+        if one.name != "kind"
     )
     return _table(("ability", *declared), rows)
 

@@ -12,7 +12,7 @@ from tests.differential.passes.pairs import FOLDER, NAMES, load
 from tests.golden.forms import Mesh, forms_of
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
     """Texts of several lines as they are read."""
 
 
@@ -21,7 +21,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
-_Dumper.add_representer(str, _text)
+Dumper.add_representer(str, _text)
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
             planned = forms_of(mesh, one.user, one.sql, one.values)["planned"]
             given = {"with": one.given} if one.given else {}
             made.append({"who": one.user, "sql": one.sql, **given, "planned": planned})
-        text = yaml.dump(made, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+        text = yaml.dump(made, Dumper=Dumper, sort_keys=False, width=10_000, allow_unicode=True)
         (FOLDER / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
