@@ -283,7 +283,12 @@ def test_a_stock_client_cancels_what_he_prepares(
         before = doors.noted()
         with monkeypatch.context() as changed:
             _waiting(changed, asked, going_on)
-            cancelling = threading.Thread(target=lambda: asked.wait(20) and cursor.adbc_cancel())
+
+            def cancel() -> None:
+                assert asked.wait(20)
+                cursor.adbc_cancel()
+
+            cancelling = threading.Thread(target=cancel)
             cancelling.start()
             with pytest.raises(dbapi.Error):
                 cursor.adbc_prepare(COMPUTED)

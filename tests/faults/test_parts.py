@@ -96,21 +96,23 @@ def test_both_are_kept_where_they_cannot_be_put_together(
     home: tuple[Path, OwnServer], mesh: PlainMesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One reads then, and the other goes back as it came: it is neither closed nor asked anew."""
-    opened: list[object] = []
+    opened, tried = list[object](), list[object]()
     plain = PostgresConnection.prepare
-    monkeypatch.setattr(
-        PostgresConnection, "prepare", lambda self: opened.append(self) or plain(self)
-    )
+
+    def counted(self: PostgresConnection) -> None:
+        opened.append(self)
+        plain(self)
 
     def not_exported(self: PostgresConnection) -> str:
         tried.append(self)
         raise ConnectorError("no snapshot is to be had")
 
-    tried: list[object] = []
+    monkeypatch.setattr(PostgresConnection, "prepare", counted)
     monkeypatch.setattr(PostgresConnection, "_exported", not_exported)
+    seen: list[int] = []
     for _ in range(3):
-        seen: list[int] = []
-        assert midway(mesh, ALL, lambda seen=seen: seen.append(_sessions(home[1]))) == ("ok", ROWS)
+        seen.clear()
+        assert midway(mesh, ALL, lambda: seen.append(_sessions(home[1]))) == ("ok", ROWS)
         assert seen == [1]
         assert _is_over(home[1], mesh)
         assert _sessions(home[1], "state = 'idle'") == 2

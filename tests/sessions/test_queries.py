@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -54,6 +55,37 @@ def test_cancel_stops_ones_own_and_for_operators_any() -> None:
     assert stopped == ["a", "b"]
     assert queries.is_cancelled("a")
     assert [one.state for one in queries.list(NORA)] == ["cancelling", "cancelling"]
+
+
+def test_what_has_ended_is_stopped_until_it_has_left() -> None:
+    token = replace(NORA, credential="token:t")
+    stops: dict[str, Callable[[Queries], object]] = {
+        "cancelled": lambda one: one.cancel("a", NORA),
+        "access_denied": lambda one: one.end("sales.grant", "nora"),
+        "unauthenticated": lambda one: one.end_of("token:t"),
+    }
+    for code, stop in stops.items():
+        queries = Queries()
+        told: list[SqluiceError] = []
+        sending, other = queries.sending("a"), queries.sending("b")
+        sending.cut = told.append
+        queries.started(_request("a", token))
+        queries.lives_by("a", frozenset({"sales.grant"}))
+        queries.started(_request("b", CARL))
+        for name in ("a", "b"):
+            queries.finished(name)
+        assert queries.credentials() >= {"token:t"}
+        assert not queries.cancel("a", CARL) and not queries.end("sales.grant", "carl")
+        assert stop(queries) and sending.reason is not None and other.reason is None
+        assert [one.code for one in told] == [code] == [sending.reason.code]
+        # The first reason stays, and what has left is nobody's any more.
+        queries.cancel("a", OLA)
+        assert len(told) == 1
+        queries.sent(sending)
+        queries.sent(sending)
+        assert not stop(queries) and "token:t" not in queries.credentials()
+        queries.sent(other)
+        assert not queries._sending
 
 
 def test_a_cancel_that_comes_early_is_not_lost() -> None:

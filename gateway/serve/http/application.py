@@ -32,7 +32,7 @@ from gateway.result import Result
 from gateway.serve.http.answers import writer_of
 from gateway.serve.http.asking import FIELDS, MAXIMUM_BODY, Asking
 from gateway.serve.http.faults import register_faults
-from gateway.serve.http.leaving import until_sent, when_gone
+from gateway.serve.http.leaving import when_gone, when_sent
 from gateway.serve.http.pages import openapi, product_page, start_page
 from gateway.serve.http.wishes import read_wish
 from gateway.state.engine import reading
@@ -156,19 +156,20 @@ class Handlers:
         media, writer = writer_of(sent.headers.get("Accept", ""))
         queries = self._opened.queries
         sending = queries.sending(asked.query_id)
-        made = until_sent(sent.environ, sending, lambda: queries.sent(sending))
+        is_told = when_sent(sent.environ, lambda: queries.sent(sending))
         try:
             result = self._answered(asked, sent)
             result.held_back = lambda: sending.reason
             pieces = writer(result)
         except SqluiceError as error:
             error.query_id = error.query_id or asked.query_id
-            made()
+            queries.sent(sending)
             raise
         response = Response(pieces, mimetype=media, direct_passthrough=True)
         # A body that is never begun ends nothing by itself.
         response.call_on_close(result.close)
-        response.call_on_close(made)
+        if not is_told:
+            response.call_on_close(lambda: queries.sent(sending))
         response.headers["X-Sqluice-Query-Id"] = result.query_id
         return response
 

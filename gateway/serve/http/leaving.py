@@ -15,16 +15,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from gateway.queries import Sending
-from gateway.serve.forgetting import forget_unsent
 from gateway.serve.http.bridge import SOON_SECONDS, Bridge, Message, Wsgi
 
 log = logging.getLogger("gateway.http")
 
 KEY = "sqluice.gone"
 _AGAIN_SECONDS = 0.1
-# So long he whose answer is held back may still read what he is told of it.
-CUT_SECONDS = 0.5
 _GONE: Mapping[str, object] = {"type": "http.disconnect"}
 
 
@@ -38,20 +34,12 @@ def when_gone(environ: Mapping[str, Any], callback: Callable[[], object]) -> Non
         scope[KEY].when_gone(callback)
 
 
-def until_sent(
-    environ: Mapping[str, Any], sending: Sending, sent: Callable[[], None]
-) -> Callable[[], None]:
-    """Cut an answer that is held back while it is sent; gives what is called when it was made.
-
-    `sent` is called when all of it has left, or nothing will.
-    """
+def when_sent(environ: Mapping[str, Any], callback: Callable[[], None]) -> bool:
+    """Call back when the server has taken all of an answer; False: nobody knows when that is."""
     scope = environ.get("asgi.scope")
-    if scope is None:
-        return sent
-    connection: _Connection = scope[KEY]
-    connection.when_over(sent)
-    sending.cut = lambda _: connection.cut()
-    return lambda: None
+    if scope is not None:
+        scope[KEY].when_over(callback)
+    return scope is not None
 
 
 def behind_asgi(application: Wsgi, threads: int) -> Callable[..., Any]:
@@ -62,7 +50,7 @@ def behind_asgi(application: Wsgi, threads: int) -> Callable[..., Any]:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
             return
-        connection = _Connection(receive, send, asyncio.get_running_loop(), scope.get("client"))
+        connection = _Connection(receive, send, asyncio.get_running_loop())
         seen = {**scope, KEY: connection}
         try:
             await bridge.answer(
@@ -97,10 +85,7 @@ def _stopping(application: Wsgi) -> Wsgi:
 class _Connection:
     """One request's side of the wire. What is async, and what begins with `_`, runs on the loop."""
 
-    def __init__(
-        self, receive: Any, send: Any, loop: asyncio.AbstractEventLoop, client: Any  # noqa: ANN401 - ASGI
-    ) -> None:
-        self._client = client
+    def __init__(self, receive: Any, send: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401 - ASGI
         self._receive = receive
         self._send = send
         self._loop = loop
@@ -110,9 +95,8 @@ class _Connection:
         self._is_late = self._is_waiting = self._is_stopping = False
         self._has_ended = threading.Event()
         self._timer = loop.call_later(SOON_SECONDS, self._late)
-        self._task = asyncio.current_task()
         self._at_end: list[Callable[[], None]] = []
-        self.is_gone = self._is_over = False
+        self.is_gone = False
 
     def when_gone(self, callback: Callable[[], object]) -> None:
         """Call back when the client leaves, or has left, until the request ends."""
@@ -127,15 +111,6 @@ class _Connection:
     def when_over(self, callback: Callable[[], None]) -> None:
         """Call back when the answer has been sent, or nothing more will be."""
         self._at_end.append(callback)
-
-    def cut(self) -> None:
-        """Nothing more may leave: whoever reads is told, and whoever does not is dropped."""
-        self._loop.call_soon_threadsafe(self._loop.call_later, CUT_SECONDS, self._drop)
-
-    def _drop(self) -> None:
-        if not self._is_over and self._task is not None:
-            forget_unsent(self._client)
-            self._task.cancel()
 
     def wait_for_thread(self) -> None:
         """The body is here, and who answers not yet: somebody may leave before he comes."""
@@ -170,7 +145,6 @@ class _Connection:
         """The answer is whole, or nobody waits for it: nothing more is called back."""
         self._timer.cancel()
         self._has_ended.set()
-        self._is_over = True
         for one in self._at_end:
             one()
         with self._lock:

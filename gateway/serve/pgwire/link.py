@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from gateway.serve.forgetting import hold_little, reset_at_close
 from gateway.serve.pgwire.faults import Broken, Left, WireError
 from gateway.serve.pgwire.messages import read_message
+from gateway.serve.pgwire.unsent_bytes import hold_little, reset_at_close
 
 _MOST_AHEAD = 1_048_576
 _COST_OF_ONE = 200
