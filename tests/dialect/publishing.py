@@ -156,6 +156,7 @@ def _column(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, content: object) -> None:
-    """YAML reads JSON, and JSON quotes whatever name there is."""
+    """YAML reads JSON but for its pairs of escapes; JSON quotes whatever name there is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    path.write_text(text, encoding="utf-8")

@@ -154,6 +154,13 @@ def test_statements(engine: Engine) -> None:
             assert len(connection.scalars(sql).all()) == count
 
 
+def test_bits(engine: Engine) -> None:
+    six = sa.literal(6)
+    signs = (six.bitwise_xor(3), six.bitwise_and(3), six.bitwise_or(3), six.bitwise_lshift(1))
+    with engine.connect() as connection:
+        assert tuple(connection.execute(sa.select(*signs)).one()) == (5, 2, 7, 12)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

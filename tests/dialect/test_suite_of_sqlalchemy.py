@@ -34,6 +34,8 @@ def test_suite(version: str, tmp_path: Path) -> None:
     driver = "psycopg" if version == "newest" else "psycopg2"
     with find_server(tmp_path / "postgres") as server:
         server.run("postgres", "CREATE DATABASE suite")
+        for schema in ("test_schema", "test_schema_2"):
+            server.run("suite", f"CREATE SCHEMA {schema}")
         database = server.url("suite")
         with publishing(tmp_path, database) as published:
             ran = subprocess.run(

@@ -109,6 +109,10 @@ class SqluiceCompiler(compiler.SQLCompiler):
         made = self._function("regexp_replace", binary, **kw)
         return f"{made[:-1]}, 'g')" if not flags else made
 
+    def visit_bitwise_xor_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
+        """Exclusive or of bits: the sign for it elsewhere, ^, is a power here."""
+        return f"xor({self.process(binary.left, **kw)}, {self.process(binary.right, **kw)})"
+
     def visit_empty_set_expr(self, element_types: Any, **kw: Any) -> str:
         """No row of the right width."""
         columns = ", ".join("NULL" for _ in element_types or (None,))
