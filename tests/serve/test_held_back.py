@@ -29,7 +29,7 @@ FEW = "select i, sha256(i::varchar) as s from range(40000) r(i)"
 BATCH = "select i, repeat(sha256(i::varchar), 2) as s from range(45000) r(i)"
 WIDE = "select i, repeat(sha256(i::varchar), 8) as s from range(120000) r(i)"
 MANY = "select i, sha256(i::varchar) as s from range(400000) r(i)"
-WAITS = 3.0
+WAITS = 7.0
 SMALL = 32_768
 
 

@@ -17,16 +17,17 @@ from gateway.serve.pgwire.answers import Answer
 from gateway.serve.pgwire.link import Link
 
 # So long he whose answer is held back may still read what he is told of it.
-CUT_SECONDS = 0.5
+CUT_SECONDS = 5.0
 
 
 class Unsent:
     """What is opened and has not left yet."""
 
     def __init__(
-        self, queries: Queries, link: Link, tell: Callable[[str, SqluiceError], None]
+        self, queries: Queries, link: Link, tell: Callable[[str, SqluiceError], bool]
     ) -> None:
-        """`tell` is told, on the loop, of a statement whose answer is held back."""
+        """`tell` is told, on the loop, of a statement whose answer is held back; True: its client
+        asked for that himself, and is waited for."""
         self._queries = queries
         self._link = link
         self._tell = tell
@@ -70,10 +71,14 @@ class Unsent:
 
     def _cut(self, query_id: str, reason: SqluiceError) -> None:
         laid = self._link.laid
-        self._tell(query_id, reason)
+        if not self._tell(query_id, reason):
+            self._loop.call_later(CUT_SECONDS, self._drop, laid, self._link.left)
 
-        def drop() -> None:
-            if not self._link.has_left(laid):
-                self._link.cut()
-
-        self._loop.call_later(CUT_SECONDS, drop)
+    def _drop(self, laid: int, before: int) -> None:
+        """Whoever has taken something since then reads, and will be told."""
+        if self._link.has_left(laid):
+            return
+        if self._link.left == before:
+            self._link.cut()
+        else:
+            self._loop.call_later(CUT_SECONDS, self._drop, laid, self._link.left)

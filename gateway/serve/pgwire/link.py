@@ -108,7 +108,12 @@ class Link:
 
     def has_left(self, laid: int) -> bool:
         """Whether the system has taken all that was laid ready so far."""
-        return self._written - self._writer.transport.get_write_buffer_size() >= laid
+        return self.left >= laid
+
+    @property
+    def left(self) -> int:
+        """How many bytes the system has taken."""
+        return self._written - self._writer.transport.get_write_buffer_size()
 
     def cut(self) -> None:
         """Drop the connection, and what the system holds of it."""

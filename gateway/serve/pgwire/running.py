@@ -252,15 +252,17 @@ class Runner:
             except WireError:
                 result.close()
                 raise
-
         return self.unsent.opened(query_id, lambda: self._gateway.answer(request), made)
 
-    def _held_back(self, query_id: str, reason: SqluiceError) -> None:
-        """What is being sent is told; what waits in a portal meets the reason when it is read."""
-        running = self._running
-        if running is not None and running.query_id == query_id:
-            running.reason = running.reason or reason
-            running.cancelled.set()
+    def _held_back(self, query_id: str, reason: SqluiceError) -> bool:
+        """Tell what is being sent; gives whether its client has cancelled it himself."""
+        if (running := self._running) is None or running.query_id != query_id:
+            return isinstance(reason, Cancelled)
+        if running.cancelled.is_set() and running.reason is None:
+            return True
+        running.reason = running.reason or reason
+        running.cancelled.set()
+        return False
 
     async def _stream(
         self,
