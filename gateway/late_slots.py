@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from gateway.constants import INTEGERS, family
 from gateway.draft import Draft, Input, LateEdge, LateSlot
+from gateway.errors import InternalError
 from gateway.estimates import whole_rows
 from gateway.merge_text import merge_sql, renamed
 from gateway.trees import DUCKDB, text_in
@@ -39,7 +40,6 @@ def late_slot(
     keys = abilities.keys.format(
         column=written, keys=_MARK, type=abilities.key_types[family(kind)]
     )
-    before, _, after = keys.partition(_MARK)
     counted = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1))
     repeated = (
         exp.Select(expressions=[column.copy()])
@@ -48,12 +48,17 @@ def late_slot(
         .having(counted)
         .sql(abilities.dialect)
     )
+    # In one list with the keys: beside an OR, PostgreSQL would count anew for each row of the table.
+    within = f"{written} IN ("
+    if not (keys.startswith(within) and keys.endswith(")")):
+        raise InternalError("keys that are looked for have another form than IN")
+    listed = keys.removeprefix(within).removesuffix(")")
+    before, _, after = f"{within}{listed} UNION ALL {repeated})".partition(_MARK)
     name = relation.name
     ranked, fetched = f"first of {name}", f"{name} at first"
     return LateSlot(
         edge.providers, merge_sql(edge.first), merge_sql(_enough(edge, ranked, fetched)), ranked,
-        fetched, edge.column, f"({before}", f"{after} OR {written} IN ({repeated}))", "BIGINT[]",
-        edge.taken, whole_rows(draft, relation),
+        fetched, edge.column, before, after, "BIGINT[]", edge.taken, whole_rows(draft, relation),
     )  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def test_without_the_repeated_keys_it_would_be_noticed(
 
     def bare(*given: Any) -> LateSlot:  # noqa: ANN401 - as it is called
         made = real(*given)
-        return replace(made, after=made.after.partition(" OR ")[0] + ")")
+        return replace(made, after=made.after.partition(" UNION ALL ")[0] + ")")
 
     sql = _statement(CASES[0], "doubled") + " "
     want, _ = _run(mesh, sql, push_down=False)
