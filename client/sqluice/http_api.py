@@ -51,12 +51,14 @@ def read_url(url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+    if parts.scheme not in ("http", "https") or not host:
         raise InterfaceError("--url must be an http:// or https:// address.")
     if parts.scheme == "http" and not is_loopback(host):
         raise InterfaceError(
             "Passwords and tokens do not travel in clear off the machine: use https://."
         )
+    if parts.username is not None:
+        raise InterfaceError("--url holds no user: he is --user, and his password is asked for.")
     return url.rstrip("/")
 
 

@@ -175,6 +175,7 @@ def test_a_gateway_that_does_not_answer_is_unavailable(
         ("http://example.org:7080", "do not travel in clear"),
         ("http://127.0.0.1.example.org", "do not travel in clear"),
         ("http://localhost@example.org", "do not travel in clear"),
+        ("https://nora:word@example.org", "holds no user"),
         ("ftp://127.0.0.1", "must be an http"), ("file:///etc/passwd", "must be an http"),
     ],
 )
