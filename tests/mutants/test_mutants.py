@@ -42,6 +42,7 @@ def test_there_are_enough() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_the_gateway_as_it_is_passes(battery: Battery) -> None:
     assert battery.noticed() is None
 
@@ -49,6 +50,7 @@ def test_the_gateway_as_it_is_passes(battery: Battery) -> None:
 # A defect may leave a stream in the middle: what a driver says of that is its own.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_a_defect_is_noticed(mutant: Mutant, battery: Battery) -> None:
     with mutated(mutant):
