@@ -48,7 +48,7 @@ def late_slot(
         .having(counted)
         .sql(abilities.dialect)
     )
-    # In one list with the keys: beside an OR, PostgreSQL would count anew for each row of the table.
+    # In one list with the keys: beside an OR, PostgreSQL would count anew for each row.
     within = f"{written} IN ("
     if not (keys.startswith(within) and keys.endswith(")")):
         raise InternalError("keys that are looked for have another form than IN")
