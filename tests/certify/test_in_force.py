@@ -223,7 +223,7 @@ def test_the_command_shows_prices(over_sqlite: TrapsMesh) -> None:
     told = json.loads(shown)["prices"]["traps.sqlite"]
     assert code == 0 and told["in_force"]["statement"] == 8.0
     assert 6.9 < told["learned"]["statement"] < 7.1
-    assert told["measured"]["statement"] == 2.0
+    assert told["measured"]["statement"] == 1.0
     assert ask(over_sqlite, "--prices", "--forget")[0] == 1  # of which source?
     code, shown = ask(over_sqlite, "--prices", "--forget", "traps.sqlite")
     assert code == 0 and "learned" not in shown
@@ -235,11 +235,12 @@ def test_a_certificate_prices_a_source(over_sqlite: TrapsMesh) -> None:
     learned = over_sqlite.opened.services.learning
     assert learned is not None
     declared = learned.prices.of(source)
-    assert declared == Prices(2.0, 2.0, 1.0)
+    assert declared == Prices(1.0, 0.1, 1.5, 0.0125)
     told = {"statement": 0.5, "row": 0.0005, "key": 1e-9, "byte": 0.00001}
     made = replace(certificate(over_sqlite, "sqlite"), prices=told)
     over_sqlite.opened.abilities.record(made)
-    assert learned.prices.of(source) == Prices(0.5, 0.5, 1 / 16, 2**-7)
+    # A sixteenth of what is declared at least, and powers of two.
+    assert learned.prices.of(source) == Prices(0.5, 0.5, 2**-3, 2**-6)
 
 
 def test_the_command_without_a_source(over_sqlite: TrapsMesh) -> None:

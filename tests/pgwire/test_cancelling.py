@@ -5,14 +5,21 @@ What runs is counted at the source (pg_stat_activity); time only bounds the wait
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import threading
 import time
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 import pytest
 from psycopg import errors, pq
 
+from gateway.errors import Cancelled
+from gateway.serve.pgwire.faults import Left
+from gateway.serve.pgwire.link import Link
+from gateway.serve.pgwire.running import Runner
 from tests.pgwire.conftest import Connect
 from tests.pgwire.wire import SYNC, Wire, bind, execute, parse, query
 from tests.served import MANY, SLOW, SLOW_MERGE, Served, at_rest, within
@@ -94,17 +101,30 @@ def test_a_client_that_leaves_before_his_turn(gateway: Served, extended: bool) -
     assert gateway.is_idle()
 
 
-def test_a_cancel_before_its_turn(gateway: Served) -> None:
-    """Of two statements in one text, or of a long one: the cancel is not lost."""
-    long = f"{SLOW_MERGE} /*{' x' * 450_000}*/"
-    with Wire(gateway.pgwire) as made:
-        made.sign_in("nora")
-        made.send(query(long))
-        with Wire(gateway.pgwire) as other:
-            other.send(struct.pack(">ii", 16, 80877102) + made.key)
-            assert other.receive() is None
-        assert made.until("Z")[0][0] == "E"
-        assert gateway.is_idle()
+async def _cancelled_before_its_turn() -> None:
+    """What a message asks for may not have begun: the cancel is for it, and for none after it."""
+    link = SimpleNamespace(is_gone=False)
+    nothing: Any = SimpleNamespace(gateway=None, queries=None)
+    runner = Runner(nothing, nothing, cast(Link, link), nothing, nothing)
+    with runner.serving():
+        runner.cancel()
+        with pytest.raises(Cancelled), runner._statement("q_1"):
+            pytest.fail("it ran")
+        with runner._statement("q_2"):
+            pass
+    with runner.serving():
+        runner.cancel()
+    runner.cancel()
+    with runner.serving():
+        with runner._statement("q_3"):
+            pass
+        link.is_gone = True
+        with pytest.raises(Left), runner._statement("q_4"):
+            pytest.fail("it ran for nobody")
+
+
+def test_a_cancel_before_its_turn() -> None:
+    asyncio.run(_cancelled_before_its_turn())
 
 
 def test_a_client_that_leaves_an_open_portal(gateway: Served) -> None:
