@@ -29,7 +29,7 @@ WRITTEN = tuple(
     for line in Path(__file__).with_name("written.sql").read_text(encoding="utf-8").splitlines()
     if line.endswith(";")
 )
-QUICK, PARTS, PER_PART = 60, 5, 400
+QUICK, PARTS, PER_PART = 60, 5, 200
 
 
 @pytest.fixture(scope="module")
