@@ -21,6 +21,7 @@ import duckdb
 import psycopg
 import pyarrow as pa
 
+from bench.mesh import masked
 from bench.places import Places
 from bench.tables import TABLES
 
@@ -31,22 +32,28 @@ _INSTALL_SECONDS = 600
 
 
 class Floor:
-    """DuckDB over Parquet: nothing is federated, nothing is governed."""
+    """DuckDB over Parquet: nothing is federated, and governed is what views make so."""
 
     name = "floor"
 
     def __init__(self, places: Places) -> None:
-        """Name the tables."""
+        """Name the tables, as they are and as `governed` sees them."""
         self._connection = duckdb.connect()
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA governed")
         for table in TABLES:
+            lies = f"FROM '{places.parquet(table.name)}'"
+            self._connection.execute(f"CREATE VIEW {table.name} AS SELECT * {lies}")
             self._connection.execute(
-                f"CREATE VIEW {table.name} AS SELECT * FROM '{places.parquet(table.name)}'"
+                f"CREATE VIEW governed.{table.name} AS SELECT {masked(table)} {lies}"
             )
 
-    def answer(self, sql: str) -> pa.Table:
-        """What is right."""
-        return self._connection.sql(sql).to_arrow_table()
+    def answer(self, sql: str, is_governed: bool = False) -> pa.Table:
+        """What is right, for whom policies hold or not."""
+        self._connection.execute(f"USE {'governed' if is_governed else 'main'}")
+        try:
+            return self._connection.sql(sql).to_arrow_table()
+        finally:
+            self._connection.execute("USE main")
 
     def seconds(self, sql: str) -> float:
         """How long it takes."""

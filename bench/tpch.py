@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from bench.link import Link, SlowLink
 from bench.mariadb import fill_mysql
-from bench.mesh import masked, open_mesh
+from bench.mesh import open_mesh
 from bench.ours import Ours, addressed
 from bench.peers import Attached, Database, Floor
 from bench.places import Places, make_places
@@ -186,8 +186,7 @@ class Runners:
 
     def _wrong(self, text: str, sql: str) -> str:
         """How answers differ from the reference; empty where they do not."""
-        table = self.floor.answer(text)
-        hidden = masked(table)
+        table, hidden = self.floor.answer(text), self.floor.answer(text, is_governed=True)
         answers: dict[str, Callable[[], pa.Table]] = {
             **{one.name: partial(one.table, sql) for one in self.ours},
             self.client.name: partial(self.client.answer, sql),

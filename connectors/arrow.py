@@ -106,10 +106,13 @@ class StreamingConnection(ABC):
         """Stop what runs now, from another thread; nothing where nothing runs."""
         with self._lock:
             run = self._run
-        if run is not None:
-            run.cancelled = True
+            if run is None:
+                return
+            is_first, run.cancelled = not run.cancelled, True
+        if is_first:
             threading.Thread(target=self._cut_late, args=(run,), daemon=True).start()
-            self._stop(run)
+        self._stop(run)
+        if is_first:
             threading.Thread(target=self._insist, args=(run,), daemon=True).start()
 
     def _insist(self, run: _Run) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 
 import pyarrow as pa
@@ -27,6 +28,8 @@ from gateway.side_by_side import closing_batches
 from gateway.streaming import Stream
 
 log = logging.getLogger("gateway.execute")
+# A cancel that meets a statement just before it starts is lost: it is said again until the end.
+_INSIST_SECONDS, _INSIST_AT_MOST = 0.2, 2.0
 
 
 def execute(plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _: None) -> Result:
@@ -60,6 +63,7 @@ class _Running:
         self.lock = threading.Lock()
         self.session: MergeSession | None = None
         self.opened_stream: Stream | None = None
+        self.is_over = False
 
     @property
     def reason(self) -> SqluiceError | None:
@@ -80,11 +84,26 @@ class _Running:
         with self.lock:
             if not self.fetching.stop(reason):
                 return
+        self._stop()
+        if not self.is_over:
+            DEADLINES.after(_INSIST_SECONDS, self._insist)
+
+    def _stop(self) -> None:
+        with self.lock:
             session, stream = self.session, self.opened_stream
+        self.fetching.cancel()
         if session is not None:
             session.cancel()
         if stream is not None:
             stream.stop()
+
+    def _insist(self) -> None:
+        """Stop it again and again until it has ended; sources less and less often."""
+        pause = _INSIST_SECONDS
+        while not self.is_over:
+            self._stop()
+            time.sleep(pause)
+            pause = min(pause * 1.2, _INSIST_AT_MOST)
 
     def stream(self, result: Result) -> Generator[pa.RecordBatch, None, None]:
         """All batches of the answer, cast, counted, bounded; tells the outcome once."""
@@ -116,6 +135,7 @@ class _Running:
                 self.cancel(failure)
             if self.session is not None:
                 self.session.close()
+            self.is_over = True
             if self.run.on_finish is not None:
                 self.run.on_finish(result, failure)
 

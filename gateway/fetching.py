@@ -41,8 +41,6 @@ from gateway.result import Took
 from gateway.run import Run
 from gateway.side_by_side import closing_batches, side_by_side
 
-_INSIST_TIMES, _INSIST_SECONDS = 20, 0.2
-
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
@@ -73,29 +71,18 @@ class Fetching:
         self.kept: dict[str, int] = {}
 
     def stop(self, reason: SqluiceError) -> bool:
-        """Stop every fragment; the first reason stays. False where one was given before."""
+        """Nothing more begins; the first reason stays. False where one was given before."""
         with self._lock:
             if self.reason is not None:
                 return False
             self.reason = reason
-            active = self._connections()
-        _cancel_all(active)
-        if active:
-            # A cancel that meets a statement just before it starts is lost: say it again.
-            threading.Thread(target=self._insist, name="cancel", daemon=True).start()
         return True
 
-    def _connections(self) -> list[Connection]:
-        return [one for held in self._active.values() for one in held]
-
-    def _insist(self) -> None:
-        for _ in range(_INSIST_TIMES):
-            time.sleep(_INSIST_SECONDS)
-            with self._lock:
-                active = self._connections()
-            if not active:
-                return
-            _cancel_all(active)
+    def cancel(self) -> None:
+        """Cancel what runs at the sources, once."""
+        with self._lock:
+            active = [one for held in self._active.values() for one in held]
+        _cancel_all(active)
 
     def batches(
         self, one: PlannedFragment, narrowed: Narrowed | None = None

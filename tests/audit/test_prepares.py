@@ -42,7 +42,11 @@ class Doors:
     pgwire: str
 
     def noted(self) -> list[tuple[str, str, str]]:
-        """Who was refused where and why, of every request so far."""
+        """Who was refused where and why, of every request so far, once all that began has ended.
+
+        The end of a request may be written down after its client has read his answer.
+        """
+        assert within(20, lambda: not self._is_open())
         with reading(self.shop.opened.state) as connection:
             rows = connection.execute(text(
                 "SELECT s.user_name, s.endpoint, f.code FROM audit_records s JOIN audit_records f "
@@ -50,6 +54,17 @@ class Doors:
                 "ORDER BY s.sequence"
             ))  # fmt: skip
             return [(str(one[0]), str(one[1]), str(one[2] or "")) for one in rows]
+
+    def _is_open(self) -> bool:
+        """Whether a request is written down that has no end yet, or one is about to be."""
+        if self.shop.opened.gateway.services.queries.count:
+            return True
+        with reading(self.shop.opened.state) as connection:
+            return bool(connection.execute(text(
+                "SELECT count(*) FROM audit_records s WHERE s.kind = 'started' AND NOT EXISTS "
+                "(SELECT 1 FROM audit_records f WHERE f.query_id = s.query_id "
+                "AND f.kind = 'finished')"
+            )).scalar_one())  # fmt: skip
 
 
 @pytest.fixture(scope="module")
