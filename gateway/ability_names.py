@@ -1,8 +1,8 @@
 """The abilities of a source by name, so that single ones can be taken away.
 
 Takes: `Abilities`. Gives: the names of all that they hold, such as `functions.Like.VARCHAR`,
-`comparable.DATE`, `casts.DATE>TIMESTAMP`, `can_join` or `barrier`, and the same abilities with
-fewer of them. Never adds one.
+`key_types.DATE`, `comparable.DATE`, `casts.DATE>TIMESTAMP`, `can_join` or `barrier`, and the same
+abilities with fewer of them. Never adds one.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _REFERENCE_COMPARABLE = frozenset(
 def ability_names(abilities: Abilities) -> tuple[str, ...]:
     """Every ability that is there, those first whose loss costs least."""
     found = [name for name in ("bytewise_columns", "in_place") if getattr(abilities, name)]
+    found += [f"key_types.{name}" for name in sorted(abilities.key_types)]
     for group in MAPS:
         for key, types in sorted(getattr(abilities, group).items()):
             found += [f"{group}.{key}.{name}" for name in types] or [f"{group}.{key}"]
@@ -54,6 +55,9 @@ def _without_one(abilities: Abilities, name: str) -> Abilities:
         return _only_filters(abilities)
     if group in SETS:
         return _with(abilities, {group: getattr(abilities, group) - {rest}})
+    if group == "key_types":
+        left = {key: name for key, name in abilities.key_types.items() if key != rest}
+        return replace(abilities, key_types=MappingProxyType(left))
     if group in MAPS:
         key, _, kind = rest.partition(".")
         return _with(abilities, {group: _fewer(getattr(abilities, group), key, kind)})
@@ -91,6 +95,7 @@ def _only_filters(abilities: Abilities) -> Abilities:
         comparable=comparable, sortable=frozenset(), groupable=frozenset(), casts=frozenset(),
         functions=MappingProxyType({}), aggregates=MappingProxyType({}), keyed_hash=None,
         is_reference=False, bytewise_columns=frozenset(), in_place=MappingProxyType({}),
+        key_types=MappingProxyType({}),
     )  # fmt: skip
     return _with(made, switches)
 

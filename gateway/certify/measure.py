@@ -1,8 +1,8 @@
 """Bounds and prices of a source, measured on tiny statements without tables.
 
-Takes: a connection and its dialect's data. Gives: how many parameters and list items one statement
-really takes, up to what is declared, and milliseconds per statement, row, byte and key. Never asks
-for more than a second or two in all.
+Takes: a connection and its dialect's data. Gives: how many parameters, list items and keys one
+statement really takes, up to what is declared, and milliseconds per statement, row, byte and key.
+Never asks for more than a second or two in all.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from statistics import median
 
 from connectors.base import Abilities, Connection, ConnectorError, Fragment, FragmentColumn
+from gateway.certify.keyed import most_keys, priced_keys, takes_numbers
 from gateway.certify.rows import Dialect
 
 _NUMBER = (FragmentColumn("n", "BIGINT"),)
 _TEXT = (FragmentColumn("t", "VARCHAR"),)
-_TIMES, _ROWS, _WIDE_ROWS, _WIDE, _KEYS = 5, 20_000, 5_000, 200, 500
+_TIMES, _ROWS, _WIDE_ROWS, _WIDE, _KEYS, _KEYED = 5, 20_000, 5_000, 200, 500, 1_000
 
 
 def bounds(connection: Connection, abilities: Abilities) -> Mapping[str, int]:
@@ -34,10 +35,12 @@ def bounds(connection: Connection, abilities: Abilities) -> Mapping[str, int]:
     def items(count: int) -> None:
         _run(connection, Fragment(f"SELECT 1 WHERE 0 IN ({_list(count)})", _NUMBER, ()))
 
-    declared = {
+    declared: dict[str, tuple[Callable[[int], None], int]] = {
         "maximum_parameters": (parameters, abilities.maximum_parameters),
         "maximum_list": (items, abilities.maximum_list),
     }
+    if takes_numbers(abilities):
+        declared["maximum_keys"] = most_keys(connection, abilities), abilities.maximum_keys
     found = {name: most_of(ask, most) for name, (ask, most) in declared.items()}
     return {name: most for name, most in found.items() if most < declared[name][1]}
 
@@ -61,7 +64,9 @@ def _works(ask: Callable[[int], None], count: int) -> bool:
     return True
 
 
-def prices(connection: Connection, dialect: Dialect) -> Mapping[str, float]:
+def prices(
+    connection: Connection, dialect: Dialect, abilities: Abilities
+) -> Mapping[str, float]:
     """Milliseconds per statement, row, byte and key; what the dialect can be asked."""
     asks = dialect.asks
     if "unpriced" in asks:
@@ -75,11 +80,11 @@ def prices(connection: Connection, dialect: Dialect) -> Mapping[str, float]:
         wide = Fragment(asks["wide"].format(n=_WIDE_ROWS), _TEXT, ())
         rest = statement + made.get("row", 0.0) * _WIDE_ROWS
         made["byte"] = max(0.0, _median(connection, wide) - rest) / (_WIDE_ROWS * _WIDE)
-    if "keys" in asks:
-        few, several = (Fragment(asks["keys"].format(keys=_list(n)), _NUMBER, ())
-                        for n in (1, _KEYS))  # fmt: skip
+    if "series" in asks and takes_numbers(abilities):
+        few, several = (priced_keys(abilities, asks["series"], n, _KEYED) for n in (1, _KEYS))
         more = _median(connection, several) - _median(connection, few)
-        made["key"] = max(0.0, more) / _KEYS
+        # What a key costs in an index is not seen here, but declared.
+        made["key"] = max(more / _KEYS, abilities.prices.get("key", 0.0) / 1000)
     return {name: round(value, 9) for name, value in made.items()}
 
 

@@ -29,6 +29,7 @@ from gateway.certify.barrier import Verdict, barrier
 from gateway.certify.certificate import Certificate, Disproof
 from gateway.certify.collations import bytewise, collated, columns_of
 from gateway.certify.facts import Fact, facts
+from gateway.certify.keyed import disproved_keys
 from gateway.certify.measure import bounds, prices
 from gateway.certify.probes import Probe, all_probes
 from gateway.certify.rows import Dialect, dialect_of, reference, written
@@ -85,7 +86,7 @@ def certify(
         columns = collated(connection, dialect, columns_of(subject.tables), held)
         disproved = [one for _, one in verdicts if one is not None]
         disproved += _by_facts(told, abilities) + _by_barrier(verdict, abilities)
-        disproved += _by_hash(connection, abilities)
+        disproved += _by_hash(connection, abilities) + disproved_keys(asker)
         return Certificate(
             source=subject.source, kind=subject.kind,
             at=datetime.now(UTC).isoformat(timespec="seconds"), settings=found, facts=told,
@@ -94,7 +95,8 @@ def certify(
             barrier=verdict, bounds=bounds(connection, abilities), collations=columns,
             bytewise=tuple(sorted(bytewise(columns, dialect)))
             if "bytewise_columns" in abilities.if_certified else (),
-            prices=prices(connection, dialect), can_stage=_can_stage(connection, dialect),
+            prices=prices(connection, dialect, abilities),
+            can_stage=_can_stage(connection, dialect),
         )  # fmt: skip
     finally:
         held.close()

@@ -11,20 +11,23 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
+import pyarrow as pa
 import pytest
 
 from connectors.base import (
     Abilities,
     Connection,
     ConnectorError,
+    Fragment,
     load_abilities,
     load_connector,
 )
 from gateway.certify import run
 from gateway.certify.ask import outcome
 from gateway.certify.barrier import barrier
-from gateway.certify.certificate import certificate_of, certified
+from gateway.certify.certificate import Certificate, certificate_of, certified
 from gateway.certify.collations import compares
 from gateway.certify.facts import TRAPS
 from gateway.certify.measure import bounds, most_of
@@ -240,6 +243,50 @@ def test_bounds_are_kept(tmp_path: Path) -> None:
     sample = in_sqlite(tmp_path)
     with closing(sample.connection), closing(sample.reference):
         assert bounds(sample.connection, sample.abilities) == {}
+
+
+class Frugal:
+    """A connection that takes no more than so many keys."""
+
+    def __init__(self, connection: Connection, most: int) -> None:
+        self._connection, self._most = connection, most
+
+    def stream(self, fragment: Fragment) -> Iterator[pa.RecordBatch]:
+        if any(isinstance(one, pa.Array) and len(one) > self._most for one in fragment.parameters):
+            raise ConnectorError("too many")
+        return self._connection.stream(fragment)
+
+
+def test_so_many_keys_as_are_taken(tmp_path: Path) -> None:
+    """In the form in which they are sent."""
+    sample = in_sqlite(tmp_path)
+    with closing(sample.connection), closing(sample.reference):
+        frugal = cast(Connection, Frugal(sample.connection, 1_000))
+        found = bounds(frugal, sample.abilities)
+        wrong = replace(sample.abilities, keys="{column} IN (SELECT 0 FROM json_each({keys}))")
+        assert bounds(sample.connection, wrong) == {"maximum_keys": 0}
+    assert found == {"maximum_keys": 1_000}
+    made = Certificate("d.s", "sqlite", "", {}, bounds=found)
+    assert certified(sample.abilities, made, is_current=True).maximum_keys == 1_000
+
+
+@pytest.mark.usefixtures("quick")
+def test_keys_that_miss_rows_are_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form that compares as texts finds no number and no other text than itself."""
+    only(monkeypatch, "comparable.INTEGER")
+    sample = in_sqlite(tmp_path)
+    form = "{column} IN (SELECT value || '' FROM json_each({keys}))"
+    declared = replace(sample.abilities, keys=form)
+    with closing(sample.connection), closing(sample.reference):
+        made = certify(subject(sample, declared), sample.connection)
+        right = certify(subject(sample), sample.connection)
+    numbers = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}
+    assert {one.ability for one in made.disproved} == {f"key_types.{one}" for one in numbers}
+    assert set(certified(declared, made, True).key_types) == {"VARCHAR", "DATE"}
+    # The control: as declared they find all of theirs.
+    assert right.disproved == ()
 
 
 @pytest.mark.parametrize("limit", [0, 1, 99, 100, 101])
