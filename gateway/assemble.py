@@ -106,7 +106,11 @@ def _delivered(one: PlannedFragment) -> tuple[object, ...]:
     constants = tuple(None if each is None else each.sql(DUCKDB) for each in one.constants)
     pieces = one.keyed.pieces if one.keyed is not None else ()
     slots = tuple(each for each in pieces if not isinstance(each, str | int))
-    return (one.source, one.fragment, one.columns, one.pseudonyms, one.gate, constants, slots)
+    # A list among the values has no hash; as text it is itself, and no other value's.
+    given = one.fragment.parameters
+    values = tuple(repr(each) if isinstance(each, list) else each for each in given)
+    fragment = replace(one.fragment, parameters=values)
+    return (one.source, fragment, one.columns, one.pseudonyms, one.gate, constants, slots)
 
 
 def _fragment(draft: Draft, name: str, one: Input) -> PlannedFragment:

@@ -41,6 +41,13 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class FlightEndpoint(Endpoint):
+    """Flight SQL. `idle_seconds`: how long a session may rest; 0: as long as its token."""
+
+    idle_seconds: float = 28_800.0
+
+
+@dataclass(frozen=True, slots=True)
 class PgwireEndpoint(Endpoint):
     """The PostgreSQL wire. `plaintext` lets rows travel in clear off the machine.
 
@@ -225,7 +232,7 @@ class Config:
     paths: Paths = Paths()
     state_settings: StateSettings = StateSettings()
     http: Endpoint = Endpoint(port=7080)
-    flight: Endpoint = Endpoint(port=7051)
+    flight: FlightEndpoint = FlightEndpoint(port=7051)
     pgwire: PgwireEndpoint = PgwireEndpoint(port=7032)
     tls: Tls = Tls()
     limits: LimitSettings = LimitSettings()
@@ -278,7 +285,7 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "paths": ("paths", Paths),
     "state": ("state_settings", StateSettings),
     "http": ("http", Endpoint),
-    "flight": ("flight", Endpoint),
+    "flight": ("flight", FlightEndpoint),
     "pgwire": ("pgwire", PgwireEndpoint),
     "tls": ("tls", Tls),
     "limits": ("limits", LimitSettings),

@@ -23,6 +23,7 @@ from gateway.serve.flight import calls, sign_in
 from gateway.serve.flight.messages import make, pack
 from gateway.serve.flight.server import FlightEndpoint
 from gateway.serve.flight.sign_in import Peer, Sessions, signed_in
+from gateway.serve.flight.streams import WAITING_SECONDS
 from gateway.sign_in import Attempt
 from gateway.state.engine import open_state, reading
 from tests.flight.raw import RawClient
@@ -241,6 +242,117 @@ def test_a_session_holds_so_much_text(
         other.prepare(long)
         amy.act("ClosePreparedStatement", closing(handles[0]))
         amy.prepare(long)
+
+
+UNKNOWN = "unknown_table: The ticket is unknown, was used already or has expired"
+
+
+def test_a_ticket_is_its_owners_once_and_in_time(
+    resting: tuple[Shop, FlightEndpoint, str]
+) -> None:
+    shop, endpoint, address = resting
+    status, narrow = shop.call(
+        "POST", "/v1/tokens", basic("amy"), json={"label": "n", "products": ["sales.people"]}
+    )
+    assert status == 201
+    with (
+        RawClient(address, "amy") as amy, RawClient(address, "ola") as ola,
+        RawClient(address, "amy", narrow["token"]) as bounded,
+    ):  # fmt: skip
+        # He who acts as her is not she, nor is a token of hers that is good for less.
+        acting = ola.with_headers((b"x-sqluice-as", b"amy"))
+        others = ((ola, ola.options), (ola, acting), (bounded, bounded.options))
+        info = amy.start(COUNT)
+        ticket = info.endpoints[0].ticket
+        for client, options in others:
+            refuse(client, ticket, options)
+        # The control: the same ticket, in time.
+        assert amy.reader(info).read_all().to_pylist() == [{"n": 3}]
+        refuse(amy, ticket, amy.options)
+        late = amy.start(COUNT)
+        assert shop.opened.queries.count == 1
+        for one in endpoint._calls._streams._started.values():
+            one.until -= 2 * WAITING_SECONDS
+        assert within(30, lambda: not shop.opened.queries.count)
+        refuse(amy, late.endpoints[0].ticket, amy.options)
+        refuse(amy, flight.Ticket(pack(make("TicketStatementQuery", statement_handle=b"x" * 24))),
+               amy.options)  # fmt: skip
+        # As somebody else he has tickets of his own.
+        command = pack(make("CommandStatementQuery", query=COUNT))
+        own = ola.client.get_flight_info(flight.FlightDescriptor.for_command(command), acting)
+        found = ola.client.do_get(own.endpoints[0].ticket, acting).read_all()
+        assert found.to_pylist() == [{"n": 3}]
+
+
+def refuse(client: RawClient, ticket: flight.Ticket, options: flight.FlightCallOptions) -> None:
+    with pytest.raises(pa.ArrowException, match=UNKNOWN):
+        client.client.do_get(ticket, options).read_all()
+
+
+IDLE = 60.0
+
+
+@pytest.fixture(scope="module")
+def resting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, FlightEndpoint, str]]:
+    """A gateway whose sessions may rest a minute."""
+    folder = tmp_path_factory.mktemp("resting")
+    with open_shop(folder, {"flight": {"idle_seconds": IDLE}}) as made:
+        endpoint = FlightEndpoint(made.opened, "127.0.0.1", 0)
+        yield made, endpoint, f"grpc://127.0.0.1:{endpoint.start()}"
+        endpoint.stop()
+
+
+def rest(endpoint: FlightEndpoint, seconds: float = 2 * IDLE) -> None:
+    """Nobody has called for so long."""
+    for one in list(endpoint._calls.sessions._sessions.values()):
+        one.used -= seconds
+
+
+def test_a_session_that_rests_is_closed_with_all_it_has(
+    resting: tuple[Shop, FlightEndpoint, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else begins a session meanwhile."""
+    monkeypatch.setattr(sign_in, "_LOOK_SECONDS", 0.1)
+    shop, endpoint, address = resting
+    held, queries = endpoint._calls.sessions._sessions, shop.opened.queries
+    rest(endpoint)
+    assert within(30, lambda: not held)
+    with RawClient(address, "amy") as idle, RawClient(address, "ben") as busy:
+        idle.prepare(COUNT)
+        ticket = idle.start(COUNT).endpoints[0].ticket
+        many = "select i, i + 1 as j, i + 2 as k from range(0, 10000000) as r(i)"
+        reader = busy.reader(busy.start(many))
+        reader.read_chunk()
+        assert (len(held), queries.count) == (2, 2)
+        # The control: what has rested less stays.
+        rest(endpoint, IDLE / 2)
+        time.sleep(0.4)
+        assert len(held) == 2
+        rest(endpoint)
+        assert within(30, lambda: len(held) == 1)
+        assert within(30, lambda: queries.count == 1)
+        for call in (lambda: idle.start(COUNT), lambda: idle.prepare(COUNT),
+                     lambda: idle.client.do_get(ticket, idle.options).read_all()):  # fmt: skip
+            with pytest.raises(flight.FlightUnauthenticatedError, match="has expired"):
+                call()
+        # Who reads on does not rest.
+        assert reader.read_chunk().data.num_rows
+        assert busy.read("CommandStatementQuery", query="select 1 as x").num_rows == 1
+        reader.cancel()
+
+
+def test_a_token_of_ones_own_outlives_the_session_that_came_by_it(
+    resting: tuple[Shop, FlightEndpoint, str]
+) -> None:
+    shop, endpoint, address = resting
+    status, made = shop.call("POST", "/v1/tokens", basic("amy"), json={"label": "a program's"})
+    assert status == 201
+    held = endpoint._calls.sessions._sessions
+    with RawClient(address, "amy", made["token"]) as client:
+        client.prepare(COUNT)
+        rest(endpoint)
+        assert within(30, lambda: not held)
+        assert client.read("CommandStatementQuery", query=COUNT).to_pylist() == [{"n": 3}]
 
 
 def bind(client: RawClient, handle: bytes, rows: pa.Table) -> None:

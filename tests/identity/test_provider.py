@@ -1,4 +1,6 @@
-"""A real OpenID provider on loopback, somebody else's: its tokens sign in over the wire."""
+"""A real OpenID provider on loopback, somebody else's: strangers by its tokens.
+
+Those whom the mesh knows sign in by them in tests/identity/test_wires.py, over each protocol."""
 
 from __future__ import annotations
 
@@ -13,9 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from gateway.serve.flight.server import FlightEndpoint
-from tests.flight.raw import RawClient
-from tests.identity.mesh import Shop, bearer, open_shop
+from tests.identity.mesh import bearer, open_shop
 
 CLIENT = "sqluice"
 BACK = "http://127.0.0.1:1/back"
@@ -47,17 +47,17 @@ def _answers(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
-def token_of(port: int, user: str) -> str:
+def token_of(port: int, user: str, client: str = CLIENT) -> str:
     """What the provider gives a person who signs in there: the code flow, by hand."""
     asked = {
-        "client_id": CLIENT, "redirect_uri": BACK, "response_type": "code", "scope": "openid",
+        "client_id": client, "redirect_uri": BACK, "response_type": "code", "scope": "openid",
     }  # fmt: skip
     path = f"/oauth2/authorize?{urlencode(asked)}"
     place, _ = _post(port, path, {"sub": user})
     code = parse_qs(urlsplit(place).query)["code"][0]
     sent = {
         "grant_type": "authorization_code", "code": code, "redirect_uri": BACK,
-        "client_id": CLIENT, "client_secret": "secret",
+        "client_id": client, "client_secret": "secret",
     }  # fmt: skip
     _, body = _post(port, "/oauth2/token", sent)
     return str(json.loads(body)["id_token"])
@@ -78,39 +78,6 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-def test_people_of_a_provider_ask_over_http_and_flight(tmp_path: Path) -> None:
-    port = free_port()
-    sections = {"sign_in.openid": {
-        "issuer": f"http://127.0.0.1:{port}", "audience": CLIENT, "refetch_seconds": 0,
-        "groups_claim": "teams",
-    }}  # fmt: skip
-    with open_shop(tmp_path, sections) as shop:
-        with provider(port):
-            first = token_of(port, "amy")
-            assert shop.ask(bearer(first), COUNT) == [["3"]]
-            assert shop.ask(bearer(first), "select count(*) from sales.orders") == [["3"]]
-            assert shop.ask(bearer(token_of(port, "other")), COUNT) == "unauthenticated"
-            over_flight(shop, first)
-        # The provider is away: its keys stay.
-        assert shop.ask(bearer(first), COUNT) == [["3"]]
-        with provider(port):
-            second = token_of(port, "amy")
-            assert shop.ask(bearer(second), COUNT) == [["3"]]
-            assert shop.ask(bearer(first), COUNT) == "unauthenticated"
-
-
-def over_flight(shop: Shop, token: str) -> None:
-    """A token in the place of a password, at the handshake."""
-    endpoint = FlightEndpoint(shop.opened, "127.0.0.1", 0)
-    address = f"grpc://127.0.0.1:{endpoint.start()}"
-    try:
-        with RawClient(address, "amy", token) as client:
-            found = client.reader(client.start(COUNT)).read_all()
-            assert found.to_pylist() == [{"count_star()": 3}]
-    finally:
-        endpoint.stop()
 
 
 def test_strangers_come_in_only_where_that_is_set(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
+import adbc_driver_postgresql.dbapi
 import psycopg
 import pyarrow as pa
 import sqlalchemy
@@ -130,6 +133,34 @@ def _wire(is_binary: bool) -> Door:
     return read
 
 
+def _copied(house: House, sql: str, user: str) -> Read:
+    """ADBC's driver of PostgreSQL reads all by COPY in binary; types are as PostgreSQL names them.
+
+    It leaves numbers of any size and documents as texts, which are read here.
+    """
+    address = house.served.pgwire.replace("://", f"://{user}:{user}-demo@") + "/postgres"
+    with adbc_driver_postgresql.dbapi.connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        table = cursor.fetch_arrow_table()
+    types = [(one.metadata or {})[b"POSTGRESQL:type"].decode() for one in table.schema]
+    read = {"numeric": Decimal, "json": json.loads}
+    return Read(tuple(types), tuple(
+        [_read(read.get(kind.removeprefix("_"), _same), value) for value in column.to_pylist()]
+        for kind, column in zip(types, table.columns, strict=True)
+    ))  # fmt: skip
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401 - any value
+    return value
+
+
+def _read(read: Callable[[Any], Any], value: Any) -> Any:  # noqa: ANN401 - any value
+    """A value, or each of a list."""
+    if isinstance(value, list):
+        return [_read(read, one) for one in value]
+    return None if value is None else read(value)
+
+
 DOORS: Mapping[str, Door] = {
     "in process": _in_process,
     "HTTP Arrow": _http_arrow,
@@ -142,6 +173,7 @@ DOORS: Mapping[str, Door] = {
     "SQLAlchemy": _sqlalchemy,
     "PostgreSQL text": _wire(False),
     "PostgreSQL binary": _wire(True),
+    "PostgreSQL ADBC": _copied,
 }
 
 Failures = (psycopg.Error, sqluice.Error)

@@ -13,6 +13,7 @@ import base64
 import json
 import math
 import re
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -42,6 +43,14 @@ ARRAY_OIDS: Mapping[str, int] = {
     "DOUBLE": 1022, "TIMESTAMP WITH TIME ZONE": 1185, "BLOB": 1001, "UUID": 2951,
 }  # fmt: skip
 _JSON_OID = 114
+# What PostgreSQL calls those types; an array has the name of its values behind a line.
+NAMES: Mapping[int, str] = {
+    16: "bool", 17: "bytea", 20: "int8", 21: "int2", 23: "int4", 25: "text", 114: "json",
+    700: "float4", 701: "float8", 1082: "date", 1083: "time", 1114: "timestamp",
+    1184: "timestamptz", 1186: "interval", 1266: "timetz", 1562: "varbit", 1700: "numeric",
+    2950: "uuid", 1000: "_bool", 1001: "_bytea", 1007: "_int4", 1009: "_text", 1022: "_float8",
+    1182: "_date", 1185: "_timestamptz", 1231: "_numeric", 2951: "_uuid",
+}  # fmt: skip
 _INTERVAL = ("months", "days", "nanoseconds")
 # What the DB-API calls a type, where it is not DuckDB's own word.
 CODES: Mapping[str, str] = {
@@ -176,6 +185,26 @@ def _wire(is_binary: bool) -> Callable[[Reference], Read]:
     return made
 
 
+def _copied(known: Reference) -> Read:
+    """As psycopg reads what is binary; but intervals, and as bytes what Arrow has no type for."""
+    return Read(tuple(NAMES[_oid(one)] for one in known.kinds), tuple(
+        [_read_by_adbc(kind, one) for one in values]
+        for kind, values in zip(known.kinds, known.values(), strict=True)
+    ))  # fmt: skip
+
+
+def _read_by_adbc(kind: str, value: Any) -> Any:  # noqa: ANN401 - any value
+    if value is None or kind == "INTERVAL":
+        return value
+    read = _read_by_psycopg(kind, value, True)
+    if kind != "TIME WITH TIME ZONE":
+        return read
+    micros = (read.hour * 60 + read.minute) * 60 + read.second
+    return struct.pack(
+        ">qi", micros * 1_000_000 + read.microsecond, -int(read.utcoffset().total_seconds())
+    )
+
+
 def _oid(kind: str) -> int:
     if kind.endswith("]"):
         return ARRAY_OIDS.get(base(kind.rpartition("[")[0]), _JSON_OID)
@@ -280,6 +309,7 @@ _RULES: Mapping[str, Callable[[Reference], Read]] = {
     "SQLAlchemy": _dbapi,
     "PostgreSQL text": _wire(False),
     "PostgreSQL binary": _wire(True),
+    "PostgreSQL ADBC": _copied,
 }
 
 

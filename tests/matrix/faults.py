@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import adbc_driver_manager
+import adbc_driver_postgresql.dbapi
 import grpc
 import psycopg
 import sqlalchemy
@@ -245,6 +246,35 @@ def _wire(is_binary: bool) -> Ask:
     return ask
 
 
+def _copied(house: House, sql: str, password: str | None = None, user: str = "nora") -> Told:
+    secret = f"{user}-demo" if password is None else password
+    address = house.served.pgwire.replace("://", f"://{user}:{secret}@") + "/postgres"
+    try:
+        with (
+            adbc_driver_postgresql.dbapi.connect(address) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(sql)
+            cursor.fetchall()
+    except adbc_driver_manager.Error as error:
+        if password is not None:
+            text = str(error).partition("FATAL: ")[2]
+            assert CODES["unauthenticated"].remedy in text
+            return Told("unauthenticated", "28000", None, "", "", None, "", text)
+        # The drivers' interface says that keys are text, and this one gives bytes.
+        told = {
+            bytes(key).decode().removeprefix("PG_DIAG_"): bytes(value).decode()
+            for key, value in error.details or ()
+        }
+        code, _, query = told.get("MESSAGE_DETAIL", "").partition(", query ")
+        return Told(
+            code, error.sqlstate, query or None, told.get("SCHEMA_NAME", ""),
+            told.get("CONSTRAINT_NAME", ""), None, told.get("MESSAGE_PRIMARY", ""),
+            f"{error} {told}",
+        )  # fmt: skip
+    raise AssertionError("no error")
+
+
 FAULTS: Mapping[str, Ask] = {
     "in process": _in_process,
     "HTTP Arrow": _http(ARROW),
@@ -257,4 +287,5 @@ FAULTS: Mapping[str, Ask] = {
     "SQLAlchemy": _sqlalchemy,
     "PostgreSQL text": _wire(False),
     "PostgreSQL binary": _wire(True),
+    "PostgreSQL ADBC": _copied,
 }

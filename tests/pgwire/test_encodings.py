@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -81,6 +83,64 @@ def test_a_value_is_the_same_bytes(
         if "numeric" in kind["type"] and "[]" not in kind["type"]:
             assert found_modifiers == modifiers
     nora.execute("RESET timezone")
+
+
+def binary(*sizes: int, values: Sequence[int | None]) -> bytes:
+    """An array of int4 in PostgreSQL's binary form."""
+    made = struct.pack(">iii", len(sizes), int(None in values), 23)
+    made += b"".join(struct.pack(">ii", one, 1) for one in sizes)
+    return made + b"".join(
+        struct.pack(">i", -1) if one is None else struct.pack(">ii", 4, one) for one in values
+    )
+
+
+# As a client sends it, its form, and what both servers make of it: JSON, or a SQLSTATE.
+SENT: tuple[tuple[bytes, int, object], ...] = (
+    (b"{{1,2},{3,4}}", 0, [[1, 2], [3, 4]]), (b" { {1 , NULL}, {3,4} } ", 0, [[1, None], [3, 4]]),
+    (b"{{{1}},{{2}}}", 0, [[[1]], [[2]]]), (b"{}", 0, []),
+    (binary(2, 2, values=[1, None, 3, 4]), 1, [[1, None], [3, 4]]),
+    (binary(1, 2, 1, values=[1, 2]), 1, [[[1], [2]]]), (binary(2, 0, values=[]), 1, []),
+    (b"{{1},{2,3}}", 0, "22P02"), (b"{{1},NULL}", 0, "22P02"), (b"{{1},2}", 0, "22P02"),
+    (b"{{1},{2}", 0, "22P02"), (b"{1}}", 0, "22P02"), (b"{{{{{{{1}}}}}}}", 0, None),
+    (binary(2, 2, values=[1, 2, 3]), 1, None), (binary(2**30, 2**30, values=[1]), 1, None),
+    (binary(*[1] * 7, values=[1]), 1, None), (binary(-1, -1, values=[1]), 1, None),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "form", "wanted"), SENT, ids=range(len(SENT)))
+def test_an_array_that_is_bound_is_the_same_value(
+    postgres: Connection, nora: Connection, value: bytes, form: int, wanted: object
+) -> None:
+    """None: an error, of which PostgreSQL has several."""
+    for one in (postgres, nora):
+        result = one.pgconn.exec_params(
+            b"SELECT to_json($1) AS x", [value], [1007], [form], result_format=0
+        )
+        if isinstance(wanted, list):
+            assert result.status == pq.ExecStatus.TUPLES_OK, result.error_message.decode()
+            assert json.loads(result.get_value(0, 0) or b"") == wanted
+            continue
+        found = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+        assert result.status == pq.ExecStatus.FATAL_ERROR and found != "XX000"
+        assert wanted in (None, found)
+    if value == b"{{1},{2,3}}":
+        hint = result.error_field(pq.DiagnosticField.MESSAGE_HINT) or b""
+        assert b"as text and cast it" in hint
+        (ragged,) = nora.execute("SELECT %s::INTEGER[][]", ("[[1], [2, 3]]",)).fetchall()
+        assert ragged == ([[1], [2, 3]],)
+
+
+def test_an_inner_array_that_is_null_is_told(nora: Connection) -> None:
+    """PostgreSQL's own arrays cannot hold it; a list of lists can, which is json."""
+    for form in (False, True):
+        with nora.cursor(binary=form) as cursor:
+            with pytest.raises(psycopg.errors.DatatypeMismatch, match="to_json") as caught:
+                cursor.execute("SELECT [NULL, [1, 2]]::INTEGER[2][2] AS x").fetchall()
+            assert "type_error" in str(caught.value.diag.message_detail)
+            cursor.execute("SELECT to_json([NULL, [1, 2]]::INTEGER[2][2]) AS x")
+            assert cursor.fetchall() == [([None, [1, 2]],)]
+            cursor.execute("SELECT [NULL, [1, 2], [3]] AS x")
+            assert cursor.fetchall() == [([None, [1, 2], [3]],)]
 
 
 @pytest.mark.parametrize(

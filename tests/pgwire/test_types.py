@@ -74,6 +74,14 @@ def values(connection: psycopg.Connection[Any], sql: str, how: str) -> list[Any]
         return [row[0] for row in cursor.execute(sql.encode()).fetchall()]
 
 
+@pytest.mark.parametrize("form", ["%t", "%b"])
+def test_a_list_is_compared_at_a_source_that_has_lists(held: Small, form: str) -> None:
+    with held.connect() as connection:
+        for column, value, count in (("numbers", [1, None, -3], 20), ("lists", [[1, 2]], 0)):
+            sql = f"SELECT count(*) FROM shop.items WHERE {column} = {form}"
+            assert connection.execute(sql.encode(), (value,)).fetchall() == [(count,)]
+
+
 def test_two_people_meet_different_rows(held: Small) -> None:
     for how in ("text", "binary", "cursor", "copy"):
         for user, count in (("all", ROWS), ("part", 5)):

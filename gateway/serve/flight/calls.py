@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ from gateway.serve.flight.sql_info import sql_info, xdbc_types
 from gateway.serve.flight.starting import Starting
 from gateway.serve.flight.streams import (
     Begun,
+    Owner,
     Streams,
     Watcher,
     cutting,
@@ -93,10 +94,11 @@ class FlightSqlCalls:
 
     def __init__(self, opened: OpenGateway) -> None:
         self._opened = opened
-        self.sessions = Sessions(opened.identity, opened.limits)
+        idle_seconds = opened.config.flight.idle_seconds
+        self.sessions = Sessions(opened.identity, opened.limits, idle_seconds)
         self._streams = Streams()
         self._starting = Starting(opened)
-        self._watcher = Watcher(self._streams.sweep)
+        self._watcher = Watcher(self._sweep)
         self._draining = False
 
     def drain(self) -> None:
@@ -106,6 +108,12 @@ class FlightSqlCalls:
         self._streams.sweep(everything=True)
         self._opened.queries.cancel_all()
         self._watcher.close()
+
+    def _sweep(self, busy: Set[str]) -> None:
+        """Stop what nobody fetches, and what belongs to nobody any more."""
+        self._streams.sweep()
+        for token in self.sessions.close_idle(busy):
+            self._streams.ended(token)
 
     def flight_info(self, call: Call, descriptor: flight.FlightDescriptor) -> flight.FlightInfo:
         """Start a statement, or tell the shape of metadata."""
@@ -126,7 +134,7 @@ class FlightSqlCalls:
             self._streams.cancel(user, direct.left)
             return flight.FlightInfo(pa.schema([]), descriptor, [], -1, -1)
         if direct.begun:
-            begun = self._streams.waiting(user, direct.begun)
+            begun = self._streams.waiting(_owner(session), direct.begun)
             return _info(begun.schema, descriptor, _ticket(direct.begun))
         request = self._said(call, self._request(session, name, message))
         if direct.values:
@@ -164,7 +172,7 @@ class FlightSqlCalls:
             handle = self._put(session, message, begun)
         elif name == "TicketStatementQuery":
             handle = message.statement_handle
-            begun = self._streams.waiting(user, handle)
+            begun = self._streams.waiting(_owner(session), handle)
         else:
             table = self._metadata(session, name, message)
             return Poll(_info(table.schema, descriptor, descriptor.command), True)
@@ -196,7 +204,7 @@ class FlightSqlCalls:
             table = self._metadata(session, name, message)
             return table.schema, iter([table])
         handle = message.statement_handle
-        begun = self._streams.take(session.session.principal.user, handle)
+        begun = self._streams.take(_owner(session), handle)
         batches = self._watched(call, handle, begun)
         # A client that leaves before the first batch leaves a generator that never began.
         weakref.finalize(batches, self._end, handle, begun).atexit = False
@@ -281,8 +289,7 @@ class FlightSqlCalls:
 
     def _put(self, session: FlightSession, message: Any, begun: Begun) -> bytes:  # noqa: ANN401
         statement = getattr(message, "prepared_statement_handle", b"")
-        user = session.session.principal.user
-        return self._streams.put(user, begun, statement, session.token)
+        return self._streams.put(_owner(session), begun, statement, session.token)
 
     def _leave(self, user: str, handle: bytes) -> None:
         self._streams.cancel(user, handle)
@@ -372,6 +379,11 @@ class FlightSqlCalls:
 
 # What tells of no column.
 _NAMES_ONLY = ("CommandGetCatalogs", "CommandGetDbSchemas")
+
+
+def _owner(session: FlightSession) -> Owner:
+    who = session.session.principal
+    return Owner(who.user, who.actor, who.scope)
 
 
 def _asked(session: FlightSession, asked: PreparedStatement) -> Request:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
-from gateway.errors import LimitExceeded, Unauthenticated
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.errors import LimitExceeded, SqluiceError, Unauthenticated
 from gateway.identity import Identity
 from gateway.request import Limits, Principal
 from gateway.serve.acting import HEADERS, acting_as
@@ -25,6 +28,8 @@ _CERTIFICATE = "certificate "
 _SETTING_HEADERS = {one: f"x-sqluice-{one.replace('_', '-')}" for one in SETTINGS}
 _ACTING_HEADERS = tuple(one.casefold() for one in HEADERS)
 _IDLE_SECONDS = 8 * 3600.0
+# So often is looked who rests, at most; where they may rest a short time only, four times in it.
+_LOOK_SECONDS = 1.0
 # Of one user; where that is too many, those that nobody has used so long make room.
 _MOST_SESSIONS = 500
 _SHORT_IDLE_SECONDS = 3600.0
@@ -64,9 +69,13 @@ class FlightSession:
 class Sessions:
     """Sessions by token; each handshake begins one."""
 
-    def __init__(self, identity: Identity, limits: Limits) -> None:
+    def __init__(
+        self, identity: Identity, limits: Limits, idle_seconds: float = _IDLE_SECONDS
+    ) -> None:
         self._identity = identity
         self._limits = limits
+        self._idle_seconds = idle_seconds
+        self._looked = time.monotonic()
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, str], FlightSession] = {}
         self._began: dict[str, None] = {}
@@ -129,6 +138,30 @@ class Sessions:
         self._identity.revoke(token)
         return True
 
+    def close_idle(self, busy: Set[str]) -> tuple[str, ...]:
+        """Close what has rested too long; gives the tokens of which nothing is left.
+
+        `busy` are the tokens of calls that are under way: their sessions do not rest.
+        """
+        now, often = time.monotonic(), min(_LOOK_SECONDS, self._idle_seconds / 4)
+        if not self._idle_seconds or now - self._looked < often:
+            return ()
+        self._looked = now
+        with self._lock:
+            for (token, _), one in self._sessions.items():
+                if token in busy:
+                    one.used = now
+            idle = [k for k, v in self._sessions.items() if now - v.used > self._idle_seconds]
+            for key in idle:
+                del self._sessions[key]
+            left = {token for token, _ in self._sessions}
+        closed = tuple({token for token, _ in idle} - left)
+        for token in closed:
+            # Without its state it ends with its token's own time; whoever watches goes on.
+            with suppress(SqluiceError, SQLAlchemyError):
+                self.end(token)
+        return closed
+
     def _keep(self, token: str, principal: Principal, name: str) -> FlightSession:
         session = Session(principal, endpoint="flight", limits=self._limits)
         made = FlightSession(session, token)
@@ -139,8 +172,6 @@ class Sessions:
             if found is not None:
                 return found
             made.began_here = token in self._began
-            for key in [k for k, v in self._sessions.items() if now - v.used > _IDLE_SECONDS]:
-                del self._sessions[key]
             self._make_room(principal, now)
             self._sessions[token, name] = made
         return made

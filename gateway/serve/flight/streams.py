@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ import pyarrow as pa
 from gateway.deadlines import DEADLINES
 from gateway.errors import LimitExceeded, RateLimited, SqluiceError, UnknownTable
 from gateway.queries import Sending
+from gateway.request import WHOLE, TokenScope
 from gateway.result import Result
 from gateway.serve.flight.faults import Fault
 from gateway.serve.flight.sign_in import Call
@@ -59,15 +60,25 @@ class Begun:
             raise self.sending.reason
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a ticket is: a user, who really asks in his place, what his token is good for."""
+
+    user: str
+    actor: str = ""
+    scope: TokenScope = WHOLE
+
+
 @dataclass(slots=True)
 class Started:
     """A begun statement, whose it is, and whether somebody fetches its answer.
 
+    `owner` is who may fetch it, which nobody else may who acts as him or has a narrower token.
     `statement` is the prepared statement that it answers, `session` the token of the session that
     began it, `until` when nobody waits for it any more.
     """
 
-    user: str
+    owner: Owner
     begun: Begun
     statement: bytes = b""
     session: str = ""
@@ -84,36 +95,36 @@ class Streams:
         self._lock = threading.Lock()
         self._started: dict[bytes, Started] = {}
 
-    def put(self, user: str, begun: Begun, statement: bytes = b"", session: str = "") -> bytes:
+    def put(self, owner: Owner, begun: Begun, statement: bytes = b"", session: str = "") -> bytes:
         """Keep what was begun; gives its handle. Raises RateLimited over the cap."""
         self.sweep()
         for is_full in (False, True):
             if is_full:
                 self.sweep(closed_too=True)
             with self._lock:
-                held = sum(one.user == user for one in self._started.values())
+                held = sum(one.owner.user == owner.user for one in self._started.values())
                 if held < self._per_user:
                     handle = secrets.token_bytes(24)
-                    self._started[handle] = Started(user, begun, statement, session)
+                    self._started[handle] = Started(owner, begun, statement, session)
                     return handle
         end(begun)
         begun.over()
         raise RateLimited(f"You have {self._per_user} open streams already.", retry_after=1.0)
 
-    def take(self, user: str, handle: bytes) -> Begun:
+    def take(self, owner: Owner, handle: bytes) -> Begun:
         """What a handle stands for, once."""
         with self._lock:
             found = self._started.get(handle)
-            if found is None or found.user != user or found.is_taken:
+            if found is None or found.owner != owner or found.is_taken:
                 raise UnknownTable(_NO_TICKET, hint=_AGAIN)
             found.is_taken = True
             return found.begun
 
-    def waiting(self, user: str, handle: bytes) -> Begun:
+    def waiting(self, owner: Owner, handle: bytes) -> Begun:
         """What a handle stands for, which goes on waiting: somebody has just asked."""
         with self._lock:
             found = self._started.get(handle)
-            if found is None or found.user != user or found.is_taken:
+            if found is None or found.owner != owner or found.is_taken:
                 raise UnknownTable(_NO_TICKET, hint=_AGAIN)
             found.until = time.monotonic() + WAITING_SECONDS
             return found.begun
@@ -132,7 +143,7 @@ class Streams:
         """
         with self._lock:
             for one in self._started.values():
-                if statement and one.user == user and one.statement == statement:
+                if statement and one.owner.user == user and one.statement == statement:
                     one.is_closed = True
                     one.until = min(one.until, time.monotonic() + CLOSED_SECONDS)
 
@@ -147,7 +158,7 @@ class Streams:
         """Stop a result that waits or streams; False where there is none."""
         with self._lock:
             found = self._started.get(handle)
-            if found is None or found.user != user:
+            if found is None or found.owner.user != user:
                 return False
         self._stop(handle, found)
         return True
@@ -217,9 +228,12 @@ def cutting(begun: Begun, end_call: Callable[[], None]) -> Iterator[None]:
 
 
 class Watcher:
-    """One thread that looks whether clients are still there, of calls and of what waits."""
+    """One thread that looks whether clients are still there, of calls and of what waits.
 
-    def __init__(self, sweep: Callable[[], None]) -> None:
+    `sweep` is told each time the tokens of the sessions whose calls are under way.
+    """
+
+    def __init__(self, sweep: Callable[[Set[str]], None]) -> None:
         self._sweep = sweep
         self._lock = threading.Lock()
         self._calls: dict[int, tuple[Call, Callable[[], None]]] = {}
@@ -245,10 +259,11 @@ class Watcher:
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             with self._lock:
-                cancels = [cancel for call, cancel in self._calls.values() if not call.is_active()]
-            for one in cancels:
-                one()
-            self._sweep()
+                calls = list(self._calls.values())
+            for call, cancel in calls:
+                if not call.is_active():
+                    cancel()
+            self._sweep({call.session.token for call, _ in calls})
 
     def close(self) -> None:
         """Stop watching."""

@@ -7,6 +7,7 @@ cannot hold.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from uuid import UUID
 import pyarrow as pa
 
 from connectors.base import ConnectorError, arrow_type
-from gateway.serve.pgwire.encoding.types import ARRAYS, wire_type
+from gateway.serve.pgwire.encoding.types import ARRAYS, MOST_DIMENSIONS, wire_type
 from gateway.serve.pgwire.faults import WireError
 
 _EPOCH_DAY, _EPOCH = date(2000, 1, 1), datetime(2000, 1, 1)
@@ -33,6 +34,10 @@ _PART = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 _CLOCK = re.compile(r"\s*([+-]?)(\d+):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?\s*")
 _ZONE = re.compile(r"([+-]\d{2})$")
 _ELEMENT = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*|([^,{}"\\]+)', re.DOTALL)
+
+
+class _Ragged(Exception):
+    """Arrays within one array that differ in length: none of PostgreSQL's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,13 @@ def decode(value: bytes | None, form: int, oid: int, place: int) -> object:
         return None
     try:
         return _read(value, form, oid)
+    except _Ragged:
+        raise WireError(
+            "22P02",
+            f"Parameter {place} is an array whose inner arrays differ in length, or one is NULL.",
+            "Give those of a dimension one length, or send JSON such as [[1], [2, 3]] as text and "
+            "cast it to the type of the list: $1::INTEGER[][].",
+        ) from None
     except (ValueError, OverflowError, struct.error, InvalidOperation, IndexError):
         raise WireError(
             "22P03" if form else "22P02",
@@ -259,40 +271,81 @@ _ELEMENTS = {array: element for element, array in ARRAYS.items()} | {1015: 1043,
 
 
 def _text_array(text: str, element: int) -> list[object]:
-    """`{1,NULL,"a b"}` of one dimension."""
+    """`{1,NULL,"a b"}`, in each dimension."""
     body = text.strip()
-    if body[:1] != "{" or body[-1:] != "}":
+    if body[:1] != "{":
         raise ValueError("no array")
+    values, place = _braced(body, 0, element, MOST_DIMENSIONS)
+    if place != len(body):
+        raise ValueError("more than an array")
+    return values
+
+
+def _braced(body: str, place: int, element: int, deep: int) -> tuple[list[object], int]:
+    """The values from a brace to its end, and the place behind that."""
+    if not deep:
+        raise ValueError("too many dimensions")
     values: list[object] = []
-    place, end = 1, len(body) - 1
-    if not body[1:end].strip():
-        return values
+    place = _behind_blanks(body, place + 1)
+    if body[place] == "}":
+        return values, place + 1
     while True:
-        found = _ELEMENT.match(body, place, end)
-        if found is None:
-            raise ValueError("no array of one dimension")
-        plain = (found[2] or "").strip()
-        if found[1] is not None:
-            values.append(_KINDS[element].text(re.sub(r"(?s)\\(.)", r"\1", found[1])))
+        if body[place] == "{":
+            value, place = _braced(body, place, element, deep - 1)
+            place = _behind_blanks(body, place)
         else:
-            values.append(None if plain.lower() == "null" else _KINDS[element].text(plain))
-        place = found.end()
-        if place >= end:
-            return values
+            value, place = _single(body, place, element)
+        values.append(value)
+        if body[place] == "}":
+            _require_even(values)
+            return values, place + 1
         if body[place] != ",":
             raise ValueError("no comma")
+        place = _behind_blanks(body, place + 1)
+
+
+def _single(body: str, place: int, element: int) -> tuple[object, int]:
+    """A value that is no array, and the place behind it."""
+    found = _ELEMENT.match(body, place)
+    if found is None:
+        raise ValueError("no value of an array")
+    if found[1] is not None:
+        return _KINDS[element].text(re.sub(r"(?s)\\(.)", r"\1", found[1])), found.end()
+    plain = found[2].strip()
+    return None if plain.lower() == "null" else _KINDS[element].text(plain), found.end()
+
+
+def _behind_blanks(body: str, place: int) -> int:
+    while body[place].isspace():
         place += 1
+    return place
+
+
+def _require_even(values: list[object]) -> None:
+    """_Ragged where values are not all arrays of one shape, or none of them is one."""
+    shapes = {_shape(one) for one in values}
+    if len(shapes) > 1 and shapes != {()}:
+        raise _Ragged
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    """The lengths of a value's dimensions; of one that is no array nothing."""
+    return (len(value), *_shape(value[0] if value else None)) if isinstance(value, list) else ()
 
 
 def _binary_array(value: bytes, element: int) -> list[object]:
     dimensions, _, given = struct.unpack(">iii", value[:12])
     if dimensions == 0:
         return []
-    if dimensions != 1 or (given != element and given not in _KINDS):
-        raise ValueError("no array of one dimension")
-    count, _ = struct.unpack(">ii", value[12:20])
+    if not 0 < dimensions <= MOST_DIMENSIONS or (given != element and given not in _KINDS):
+        raise ValueError("no array")
+    place = 12 + 8 * dimensions
+    sizes = struct.unpack(f">{2 * dimensions}i", value[12:place])[::2]
+    count = math.prod(sizes)
+    # Each value has its length before it: no more of them than that is made.
+    if min(sizes) < 0 or count * 4 > len(value) - place:
+        raise ValueError("more values than bytes")
     values: list[object] = []
-    place = 20
     for _ in range(count):
         (size,) = struct.unpack(">i", value[place : place + 4])
         place += 4
@@ -300,4 +353,6 @@ def _binary_array(value: bytes, element: int) -> list[object]:
         place += max(size, 0)
     if place != len(value):
         raise ValueError("bytes are left")
+    for size in reversed(sizes[1:] if count else ()):
+        values = [values[at : at + size] for at in range(0, len(values), size)]
     return values

@@ -1,22 +1,23 @@
-"""Lists as PostgreSQL's arrays of one dimension, in text and in binary.
+"""Lists as PostgreSQL's arrays, in text and in binary.
 
 Takes: an Arrow list, and how its values are written. Gives: columns of bytes. Never walks over rows
-in Python: all values are written at once, and each list is a stretch of what that makes.
+in Python: all values are written at once, and each list is a stretch of what that makes. Arrays of
+several dimensions are made of lists whose inner ones have their length by their type: no other has
+a row of them for sure.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gateway.errors import TypeMismatch
 from gateway.serve.pgwire.encoding.matrices import Integers, of_bytes, of_matrix
 
 Encode = Callable[[pa.Array], pa.Array]
-_EMPTY = struct.pack(">iii", 0, 0, 0)
 _QUOTED = r'^$|[\s"{},\\]|^(?i:null)$'
 
 
@@ -35,25 +36,34 @@ def array_text(column: pa.Array, encode: Encode, plain: bool) -> pa.Array:
     return pc.binary_join_element_wise(b"{", inner, b"}", b"")
 
 
-def array_binary(column: pa.Array, encode: Encode, oid: int) -> pa.Array:
-    """Dimensions, whether there are NULLs, type of the values; then each with its length."""
+def array_binary(column: pa.Array, encode: Encode, oid: int, inner: Sequence[int] = ()) -> pa.Array:
+    """Dimensions, whether there are NULLs, type of the values; then each with its length.
+
+    `inner` are the lengths of the dimensions below the first.
+    """
     values, places = _flat(column)
-    inner = _stretches(with_lengths(encode(values)), places, column)
     sizes = np.diff(places)
+    for length in inner:
+        values, _ = _flat(values)
+        places = places * length
+    stretches = _stretches(with_lengths(encode(values)), places, column)
     before = np.zeros(len(values) + 1, np.int64)
     np.cumsum(pc.is_null(values).to_numpy(zero_copy_only=False), out=before[1:])
-    table = np.empty((len(column), 5), ">i4")
-    table[:, 0] = 1
+    table = np.empty((len(column), 5 + 2 * len(inner)), ">i4")
+    table[:, 0] = 1 + len(inner)
     table[:, 1] = before[places[1:]] > before[places[:-1]]
     table[:, 2] = oid
+    # Of each dimension its length, and from where it counts.
     table[:, 3] = sizes
-    table[:, 4] = 1
+    table[:, 5::2] = inner
+    table[:, 4::2] = 1
     empty = sizes == 0
     table[empty, :2] = 0
-    mask = np.ones((len(column), 20), np.bool_)
+    width = 4 * table.shape[1]
+    mask = np.ones((len(column), width), np.bool_)
     mask[empty, 12:] = False
-    head = of_matrix(table.view(np.uint8).reshape(len(column), 20), column, mask)
-    return pc.binary_join_element_wise(head, inner, b"")
+    head = of_matrix(table.view(np.uint8).reshape(len(column), width), column, mask)
+    return pc.binary_join_element_wise(head, stretches, b"")
 
 
 def with_lengths(values: pa.Array) -> pa.Array:
@@ -71,7 +81,13 @@ def _flat(column: pa.Array) -> tuple[pa.Array, Integers]:
     sizes = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
     places = np.zeros(len(column) + 1, np.int64)
     np.cumsum(sizes, out=places[1:])
-    return column.flatten(), places
+    values = column.flatten()
+    if pa.types.is_fixed_size_list(values.type) and values.null_count:
+        raise TypeMismatch(
+            "An array within an array of the answer is NULL, which PostgreSQL's arrays cannot say.",
+            hint="Ask for it as to_json(...), or with coalesce in the place of NULL.",
+        )
+    return values, places
 
 
 def _stretches(values: pa.Array, places: Integers, column: pa.Array) -> pa.Array:

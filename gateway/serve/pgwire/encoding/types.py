@@ -1,7 +1,7 @@
 """Which PostgreSQL type a column of an answer has, and how its values are written.
 
 Takes: a field of an answer's schema. Gives: a `WireType`. Never looks at a value. What PostgreSQL
-has no type for (structs, maps, lists of lists) is json.
+has no type for (structs, maps, lists of lists of any length) is json.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from gateway.serve.pgwire.encoding.packing import Cells
 Values: TypeAlias = Callable[[pa.Array], Field]
 _JSON, _UUID, _TEXT = 114, 2950, 25
 _HEADER = 4
+# PostgreSQL's MAXDIM.
+MOST_DIMENSIONS = 6
 # Where the binary form of an array says from which place it counts.
 _BOUND = 16
 
@@ -117,12 +119,7 @@ def _of(kind: pa.DataType, name: str) -> WireType:
     if name.startswith("pg._") and pa.types.is_list(kind):
         return _array(_of(kind.value_type, f"pg.{name[4:]}"))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        value = _of(kind.value_type, name.rpartition("[")[0])
-        return (
-            NESTED
-            if value is NESTED or value.oid not in ARRAYS or _is_list(kind)
-            else (_array(value))
-        )
+        return _listed(kind, name)
     if name in _TOLD:
         return _TOLD[name]
     if kind in _SIMPLE:
@@ -137,17 +134,30 @@ def _of(kind: pa.DataType, name: str) -> WireType:
     return TEXT if pa.types.is_dictionary(kind) else NESTED
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    """Whether the values of a list are lists: they may differ in length, which arrays may not."""
-    return bool(pa.types.is_nested(kind.value_type))
+def _listed(kind: pa.DataType, name: str) -> WireType:
+    """An array; json where lists in it may differ in length, which those of arrays may not."""
+    inner: list[int] = []
+    value, named = kind.value_type, name.rpartition("[")[0]
+    while pa.types.is_fixed_size_list(value):
+        inner.append(value.list_size)
+        value, named = value.value_type, named.rpartition("[")[0]
+    known = _of(value, named)
+    is_array = not pa.types.is_nested(value) and known is not NESTED and known.oid in ARRAYS
+    if not is_array or len(inner) >= MOST_DIMENSIONS:
+        return NESTED
+    return _array(known, tuple(inner))
 
 
-def _array(value: WireType) -> WireType:
+def _array(value: WireType, inner: tuple[int, ...] = ()) -> WireType:
     def text(column: pa.Array) -> pa.Array:
-        return arrays.array_text(column, value.text, value.oid in _PLAIN)
+        write, is_plain = value.text, value.oid in _PLAIN
+        for _ in inner:
+            write = functools.partial(arrays.array_text, encode=write, plain=is_plain)
+            is_plain = True
+        return arrays.array_text(column, write, is_plain)
 
     def binary(column: pa.Array) -> pa.Array:
-        return arrays.array_binary(column, value.binary, value.oid)
+        return arrays.array_binary(column, value.binary, value.oid, inner)
 
     return WireType(ARRAYS[value.oid], -1, text, binary, value.modifier)
 
