@@ -13,6 +13,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import ClassVar
@@ -52,6 +53,15 @@ class _Run:
             raise ConnectorCancelled("the statement was cancelled")
 
 
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """How the columns of one schema become those of another: source, target, is as it is."""
+
+    came: pa.Schema
+    wanted: pa.Schema
+    columns: tuple[tuple[pa.Field, pa.Field, bool], ...]
+
+
 class _Begun(Iterator[pa.RecordBatch]):
     """A generator that also ends what it has not begun, which no `finally` of its own does."""
 
@@ -87,6 +97,7 @@ class StreamingConnection(ABC):
         self._lock = threading.Lock()
         self._run: _Run | None = None
         self._broken = False
+        self._fits: _Fits | None = None
 
     def stream(self, fragment: Fragment) -> Iterator[pa.RecordBatch]:
         """Batches with exactly the fragment's columns; closing the iterator stops the source."""
@@ -164,7 +175,11 @@ class StreamingConnection(ABC):
                 f"{batch.num_columns} columns came, {len(fragment.columns)} were asked for"
             )
         arrays, misfits = [], []
-        for array, source, target in zip(batch.columns, batch.schema, schema, strict=False):
+        for array, known in zip(batch.columns, self._fits_of(batch.schema, schema), strict=True):
+            source, target, is_as_it_is = known
+            if is_as_it_is and not fragment.tells_misfits:
+                arrays.append(array)
+                continue
             fit = partial(self._fit, source=source, target=target)
             try:
                 made, flags = fit(array), pa.nulls(0, pa.bool_())
@@ -179,6 +194,26 @@ class StreamingConnection(ABC):
         return pa.RecordBatch.from_arrays(
             arrays + (misfits if fragment.tells_misfits else []), schema=schema
         )
+
+    def _fits_of(
+        self, came: pa.Schema, wanted: pa.Schema
+    ) -> tuple[tuple[pa.Field, pa.Field, bool], ...]:
+        """The columns of both; looked at once for batches that follow each other with the same."""
+        known = self._fits
+        if (
+            known is None
+            or known.wanted is not wanted
+            or not known.came.equals(came, check_metadata=True)
+        ):
+            # With columns that tell of misfits there are more wanted than came.
+            pairs = zip(came, wanted, strict=False)
+            columns = tuple((*pair, self._is_as_it_is(*pair)) for pair in pairs)
+            self._fits = known = _Fits(came, wanted, columns)
+        return known.columns
+
+    def _is_as_it_is(self, source: pa.Field, target: pa.Field) -> bool:
+        """Whether `_fit` gives any array of such a column back as it came."""
+        return False
 
     def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:
         """A column as it came, in the type that it must have; raises where a value is lost."""

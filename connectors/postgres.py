@@ -28,11 +28,13 @@ from connectors.cutting import with_cut
 from connectors.postgres_address import address_of
 from connectors.postgres_parts import DEFAULT_STREAMS, PartingConnection, streams_of
 from connectors.postgres_values import (
+    is_as_it_is,
     latin_array,
     marked,
     names_of,
     size_of,
     typed,
+    with_numbers,
     wrapped,
     written_out,
 )
@@ -108,13 +110,18 @@ class PostgresConnection(PartingConnection):
         values = parameters_of(fragment, latin_array if self._is_latin else as_array)
         expected = fragment.expected_rows
         if expected is not None and expected <= FEW_ROWS and fragment.columns:
-            found = self._at_once(wrapped(fragment.sql, fragment, MOST_ROWS + 1), values)
+            sql = wrapped(fragment.sql, fragment, MOST_ROWS + 1)
+            found = self._at_once(*with_numbers(sql, values))
             if found.num_rows <= MOST_ROWS:
                 yield from found.to_batches()
                 return
         sql = wrapped(fragment.sql, fragment)
         plain = sql if values is None else written_out(sql, values, self._version >= _HASHES_KEYS)
         yield from self._by_cursor(sql, values) if plain is None else self._by_copy(plain)
+
+    def _is_as_it_is(self, source: pa.Field, target: pa.Field) -> bool:
+        """Whether nothing of such a column has to be looked at."""
+        return is_as_it_is(source, target.type)
 
     def _fit(self, array: pa.Array, source: pa.Field, target: pa.Field) -> pa.Array:
         """A value as the contract's type has it; raises where it is none."""

@@ -31,6 +31,10 @@ _REFUSED = (b"money", b"oid")  # the driver gives bare integers for them
 # The first day that PostgreSQL knows; what is before is its infinity, wrapped.
 _FIRST_DAY, _DAY = -2_440_588, 86_400_000_000
 _INT8_DIGITS = 18  # that every integer of eight bytes has room for
+# Types of which no value is another in the contract's; dates and moments have infinities.
+_AS_THEY_ARE = frozenset(
+    {pa.bool_(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string()}
+)
 _MARK = MappingProxyType({b"scaled": b""})
 
 # What the driver would bind; no bytes, since the key of a pseudonym is bound as such.
@@ -106,6 +110,15 @@ def latin_array(keys: pa.Array) -> str:
     return as_array(keys)
 
 
+def is_as_it_is(source: pa.Field, target: pa.DataType) -> bool:
+    """Whether `typed` gives every array of a column back as it came."""
+    told = source.metadata or {}
+    kind = told.get(b"POSTGRESQL:type")
+    if b"scaled" in told or kind in (*_REFUSED, b"bpchar"):
+        return False
+    return source.type in _AS_THEY_ARE and source.type.equals(target)
+
+
 def typed(array: pa.Array, source: pa.Field, target: pa.DataType) -> pa.Array:
     """A column in its type, char(n) without its padding; raises where a value does not fit."""
     told = source.metadata or {}
@@ -159,6 +172,23 @@ def written_out(sql: str, values: pa.RecordBatch, can_hash: bool = False) -> str
         return found[0].replace(f"${keys}", literal)
 
     return _PARAMETER.sub(written, sql)
+
+
+def with_numbers(
+    sql: str, values: pa.RecordBatch | None
+) -> tuple[str, pa.RecordBatch | None]:
+    """What to ask: the statement with its values in it, where all are numbers, moments or truths.
+
+    What is bound is prepared first, which is one more round trip. Texts stay bound, and so do keys,
+    which are put as one.
+    """
+    types = pa.types
+    if values is None or any(
+        types.is_string(kind) or types.is_list(kind) for kind in values.schema.types
+    ):
+        return sql, values
+    plain = written_out(sql, values)
+    return (sql, values) if plain is None else (plain, None)
 
 
 def _literal(kind: pa.DataType, value: object) -> str | None:

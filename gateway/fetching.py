@@ -136,9 +136,10 @@ class Fetching:
         self, source: Source, connection: Connection, sent: Fragment
     ) -> Iterator[pa.RecordBatch]:
         """The batches of one connection, or of several where that is worth it and to be had."""
-        if hasattr(connection, "parted"):
-            lead = cast(Parting, connection)
-            with self._companions(source, lead, sent) as others, contextlib.ExitStack() as stack:
+        lead = cast(Parting, connection)
+        wanted = lead.streams(sent) - 1 if hasattr(connection, "parted") else 0
+        if wanted > 0:
+            with self._companions(source, wanted) as others, contextlib.ExitStack() as stack:
                 parts: tuple[Fragment, ...] = ()
                 # Here, so that the others go back as they came.
                 with contextlib.suppress(NotPartedError):
@@ -150,11 +151,8 @@ class Fetching:
             yield from batches
 
     @contextlib.contextmanager
-    def _companions(
-        self, source: Source, lead: Parting, sent: Fragment
-    ) -> Iterator[tuple[Parting, ...]]:
-        """More connections for one fragment; none where one is enough, or none is to be had."""
-        wanted = lead.streams(sent) - 1
+    def _companions(self, source: Source, wanted: int) -> Iterator[tuple[Parting, ...]]:
+        """So many more connections for one fragment, or fewer where those are not to be had."""
         with contextlib.ExitStack() as stack:
             others: list[Parting] = []
             while len(others) < wanted:

@@ -7,6 +7,7 @@ user, a table or a value: labels are endpoints, codes, and products up to a boun
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
@@ -53,6 +54,8 @@ class Metrics:
         )  # fmt: skip
         # By endpoint: a look-up of labels costs more than what is counted.
         self._series: dict[str, tuple[Counter, Counter, Histogram]] = {}
+        # Endpoints and codes are few, and products are bounded.
+        self._outcome = functools.cache(self._requests.labels)
         self._running = Gauge(
             "sqluice_running", "Statements that run now.", registry=self._registry
         )
@@ -62,6 +65,7 @@ class Metrics:
             ["endpoint", "product", "outcome"],
             registry=self._of_products,
         )
+        self._product = functools.cache(self._by_product.labels)
 
     def count_running(self, count: Callable[[], int]) -> None:
         """Say how it is found what runs now."""
@@ -79,12 +83,12 @@ class Metrics:
         """A statement that ran."""
         outcome = one.code or _OK
         rows, size, seconds = self._of(one.endpoint)
-        self._requests.labels(one.endpoint, outcome).inc()
+        self._outcome(one.endpoint, outcome).inc()
         rows.inc(one.rows)
         size.inc(one.bytes)
         seconds.observe(one.seconds)
         for product in one.products:
-            self._by_product.labels(one.endpoint, self._bounded(product), outcome).inc()
+            self._product(one.endpoint, self._bounded(product), outcome).inc()
 
     def _of(self, endpoint: str) -> tuple[Counter, Counter, Histogram]:
         """Rows, bytes and seconds of an endpoint."""

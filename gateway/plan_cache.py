@@ -161,7 +161,7 @@ class Remembered(Generic[Form]):
 
     def __call__(self, *given: object) -> Form:
         """What the function makes of them; an error is not remembered."""
-        key = tuple(one if isinstance(one, str) else id(one) for one in given)
+        key = tuple([one if isinstance(one, str) else id(one) for one in given])
         with self._lock:
             found = self._known.get(key)
             if found is not None:

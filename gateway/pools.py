@@ -166,9 +166,11 @@ class Pools:
     ) -> Iterator[Connection | None]:
         """A connection in a place of its pool; None where no place is given."""
         settings = self._looked_up.pop(source, None) or self._settings_of(source)
-        pool = self._pool(source, settings)
-        told = {**settings, **self._told(source, settings)}
-        key = tuple(sorted(told.items()))
+        plain = tuple(sorted(settings.items()))
+        pool = self._pool(source, plain)
+        more = self._told(source, settings)
+        told = {**settings, **more}
+        key = tuple(sorted(told.items())) if more else plain
         who = self._caller.user if self._caller is not None else ""
         if not take(pool.slots, who):
             yield None
@@ -214,13 +216,14 @@ class Pools:
             told[PURPOSE] = self._caller.purpose
         return told
 
-    def _pool(self, source: Source, settings: Mapping[str, str]) -> _Pool:
+    def _pool(self, source: Source, settings: Settings) -> _Pool:
         """Pools are keyed by settings too, so that changed credentials open new connections."""
-        key = (source, tuple(sorted(settings.items())))
+        key = (source, settings)
         with self._lock:
-            if key not in self._pools:
-                self._pools[key] = _Pool(Sharing(self._maximum))
-            return self._pools[key]
+            found = self._pools.get(key)
+            if found is None:
+                found = self._pools[key] = _Pool(Sharing(self._maximum))
+            return found
 
     def _open(self, source: Source, settings: Mapping[str, str]) -> Connection:
         connector = self._own.get(source.identity) or load_connector(source.kind)

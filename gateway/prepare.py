@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 from sqlglot import exp
@@ -185,8 +185,9 @@ def prepare(
         key = replace(key, is_described=True)
     kept = _kept(request, services, key)
     if kept is not None:
+        found, made, values = kept
         watch.lap("plan")
-        return replace(kept, decision=decision, timings=watch.laps)
+        return replace(found, plan=made, parameters=values, decision=decision, timings=watch.laps)
     columns = visible(decision)
     bound = bound or bind(resolved, columns)
     names = _output_names(resolved, columns, bound.outputs, request, services)
@@ -211,6 +212,10 @@ def prepare(
     if lasting.key is not None and not _is_hasty(made, decision, services):
         services.plans.put(lasting.key, replace(prepared, plan=lasting.plan, parameters=()))
     return prepared
+
+
+# What is remembered, and the plan and the parameters of this request.
+_Kept: TypeAlias = tuple[Prepared, Plan, tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +384,7 @@ def _bound(
     return point.restrict(request, bound.columns, decision, snapshot), bound
 
 
-def _kept(request: Request, services: Services, key: Key | None) -> Prepared | None:
+def _kept(request: Request, services: Services, key: Key | None) -> _Kept | None:
     """What was made of the same text for an equal decision, with this request's parameters."""
     if key is None:
         return None
@@ -389,13 +394,13 @@ def _kept(request: Request, services: Services, key: Key | None) -> Prepared | N
     return kept
 
 
-def _under(key: Key, request: Request, services: Services) -> Prepared | None:
+def _under(key: Key, request: Request, services: Services) -> _Kept | None:
     found = services.plans.get(key)
     if found is None:
         return None
     values = request.parameters + readings(found.clock, request)
     made = with_parameters(found.plan, values, request.timezone)
-    return None if made is None else replace(found, plan=made, parameters=values)
+    return None if made is None else (found, made, values)
 
 
 def _output_names(

@@ -7,6 +7,7 @@ writes a value into an error, a log or a repr, and never reads another domain's 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import time
@@ -20,6 +21,7 @@ _PREFIX = "SQLUICE_SECRET_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # A file that changed less than so many seconds ago may change again within one tick of its clock.
 _SETTLED = 2.0
+_REMEMBERED = 1024
 
 
 class Secrets:
@@ -36,12 +38,7 @@ class Secrets:
 
     def get(self, domain: str, name: str) -> str:
         """The value of a domain's secret; raises InvalidConfig that names the reference only."""
-        if not (_NAME.fullmatch(domain) and _NAME.fullmatch(name)):
-            raise InvalidConfig(
-                f"{domain}/{name} cannot name a secret.",
-                hint="Names of secrets are letters, digits, '_' and '-'.",
-            )
-        variable = _variable(domain, name)
+        variable = _checked_variable(domain, name)
         if variable in self._environment:
             self._require_owner(domain, name, variable)
             return self._environment[variable]
@@ -117,6 +114,17 @@ class Secrets:
                 f"The secret {name} of domain {domain} is a link to another domain's secret.",
                 hint="Write the value into a file of its own.",
             )
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _checked_variable(domain: str, name: str) -> str:
+    """The variable of a secret; InvalidConfig where either is no name."""
+    if not (_NAME.fullmatch(domain) and _NAME.fullmatch(name)):
+        raise InvalidConfig(
+            f"{domain}/{name} cannot name a secret.",
+            hint="Names of secrets are letters, digits, '_' and '-'.",
+        )
+    return _variable(domain, name)
 
 
 def _variable(domain: str, name: str) -> str:

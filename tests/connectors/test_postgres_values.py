@@ -101,12 +101,32 @@ def test_what_is_written_out_is_what_would_be_bound(
     """The server sees no difference, not even of type."""
     columns = (FragmentColumn("x", name), FragmentColumn("t", "VARCHAR"))
     sql = "SELECT $1, pg_typeof($1)::text"
+    # A statement with a remark in it is one that nothing is written into.
     found = [
-        rows(postgres, Fragment(sql, columns, (), (value,), (name,), expected_rows=expected))
-        for expected in (None, 1)
+        rows(postgres, Fragment(text, columns, (), (value,), (name,), expected_rows=expected))
+        for text, expected in ((sql, None), (sql, 1), (f"{sql} /* bound */", 1))
     ]
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     assert found[0][0]["x"] == value
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "is_bound"),
+    [
+        (5, "BIGINT", False), (Decimal("1.50"), "DECIMAL(12,2)", False), (True, "BOOLEAN", False),
+        (date(2024, 2, 29), "DATE", False), ("5", "VARCHAR", True), (pa.array([5]), "BIGINT", True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_of_few_rows_numbers_are_written_out_and_texts_and_keys_are_bound(
+    postgres: Connection, value: object, name: str, is_bound: bool
+) -> None:
+    """A look-up by a number is one round trip; no text of a caller's is in a statement."""
+    shown = f"{HOW.replace('left(query, 4)', 'query')} || left($1::text, 0)"
+    fragment = Fragment(
+        f"SELECT {shown}", (FragmentColumn("x", "VARCHAR"),), (), (value,), (name,), expected_rows=1
+    )
+    assert ("$1" in str(rows(postgres, fragment)[0]["x"])) == is_bound
 
 
 def test_each_character_of_a_text(postgres: Connection) -> None:
