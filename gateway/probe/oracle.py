@@ -11,11 +11,12 @@ import base64
 import hashlib
 import hmac
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
+from itertools import compress
 
 import duckdb
 import pyarrow as pa
@@ -104,39 +105,43 @@ def _of_one(
         if any(grant.columns is None or one.name in grant.columns for grant in rules.grants)
         and not (one.name in masks and masks[one.name] is None)
     )
+    shown = [
+        (place, one, masks.get(one.name))
+        for place, one in enumerate(shape.fields)
+        if one in fields
+    ]
+    covered: dict[tuple[bool, ...], frozenset[str]] = {}
     made: list[Row | None] = []
     for row, truth, read in zip(rows, *found, strict=True):
-        held = [
-            one for one in rules.grants
-            if one.condition is None or truth[scoped.index(one)]
-        ]
-        filtered = all(truth[len(scoped) : len(scoped) + len(rules.filters)])
-        shown = held and filtered
-        made.append(_visible(shape, fields, masks, (row, read), held) if shown else None)
+        told = iter(truth)
+        held = tuple(one.condition is None or bool(next(told)) for one in rules.grants)
+        if not any(held) or not all(truth[len(scoped) : len(scoped) + len(rules.filters)]):
+            made.append(None)
+            continue
+        if held not in covered:
+            covered[held] = _covered(fields, compress(rules.grants, held))
+        names = covered[held]
+        made.append(
+            tuple(
+                _value(mask, one, row[place], read) if one.name in names else None
+                for place, one, mask in shown
+            )
+        )
     return Seen(fields, tuple(made))
 
 
-def _visible(
-    shape: Shape,
-    fields: tuple[Field, ...],
-    masks: dict[str, Mask | None],
-    given: tuple[Row, dict[str, object]],
-    held: list[Given],
-) -> Row:
+def _covered(fields: tuple[Field, ...], held: Iterable[Given]) -> frozenset[str]:
     """Rule 2: a cell is visible iff one grant that holds for the row covers its column."""
-    row, read = given
-    values = []
-    for place, field in enumerate(shape.fields):
-        if field not in fields:
-            continue
-        covered = any(one.columns is None or field.name in one.columns for one in held)
-        mask = masks.get(field.name)
-        if mask is not None and mask.kind == "expression":
-            value = read[field.name]
-        else:
-            value = row[place] if mask is None else masked(mask, field, row[place])
-        values.append(value if covered else None)
-    return tuple(values)
+    found: set[str] = set()
+    for one in held:
+        found |= {field.name for field in fields} if one.columns is None else one.columns
+    return frozenset(found)
+
+
+def _value(mask: Mask | None, field: Field, raw: object, read: dict[str, object]) -> object:
+    if mask is None:
+        return raw
+    return read[field.name] if mask.kind == "expression" else masked(mask, field, raw)
 
 
 def _strictest(masks: tuple[Mask | None, ...]) -> Mask | None:

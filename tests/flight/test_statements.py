@@ -107,18 +107,23 @@ def test_a_wrong_password(gateway: Served, user: str, password: str) -> None:
     assert not password or password not in str(caught.value)
 
 
-@pytest.mark.parametrize("header", ["", "Bearer x", "Basic !", "Digest x", "Bearer"])
+# What is no sign-in at all; a token that is none counts as a failed one, and each is slowed.
+UNSIGNED = ["", "Basic !", "Digest x"]
+
+
+@pytest.mark.parametrize("header", [*UNSIGNED, "Bearer x", "Bearer"])
 def test_calls_without_a_sign_in(gateway: Served, header: str) -> None:
     headers = [(b"authorization", header.encode())] if header else []
     options = flight.FlightCallOptions(headers=headers)
     command = pack(make("CommandStatementQuery", query=ONE))
     with flight.FlightClient(gateway.flight) as client:
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: client.get_flight_info(flight.FlightDescriptor.for_command(command), options),
             lambda: client.do_get(flight.Ticket(command), options).read_all(),
             lambda: list(client.do_action(flight.Action("CreatePreparedStatement", b""), options)),
             lambda: list(client.list_actions(options)),
-        ):
+        ]
+        for call in calls if header in UNSIGNED else calls[:1]:
             with pytest.raises(flight.FlightUnauthenticatedError) as caught:
                 call()
             assert code_in(caught.value) == "unauthenticated"
