@@ -188,13 +188,15 @@ class SourceSize:
     """About how many rows a table has, and of columns by physical name: values, lowest, highest.
 
     The bounds are numbers; dates count as days since 1970. indexed: columns that an index finds.
+    rows None: nobody has counted them, and `bytes` are those of its text.
     """
 
-    rows: float
+    rows: float | None
     columns: Mapping[str, tuple[float | None, float | None, float | None]] = field(
         default_factory=lambda: MappingProxyType({}), hash=False
     )
     indexed: frozenset[str] = frozenset()
+    bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Takes: a filesystem of pyarrow's and where its objects lie. Gives: the objects that match a glob,
 and a filesystem of fsspec's that reads them. An object that changes between the first and the last
 look of a statement is an error. Never writes, never reads what the statement did not name, never
-waits longer than it may.
+waits longer than it may. A store that refuses is there: it is not lost.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ PROTOCOL = "objects"
 _SECONDS, _LOOK_SECONDS = 30.0, 0.05
 _MAXIMUM_FILES = 10_000
 _MAGIC = re.compile(r"[*?[\]]")
+# What S3 and GCS are told to say to who may not: to ask again does not help.
+_REFUSED = re.compile(r"ACCESS_DENIED|PERMISSION_DENIED")
 Value = TypeVar("Value")
 # What tells one state of an object from another: its size, and what the store says of it.
 State = tuple[int, tuple[tuple[str, str], ...], int]
@@ -48,7 +50,7 @@ class ObjectStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # it has no
         self.by_thread = by_thread
         self._store = store
         self._root = root
-        self._named: dict[str, object] = {}
+        self._named: dict[str, fs.FileInfo] = {}
         self._states: dict[str, State] = {}
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -80,7 +82,7 @@ class ObjectStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # it has no
                 if one.type == fs.FileType.File]  # fmt: skip
         expression = re.compile(glob_translate(str(pattern)))
         start = len(self._root) + 1
-        found = {one.path: one.mtime for one in held if expression.match(one.path[start:])}
+        found = {one.path: one for one in held if expression.match(one.path[start:])}
         if len(found) > _MAXIMUM_FILES:
             raise ConnectorError(f"more than {_MAXIMUM_FILES} objects match {pattern}")
         self._named |= found
@@ -125,7 +127,11 @@ class ObjectStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # it has no
 
     def modified(self, path: str) -> object:
         """When it was written, as the list of objects says."""
-        return self._named[str(path).removeprefix(f"{PROTOCOL}://")]
+        return self._named[str(path).removeprefix(f"{PROTOCOL}://")].mtime
+
+    def listed_size(self, place: str) -> int:
+        """How many bytes an object has, as the list of objects says."""
+        return int(self._named[place.removeprefix(f"{PROTOCOL}://")].size or 0)
 
     def read_at(self, file: pa.NativeFile, size: int, offset: int) -> bytes:
         """A range of an open object."""
@@ -173,7 +179,8 @@ class ObjectStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # it has no
                 waited += _LOOK_SECONDS
                 continue
             if error is not None:
-                self.is_lost = not isinstance(error, FileNotFoundError)
+                is_there = isinstance(error, FileNotFoundError) or _REFUSED.search(str(error))
+                self.is_lost = not is_there
                 raise error
             return value  # type: ignore[return-value]  # without an error there is a value
         self.is_lost = True

@@ -9,18 +9,19 @@ and nowhere else. Never uses what the machine knows of accounts, roles and addre
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Generator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
-from pyarrow import fs
 
-from connectors.base import ConnectorError, ConnectorUnavailable, Fragment, SourceColumn
+from connectors.base import (
+    ConnectorError,
+    ConnectorUnavailable,
+    Fragment,
+    SourceColumn,
+    SourceSize,
+)  # fmt: skip
 from connectors.file_reading import (
     SETTINGS,
     Reading,
@@ -29,13 +30,14 @@ from connectors.file_reading import (
     opened_below,
     pattern_of,
     reading_of,
-)
+)  # fmt: skip
+from connectors.object_opening import OPENERS
+from connectors.object_sizes import size_of
 from connectors.object_store import PROTOCOL, ObjectStore
 
 _SECRETS = frozenset({"access_key", "secret_key", "session_token", "access_token", "account_key",
                       "sas_token"})  # fmt: skip
 _KNOWN = SETTINGS | _SECRETS | {"store", "bucket", "prefix", "region", "endpoint", "tls", "account"}
-_CONNECT_SECONDS, _REQUEST_SECONDS, _ATTEMPTS = 5, 20, 3
 
 
 class ObjectsConnection(ReadingConnection):
@@ -55,6 +57,17 @@ class ObjectsConnection(ReadingConnection):
         self.objects.begin()
         with self.asking():
             return super().columns(physical_name)
+
+    def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
+        """What footers of Parquet tell, of CSV its bytes; nothing where no object matches."""
+        self.objects.begin()
+        with self.asking():
+            found = {one: self._size(map(self._place, self._matching(one))) for one in tables}
+        return {name: size for name, size in found.items() if size is not None}
+
+    def _size(self, places: Iterable[str]) -> SourceSize | None:
+        held = {one: self.objects.listed_size(one) for one in places}
+        return size_of(self._connection, self._reading.form, held) if held else None
 
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         self.objects.begin()
@@ -104,7 +117,7 @@ class ObjectsConnector:
     def connect(self, settings: Mapping[str, str]) -> ObjectsConnection:
         """Open what lies below `prefix` in a `bucket`."""
         unknown = sorted(set(settings) - _KNOWN)
-        opener = _OPENERS.get(settings.get("store", ""))
+        opener = OPENERS.get(settings.get("store", ""))
         if unknown or opener is None or not settings.get("bucket"):
             raise ConnectorError(
                 "objects takes store (s3, gcs, azure), bucket, prefix, format, types, region, "
@@ -126,68 +139,3 @@ class ObjectsConnector:
 
 
 CONNECTOR = ObjectsConnector()
-
-
-def _s3(settings: Mapping[str, str]) -> fs.FileSystem:
-    # Else the library asks the machine's cloud who it is, before it looks at anything else.
-    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    region, endpoint = settings.get("region", ""), settings.get("endpoint", "")
-    if not region and not endpoint:
-        raise ConnectorError("s3 takes region or endpoint")
-    return fs.S3FileSystem(
-        access_key=settings.get("access_key"),
-        secret_key=settings.get("secret_key"),
-        session_token=settings.get("session_token"),
-        anonymous="access_key" not in settings,
-        region=region or "us-east-1",
-        endpoint_override=endpoint or f"s3.{region}.amazonaws.com",
-        scheme=_scheme(settings, endpoint),
-        connect_timeout=_CONNECT_SECONDS,
-        request_timeout=_REQUEST_SECONDS,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
-    )
-
-
-def _gcs(settings: Mapping[str, str]) -> fs.FileSystem:
-    token, endpoint = settings.get("access_token"), settings.get("endpoint", "")
-    lasting = {} if token is None else {
-        "credential_token_expiration": datetime.now(UTC) + timedelta(hours=1)
-    }  # fmt: skip
-    return fs.GcsFileSystem(
-        anonymous=token is None, access_token=token, endpoint_override=endpoint or None,
-        scheme=_scheme(settings, endpoint), retry_time_limit=timedelta(seconds=_REQUEST_SECONDS),
-        **lasting,
-    )  # fmt: skip
-
-
-def _azure(settings: Mapping[str, str]) -> fs.FileSystem:
-    if ("account_key" in settings) == ("sas_token" in settings) or not settings.get("account"):
-        raise ConnectorError("azure takes account, and account_key or sas_token")
-    endpoint = settings.get("endpoint", "")
-    places = {} if not endpoint else {
-        f"{one}_storage_{what}": value
-        for one in ("blob", "dfs")
-        for what, value in (("authority", endpoint), ("scheme", _scheme(settings, endpoint)))
-    }  # fmt: skip
-    return fs.AzureFileSystem(
-        settings["account"], account_key=settings.get("account_key"),
-        sas_token=settings.get("sas_token"), **places,
-    )  # fmt: skip
-
-
-_OPENERS: Mapping[str, Callable[[Mapping[str, str]], fs.FileSystem]] = MappingProxyType(
-    {"s3": _s3, "gcs": _gcs, "azure": _azure}
-)
-
-
-def _scheme(settings: Mapping[str, str], endpoint: str) -> str:
-    """TLS to any machine but this one, unless the settings say otherwise."""
-    if "://" in endpoint:
-        raise ConnectorError("endpoint is host:port, without a scheme")
-    host = endpoint.rpartition(":")[0].strip("[]") or endpoint
-    try:
-        is_here = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        is_here = False
-    is_plain = is_here if "tls" not in settings else settings["tls"] == "false"
-    return "http" if is_plain else "https"

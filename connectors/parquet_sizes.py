@@ -1,7 +1,7 @@
 """How large Parquet files are, by their footers.
 
-Takes: a connection of DuckDB's, a pattern of files. Gives: rows, and of each column the bounds
-and the number of values that every row group tells. Never reads a row.
+Takes: a connection of DuckDB's, a pattern of files or their names. Gives: rows, and of each column
+the bounds and the number of values that every row group tells. Never reads a row.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ _SQL = (
 Chunk = tuple[str, int, str | None, str | None, int | None]
 
 
-def size_of(connection: duckdb.DuckDBPyConnection, pattern: str) -> SourceSize:
-    """The size of the table that the files of a pattern hold."""
-    found = connection.execute(_SQL, [pattern]).fetchall()
+def size_of(connection: duckdb.DuckDBPyConnection, files: str | Sequence[str]) -> SourceSize:
+    """The size of the table that the files of a pattern, or those named, hold."""
+    named = files if isinstance(files, str) else list(files)
+    found = connection.execute(_SQL, [named]).fetchall()
     return _size_of(found)
 
 

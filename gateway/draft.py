@@ -50,12 +50,14 @@ class ColumnSize:
 class TableSize:
     """How many rows a table has about, and what is known of its columns by contract name.
 
-    indexed: columns by which the source finds rows without reading the others.
+    indexed: columns by which the source finds rows without reading the others. is_guess: nobody
+    counted the rows, so that what runs showed of them goes before.
     """
 
     rows: float
     columns: Mapping[str, ColumnSize] = field(default_factory=lambda: MappingProxyType({}))
     indexed: frozenset[str] = frozenset()
+    is_guess: bool = False
 
 
 # Tells the DuckDB types of a query's outputs for the values of its `$1`, `$2` ..., as the merge

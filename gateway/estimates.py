@@ -204,7 +204,8 @@ def _is_unknown(node: exp.Expression, columns: Mapping[str, ColumnSize]) -> bool
 
 def _is_guessed(draft: Draft, relation: GuardedRelation) -> bool:
     """Whether nobody may know how many rows a relation has, but who has seen them."""
-    return bool(relation.filters) or relation.address not in draft.context.sizes
+    known = draft.context.sizes.get(relation.address)
+    return bool(relation.filters) or known is None or known.is_guess
 
 
 def _visible(draft: Draft, relation: GuardedRelation) -> float | None:

@@ -2,7 +2,8 @@
 
 Takes: sources, decisions. Gives: the sizes that planning may look at (DESIGN 5, barrier rule 5):
 what a source says of a table whose rows and columns are all the caller's, else the contract's
-declared size. Never waits long, never fails: what is not known is guessed.
+declared size, else what its bytes let guess. Never waits long, never fails: what is not known is
+guessed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gateway.draft import ColumnSize, PhysicalTable, TableSize
 from gateway.guard import clear_columns, is_filtered
 from gateway.pools import Pools
 from gateway.resolve import Address
+from gateway.widths import text_width_of
 
 log = logging.getLogger("gateway.statistics")
 _KEPT_SECONDS = 600.0
@@ -67,10 +69,12 @@ class Statistics:
         found: dict[Address, TableSize] = {}
         for address in tables:
             size = heard.get(address)
-            if size is not None:
+            if size is not None and size.rows is not None:
                 found[address] = _shown(size, tables[address], decision.tables[address])
             elif address in declared:
                 found[address] = TableSize(float(declared[address]))
+            elif size is not None and size.bytes is not None:
+                found[address] = _guessed(size.bytes, tables[address])
         return found
 
     def is_asking(self, sources: Iterable[str]) -> bool:
@@ -130,6 +134,12 @@ class Statistics:
                 self._asking.pop(key, None)
 
 
+def _guessed(text: float, physical: PhysicalTable) -> TableSize:
+    """As many rows as lines of the table's columns fill so many bytes."""
+    width = text_width_of(physical.columns.values())
+    return TableSize(max(text / width, 1.0), is_guess=True)
+
+
 def _shown(size: SourceSize, physical: PhysicalTable, decided: TableDecision) -> TableSize:
     """The size with what is known of the columns that the caller sees as they are."""
     columns = {
@@ -140,13 +150,13 @@ def _shown(size: SourceSize, physical: PhysicalTable, decided: TableDecision) ->
     indexed = {
         name for name in clear_columns(decided) if physical.columns[name][0] in size.indexed
     }
-    return TableSize(size.rows, columns, frozenset(indexed))
+    return TableSize(size.rows or 0.0, columns, frozenset(indexed))
 
 
 def _column(size: SourceSize, physical_name: str, kind: str) -> ColumnSize:
     distinct, low, high = size.columns[physical_name]
     if kind in _DISCRETE and low is not None and high is not None:
         # Between two whole numbers there are no more of them than that.
-        most = max(min(size.rows, high - low + 1), 1.0)
+        most = max(min(size.rows or 0.0, high - low + 1), 1.0)
         distinct = most if distinct is None else min(distinct, most)
     return ColumnSize(distinct, low, high)

@@ -21,6 +21,12 @@ def width_of(columns: Iterable[tuple[str, str]]) -> float:
     return sum(_WIDTHS.get(kind, _TEXT_WIDTH if kind == "VARCHAR" else 16) for _, kind in columns)
 
 
+def text_width_of(columns: Iterable[tuple[str, str]]) -> float:
+    """About how many bytes a row of these columns has as a line of CSV."""
+    named = list(columns)
+    return max(width_of(named) + len(named), 1.0)
+
+
 def times_of(link_cost: str) -> float:
     """How many times its price a row costs over a link."""
     return _DEAR if link_cost == "dear" else 1.0

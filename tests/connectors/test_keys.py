@@ -28,6 +28,7 @@ from connectors.base import (
 )
 from gateway.demo import mysql as mariadb
 from gateway.demo.postgres import Server
+from tests.objects.store import Store, serving
 
 TEXTS = ["a", "A", "a ", "", "it's", 'q"q', "back\\slash", "{b,c}", "NULL", "é", "x,y", "null", "1"]
 VALUES: dict[str, list[object]] = {
@@ -37,15 +38,26 @@ VALUES: dict[str, list[object]] = {
     "DATE": [date(1, 1, 1), date(1970, 1, 1), date(2024, 2, 29), date(9999, 12, 31)],
     "UUID": [str(UUID(int=0)), str(UUID(int=2**128 - 1)), "0b9d1c6e-9a0f-4f0c-8d39-0c1d6a3f8e55"],
 }
-KINDS = ("duckdb", "files", "mysql", "postgres", "sqlite")
+KINDS = ("duckdb", "files", "mysql", "objects", "postgres", "sqlite")
+# Files of Parquet, by their names.
+BY_FILE = ("files", "objects")
+REFERENCES = [kind for kind in KINDS if load_abilities(kind).is_reference]
 CASES = [
     (kind, name) for kind in KINDS for name in VALUES if name in load_abilities(kind).key_types
 ]
 
 
 @pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    """A server of S3's protocol."""
+    with serving() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def held(
-    tmp_path_factory: pytest.TempPathFactory, server: Server, mysql_server: mariadb.Server
+    tmp_path_factory: pytest.TempPathFactory, server: Server, mysql_server: mariadb.Server,
+    store: Store,
 ) -> Iterator[dict[str, Connection]]:
     """A connection to each kind, with the table `t_<type>` of each type and one NULL."""
     folder = tmp_path_factory.mktemp("keys")
@@ -80,23 +92,29 @@ def held(
         "postgres": {"url": server.url("postgres")},
         "mysql": {"url": mysql_server.url("asked")},
         "files": {"path": str(folder / "files"), "format": "parquet"},
+        "objects": {**store.settings, "prefix": "keys", "format": "parquet"},
     }
+    store.put_folder(folder / "files", "keys")
     made = {kind: load_connector(kind).connect(settings[kind]) for kind in KINDS}
     yield made
     for one in made.values():
         one.close()
 
 
-def _found(connection: Connection, kind: str, name: str, keys: pa.Array) -> list[object]:
+def _found(
+    connection: Connection, kind: str, name: str, keys: pa.Array, form: str = ""
+) -> list[object]:
+    """The values whose rows came; `form` stands in the place of the declared predicate."""
     abilities = load_abilities(kind)
     table = f"keys_{name.lower()}"
-    physical = f"{table}.parquet" if kind == "files" else table
+    physical = f"{table}.parquet" if kind in BY_FILE else table
     quote = "`" if kind == "mysql" else '"'
     column = f"{quote}x{quote}"
     if (kind, name) == ("postgres", "VARCHAR"):
         column = f'(CAST({column} AS TEXT) COLLATE "C")'
     mark = "$1" if abilities.parameter_style == "dollar" else "?1"
-    where = abilities.keys.format(column=column, keys=mark, type=abilities.key_types[name])
+    where = form or abilities.keys
+    where = where.format(column=column, keys=mark, type=abilities.key_types[name])
     schema = {"postgres": "public", "mysql": "asked"}.get(kind, "main")
     bound = "BIGINT[]" if name in ("INTEGER", "BIGINT") else f"{name}[]"
     fragment = Fragment(
@@ -121,6 +139,24 @@ def test_each_key_finds_its_rows_and_no_others(
     every = _found(held[kind], kind, name, _keys(name, values))
     assert sorted(map(str, every)) == sorted(map(str, values))
     assert _found(held[kind], kind, name, _keys(name, [])) == []
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_a_reference_declares_no_less(kind: str, held: dict[str, Connection]) -> None:
+    """DuckDB compares keys of every type here as they are: what is not declared stays at home."""
+    abilities = load_abilities(kind)
+    assert set(VALUES) | {"TINYINT", "SMALLINT"} == set(abilities.key_types)
+    # As many as are declared, most of which match nothing.
+    keys = _keys("BIGINT", list(range(-abilities.maximum_keys + 43, 43)))
+    assert sorted(map(str, _found(held[kind], kind, "BIGINT", keys))) == ["-1", "0", "42"]
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_a_predicate_that_says_more_is_noticed(kind: str, held: dict[str, Connection]) -> None:
+    """The control: the range of the keys brings rows that are among none."""
+    keys, form = _keys("BIGINT", [-1, 42]), "{column} BETWEEN list_min({keys}) AND list_max({keys})"
+    assert set(_found(held[kind], kind, "BIGINT", keys)) == {-1, 42}
+    assert set(_found(held[kind], kind, "BIGINT", keys, form)) == {-1, 0, 42}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,6 +19,10 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "data-lake"
 Answer = Iterable[bytes]
+_DENIED = (
+    b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code>'
+    b"<Message>Access Denied</Message></Error>"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +38,29 @@ class Asked:
 
 @dataclass(slots=True)
 class Store:
-    """The server; `before` is called with method and path before each request is answered."""
+    """The server; `before` is called with method and path before each request is answered.
+
+    Where `denies` says so, the answer is that whoever asks may not.
+    """
 
     application: Any = field(default_factory=lambda: werkzeug_app.DomainDispatcherApplication(
         werkzeug_app.create_backend_app
     ))  # fmt: skip
     asked: list[Asked] = field(default_factory=list)
     before: Callable[[str, str], None] = lambda method, path: None
+    denies: Callable[[str, str], bool] = lambda method, path: False
     port: int = 0
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Answer:
         """Answer a request, and count the bytes of its body."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         self.before(method, path)
-        body = b"".join(self.application(environ, start))
+        if self.denies(method, path):
+            body = b"" if method == "HEAD" else _DENIED
+            start("403 Forbidden", [("Content-Type", "application/xml"),
+                                    ("Content-Length", str(len(body)))])  # fmt: skip
+        else:
+            body = b"".join(self.application(environ, start))
         self.asked.append(
             Asked(
                 method, path, environ.get("HTTP_RANGE", ""),
@@ -77,6 +90,10 @@ class Store:
     def put(self, name: str, content: bytes) -> None:
         """Write an object."""
         self.held.put_object(BUCKET, name, content)
+
+    def content(self, name: str) -> bytes:
+        """What an object holds."""
+        return bytes(self.held.get_object(BUCKET, name).value)
 
     def put_folder(self, folder: Path, prefix: str) -> None:
         """Write every file below a folder."""

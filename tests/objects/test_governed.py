@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gateway.draft import TableSize
 from gateway.errors import SqluiceError
 from gateway.opening import OpenGateway
+from gateway.resolve import Address
+from gateway.statistics import Statistics
 from tests.objects.store import BUCKET, Store
+from tests.served import within
 from tests.small_mesh import SmallMesh, answer, opened_mesh
 
 COLUMNS = {"id": "INTEGER", "tenant": "VARCHAR", "note": "VARCHAR"}
@@ -31,8 +36,11 @@ def small_mesh(store: Store, form: str, **settings: str) -> SmallMesh:
             "secrets": {"access_key": "KEY", "secret_key": "SECRET"},
         },
         tables={"notes": (f"notes.{form}", COLUMNS)},
-        users={"amy": {}},
-        grants=({"product": "notes", "subjects": [{"users": ["amy"]}], "scope": "tenant = 'a'"},),
+        users={"amy": {}, "eve": {}},
+        grants=(
+            {"product": "notes", "subjects": [{"users": ["amy"]}], "scope": "tenant = 'a'"},
+            {"product": "notes", "subjects": [{"users": ["eve"]}]},
+        ),
     )  # fmt: skip
 
 
@@ -79,6 +87,29 @@ def test_hidden_rows_meet_nothing(
     gateway: OpenGateway, sql: str, wanted: list[int], push_down: bool
 ) -> None:
     assert answer(gateway, "amy", sql, push_down=push_down)["n"].to_pylist() == wanted
+
+
+@pytest.mark.parametrize(("user", "is_told"), [("amy", False), ("eve", True)])
+def test_the_size_of_hidden_rows_is_not_told(
+    gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch, user: str, is_told: bool
+) -> None:
+    """Neither footers nor bytes reach the plan of whom a policy restricts; else they do."""
+    real, known = Statistics.permitted, list[Address]()
+
+    def told(self: Statistics, *given: Any) -> Mapping[Address, TableSize]:  # noqa: ANN401 - as given
+        found = real(self, *given)
+        known.extend(found)
+        return found
+
+    statistics = gateway.services.statistics
+    assert statistics is not None
+    monkeypatch.setattr(Statistics, "permitted", told)
+    sql = "SELECT a.id FROM lake.notes a JOIN lake.notes b ON a.id = b.id"
+    answer(gateway, user, sql)
+    assert within(60, lambda: not statistics.is_asking(("lake.held",)))
+    known.clear()
+    answer(gateway, user, f"{sql} WHERE a.id > 0")
+    assert bool(known) is is_told
 
 
 def test_the_secrets_arrive(gateway: OpenGateway, store: Store) -> None:

@@ -22,6 +22,7 @@ from connectors.base import (
     ConnectorUnavailable,
     Fragment,
     FragmentColumn,
+    SourceSize,
     load_abilities,
     load_connector,
 )
@@ -285,7 +286,7 @@ def test_a_cancel_does_not_wait_for_the_store(store: Store) -> None:
 
 
 def test_a_store_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.objects._ATTEMPTS", 1)
+    monkeypatch.setattr("connectors.object_opening._ATTEMPTS", 1)
     with serving() as store:
         store.put("gone/part.parquet", parquet(0))
         connection = opened(store)
@@ -331,12 +332,85 @@ def test_only_what_is_configured(years: Store, monkeypatch: pytest.MonkeyPatch) 
             if signed:
                 assert one.columns("sales/*/*.parquet")
             else:
-                with pytest.raises(ConnectorUnavailable):  # the server lets nobody read them
+                with pytest.raises(ConnectorError, match="ACCESS_DENIED"):  # nobody may read them
                     one.columns("sales/*/*.parquet")
         assert years.asked
         for asked in years.asked:
             assert (signed in asked.authorization) if signed else not asked.authorization
             assert not {"machine", "eu-central-9"} & set(asked.authorization.split("/"))
+
+
+class _Denied:
+    """A store that denies requests for an object from one on, or that one alone."""
+
+    def __init__(self, name: str, step: int, is_lasting: bool) -> None:
+        self.name, self.step, self.is_lasting, self.count = name, step, is_lasting, 0
+
+    def __call__(self, method: str, path: str) -> bool:
+        self.count += path.endswith(self.name) or path.rstrip("/").endswith(BUCKET)
+        return self.count >= self.step if self.is_lasting else self.count == self.step
+
+
+@pytest.mark.parametrize("form", ["parquet", pytest.param("csv", marks=pytest.mark.long)])
+@pytest.mark.parametrize("is_lasting", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_permission_that_is_lost_is_an_error(store: Store, form: str, is_lasting: bool) -> None:
+    """At whichever request of a statement it happens; the store is there, so nobody asks again."""
+    name = f"denied/part.{form}"
+    store.put(name, content(form, "a"))
+    tables = json.dumps({name: {"k": "BIGINT", "s": "VARCHAR"}})
+    with closing(opened(store, format=form, tables=tables)) as connection:
+        told = _Denied(name, 0, False)
+        store.denies = told
+        assert len(rows(connection, "SELECT k, s FROM {t}", name, *KEYS)) == FEW
+        assert 4 <= told.count < 30
+        for step in range(1, told.count + 1):
+            store.denies = _Denied(name, step, is_lasting)
+            try:
+                with pytest.raises(ConnectorError) as caught:
+                    rows(connection, "SELECT k, s FROM {t}", name, *KEYS)
+            finally:
+                store.denies = lambda method, path: False
+            assert type(caught.value) is ConnectorError and "ACCESS_DENIED" in str(caught.value)
+        assert len(rows(connection, "SELECT k, s FROM {t}", name, *KEYS)) == FEW
+
+
+# How large the tables are.
+
+
+def test_sizes_by_footers(years: Store) -> None:
+    """As from a folder; not a row is read, and a name that no object has is left out."""
+    with closing(opened(years, prefix="sales", types="year INTEGER")) as connection:
+        years.asked.clear()
+        found = connection.sizes(["*/*.parquet", "year=2022/*.parquet", "*.orc"])
+    assert set(found) == {"*/*.parquet", "year=2022/*.parquet"}
+    assert found["*/*.parquet"].rows == 3 * ROWS
+    assert found["*/*.parquet"].columns["k"][1:] == (2022_000_000, 2024_000_000 + ROWS - 1)
+    assert found["year=2022/*.parquet"].columns["k"][1:] == (2022_000_000, 2022_000_000 + ROWS - 1)
+    assert years.bytes_read < 0.05 * 4 * len(parquet(2022_000_000))
+
+
+def test_sizes_of_many_objects(years: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some footers count for all; the bounds of the others nobody knows."""
+    monkeypatch.setattr("connectors.object_sizes._MOST_FOOTERS", 2)
+    with closing(opened(years, prefix="sales")) as connection:
+        years.asked.clear()
+        (found,) = connection.sizes(["*/*.parquet"]).values()
+    assert found.rows == pytest.approx(3 * ROWS, rel=0.01) and not found.columns
+    assert len({one.path for one in years.asked if one.range}) == 2
+
+
+def test_sizes_of_texts(store: Store) -> None:
+    """Their bytes by the list of objects alone; of packed ones and of JSON nothing."""
+    text = b"k,s\n" + b"1,x\n" * 500
+    for name in ("a.csv", "b.csv", "c.csv.gz", "d.json"):
+        store.put(f"texts-of/{name}", text)
+    with closing(opened(store, prefix="texts-of", format="csv")) as connection:
+        store.asked.clear()
+        found = connection.sizes(["*.csv", "*.csv.gz"])
+        assert not any(one.method != "GET" or one.range for one in store.asked)
+    assert found == {"*.csv": SourceSize(None, bytes=2.0 * len(text))}
+    with closing(opened(store, prefix="texts-of", format="json")) as connection:
+        assert connection.sizes(["*.json"]) == {}
 
 
 WRONG = (
