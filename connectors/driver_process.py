@@ -106,7 +106,7 @@ class ProcessConnection(StreamingConnection):
         kept = {name: one for name, one in os.environ.items() if not name.startswith("SQLUICE_")}
         process = self._process = subprocess.Popen(
             # Isolated: nothing of the working folder may shadow what the program imports.
-            [sys.executable, "-I", str(_PROGRAM)],
+            [sys.executable, "-I", str(_PROGRAM), str(self._opening["kind"])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

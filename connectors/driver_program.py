@@ -18,7 +18,15 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Protocol
 
-import pyarrow as pa
+# Arrow can do without it, and to load it is half of what it takes to start. Rows of ADBC's come as
+# Arrow; what a driver of a dialect's gives may be numpy's.
+_WITHOUT = {"numpy": None} if sys.argv[1:] == ["adbc"] else {}
+sys.modules |= _WITHOUT  # type: ignore[arg-type]  # it cannot be imported
+
+import pyarrow as pa  # noqa: E402
+
+for _name in _WITHOUT:
+    del sys.modules[_name]  # a driver's package may want it
 
 BATCH_ROWS = 65_536
 FETCH_ROWS = 8_192

@@ -29,7 +29,7 @@ EARLY = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def uncollected() -> Iterator[None]:
     """Nothing is cleaned up behind our back."""
     gc.collect()
