@@ -19,8 +19,12 @@ from tests.served import Served, serving
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Thousands of tests stay until the end: the collector need not look at them every time."""
+    """Thousands of tests stay until the end: the collector need not look at them every time.
+
+    As in a gateway that serves, trees of statements are hundreds of objects each.
+    """
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session", autouse=True)
