@@ -134,7 +134,9 @@ def _is_as_long(node: exp.Expr) -> bool:
     if not isinstance(node, exp.Repeat):
         return False
     letter, times = node.this, node.args["times"]
-    if isinstance(times, exp.Sub) and times.expression.is_int and not times.expression.is_string:
+    less = times.expression if isinstance(times, exp.Sub) else None
+    # Less a number that stands there without a sign, which could make it more.
+    if isinstance(less, exp.Literal) and less.is_int and not less.is_string:
         times = times.this
     is_letter = isinstance(letter, exp.Literal) and letter.is_string and len(letter.name) <= 1
     return is_letter and isinstance(times, exp.Length)

@@ -116,7 +116,7 @@ def _far() -> SmallMesh:
     return SmallMesh(
         domain="sales",
         source={"connector": "duckdb", "settings": {"path": "rows.duckdb"}},
-        tables={name: ("main.large", _TYPES) for name in ("large", "aims")},
+        tables=dict.fromkeys(("large", "aims"), ("main.large", _TYPES)),
         users={"gate": {}},
         grants=(
             {"product": "large", "subjects": [{"users": ["gate"]}], "scope": PERMITTED},
