@@ -11,20 +11,26 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import pyarrow as pa
 
-from connectors.arrow import CUT_SECONDS, StreamingConnection, as_list
-from connectors.base import ConnectorError, Fragment, SourceColumn, SourceSize
+from connectors.arrow import CUT_SECONDS, StreamingConnection
+from connectors.base import (
+    ConnectorError,
+    ConnectorRefused,
+    ConnectorUnavailable,
+    Fragment,
+    SourceColumn,
+    SourceSize,
+)
 from connectors.cutting import with_cut
 from connectors.flightsql_refusals import MISSING, is_unusable, not_let_in, told
-from connectors.flightsql_sizes import SECONDS, named, size_of
+from connectors.flightsql_sizes import SECONDS, named, rows_of, size_of
+from connectors.flightsql_values import sent
 from sqluice.address import Remote, read_address
 from sqluice.errors import Error
 from sqluice.flight import FlightStatement, FlightTransport
@@ -33,7 +39,7 @@ from sqluice.transport import Encryption, Settings, SignIn
 _NEEDED = frozenset({"url"})
 _KNOWN = _NEEDED | {"user", "password", "token", "identity", "caller", "purpose", "certificates",
                     "tls"}  # fmt: skip
-_LARGEST, _SECONDS = 2**63 - 1, 10.0
+_SECONDS = 10.0
 _PROBE = "SHOW timezone"  # it touches no source
 _Opened = tuple[FlightTransport, Callable[[], None]]
 
@@ -55,7 +61,7 @@ class FlightsqlConnection(StreamingConnection):
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The table's columns, as far as whoever signs in may know; none where there is none."""
         try:
-            found = _rows_of(self._transport, f"DESCRIBE {named(physical_name)}")
+            found = rows_of(self._transport, f"DESCRIBE {named(physical_name)}")
         except Error as error:
             if error.code in MISSING:
                 return ()
@@ -71,12 +77,15 @@ class FlightsqlConnection(StreamingConnection):
     def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
         """What whoever was signed in may count; nobody's rows are counted for nobody."""
         found: dict[str, SourceSize] = {}
-        ask = partial(_rows_of, self._transport, seconds=SECONDS)
-        for name in tables if self._may_ask else ():
-            with contextlib.suppress(ConnectorError):
-                columns = self.columns(name)
-                size = size_of(ask, named(name), columns) if columns else None
-                found |= {name: size} if size is not None else {}
+        ask = partial(rows_of, self._transport, seconds=SECONDS)
+        with self._at_most(SECONDS * (1 + len(tables))):
+            for name in tables if self._may_ask else ():
+                with contextlib.suppress(ConnectorRefused):
+                    columns = self.columns(name)
+                    size = size_of(ask, named(name), columns) if columns else None
+                    found |= {name: size} if size is not None else {}
+        if self._broken:
+            raise ConnectorUnavailable("the other gateway fell silent")
         return found
 
     def about(self) -> Mapping[str, str]:
@@ -95,7 +104,7 @@ class FlightsqlConnection(StreamingConnection):
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         if not self._may_ask:
             raise ConnectorError("nobody's rows are asked for where each caller has his own")
-        values = [_value(one) for one in fragment.parameters]
+        values = [sent(one) for one in fragment.parameters]
         statement = self._statement = self._transport.statement()
         try:
             yield from statement.execute(fragment.sql, values).batches
@@ -121,10 +130,15 @@ class FlightsqlConnection(StreamingConnection):
     def _probe(self) -> None:
         if self._is_over:
             raise ConnectionError("the connection was stopped")
-        late = threading.Timer(CUT_SECONDS, self._cut_off)
+        with self._at_most(CUT_SECONDS):
+            rows_of(self._transport, _PROBE)
+
+    @contextlib.contextmanager
+    def _at_most(self, seconds: float) -> Iterator[None]:
+        late = threading.Timer(seconds, self._cut_off)
         late.start()
         try:
-            _rows_of(self._transport, _PROBE)
+            yield
         finally:
             late.cancel()
 
@@ -172,27 +186,8 @@ def _opened(
     """A transport over which the other gateway has answered once."""
     transport = FlightTransport(address, sign_in, asked, Encryption(certificates))
     try:
-        _rows_of(transport, _PROBE)  # whether the caller is known there is told by the first call
+        rows_of(transport, _PROBE)  # whether the caller is known there is told by the first call
     except Error:
         transport.close()
         raise
     return transport
-
-
-def _rows_of(
-    transport: FlightTransport, sql: str, seconds: float | None = None
-) -> list[dict[str, object]]:
-    """The whole answer to a small statement."""
-    with contextlib.closing(transport.statement()) as statement:
-        batches = statement.execute(sql, (), seconds=seconds).batches
-        return [row for batch in batches for row in batch.to_pylist()]
-
-
-def _value(value: object) -> object:
-    """A value that Arrow has; the other gateway reads it as Python's again. Keys are one text."""
-    if isinstance(value, pa.Array):
-        return as_list(value)
-    if isinstance(value, UUID):
-        return str(value)
-    is_large = isinstance(value, int) and not -_LARGEST <= value <= _LARGEST
-    return Decimal(str(value)) if is_large else value

@@ -7,11 +7,13 @@ and no longer than a few seconds; what is not answered is not known.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from connectors.arrow import number_of
 from connectors.base import SourceColumn, SourceSize
 from sqluice.errors import Error
+from sqluice.flight import FlightTransport
 
 # A statement to the rows of its answer.
 Ask = Callable[[str], Sequence[Mapping[str, object]]]
@@ -49,3 +51,12 @@ def named(physical_name: str) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def rows_of(
+    transport: FlightTransport, sql: str, seconds: float | None = None
+) -> list[dict[str, object]]:
+    """The whole answer to a small statement."""
+    with contextlib.closing(transport.statement()) as statement:
+        batches = statement.execute(sql, (), seconds=seconds).batches
+        return [row for batch in batches for row in batch.to_pylist()]

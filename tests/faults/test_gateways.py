@@ -12,16 +12,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
 
 import duckdb
 import grpc
 import pytest
 
+from connectors import flightsql
+from connectors.base import ConnectorUnavailable, Sizing, load_connector
 from gateway.errors import RateLimited, SourceUnavailable, SqluiceError
 from gateway.opening import OpenGateway
 from gateway.serve.flight import sign_in
 from gateway.serve.flight.server import FlightEndpoint
 from tests.faults.outcomes import leased
+from tests.faults.proxy import Proxy
 from tests.plain_mesh import PlainMesh, PlainSource, PlainTable, open_plain
 from tests.served import within
 from tests.small_mesh import SmallMesh, opened_mesh, principal
@@ -151,3 +156,26 @@ def test_too_many_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         check_nothing_left(near, far)
         # A call is over there a moment after its last answer.
         assert within(30, lambda: answers(near))
+
+
+def test_one_that_falls_silent_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is asked for sizes, too: nobody has a deadline there who could stop it."""
+    monkeypatch.setattr(flightsql, "SECONDS", 0.5)
+    with gateways(tmp_path, {"requests_per_second": 0}) as (near, _):
+        source = near.opened.publisher.current().mesh.sources["far.rows"]
+        proxy = Proxy(urlsplit(source.settings["url"]).port or 0)
+        settings = {**source.settings, "password": "gate-demo",
+                    "url": f"grpc://127.0.0.1:{proxy.port}"}  # fmt: skip
+        connection = cast(Sizing, load_connector("flightsql").connect(settings))
+        try:
+            assert connection.sizes(["sales.small"])["sales.small"].rows == 9
+            proxy.break_after("stall", 0)
+            began = time.monotonic()
+            with pytest.raises(ConnectorUnavailable):
+                connection.sizes(["sales.small"])
+            assert time.monotonic() - began < 20
+        finally:
+            connection.close()
+            proxy.close()
