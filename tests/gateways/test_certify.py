@@ -112,7 +112,7 @@ def ask(opened: OpenGateway, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("identity", ["caller", "service"])
+@pytest.mark.parametrize("identity", ["caller", pytest.param("service", marks=pytest.mark.long)])
 def test_the_command(identity: str, pair: Pair, tmp_path: Path) -> None:
     """Its ability file; where callers are passed on the account itself is asked, for no row."""
     opened = pair.near if identity == "caller" else pair.service
