@@ -348,6 +348,15 @@ def as_array(keys: pa.Array) -> str:
     return "{" + ",".join(f'"{one}"' for one in escaped) + "}"
 
 
+def as_list(keys: pa.Array) -> str:
+    """Keys as DuckDB reads a list from a text."""
+    if pa.types.is_integer(keys.type):
+        return f"[{_joined(keys)}]"
+    texts = pc.cast(keys, pa.string()).to_pylist()
+    escaped = (one.replace("\\", "\\\\").replace('"', '\\"') for one in texts)
+    return "[" + ",".join(f'"{one}"' for one in escaped) + "]"
+
+
 def _joined(keys: pa.Array) -> str:
     texts = pa.ListArray.from_arrays([0, len(keys)], pc.cast(keys, pa.string()))
     return str(pc.binary_join(texts, ",")[0].as_py())

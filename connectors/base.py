@@ -38,9 +38,9 @@ class ConnectorCancelled(ConnectorError):
 class ConnectorRefused(ConnectorError):
     """A source that governs itself refused the caller. `code` is a wire code that tells no row."""
 
-    def __init__(self, text: str, code: str) -> None:
+    def __init__(self, text: str, code: str, retry_after: float | None = None) -> None:
         super().__init__(text)
-        self.code = code
+        self.code, self.retry_after = code, retry_after
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import pyarrow as pa
 
@@ -27,8 +25,12 @@ from connectors.base import (
     ConnectorUnavailable,
     Fragment,
     SourceColumn,
+    SourceSize,
 )
 from connectors.cutting import with_cut
+from connectors.flightsql_refusals import MISSING, is_unusable, not_let_in, told
+from connectors.flightsql_sizes import SECONDS, named, rows_of, size_of
+from connectors.flightsql_values import sent
 from sqluice.address import Remote, read_address
 from sqluice.errors import Error
 from sqluice.flight import FlightStatement, FlightTransport
@@ -37,12 +39,7 @@ from sqluice.transport import Encryption, Settings, SignIn
 _NEEDED = frozenset({"url"})
 _KNOWN = _NEEDED | {"user", "password", "token", "identity", "caller", "purpose", "certificates",
                     "tls"}  # fmt: skip
-# What the other gateway says to a caller whom it knows may be said to him here too.
-_TOLD = frozenset({"access_denied", "limit_exceeded", "purpose_required", "rate_limited",
-                   "timeout", "unsupported_sql"})  # fmt: skip
-_UNUSABLE = frozenset({"source_unavailable", "unauthenticated", ""})
-_MISSING = frozenset({"unknown_table", "unknown_column"})
-_LARGEST, _SECONDS = 2**63 - 1, 10.0
+_SECONDS = 10.0
 _PROBE = "SHOW timezone"  # it touches no source
 _Opened = tuple[FlightTransport, Callable[[], None]]
 
@@ -63,20 +60,38 @@ class FlightsqlConnection(StreamingConnection):
 
     def columns(self, physical_name: str) -> Sequence[SourceColumn]:
         """The table's columns, as far as whoever signs in may know; none where there is none."""
-        name = ".".join('"' + one.replace('"', '""') + '"' for one in physical_name.split("."))
         try:
-            found = _rows_of(self._transport, f"DESCRIBE {name}")
+            found = rows_of(self._transport, f"DESCRIBE {named(physical_name)}")
         except Error as error:
-            if error.code in _MISSING:
+            if error.code in MISSING:
                 return ()
             raise self._told(error) from error
         return tuple(
             SourceColumn(
-                row["column_name"], row["column_type"], row["null"] == "YES",
-                frozenset({row["column_type"]}),
+                str(row["column_name"]), str(row["column_type"]), row["null"] == "YES",
+                frozenset({str(row["column_type"])}),
             )
             for row in found
         )  # fmt: skip
+
+    def sizes(self, tables: Sequence[str]) -> Mapping[str, SourceSize]:
+        """What whoever was signed in may count; nobody's rows are counted for nobody."""
+        found: dict[str, SourceSize] = {}
+        ask = partial(rows_of, self._transport, seconds=SECONDS)
+        with self._at_most(SECONDS * (1 + len(tables))):
+            for name in tables if self._may_ask else ():
+                with contextlib.suppress(ConnectorRefused):
+                    columns = self.columns(name)
+                    size = size_of(ask, named(name), columns) if columns else None
+                    found |= {name: size} if size is not None else {}
+        if self._broken:
+            raise ConnectorUnavailable("the other gateway fell silent")
+        return found
+
+    def about(self) -> Mapping[str, str]:
+        """Its version, by which a certificate holds; no statement tells it."""
+        with self.asking():
+            return {"version": self._transport.server_version()}
 
     def close(self) -> None:
         """Give everything back; idempotent."""
@@ -89,7 +104,7 @@ class FlightsqlConnection(StreamingConnection):
     def _batches(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         if not self._may_ask:
             raise ConnectorError("nobody's rows are asked for where each caller has his own")
-        values = [_value(one) for one in fragment.parameters]
+        values = [sent(one) for one in fragment.parameters]
         statement = self._statement = self._transport.statement()
         try:
             yield from statement.execute(fragment.sql, values).batches
@@ -99,14 +114,8 @@ class FlightsqlConnection(StreamingConnection):
             statement.close()
 
     def _told(self, error: Exception) -> ConnectorError:
-        code = error.code if isinstance(error, Error) else ""
-        if code in _MISSING and self._passes_on:
-            return ConnectorRefused(str(error), "access_denied")
-        if code in _TOLD:
-            return ConnectorRefused(str(error), code)
-        self._broken = self._broken or code in _UNUSABLE
-        kind = ConnectorUnavailable if code in _UNUSABLE else ConnectorError
-        return kind(str(error).strip())
+        self._broken = self._broken or is_unusable(error)
+        return told(error, self._passes_on)
 
     def _interrupt(self) -> None:
         self._is_over = True  # it may be silence that was stopped: to ask once more is to wait
@@ -121,10 +130,15 @@ class FlightsqlConnection(StreamingConnection):
     def _probe(self) -> None:
         if self._is_over:
             raise ConnectionError("the connection was stopped")
-        late = threading.Timer(CUT_SECONDS, self._cut_off)
+        with self._at_most(CUT_SECONDS):
+            rows_of(self._transport, _PROBE)
+
+    @contextlib.contextmanager
+    def _at_most(self, seconds: float) -> Iterator[None]:
+        late = threading.Timer(seconds, self._cut_off)
         late.start()
         try:
-            _rows_of(self._transport, _PROBE)
+            yield
         finally:
             late.cancel()
 
@@ -159,7 +173,7 @@ class FlightsqlConnector:
             open_one = partial(_opened, address, sign_in, asked, certificates)
             opened = with_cut(open_one, urlsplit(address.url).port or 0, _SECONDS)
         except Error as error:
-            raise _refused(error, caller is not None) from error
+            raise not_let_in(error, caller is not None) from error
         return FlightsqlConnection(opened, identity, caller is not None)
 
 
@@ -172,29 +186,8 @@ def _opened(
     """A transport over which the other gateway has answered once."""
     transport = FlightTransport(address, sign_in, asked, Encryption(certificates))
     try:
-        _rows_of(transport, _PROBE)  # whether the caller is known there is told by the first call
+        rows_of(transport, _PROBE)  # whether the caller is known there is told by the first call
     except Error:
         transport.close()
         raise
     return transport
-
-
-def _rows_of(transport: FlightTransport, sql: str) -> list[dict[str, str]]:
-    """The whole answer to a small statement."""
-    with contextlib.closing(transport.statement()) as statement:
-        batches = statement.execute(sql, ()).batches
-        return [row for batch in batches for row in batch.to_pylist()]
-
-
-def _refused(error: Error, is_somebodys: bool) -> ConnectorError:
-    if error.code in _TOLD and is_somebodys:
-        return ConnectorRefused(str(error), error.code)
-    return ConnectorUnavailable(str(error))
-
-
-def _value(value: object) -> object:
-    """A value that Arrow has; the other gateway reads it as Python's again."""
-    if isinstance(value, UUID):
-        return str(value)
-    is_large = isinstance(value, int) and not -_LARGEST <= value <= _LARGEST
-    return Decimal(str(value)) if is_large else value

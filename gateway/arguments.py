@@ -112,7 +112,7 @@ def _check_call(node: exp.Expr, parameters: Parameters) -> None:
     limit = size_limit(name)
     if limit is not None:
         chosen = arguments if limit[0] < 0 else arguments[limit[0] : limit[0] + 1]
-        if not _are_small(chosen, limit[1], parameters):
+        if not (_are_small(chosen, limit[1], parameters) or _is_as_long(node)):
             raise refusal(
                 f"{name} with more than {limit[1]}, or with what is not a constant, is not served",
                 node,
@@ -124,6 +124,22 @@ def _check_call(node: exp.Expr, parameters: Parameters) -> None:
         called = arguments[1]
         if not isinstance(called, exp.Literal) or not is_aggregate(called.name):
             raise refusal(f"{name} of anything but an aggregate is not served", node)
+
+
+def _is_as_long(node: exp.Expr) -> bool:
+    """Whether a text is made of as many letters as another has at most: so another gateway masks.
+
+    That text is there already, and a letter has at most four bytes.
+    """
+    if not isinstance(node, exp.Repeat):
+        return False
+    letter, times = node.this, node.args["times"]
+    less = times.expression if isinstance(times, exp.Sub) else None
+    # Less a number that stands there without a sign, which could make it more.
+    if isinstance(less, exp.Literal) and less.is_int and not less.is_string:
+        times = times.this
+    is_letter = isinstance(letter, exp.Literal) and letter.is_string and len(letter.name) <= 1
+    return is_letter and isinstance(times, exp.Length)
 
 
 def _arguments(node: exp.Expr) -> Iterator[exp.Expr]:

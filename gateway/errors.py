@@ -201,10 +201,13 @@ _REFUSALS: Mapping[str, tuple[type[SqluiceError], str]] = MappingProxyType(
 )
 
 
-def refused_by_source(code: str, product: str, private: str) -> SqluiceError:
+def refused_by_source(
+    code: str, product: str, private: str, retry_after: float | None = None
+) -> SqluiceError:
     """What a caller is told where a source that governs itself refused him, in our own words."""
     if code == RateLimited.code:
-        limited = RateLimited(f"The source of {product} gets too many requests.", retry_after=1.0)
+        wait = 1.0 if retry_after is None else retry_after
+        limited = RateLimited(f"The source of {product} gets too many requests.", retry_after=wait)
         limited.private = private
         return limited
     kind, text = _REFUSALS.get(code, (SourceFailed, "answered with an error"))

@@ -228,7 +228,7 @@ def source_error(error: ConnectorError, one: PlannedFragment) -> SqluiceError:
     elif isinstance(error, ConnectorCancelled):
         made = Cancelled("The query was cancelled.")
     elif isinstance(error, ConnectorRefused):
-        made = refused_by_source(error.code, product, str(error))
+        made = refused_by_source(error.code, product, str(error), error.retry_after)
     else:
         made = SourceFailed(f"The source of {product} answered with an error.", private=str(error))
     made.source, made.product = one.source, product

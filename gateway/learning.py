@@ -16,7 +16,7 @@ from gateway.decision import Decision
 from gateway.draft import Plan, PlannedFragment
 from gateway.estimates import shape_of_all
 from gateway.fitting import Sample
-from gateway.observed import ObservedCounts, rows_fingerprint
+from gateway.observed import Counts, ObservedCounts, own_fingerprint, rows_fingerprint
 from gateway.prices import LearnedPrices
 from gateway.result import Result, Took
 
@@ -61,13 +61,19 @@ class Learning:
                 sample = Sample(user, fetched, took.bytes, took.keys, took.waited * 1000)
                 self.prices.observe(one.source, sample)
             rows = _rows(one, result)
-            if rows is not None and one.shape and one.source not in personal:
-                for fingerprint in _fingerprints(decision, one):
+            if rows is not None and one.shape:
+                own = own_fingerprint(decision, user) if one.source in personal else None
+                for fingerprint in _fingerprints(decision, one) if own is None else (own,):
                     self.counts.observe(fingerprint, decision.revision, one.shape, rows)
         with self._lock:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._run, name="learning", daemon=True)
                 self._thread.start()
+
+    def known(self, decision: Decision, user: str) -> tuple[Counts, Counts]:
+        """What came under a decision, and of sources that know who asks what came to a user."""
+        own = own_fingerprint(decision, user)
+        return self.counts.of(decision.fingerprint), self.counts.of(own)
 
     def refresh(self) -> None:
         """Make what was learned so far hold now."""

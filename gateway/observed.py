@@ -66,6 +66,12 @@ def rows_fingerprint(decision: Decision, table: TableDecision) -> str | None:
     return "rows " + sha256("\x1f".join(marks).encode()).hexdigest()
 
 
+def own_fingerprint(decision: Decision, user: str) -> str:
+    """Under what is remembered what a source showed one user that knows its callers."""
+    marks = "\x1f".join((user, decision.fingerprint))
+    return "own " + sha256(marks.encode()).hexdigest()
+
+
 def _text(condition: Condition | None) -> str:
     if condition is None:
         return "TRUE"

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -38,6 +38,7 @@ _TRUSTED = 1.0
 
 # The setting by which a source is asked as its caller, and what the connector is then told.
 PASSED_ON = MappingProxyType({"identity": "caller"})
+_AS_ITSELF = MappingProxyType({"identity": "service"})
 CALLER, PURPOSE = "caller", "purpose"
 
 
@@ -64,6 +65,13 @@ def personal_sources(sources: Mapping[str, Source]) -> frozenset[str]:
     """Those that are asked as their caller, and may show each another thing."""
     found = (name for name, one in sources.items() if one.settings.items() >= PASSED_ON.items())
     return frozenset(found)
+
+
+def as_itself(source: Source) -> Source:
+    """The source asked as its own user, though callers are passed on: where no row is read."""
+    if not source.settings.items() >= PASSED_ON.items():
+        return source
+    return replace(source, settings=MappingProxyType({**source.settings, **_AS_ITSELF}))
 
 
 def is_told_of_callers(source: Source) -> bool:
@@ -123,6 +131,15 @@ class Pools:
         made = copy.copy(self)
         made._caller, made._looked_up = caller, dict(self._found(sources))
         return made
+
+    def told_of(self, source: Source, purpose: str | None) -> str | None:
+        """The purpose, where a source hears of it and may show other rows for it."""
+        is_told = source.identity not in self._own and is_told_of_callers(source)
+        return purpose if is_told else None
+
+    def for_purpose(self, purpose: str | None) -> Pools:
+        """The same pools, whose leases tell a purpose, and nobody's name."""
+        return self if purpose is None else self.on_behalf_of(Caller("", purpose))
 
     def _found(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Mapping[str, str]]]:
         for one in sources:

@@ -180,7 +180,8 @@ def prepare(
     else:
         resolved, decision, bound = _restricted(statement, request, named, snapshot, services)
     watch.lap("authorize")
-    key = key_of(request, resolved, decision, _editions(decision, services), services.shaping)
+    editions = _editions(request, decision, services)
+    key = key_of(request, resolved, decision, editions, services.shaping)
     if key is not None and not with_plan:
         key = replace(key, is_described=True)
     kept = _kept(request, services, key)
@@ -206,8 +207,7 @@ def prepare(
         context = plan_context(guarded, request, snapshot, services)
         made, lasting = _planned(guarded, context, key)
         watch.lap("plan")
-    edges = lineage(bound, decision) if with_plan else ()
-    values = request.parameters
+    values, edges = request.parameters, lineage(bound, decision) if with_plan else ()
     prepared = Prepared(bound, decision, guarded, schema, made, edges, values, clock, watch.laps)
     if lasting.key is not None and not _is_hasty(made, decision, services):
         services.plans.put(lasting.key, replace(prepared, plan=lasting.plan, parameters=()))
@@ -254,12 +254,11 @@ def _is_hasty(made: Plan, decision: Decision, services: Services) -> bool:
     return statistics is not None and statistics.is_asking(one.source for one in made.fragments)
 
 
-def _editions(decision: Decision, services: Services) -> tuple[int, ...]:
+def _editions(request: Request, decision: Decision, services: Services) -> tuple[int, ...]:
     """What tells plans apart that were made by other knowledge."""
-    learning = services.learning
-    counts = learning.counts.of(decision.fingerprint).edition if learning is not None else 0
+    known = services.learning.known(decision, request.principal.user) if services.learning else ()
     seen = services.visible_rows.editions(decision) if services.visible_rows is not None else ()
-    return services.edition(), counts, *seen
+    return services.edition(), *(one.edition for one in known), *seen
 
 
 def plan_context(
@@ -272,7 +271,7 @@ def plan_context(
     schema_of = _describer(guarded, request, services)
     addresses = tuple(one.address for one in guarded.relations.values())
     tables = physical_tables(addresses, snapshot)
-    observed, sizes = _known(guarded, tables, snapshot, services)
+    observed, sizes = _known(guarded, tables, request, snapshot, services)
     return PlanContext(
         tables=tables,
         sizes=sizes,
@@ -294,6 +293,7 @@ def plan_context(
 def _known(
     guarded: GuardedQuery,
     tables: Mapping[Address, PhysicalTable],
+    request: Request,
     snapshot: Snapshot,
     services: Services,
 ) -> tuple[Mapping[str, int], Mapping[Address, TableSize]]:
@@ -303,8 +303,8 @@ def _known(
     if services.statistics is not None:
         declared, sources = _declared(tuple(tables), snapshot), snapshot.mesh.sources
         sizes.update(services.statistics.permitted(tables, decision, sources, declared))
-    if learning is not None:
-        observed.update(learning.counts.of(decision.fingerprint).powers)
+    for counts in learning.known(decision, request.principal.user) if learning is not None else ():
+        observed.update(counts.powers)
     # Where one table is read, no size decides anything.
     if services.visible_rows is not None and len(guarded.relations) > 1:
         visible_rows = services.visible_rows.of(guarded, tables, snapshot)

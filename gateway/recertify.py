@@ -16,7 +16,7 @@ from connectors.base import Abilities, ConnectorError
 from gateway.abilities import AbilitiesInForce
 from gateway.certify.run import certify, subject_of
 from gateway.errors import SqluiceError
-from gateway.pools import Pools
+from gateway.pools import Pools, as_itself
 
 log = logging.getLogger("gateway.recertify")
 
@@ -62,7 +62,7 @@ class Recertifier:
     def _certify(self, source: Source) -> None:
         try:
             subject = subject_of(source, self._mesh(), self._declared_of(source))
-            with self._pools.lease(source) as connection:
+            with self._pools.lease(as_itself(source)) as connection:
                 self._abilities.record(certify(subject, connection), "gateway")
             log.info("a source was certified again", extra={"source": source.identity})
         except (ConnectorError, SqluiceError) as error:

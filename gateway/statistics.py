@@ -34,6 +34,10 @@ _WAIT_SECONDS = 1.0
 _DISCRETE = INTEGERS | {"DATE"}
 
 
+# A source, a table there, and the purpose for which it was asked, where the source hears of that.
+_Key = tuple[str, str, str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What was heard of one table, and until when it holds."""
@@ -47,8 +51,8 @@ class Statistics:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._known: dict[tuple[str, str], _Known] = {}
-        self._asking: dict[tuple[str, str], Future[None]] = {}
+        self._known: dict[_Key, _Known] = {}
+        self._asking: dict[_Key, Future[None]] = {}
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(2, "statistics")
 
@@ -65,7 +69,7 @@ class Statistics:
             for address, physical in tables.items()
             if address in decision.tables and not is_filtered(decision.tables[address])
         }
-        heard = self._heard(open_ones, sources)
+        heard = self._heard(open_ones, sources, decision.purpose)
         found: dict[Address, TableSize] = {}
         for address in tables:
             size = heard.get(address)
@@ -80,7 +84,7 @@ class Statistics:
     def is_asking(self, sources: Iterable[str]) -> bool:
         """Whether one of these sources has not answered yet: who plans now knows too little."""
         with self._lock:
-            asked = {source for source, _ in self._asking}
+            asked = {source for source, _, _ in self._asking}
         return not asked.isdisjoint(sources)
 
     def close(self) -> None:
@@ -88,28 +92,34 @@ class Statistics:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _heard(
-        self, tables: Mapping[Address, PhysicalTable], sources: Mapping[str, Source]
+        self,
+        tables: Mapping[Address, PhysicalTable],
+        sources: Mapping[str, Source],
+        purpose: str | None,
     ) -> dict[Address, SourceSize]:
         now = time.monotonic()
         wanted: dict[str, list[str]] = {}
+        told = {
+            one.source: self._pools.told_of(sources[one.source], purpose)
+            for one in tables.values() if one.source in sources
+        }  # fmt: skip
         for one in tables.values():
-            key = (one.source, one.physical_name)
-            known = self._known.get(key)
+            known = self._known.get((one.source, one.physical_name, told.get(one.source)))
             if (known is None or known.until < now) and one.source in sources:
                 wanted.setdefault(one.source, []).append(one.physical_name)
-        asked = [self._ask(sources[source], names) for source, names in wanted.items()]
+        asked = [self._ask(sources[name], told[name], names) for name, names in wanted.items()]
         for task in asked:
             with contextlib.suppress(TooLate):
                 task.result(max(0.0, now + _WAIT_SECONDS - time.monotonic()))
         found = {}
         for address, one in tables.items():
-            known = self._known.get((one.source, one.physical_name))
+            known = self._known.get((one.source, one.physical_name, told.get(one.source)))
             if known is not None and known.size is not None:
                 found[address] = known.size
         return found
 
-    def _ask(self, source: Source, names: Sequence[str]) -> Future[None]:
-        key = (source.identity, "\n".join(names))
+    def _ask(self, source: Source, purpose: str | None, names: Sequence[str]) -> Future[None]:
+        key = (source.identity, "\n".join(names), purpose)
         with self._lock:
             task = self._asking.get(key)
             if task is None:
@@ -117,10 +127,11 @@ class Statistics:
                 self._asking[key] = task
         return task
 
-    def _learn(self, key: tuple[str, str], source: Source, names: tuple[str, ...]) -> None:
+    def _learn(self, key: _Key, source: Source, names: tuple[str, ...]) -> None:
         sizes: Mapping[str, SourceSize] = {}
+        purpose = key[2]
         try:
-            with self._pools.lease(source) as connection:
+            with self._pools.for_purpose(purpose).lease(source) as connection:
                 if hasattr(connection, "sizes"):
                     sizes = cast(Sizing, connection).sizes(names)
         except ConnectorError as error:
@@ -130,7 +141,7 @@ class Statistics:
             until = time.monotonic() + _KEPT_SECONDS
             with self._lock:
                 for name in names:
-                    self._known[source.identity, name] = _Known(until, sizes.get(name))
+                    self._known[source.identity, name, purpose] = _Known(until, sizes.get(name))
                 self._asking.pop(key, None)
 
 

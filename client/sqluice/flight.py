@@ -45,6 +45,9 @@ _CODES = {
     adbc_driver_manager.AdbcStatusCode.CANCELLED: "cancelled",
     adbc_driver_manager.AdbcStatusCode.IO: "source_unavailable",
 }
+# gRPC's own word for a server that takes no more calls, and the driver's for a message that is too
+# long for itself.
+_EXHAUSTED, _TOO_LONG = 8, "larger than max"
 _UNREACHED: dict[str, object] = {
     "code": "source_unavailable",
     "remedy": "Start the gateway with `sqluice serve`, or name another address; a gateway that "
@@ -363,6 +366,8 @@ def _rebuilt(error: dbapi.Error, address: Remote | None) -> DatabaseError:
         code = _CODES.get(error.status_code)
         if code == "source_unavailable" or _is_of_others(str(error)):
             facts |= _unreached(str(facts["message"]), address)
+        elif error.vendor_code == _EXHAUSTED and _TOO_LONG not in str(error):
+            facts["code"] = "rate_limited"
         elif code is not None:
             facts["code"] = code
     return rebuilt(facts)

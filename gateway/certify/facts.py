@@ -40,10 +40,15 @@ class Fact:
 
 
 def facts(
-    connection: Connection, dialect: str, reference: duckdb.DuckDBPyConnection
+    connection: Connection,
+    dialect: str,
+    reference: duckdb.DuckDBPyConnection,
+    unasked: str = "",
 ) -> Iterator[Fact]:
-    """Every trap that the dialect knows."""
+    """Every trap that the dialect knows, but the one of that name: the kind has no words for it."""
     for one in TRAPS:
+        if one["name"] == unasked:
+            continue
         if "gateway" in one:
             yield Fact(one["trap"], one["name"], one["gateway"], "", True, is_asked=False)
             continue

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from types import MappingProxyType
+from typing import Protocol, cast
 
 from catalog.model import Mesh, Source
 from connectors.base import (
@@ -31,6 +32,7 @@ from gateway.certify.collations import bytewise, collated, columns_of
 from gateway.certify.facts import Fact, facts
 from gateway.certify.keyed import disproved_keys
 from gateway.certify.measure import bounds, prices
+from gateway.certify.patience import Patient
 from gateway.certify.probes import Probe, all_probes
 from gateway.certify.rows import Dialect, dialect_of, reference, written
 from gateway.pseudonyms import key_block
@@ -55,8 +57,18 @@ class Subject:
     tables: Mapping[str, Iterable[str]]
 
 
+class Telling(Connection, Protocol):
+    """A connection to a source that says by its protocol what no statement of its says."""
+
+    def about(self) -> Mapping[str, str]:
+        """Its `version`, and settings."""
+        ...
+
+
 def settings_of(connection: Connection, dialect: Dialect) -> Mapping[str, str]:
-    """The source's version and the settings on which its meaning hangs; one cheap statement."""
+    """The source's version and the settings on which its meaning hangs; one cheap question."""
+    if "version" not in dialect.asks:
+        return MappingProxyType(dict(cast(Telling, connection).about()))
     found = outcome(connection, dialect.asks["version"], ["VARCHAR", "VARCHAR"])
     if found.rows is None:
         raise ConnectorError(found.error)
@@ -65,18 +77,18 @@ def settings_of(connection: Connection, dialect: Dialect) -> Mapping[str, str]:
 
 def certify(
     subject: Subject,
-    connection: Connection,
+    live: Connection,
     progress: Callable[[str], None] = lambda _: None,
     seconds: float = SECONDS,
 ) -> Certificate:
     """Ask a live source everything; raises ConnectorError where it cannot be asked."""
     abilities, until = subject.declared, time.monotonic() + seconds
     dialect = dialect_of(subject.kind, abilities.dialect)
-    held = reference(dialect)
+    held, connection = reference(dialect), Patient(live, until)
     try:
-        found = settings_of(connection, dialect)
+        found = settings_of(live, dialect)
         progress("traps")
-        told = tuple(facts(connection, dialect.name, held))
+        told = tuple(facts(connection, dialect.name, held, dialect.asks.get("unasked", "")))
         progress("abilities")
         asker = Asker(abilities, connection, held, written(dialect, held))
         verdicts = list(_asked(asker, until))
@@ -87,12 +99,14 @@ def certify(
         disproved = [one for _, one in verdicts if one is not None]
         disproved += _by_facts(told, abilities) + _by_barrier(verdict, abilities)
         disproved += _by_hash(connection, abilities) + disproved_keys(asker)
+        kept = bounds(connection, abilities)
+        connection.rest()
         return Certificate(
             source=subject.source, kind=subject.kind,
             at=datetime.now(UTC).isoformat(timespec="seconds"), settings=found, facts=told,
             proved=tuple(name for name, one in verdicts if one is None),
             disproved=tuple({one.ability: one for one in reversed(disproved)}.values())[::-1],
-            barrier=verdict, bounds=bounds(connection, abilities), collations=columns,
+            barrier=verdict, bounds=kept, collations=columns,
             bytewise=tuple(sorted(bytewise(columns, dialect)))
             if "bytewise_columns" in abilities.if_certified else (),
             prices=prices(connection, dialect, abilities),

@@ -39,6 +39,7 @@ from gateway.cli.output import (
 from gateway.config import Config, load_config
 from gateway.errors import InvalidConfig, SourceFailed, SourceUnavailable, SqluiceError
 from gateway.opening import declared_of, settings_of
+from gateway.pools import as_itself
 from gateway.prices import LearnedPrices
 from gateway.publish import build_snapshot
 
@@ -172,7 +173,7 @@ def _prices_of(config: Config) -> Iterator[LearnedPrices]:
 def _certified(source: Source, mesh: Mesh, config: Config) -> Certificate:
     subject = subject_of(source, mesh, declared_of(source))
     try:
-        settings = settings_of(config, lambda: mesh)(source)
+        settings = settings_of(config, lambda: mesh)(as_itself(source))
         with closing(load_connector(source.kind).connect(settings)) as connection:
             return ask(subject, connection)
     except ConnectorUnavailable as error:

@@ -214,7 +214,11 @@ def _write_mesh(conf: Path, samples: Mapping[str, Sample]) -> None:
 
 
 def _server_source(name: str, samples: Mapping[str, Sample]) -> str:
-    return f"{{connector: {samples[name].kind}, secrets: {{url: URL_{name.upper()}}}}}"
+    secret, account = f"url: URL_{name.upper()}", ""
+    if samples[name].kind == "flightsql":
+        secret += f", password: URL_{name.upper()}_PASSWORD"
+        account = ", settings: {user: gate, identity: service}"
+    return f"{{connector: {samples[name].kind}, secrets: {{{secret}}}{account}}}"
 
 
 def _write_product(base: Path, name: str, sample: Sample) -> None:

@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from gateway.certify.rows import reference
 from gateway.opening import OpenGateway
 from gateway.serve.flight.server import FlightEndpoint
 from tests.small_mesh import SmallMesh, answer, opened_mesh
@@ -146,3 +147,35 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     endpoint.stop()
     far.close()
     rows.close()
+
+
+@pytest.fixture(scope="module")
+def held() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The rows in DuckDB."""
+    with reference() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def far(
+    tmp_path_factory: pytest.TempPathFactory, held: duckdb.DuckDBPyConnection
+) -> Iterator[str]:
+    """The address of a gateway over the rows in a DuckDB file."""
+    folder = tmp_path_factory.mktemp("far")
+    (folder / "data").mkdir()
+    held.execute(f"ATTACH '{folder}/data/rows.duckdb' AS file")
+    held.execute("CREATE TABLE file.probe AS FROM probe; DETACH file")
+    columns = {row[0]: row[1] for row in held.execute("DESCRIBE probe").fetchall()}
+    mesh = SmallMesh(
+        domain="lab",
+        source={"connector": "duckdb", "settings": {"path": "rows.duckdb"}},
+        tables={"probe": ("main.probe", columns)},
+        users={"gate": {}},
+        grants=({"product": "probe", "subjects": [{"users": ["gate"]}]},),
+        gateway={"limits": {"requests_per_second": 0}},
+    )
+    opened = opened_mesh(folder, mesh)
+    endpoint = FlightEndpoint(opened, "127.0.0.1", 0)
+    yield f"grpc://127.0.0.1:{endpoint.start()}"
+    endpoint.stop()
+    opened.close()
