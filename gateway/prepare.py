@@ -43,6 +43,7 @@ from gateway.merge_text import merge_sql
 from gateway.metadata import VisibleTable
 from gateway.metrics import Metrics
 from gateway.parse import REMEMBERED_LENGTH, ParsedStatement
+from gateway.physical import physical_tables, tables_of_product
 from gateway.plan import plan
 from gateway.plan_cache import (
     Key,
@@ -140,6 +141,9 @@ class Services:
     resolved: Remembered[ResolvedQuery] = field(default_factory=lambda: Remembered(resolve))
     shaping: Remembered[frozenset[int]] = field(
         default_factory=lambda: Remembered(shaping_parameters)
+    )
+    places: Remembered[Mapping[Address, PhysicalTable]] = field(
+        default_factory=lambda: Remembered(tables_of_product)
     )
     provenance: Remembered[Provenance] = field(default_factory=lambda: Remembered(provenance_of))
 
@@ -266,7 +270,7 @@ def plan_context(
     """
     schema_of = _describer(guarded, request, services)
     addresses = tuple(one.address for one in guarded.relations.values())
-    tables = physical_tables(addresses, snapshot)
+    tables = physical_tables(addresses, snapshot, services.places)
     observed, sizes = _known(guarded, tables, snapshot, services)
     return PlanContext(
         tables=tables,
@@ -442,30 +446,6 @@ def _names_all(tree: exp.Expression, names: tuple[str, ...]) -> bool:
         if isinstance(one, exp.Alias | exp.Column) and not one.is_star
     ]
     return tuple(written) == names and len({one.casefold() for one in written}) == len(names)
-
-
-def physical_tables(
-    addresses: tuple[Address, ...], snapshot: Snapshot
-) -> Mapping[Address, PhysicalTable]:
-    """Where the tables lie, by their contracts."""
-    wanted = {(one.domain, one.product, one.major) for one in addresses}
-    found: dict[Address, PhysicalTable] = {}
-    for product in snapshot.mesh.products:
-        if (product.domain, product.name, product.major) not in wanted:
-            continue
-        for table in product.tables:
-            address = Address(product.domain, product.name, table.name, product.major)
-            columns = {one.name: (one.physical_name, one.type) for one in table.columns}
-            key = table.primary_key
-            found[address] = PhysicalTable(
-                product.source,
-                table.physical_name,
-                columns,
-                unique=frozenset(key if len(key) == 1 else ())
-                | {one.name for one in table.columns if one.unique},
-                keys_stay=frozenset(one.name for one in table.columns if one.keys_stay),
-            )
-    return found
 
 
 def _declared(addresses: tuple[Address, ...], snapshot: Snapshot) -> Mapping[Address, int]:

@@ -19,8 +19,8 @@ from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.guard import guard, render
 from gateway.identity import principal_of
 from gateway.parse import parse
+from gateway.physical import physical_tables
 from gateway.plan import plan
-from gateway.prepare import physical_tables
 from gateway.publish import build_snapshot
 from gateway.request import Request
 from gateway.resolve import Address, resolve
