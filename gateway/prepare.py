@@ -38,6 +38,7 @@ from gateway.guard import GuardedQuery, guard
 from gateway.learning import Learning
 from gateway.limits import Limiter
 from gateway.lineage import Edge, lineage
+from gateway.links import LinkCosts
 from gateway.logs import OwnerLogs
 from gateway.merge_text import merge_sql
 from gateway.metadata import VisibleTable
@@ -135,6 +136,7 @@ class Services:
     learning: Learning | None = None
     visible_rows: VisibleRows | None = None
     edition: Callable[[], int] = lambda: 0
+    link_cost: str = "cheap"
     self_check: Sampling | None = None
     telemetry: Telemetry = NoTelemetry()
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
@@ -286,7 +288,7 @@ def plan_context(
         push_down=request.push_down,
         require_pushdown=request.require_pushdown,
         pushed_groups=snapshot.index.pushed_groups,
-        link_cost=request.link_cost,
+        link_costs=LinkCosts(request.link_cost, services.link_cost, snapshot.mesh.sources),
     )
 
 
