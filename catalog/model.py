@@ -97,7 +97,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A configured backend of a domain. `secrets` map a setting's name to a secret reference."""
+    """A configured backend of a domain. `secrets` map a setting's name to a secret reference.
+
+    link_cost: `cheap` or `dear`; empty where it says nothing.
+    """
 
     domain: str
     name: str
@@ -105,6 +108,7 @@ class Source:
     settings: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
     secrets: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
     region: str = ""
+    link_cost: str = ""
     place: Place | None = None
 
     @property

@@ -168,6 +168,7 @@ def domain_of(document: Document) -> Domain:
     sources = tuple(
         Source(
             domain=name, name=key, kind=one["connector"], region=one.get("region", ""),
+            link_cost=one.get("linkCost", ""),
             settings=_settings(one.get("settings")), secrets=_settings(one.get("secrets")),
             place=document.place("sources", key),
         )

@@ -146,6 +146,7 @@ SHAPES: dict[str, Shape] = {
         "people": _list(_closed({"name": _TEXT, "role": _TEXT, "email": _TEXT}, ("name", "role"))),
         "sources": _map(_closed({
             "connector": _TEXT, "region": _TEXT, "description": _FREE,
+            "linkCost": {"enum": ["cheap", "dear"]},
             "settings": _map({"type": ["string", "number", "boolean"]}),
             "secrets": _map(_SECRET),
         }, ("connector",)), _NAME),

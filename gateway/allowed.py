@@ -28,7 +28,7 @@ from gateway.functions import (
     parts_of,
 )
 from gateway.places import place_of, refusal
-from gateway.trees import DUCKDB
+from gateway.trees import DUCKDB, copied
 
 MAXIMUM_DEPTH = 250
 
@@ -81,7 +81,7 @@ def check_tree(tree: exp.Expression) -> None:
 def _written(tree: exp.Expression) -> str:
     """The text that DuckDB would get, provided that nothing has to be left out of it."""
     try:
-        return tree.sql(DUCKDB, unsupported_level=ErrorLevel.RAISE)
+        return DUCKDB.generate(copied(tree), copy=False, unsupported_level=ErrorLevel.RAISE)
     except SqlglotUnsupported as error:
         raise UnsupportedSql(
             "The statement holds something that cannot be written in DuckDB's dialect.",

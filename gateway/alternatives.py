@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from gateway.choosing import IN_PLACE, Ended, Prices, choose, offers, price_of
 from gateway.draft import Note, Plan, PlannedFragment
+from gateway.links import LinkCosts
 
 _ABOUT = {
     "block": ("block", "at the source", "in the merge"),
@@ -56,7 +57,7 @@ class Priced:
     prices: Callable[[str], Prices]
     most_keys: Callable[[str], int]
     can_read_in_place: Callable[[str], bool]
-    link_cost: str
+    link_costs: LinkCosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def weigh(plan: Plan, priced: Priced) -> Mapping[str, Weighed]:
     """What was weighed for each fragment, by its name."""
     fragments = {one.name: one for one in plan.fragments}
     prices = {
-        name: price_of(one, priced.prices(one.source), priced.link_cost)
+        name: price_of(one, priced.prices(one.source), priced.link_costs.of(one.source))
         for name, one in fragments.items()
     }
     return {name: _weighed(one, fragments, prices, priced) for name, one in fragments.items()}
@@ -166,7 +167,8 @@ def _of_place(one: PlannedFragment, priced: Priced) -> Iterator[Question]:
     if not priced.can_read_in_place(one.source):
         return
     away = replace(one, in_place=None)
-    fetched = price_of(away, priced.prices(one.source), priced.link_cost).of(one.rows)
+    cost = priced.link_costs.of(one.source)
+    fetched = price_of(away, priced.prices(one.source), cost).of(one.rows)
     if one.in_place is None:
         yield Question("place", (
             Option("fetched", True, one.rows, fetched, of=(one.name,)),

@@ -36,17 +36,18 @@ from gateway.merge_text import merge_sql, renamed
 from gateway.parting import ranged_sql
 from gateway.pushable import folded
 from gateway.render import Rendered, raw_names, render_block, render_relation
-from gateway.trees import DUCKDB
+from gateway.trees import DUCKDB, text_of
 from gateway.value_slots import over_fetched, value_notes
 
 
 def assemble(draft: Draft, guarded: GuardedQuery) -> Plan:
-    """The plan of a draft."""
+    """The plan of a draft, whose tree is used up."""
     made = tuple(_fragment(draft, name, one) for name, one in draft.inputs.items())
     is_whole = len(made) == 1 and _is_pass_through(draft)
     fragments, stands_for = _once(made)
     can_stream = len(fragments) == 1 and fragments[0].groups is None and _reads_once(draft.tree)
-    merge, used = (None, ()) if is_whole else merge_sql(renamed(draft.tree, stands_for))
+    tree = renamed(draft.tree, stands_for)
+    merge, used = (None, ()) if is_whole else merge_sql(tree, is_last=True)
     return Plan(
         fragments=fragments,
         merge=merge,
@@ -103,7 +104,7 @@ def _delivered(one: PlannedFragment) -> tuple[object, ...]:
     """
     if one.groups is not None:
         return (one.name,)
-    constants = tuple(None if each is None else each.sql(DUCKDB) for each in one.constants)
+    constants = tuple(None if each is None else text_of(each) for each in one.constants)
     pieces = one.keyed.pieces if one.keyed is not None else ()
     slots = tuple(each for each in pieces if not isinstance(each, str | int))
     # A list among the values has no hash; as text it is itself, and no other value's.

@@ -16,7 +16,7 @@ from gateway.binding.queries import Binder
 from gateway.binding.scopes import Scope, Shape, Visible
 from gateway.errors import UnknownColumn, UnsupportedSql
 from gateway.resolve import Address, ResolvedQuery
-from gateway.trees import without_notes
+from gateway.trees import copied, without_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def bind(resolved: ResolvedQuery, visible: Visible) -> BoundQuery:
     mentions a name that is not visible.
     """
     try:
-        bound = Binder(visible).bind(resolved.tree.copy(), Scope(parent=None), Shape())
+        bound = Binder(visible).bind(copied(resolved.tree), Scope(parent=None), Shape())
         columns = columns_read(bound.node, visible)
     except UnknownColumn as error:
         products = {f"{one.domain}.{one.product}" for one in resolved.tables}

@@ -26,7 +26,7 @@ from gateway.gate import split
 from gateway.guard import GuardedRelation
 from gateway.pushable import Checker, folded, mixes_collations, reads_zone, same_meaning
 from gateway.spelling import PART_FUNCTIONS, TRUNCATIONS
-from gateway.trees import DUCKDB, as_type
+from gateway.trees import as_type, text_of
 from gateway.volatile import is_volatile
 
 _TYPE = "duckdb_type"
@@ -103,7 +103,7 @@ def output_types(block: exp.Expression, draft: Draft) -> tuple[str, ...]:
         if node.meta["type"]:
             node.replace(as_type(exp.null(), node.meta["type"]))
             continue
-        number = numbers.setdefault(node.meta["constant"].sql(DUCKDB), len(values) + 1)
+        number = numbers.setdefault(text_of(node.meta["constant"]), len(values) + 1)
         if number > len(values):
             values.append(node.meta["value"])
         node.this.replace(exp.Literal.number(number))

@@ -48,7 +48,7 @@ def without_clock(
     tree: exp.Expression, parameters: int
 ) -> tuple[exp.Expression, tuple[str, ...]]:
     """The tree with parameters numbered after the first ones, and what each of them reads."""
-    if not any(_reading(one) for one in tree.walk()):
+    if not any(_reading(one) for one in tree.find_all(exp.Anonymous, *_NODES)):
         return tree, ()
     root = exp.Paren(this=tree.copy())
     kinds: list[str] = []

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from sqlglot import exp
 
 from gateway.moments import day_of, later, moment_of, span_of, truncated, without_zone
-from gateway.trees import DUCKDB
+from gateway.trees import text_of
 
 Operand = Callable[[exp.Expression], object]
 ZONED = "TIMESTAMP WITH TIME ZONE"
@@ -62,7 +62,7 @@ def _name_of_bare(kind: exp.DType) -> str:
 
 
 def _written(data_type: exp.DataType) -> str:
-    made = data_type.sql(DUCKDB).replace(", ", ",")
+    made = text_of(data_type).replace(", ", ",")
     return _NAMES.get(made, made)
 
 

@@ -188,10 +188,11 @@ class SelfCheckSettings:
 
 @dataclass(frozen=True, slots=True)
 class PlanningSettings:
-    """What is learned: seconds until runs' lessons hold (0: none); whether visible rows count."""
+    """Seconds until runs' lessons hold (0: none), whether visible rows count, what links cost."""
 
     learn_seconds: float = 30.0
     count_rows: bool = True
+    link_cost: str = "cheap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,11 +415,10 @@ def _checked(
             problems.append(f"{place}: {wrong}")
         else:
             values[key] = _typed(value, hints[key])
+    at = Place(FILE, section, line_of(text, section, None))
     if kind is Tls and bool(values.get("certificate")) != bool(values.get("key")):
-        at = Place(FILE, section, line_of(text, section, None))
         problems.append(f"{at}: certificate and key come together")
     if kind is Tls and values.get("client_authorities") and not values.get("certificate"):
-        at = Place(FILE, section, line_of(text, section, None))
         problems.append(f"{at}: client_authorities needs certificate and key")
     return values, problems
 
@@ -431,8 +431,7 @@ def _unsafe_urls(settings: DecisionPointSettings, text: str) -> list[str]:
         problems.append(f"{at}: url is missing: who is asked whether a statement is permitted")
     for key, url in settings.urls.items():
         place = Place(FILE, f"decision_point.{key}", line_of(text, "decision_point", key))
-        wrong = unsafe_url(url, settings.plaintext)
-        if wrong:
+        if wrong := unsafe_url(url, settings.plaintext):
             problems.append(f"{place}: {wrong}")
     if settings.timeout_seconds <= 0:
         at = Place(FILE, "decision_point.timeout_seconds",
@@ -445,6 +444,8 @@ def _out_of_bounds(key: str, value: object) -> str | None:
     """What is wrong with a value of the right type."""
     if key == "level" and str(value).upper() not in _LEVELS:
         return f"must be one of {', '.join(_LEVELS)}"
+    if key == "link_cost" and value not in ("cheap", "dear"):
+        return "must be cheap or dear"
     if isinstance(value, int | float):
         if not math.isfinite(value):
             return "must be finite"

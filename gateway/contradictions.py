@@ -98,9 +98,9 @@ def _value(node: exp.Expression, timezone: str) -> object | None:
     """A constant in a form that compares as the merge engine does; None for what has none."""
     if isinstance(node, exp.Column):
         return None
-    if node.find(exp.Parameter) is not None:
+    if not isinstance(node, exp.Literal) and node.find(exp.Parameter) is not None:
         return None
-    if isinstance(node, exp.Cast) and node.to.is_type("double"):
+    if isinstance(node, exp.Cast) and node.to.this == exp.DType.DOUBLE:
         # Folded from a decimal of at most 15 digits, which orders as its double does.
         node = node.this
     value = value_of(node, (), timezone)

@@ -15,6 +15,7 @@ from sqlglot import exp
 from connectors.base import Abilities, Fragment
 from gateway.groups import GroupStatements
 from gateway.guard import GuardedRelation
+from gateway.links import LinkCosts
 from gateway.pushable import Checker
 from gateway.resolve import Address
 
@@ -71,7 +72,7 @@ class PlanContext:
 
     `pushed_groups` are join groups whose key may travel to sources (DESIGN 5, rule 5). `sizes` are
     those that barrier rule 5 permits to look at; `observed` are powers of ten by the shape of a
-    fragment: rows that came under the same decision. link_cost: `cheap` or `dear`.
+    fragment: rows that came under the same decision. link_costs: of rows on their way.
     """
 
     tables: Mapping[Address, PhysicalTable]
@@ -84,7 +85,7 @@ class PlanContext:
     pushed_groups: frozenset[str] = frozenset()
     sizes: Mapping[Address, TableSize] = field(default_factory=lambda: MappingProxyType({}))
     observed: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    link_cost: str = "cheap"
+    link_costs: LinkCosts = LinkCosts()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
 from gateway.explanation import Choice, Explanation, Fragment, document
+from gateway.links import LinkCosts
 from gateway.mermaid import picture
 from gateway.metadata import VisibleTable
 from gateway.request import Request
@@ -42,8 +43,9 @@ def plan_table(one: Explanation, form: str = "text") -> pa.Table:
 
 def _lines(one: Explanation) -> Iterator[_Row]:
     for name, value in one.settings.items():
-        if value != _UNSET[name]:
-            yield "plan", "gateway", "setting", f"{name} = {value}", ""
+        if value != _UNSET.get(name):
+            why = "" if name in _UNSET else "what the source says of its link"
+            yield "plan", "gateway", "setting", f"{name} = {value}", why
     for each in one.fragments:
         yield from _fragment_lines(each)
         yield from _owner_lines(each)
@@ -111,13 +113,16 @@ def _costs(option: Choice) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def explain_settings(request: Request) -> Mapping[str, str]:
-    """The settings of the caller that had a say in the plan."""
+def explain_settings(
+    request: Request, costs: LinkCosts, sources: Iterable[str]
+) -> Mapping[str, str]:
+    """The settings that had a say in the plan: the caller's, and of sources what they say."""
+    others = {f"link_cost of {one}": cost for one, cost in costs.others(sources).items()}
     return {
-        "link_cost": request.link_cost,
+        "link_cost": costs.usual,
         "require_pushdown": str(request.require_pushdown).lower(),
         "timezone": request.timezone,
-    }
+    } | others
 
 
 def policy_table(lines: Sequence[Line], revision: str, form: str = "text") -> pa.Table:

@@ -19,7 +19,7 @@ from gateway.constants import fold, value_of
 from gateway.moments import truncated
 from gateway.pushable import Checker
 from gateway.safe_predicates import is_safe
-from gateway.trees import DUCKDB
+from gateway.trees import text_of
 
 # Longer ones would cost more than they save.
 _MOST_ARMS = 100
@@ -91,13 +91,13 @@ def _any_of(arms: list[exp.Expression], reader: Reader) -> tuple[exp.Expression,
         weaker = implied(arm, reader)
         if not weaker:
             return ()
-        found.append({one.sql(DUCKDB): one for one in weaker})
+        found.append({text_of(one): one for one in weaker})
     shared = [text for text in found[0] if all(text in one for one in found)]
     common = tuple(found[0][text] for text in shared)
     rests = [[one for text, one in each.items() if text not in shared] for each in found]
     if not all(rests):
         return common
-    together = {text.sql(DUCKDB): text for text in (all_of(one) for one in rests)}
+    together = {text_of(one): one for one in map(all_of, rests)}
     return (*common, any_of(list(together.values())))
 
 
@@ -187,7 +187,7 @@ def _steps(
                 return None
             zoned = "ZONE" in (_type(column, reader) or "")
             return None if zoned else (column, _new_year(right), _new_year(_plus(right, 1)), True)
-        case exp.Cast() if left.to.sql(DUCKDB) == "DATE":
+        case exp.Cast() if text_of(left.to) == "DATE":
             day = _typed(right, "DATE")
             return left.this, day, _plus(day, _interval("DAY")), True
         case exp.TimestampTrunc() | exp.DateTrunc():

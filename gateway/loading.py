@@ -75,7 +75,7 @@ class Loading:
         if price is None:
             abilities = self._run.abilities(one.source)
             price = declared(abilities.prices if abilities is not None else {})
-        return price_of(one, price, self._run.link_cost)
+        return price_of(one, price, self._run.link_costs.of(one.source))
 
     def _most_keys(self, source: str) -> int:
         abilities = self._run.abilities(source)

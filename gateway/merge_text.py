@@ -1,7 +1,8 @@
 """The text of what the merge runs.
 
 Takes: a tree over a draft's inputs. Gives: the same over the inputs that are fetched, and its SQL
-with parameters of its own numbers. Never changes the tree that it is given.
+with parameters of its own numbers. Never changes the tree that it is given, unless told that
+nobody needs it any longer.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ def renamed(tree: exp.Expression, stands_for: Mapping[str, str]) -> exp.Expressi
     return made
 
 
-def merge_sql(tree: exp.Expression) -> tuple[str, tuple[int, ...]]:
-    """The merge's SQL with its parameters numbered anew, and their old numbers."""
+def merge_sql(
+    tree: exp.Expression, is_last: bool = False
+) -> tuple[str, tuple[int, ...]]:
+    """The merge's SQL with its parameters numbered anew, and their old numbers.
+
+    is_last: nobody needs the tree any longer, so that it is written itself.
+    """
     if tree.find(exp.Parameter) is None:
-        return tree.sql(DUCKDB), ()
-    copy = tree.copy()
+        return (last_text(tree) if is_last else tree.sql(DUCKDB)), ()
+    copy = tree if is_last else tree.copy()
     used: list[int] = []
     for node in list(copy.find_all(exp.Parameter)):
         number = int(node.name)

@@ -126,6 +126,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
         key_of=_keys(config, state).key_of,
         abilities_of=abilities.of,
         edition=abilities.edition,
+        link_cost=config.planning.link_cost,
         limits=limits,
         limiter=_limiter(config),
         owner_logs=owner_logs,

@@ -46,6 +46,7 @@ from gateway.explain import (
 from gateway.explain_policy import explain_policy
 from gateway.explanation import Viewer, explanation
 from gateway.inferring import imagined, infer_parameters
+from gateway.links import LinkCosts
 from gateway.metadata import VisibleTable, visible_table, visible_tables
 from gateway.metrics import Ended
 from gateway.parse import ParsedStatement, parse
@@ -219,7 +220,7 @@ class Gateway:
             on_step=lambda share: services.queries.step(request.query_id, share),
             on_finish=self._finished(finish, request, statement, snapshot, prepared),
             admit=self._admit(request, prepared),
-            link_cost=request.link_cost,
+            link_costs=LinkCosts(request.link_cost, services.link_cost, sources),
             abilities=lambda identity: services.abilities_of(sources[identity]),
             prices=_prices(snapshot, services),
         )
@@ -315,16 +316,17 @@ class Gateway:
             return self._services.abilities_of(sources[identity])
 
         taught = _prices(snapshot, self._services)
+        costs = LinkCosts(request.link_cost, self._services.link_cost, sources)
         priced = Priced(
             lambda identity: taught(identity) or declared(abilities(identity).prices),
             lambda identity: abilities(identity).maximum_keys,
             lambda identity: bool(abilities(identity).in_place),
-            request.link_cost,
+            costs,
         )
-        shown = _shown_sources(request.principal, snapshot)
-        viewer = Viewer(shown, explain_settings(request), abilities)
-        weighed = weigh(prepared.plan, priced)
-        return plan_table(explanation(prepared.plan, weighed, viewer, result), statement.form)
+        made = prepared.plan
+        settings = explain_settings(request, costs, (one.source for one in made.fragments))
+        viewer = Viewer(_shown_sources(request.principal, snapshot), settings, abilities)
+        return plan_table(explanation(made, weigh(made, priced), viewer, result), statement.form)
 
     def _told(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> Result:
         """An answer from the gateway's own knowledge, audited like every other."""
@@ -402,8 +404,7 @@ class Gateway:
 
     def _kill(self, request: Request, name: str) -> pa.Table:
         query_id = keyed_query_id(request.principal.user, name) if is_query_key(name) else name
-        done = self.cancel(query_id, request.principal)
-        outcome = "cancelling" if done else "not running"
+        outcome = "cancelling" if self.cancel(query_id, request.principal) else "not running"
         return pa.table({"query_id": [query_id], "outcome": [outcome]}, schema=_KILLED)
 
     def _show(self, request: Request, statement: ParsedStatement, snapshot: Snapshot) -> pa.Table:
@@ -418,7 +419,7 @@ class Gateway:
             "dialect": request.dialect,
             "timezone": request.timezone,
             "require_pushdown": str(request.require_pushdown).lower(),
-            "link_cost": request.link_cost,
+            "link_cost": request.link_cost or self._services.link_cost,
             "row_limit": str(request.limits.first or ""),
             "query_timeout": f"{request.limits.seconds:g}",
         }

@@ -38,11 +38,13 @@ from gateway.guard import GuardedQuery, guard
 from gateway.learning import Learning
 from gateway.limits import Limiter
 from gateway.lineage import Edge, lineage
+from gateway.links import LinkCosts
 from gateway.logs import OwnerLogs
 from gateway.merge_text import merge_sql
 from gateway.metadata import VisibleTable
 from gateway.metrics import Metrics
 from gateway.parse import REMEMBERED_LENGTH, ParsedStatement
+from gateway.physical import physical_tables, tables_of_product
 from gateway.plan import plan
 from gateway.plan_cache import (
     Key,
@@ -134,12 +136,16 @@ class Services:
     learning: Learning | None = None
     visible_rows: VisibleRows | None = None
     edition: Callable[[], int] = lambda: 0
+    link_cost: str = "cheap"
     self_check: Sampling | None = None
     telemetry: Telemetry = NoTelemetry()
     plans: PlanCache[Prepared] = field(default_factory=PlanCache)
     resolved: Remembered[ResolvedQuery] = field(default_factory=lambda: Remembered(resolve))
     shaping: Remembered[frozenset[int]] = field(
         default_factory=lambda: Remembered(shaping_parameters)
+    )
+    places: Remembered[Mapping[Address, PhysicalTable]] = field(
+        default_factory=lambda: Remembered(tables_of_product)
     )
     provenance: Remembered[Provenance] = field(default_factory=lambda: Remembered(provenance_of))
 
@@ -270,7 +276,7 @@ def plan_context(
     """
     schema_of = _describer(guarded, request, services)
     addresses = tuple(one.address for one in guarded.relations.values())
-    tables = physical_tables(addresses, snapshot)
+    tables = physical_tables(addresses, snapshot, services.places)
     observed, sizes = _known(guarded, tables, request, snapshot, services)
     return PlanContext(
         tables=tables,
@@ -286,7 +292,7 @@ def plan_context(
         push_down=request.push_down,
         require_pushdown=request.require_pushdown,
         pushed_groups=snapshot.index.pushed_groups,
-        link_cost=request.link_cost,
+        link_costs=LinkCosts(request.link_cost, services.link_cost, snapshot.mesh.sources),
     )
 
 
@@ -447,30 +453,6 @@ def _names_all(tree: exp.Expression, names: tuple[str, ...]) -> bool:
         if isinstance(one, exp.Alias | exp.Column) and not one.is_star
     ]
     return tuple(written) == names and len({one.casefold() for one in written}) == len(names)
-
-
-def physical_tables(
-    addresses: tuple[Address, ...], snapshot: Snapshot
-) -> Mapping[Address, PhysicalTable]:
-    """Where the tables lie, by their contracts."""
-    wanted = {(one.domain, one.product, one.major) for one in addresses}
-    found: dict[Address, PhysicalTable] = {}
-    for product in snapshot.mesh.products:
-        if (product.domain, product.name, product.major) not in wanted:
-            continue
-        for table in product.tables:
-            address = Address(product.domain, product.name, table.name, product.major)
-            columns = {one.name: (one.physical_name, one.type) for one in table.columns}
-            key = table.primary_key
-            found[address] = PhysicalTable(
-                product.source,
-                table.physical_name,
-                columns,
-                unique=frozenset(key if len(key) == 1 else ())
-                | {one.name for one in table.columns if one.unique},
-                keys_stay=frozenset(one.name for one in table.columns if one.keys_stay),
-            )
-    return found
 
 
 def _declared(addresses: tuple[Address, ...], snapshot: Snapshot) -> Mapping[Address, int]:

@@ -32,7 +32,7 @@ from gateway.spelling import (
     part_of,
     spelled,
 )
-from gateway.trees import DUCKDB
+from gateway.trees import text_of
 from gateway.volatile import is_volatile
 from gateway.windows import WINDOW_INTEGERS, window_refusal
 
@@ -387,7 +387,7 @@ def reads_zone(
     """Whether the session's time zone may have a say, for columns of these types."""
     return (
         any("TIME ZONE" in one for one in types)
-        or bool(_ZONED.search(expression.sql(DUCKDB)))
+        or bool(_ZONED.search(text_of(expression)))
         or any(_is_zoned(one, parameters) for one in expression.find_all(exp.Parameter))
     )
 

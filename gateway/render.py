@@ -35,7 +35,7 @@ from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, w
 from gateway.guard import GuardedRelation
 from gateway.late_slots import late_slot
 from gateway.parting import may_be_parted
-from gateway.trees import DUCKDB, as_type, noted, text_in
+from gateway.trees import as_type, last_text, noted, text_in, text_of
 from gateway.value_slots import value_slot
 
 # Stands around the number of a parameter while a text is cut; no name or number holds it.
@@ -126,18 +126,21 @@ def _place_slots(
 def _slots(draft: Draft, one: Input, is_parted: bool) -> tuple[Slot, ...]:
     """The predicate of each edge, in the source's own words, and that of a range of rows."""
     made: list[Slot] = []
+    columns: dict[tuple[str, str], str] = {}
     for edge in one.edges:
         relation = next(each for each in one.relations if each.name == edge.relation)
         abilities = draft.abilities_of(relation)
-        column = _physical(draft, relation, exp.column(edge.column, quoted=True))
         kind = next(each.type for each in relation.columns if each.name == edge.column)
-        written_column = text_in(column, abilities.dialect)
+        place = (edge.relation, edge.column)
+        if place not in columns:
+            column = _physical(draft, relation, exp.column(edge.column, quoted=True))
+            columns[place] = last_text(column, abilities.dialect)
+        written_column = columns[place]
         text = abilities.keys.format(
             column=written_column, keys=_MARK, type=abilities.key_types[family(kind)]
         )
         before, _, after = text.partition(_MARK)
         name = "BIGINT[]" if kind in INTEGERS else f"{kind}[]"
-        place = (edge.relation, edge.column)
         same = [each for each in one.edges if (each.relation, each.column) == place]
         share = share_of_a_key(draft, same, relation)
         physical, _ = draft.context.tables[relation.address].columns[edge.column]
@@ -285,8 +288,8 @@ def _keyed_hash(
         if node.name == "value":
             return exp.column(physical_name, quoted=True)
         bound = exp.Parameter(this=exp.Literal.number(0))
-        bound.meta["value"] = KeyBlock(one.join_group, node.name == "outer")
-        bound.meta["type"] = "BLOB"
+        value = KeyBlock(one.join_group, node.name == "outer")
+        noted(bound, value=value, type="BLOB")
         return bound
 
     return sqlglot.parse_one(text, dialect=abilities.dialect).transform(place)
@@ -380,7 +383,7 @@ def _finish(
     for node in parameters:
         # One value under two numbers is two values to who compares keys of groups with outputs.
         constant = node.meta.get("constant")
-        origin = id(node) if constant is None or not by_number else constant.sql(DUCKDB)
+        origin = id(node) if constant is None or not by_number else text_of(constant)
         number = numbers.setdefault((origin, node.meta["type"]), len(bound) + 1)
         if number > len(bound):
             bound.append(node)

@@ -58,7 +58,7 @@ def costs_less_apart(
         return False
     width = width_of((each.name, each.type) for each in relation.columns if each.name in read)
     travels = given["row"] + given.get("byte", 0.0) * width
-    travels *= times_of(draft.context.link_cost)
+    travels *= times_of(draft.context.link_costs.of(draft.source_of(relation)))
     grouped = given["group"] + given.get("spread", 0.0) * min(groups / _MANY_GROUPS, 1.0)
     return rows * (travels + _GROUPED_HERE) < rows * grouped + groups * travels
 

@@ -118,5 +118,5 @@ class Request:
     endpoint: str = "in-process"
     push_down: bool = True
     require_pushdown: bool = False
-    link_cost: str = "cheap"
+    link_cost: str = ""
     trace: str = ""

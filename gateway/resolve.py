@@ -17,7 +17,7 @@ from sqlglot import exp
 from gateway.errors import AmbiguousName, InternalError, ParseError, UnknownTable
 from gateway.parse import ParsedStatement
 from gateway.places import place_of, refusal
-from gateway.trees import noted
+from gateway.trees import copied, noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def resolve(statement: ParsedStatement, directory: Directory, domain: str | None
     """
     if statement.tree is None:
         raise InternalError("a statement without a query cannot be resolved")
-    tree = statement.tree.copy()
+    tree = copied(statement.tree)
     resolver = _Resolver(directory, domain)
     resolver.walk(tree, frozenset())
     for table in tree.find_all(exp.Table):
@@ -173,7 +173,7 @@ class _Resolver:
     def _table(self, table: exp.Table, ctes: frozenset[str]) -> None:
         parts = tuple(part.name for part in table.parts)
         if len(parts) == 1 and parts[0].casefold() in ctes:
-            table.meta["cte"] = True
+            noted(table, cte=True)
             return
         if len(parts) > 3:
             raise refusal(
@@ -186,7 +186,7 @@ class _Resolver:
         except UnknownTable as error:
             if not self._is_lenient:
                 raise
-            table.meta.update(missing=error, written=parts)
+            noted(table, missing=error, written=parts)
             return
         self.found.append((int(table.parts[-1].meta.get("start", 0)), address))
         alias = table.args.get("alias")

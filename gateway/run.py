@@ -17,6 +17,7 @@ from gateway.differencing import Atom
 from gateway.draft import PlannedFragment
 from gateway.engines.base import Engine
 from gateway.errors import SqluiceError
+from gateway.links import LinkCosts
 from gateway.pools import Leases
 from gateway.pseudonyms import KeyOf
 from gateway.request import Limits
@@ -30,7 +31,7 @@ Admit = Callable[[PlannedFragment, Iterator[Atom]], None]
 class Run:
     """Everything that one execution needs besides its plan.
 
-    abilities: of a source by its identity, where keys may go. link_cost: `cheap` or `dear`.
+    abilities: of a source by its identity, where keys may go. link_costs: of rows on their way.
     prices: of a source by its identity, as they were when the run began; else the declared ones.
     on_progress: told how many rows have left. on_step: told which share of its steps is done.
     """
@@ -48,6 +49,6 @@ class Run:
     on_step: Callable[[float], None] = lambda _: None
     on_finish: Callable[[Result, SqluiceError | None], None] | None = None
     admit: Admit | None = None
-    link_cost: str = "cheap"
+    link_costs: LinkCosts = LinkCosts()
     abilities: Callable[[str], Abilities | None] = lambda _: None
     prices: Callable[[str], Prices | None] = lambda _: None

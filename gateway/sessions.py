@@ -43,7 +43,7 @@ class Settings:
     dialect: str = "duckdb"
     timezone: str = "UTC"
     require_pushdown: bool = False
-    link_cost: str = "cheap"
+    link_cost: str | None = None
     row_limit: int | None = None
     query_timeout: float | None = None
 
@@ -142,7 +142,8 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             ),
             Setting(
                 "link_cost",
-                "whether rows on their way from the sources are cheap (one network) or dear",
+                "whether rows on their way from the sources are cheap (one network) or dear, "
+                "whatever the sources say",
                 _read_link_cost,
             ),
             Setting("row_limit", "cut every answer after that many rows", _read_rows),
@@ -266,7 +267,7 @@ class Session:
             client=self.client,
             endpoint=self.endpoint,
             require_pushdown=settings.require_pushdown,
-            link_cost=settings.link_cost,
+            link_cost=settings.link_cost or "",
         )
 
     def _limits(self, seconds: float, first: int | None) -> Limits:

@@ -24,6 +24,7 @@ from gateway.constants import INTEGERS
 from gateway.decision import Decision, TableDecision
 from gateway.draft import ColumnSize, PhysicalTable, TableSize
 from gateway.guard import clear_columns, is_filtered
+from gateway.plan_cache import Remembered
 from gateway.pools import Pools
 from gateway.resolve import Address
 from gateway.widths import text_width_of
@@ -55,6 +56,7 @@ class Statistics:
         self._asking: dict[_Key, Future[None]] = {}
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(2, "statistics")
+        self._shown = Remembered(_shown)
 
     def permitted(
         self,
@@ -74,7 +76,7 @@ class Statistics:
         for address in tables:
             size = heard.get(address)
             if size is not None and size.rows is not None:
-                found[address] = _shown(size, tables[address], decision.tables[address])
+                found[address] = self._shown(size, tables[address], decision.tables[address])
             elif address in declared:
                 found[address] = TableSize(float(declared[address]))
             elif size is not None and size.bytes is not None:
@@ -153,14 +155,13 @@ def _guessed(text: float, physical: PhysicalTable) -> TableSize:
 
 def _shown(size: SourceSize, physical: PhysicalTable, decided: TableDecision) -> TableSize:
     """The size with what is known of the columns that the caller sees as they are."""
+    names = clear_columns(decided)
     columns = {
         name: _column(size, *physical.columns[name])
-        for name in clear_columns(decided)
+        for name in names
         if physical.columns[name][0] in size.columns
     }
-    indexed = {
-        name for name in clear_columns(decided) if physical.columns[name][0] in size.indexed
-    }
+    indexed = {name for name in names if physical.columns[name][0] in size.indexed}
     return TableSize(size.rows or 0.0, columns, frozenset(indexed))
 
 

@@ -11,14 +11,23 @@ remember a dialect or a type by its name: it makes them anew each time.
 
 from __future__ import annotations
 
+import threading
 from copy import deepcopy
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 
 _CHANGING = (exp.Expr, list, dict, set)
+# What the generator writes without changing it.
+_LEAVES = frozenset({exp.Column, exp.Literal, exp.Null, exp.Boolean, exp.Parameter})
+_PLAIN = frozenset({
+    exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Is,
+    exp.Between, exp.In, exp.Like, exp.Cast, exp.Neg, exp.Add, exp.Sub, exp.Mul,
+})  # fmt: skip
+_writing = threading.local()
+TreeT = TypeVar("TreeT", bound=exp.Expr)
 
 DUCKDB = Dialect.get_or_raise("duckdb")
 
@@ -65,6 +74,61 @@ def last_text(tree: exp.Expression, dialect: str = "duckdb") -> str:
     """The text of a tree that nobody needs any longer: writing it may change it."""
     made = _dialect(dialect)
     return made.generate(tree, copy=False)
+
+
+def text_of(tree: exp.Expr) -> str:
+    """DuckDB's text of a part of a tree; plain predicates take a quarter of the time."""
+    if not _is_plain(tree):
+        return tree.sql(DUCKDB)
+    generator = getattr(_writing, "generator", None)
+    if generator is None:
+        generator = _writing.generator = DUCKDB.generator()
+    text: str = generator.generate(tree, copy=False)
+    return text
+
+
+def _is_plain(node: exp.Expr) -> bool:
+    """Whether it is written as it stands: the generator changes nothing of it."""
+    kind = type(node)
+    if kind in _LEAVES:
+        return True
+    if kind is exp.DataType:
+        return not node.expressions
+    if kind not in _PLAIN:
+        return False
+    for value in node.args.values():
+        if type(value) is list:
+            if not all(_is_plain(one) for one in value):
+                return False
+        elif isinstance(value, exp.Expr) and not _is_plain(value):
+            return False
+    return True
+
+
+def copied(tree: TreeT) -> TreeT:
+    """As `copy`, for a tree whose nodes have notes, which both share: in half of its time."""
+    made = tree.__class__()
+    args = made.args
+    # `noted` makes other notes, it changes none.
+    made._meta = tree._meta if isinstance(tree._meta, Notes) else deepcopy(tree._meta)
+    if tree.comments is not None:
+        made.comments = list(tree.comments)
+    if tree._type is not None:
+        made._type = deepcopy(tree._type)
+    made._hash = tree._hash
+    for key, value in tree.args.items():
+        if isinstance(value, exp.Expr):
+            args[key] = below = copied(value)
+            below.parent, below.arg_key = made, key
+        elif type(value) is list:
+            args[key] = several = list(value)
+            for place, each in enumerate(value):
+                if isinstance(each, exp.Expr):
+                    several[place] = below = copied(each)
+                    below.parent, below.arg_key, below.index = made, key, place
+        else:
+            args[key] = value
+    return made
 
 
 @lru_cache

@@ -45,9 +45,7 @@ _VOLATILE_NAMES = frozenset(
 
 def is_volatile(expression: exp.Expression) -> bool:
     """Whether any part gives another value on another server or at another time."""
-    for node in expression.walk():
-        if isinstance(node, VOLATILE):
-            return True
-        if isinstance(node, exp.Anonymous) and node.name.lower() in _VOLATILE_NAMES:
-            return True
-    return False
+    if expression.find(*VOLATILE) is not None:
+        return True
+    called = (one.name.lower() for one in expression.find_all(exp.Anonymous))
+    return any(one in _VOLATILE_NAMES for one in called)

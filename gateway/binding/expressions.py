@@ -16,6 +16,7 @@ from gateway.binding.lookup import look_up, preferred_alias
 from gateway.binding.scopes import BindQuery, Scope, Shape
 from gateway.binding.types import fields_of
 from gateway.binding.words import unknown, unsupported
+from gateway.trees import noted
 
 _BOUND = "bound"
 
@@ -31,7 +32,7 @@ class Place:
 
 def mark_bound(node: exp.Expression) -> exp.Expression:
     """Tell that a node is bound although it stands in an expression that is not yet."""
-    node.meta[_BOUND] = True
+    noted(node, **{_BOUND: True})
     return node
 
 

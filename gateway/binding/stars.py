@@ -21,6 +21,7 @@ from gateway.binding.scopes import Merged, Output, Relation, Scope
 from gateway.binding.types import fields_of
 from gateway.binding.words import ambiguous, did_you_mean, unknown, unknown_name, unsupported
 from gateway.errors import TypeMismatch
+from gateway.trees import noted
 
 Keep = Callable[[str], bool]
 
@@ -98,6 +99,8 @@ def _spend(scope: Scope) -> None:
 
 def columns_in(node: exp.Expression) -> list[exp.Columns]:
     """The COLUMNS(...) of an expression, not those of its sub-queries."""
+    if node.find(exp.Columns) is None:
+        return []
     return [
         one for one in node.walk(prune=lambda inner: isinstance(inner, exp.Query))
         if isinstance(one, exp.Columns)
@@ -166,7 +169,7 @@ def _named_fully(item: Item, scope: Scope) -> exp.Expression:
     for column in node.find_all(exp.Column):
         relation = relations.get(column.table)
         if relation is not None:
-            column.meta["called"] = (*relation.full_name, item.name)
+            noted(column, called=(*relation.full_name, item.name))
     return node
 
 

@@ -9,7 +9,7 @@ FULL joins, nor anything that could fail on a row (DESIGN 5, barrier rule 2).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
@@ -20,7 +20,7 @@ from gateway.draft import Draft, Input, Note
 from gateway.implied import Reader, all_of, any_of, bare, flat, implied
 from gateway.passes.push_filters import decided_by, predicate_places
 from gateway.safe_predicates import COMPARISONS, is_safe
-from gateway.trees import DUCKDB
+from gateway.trees import noted, text_of
 
 # On a predicate: its text in notes, where it is what the arms of an OR say of one relation.
 OF_ARMS = "of arms"
@@ -63,7 +63,7 @@ def _factor(select: exp.Select) -> None:
 
 def _factored(conjunct: exp.Expression) -> list[exp.Expression]:
     arms = [
-        {one.sql(DUCKDB): one for one in flat(arm, exp.And)} for arm in flat(conjunct, exp.Or)
+        {text_of(one): one for one in flat(arm, exp.And)} for arm in flat(conjunct, exp.Or)
     ]
     shared = [text for text in arms[0] if all(text in arm for arm in arms)]
     if len(arms) == 1 or not shared:
@@ -81,11 +81,14 @@ class _Derivation:
     select: exp.Select
     draft: Draft
     inputs: dict[str, Input]
+    readers: dict[str, Reader | None] = field(default_factory=dict)
 
     def run(self) -> None:
         """Weaker forms of what stays, then what equalities carry to other relations."""
         facts: list[tuple[Name, exp.Expression]] = []
         for conjunct, aliases, in_every_row in self._conjuncts():
+            if _is_of_columns(conjunct):
+                continue
             named = sorted({one.table for one in conjunct.find_all(exp.Column)})
             for alias in named:
                 reader = self._reader(alias)
@@ -134,6 +137,11 @@ class _Derivation:
         return self.inputs[table.name]
 
     def _reader(self, alias: str) -> Reader | None:
+        if alias not in self.readers:
+            self.readers[alias] = self._made_reader(alias)
+        return self.readers[alias]
+
+    def _made_reader(self, alias: str) -> Reader | None:
         table = self.scope.sources.get(alias)
         one = self.inputs.get(table.name) if isinstance(table, exp.Table) else None
         if one is None or one.relations[0].block is not None:
@@ -158,9 +166,9 @@ class _Derivation:
         held = one.pushed.get(table.name, ())
         if moved not in held:
             pushed = {**one.pushed, table.name: (*held, moved)}
-            note = Note(predicate.sql(DUCKDB), "pushed", "derived")
+            note = Note(text_of(predicate), "pushed", "derived")
             if is_of_arms:
-                moved.meta[OF_ARMS] = note.part
+                noted(moved, **{OF_ARMS: note.part})
             self.inputs[table.name] = replace(one, pushed=pushed, notes=(*one.notes, note))
 
     def _carry(self, facts: list[tuple[Name, exp.Expression]]) -> None:
@@ -221,13 +229,20 @@ class _Derivation:
         return reader.checker.type_of(column) if reader is not None else None
 
 
+def _is_of_columns(conjunct: exp.Expression) -> bool:
+    """Whether two columns are compared: of neither alone anything follows, or can be safe."""
+    left, right = conjunct.args.get("this"), conjunct.args.get("expression")
+    is_compared = isinstance(conjunct, exp.EQ | exp.LT | exp.LTE | exp.GT | exp.GTE)
+    return is_compared and isinstance(left, exp.Column) and isinstance(right, exp.Column)
+
+
 def _is_of_arms(one: exp.Expression, conjunct: exp.Expression) -> bool:
     """Whether it is but predicates of the conjunct's, put together as they stand there."""
     if not isinstance(bare(one), exp.Or):
         return False
     texts = _texts_within(conjunct)
     arms = [each for arm in flat(one, exp.Or) for each in flat(arm, exp.And)]
-    return all(each.sql(DUCKDB) in texts for each in arms)
+    return all(text_of(each) in texts for each in arms)
 
 
 def _texts_within(conjunct: exp.Expression) -> set[str]:
@@ -235,7 +250,7 @@ def _texts_within(conjunct: exp.Expression) -> set[str]:
     found, left = set(), [conjunct]
     while left:
         node = left.pop()
-        found.add(node.sql(DUCKDB))
+        found.add(text_of(node))
         if isinstance(node, exp.Connector | exp.Paren | exp.Not):
             left += node.iter_expressions()
     return found
@@ -281,4 +296,4 @@ def _renamed(predicate: exp.Expression, target: Name) -> exp.Expression:
 
 def _anonymous(predicate: exp.Expression) -> str:
     """The predicate's text, whatever its column."""
-    return _renamed(predicate, ("", "")).sql(DUCKDB)
+    return text_of(_renamed(predicate, ("", "")))

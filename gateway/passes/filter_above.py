@@ -17,7 +17,7 @@ from gateway.aggregates import has_aggregate
 from gateway.blocks import block_verdict
 from gateway.draft import Draft, Input, Note
 from gateway.passes.push_filters import conjuncts, decided_by, predicate_places, put_back
-from gateway.trees import DUCKDB
+from gateway.trees import text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def taken_down(found: tuple[Above, ...]) -> None:
 
 def told_as_pushed(one: Input, found: tuple[Above, ...]) -> tuple[Note, ...]:
     """The notes of an input, whose filters are its source's now."""
-    parts = {each.predicate.sql(DUCKDB) for each in found}
+    parts = {text_of(each.predicate) for each in found}
     return tuple(
         replace(note, outcome="pushed", reason="")
         if note.part in parts and note.reason == "barrier" else note

@@ -18,7 +18,7 @@ from gateway.draft import Draft, Input, Note
 from gateway.guard import GuardedRelation
 from gateway.pushable import folded
 from gateway.safe_predicates import is_safe
-from gateway.trees import DUCKDB
+from gateway.trees import text_of
 
 
 def push_filters(draft: Draft) -> Draft:
@@ -131,7 +131,7 @@ def _move(
     reason, moved = decided_by(conjunct, one.relations[0], draft)
     if reason is None and alias not in aliases:
         reason, moved = "outer_join", None
-    note = Note(conjunct.sql(DUCKDB), "stayed" if reason else "pushed", reason or "")
+    note = Note(text_of(conjunct), "stayed" if reason else "pushed", reason or "")
     pushed = dict(one.pushed)
     if moved is not None:
         pushed[table.name] = (*pushed.get(table.name, ()), _unqualified(moved))

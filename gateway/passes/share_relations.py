@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from gateway.draft import Draft, Input, KeyEdge, ValueEdge
 from gateway.guard import GuardedColumn
-from gateway.trees import DUCKDB
+from gateway.trees import text_of
 
 
 def share_relations(draft: Draft) -> Draft:
@@ -55,7 +55,7 @@ def _first_of(
 def _rows(name: str, one: Input) -> tuple[object, ...]:
     """What two references have in common that deliver the same rows."""
     relation = one.relations[0]
-    pushed = tuple(each.sql(DUCKDB) for each in one.pushed.get(name, ()))
+    pushed = tuple(text_of(each) for each in one.pushed.get(name, ()))
     return (relation.address, relation.filters, relation.clear, pushed, one.limit)
 
 

@@ -20,9 +20,9 @@ from gateway.engines.base import Engine
 from gateway.errors import InvalidConfig
 from gateway.execute import execute
 from gateway.guard import GuardedQuery
+from gateway.physical import physical_tables
 from gateway.plan import plan
 from gateway.pools import Pools
-from gateway.prepare import physical_tables
 from gateway.request import Limits
 from gateway.resolve import Address
 from gateway.run import Run

@@ -18,9 +18,10 @@ from gateway.draft import PlanContext, PlannedFragment, TableSize
 from gateway.engines.duckdb import DuckdbEngine, EngineSettings
 from gateway.guard import guard, render
 from gateway.identity import principal_of
+from gateway.links import LinkCosts
 from gateway.parse import parse
+from gateway.physical import physical_tables
 from gateway.plan import plan
-from gateway.prepare import physical_tables
 from gateway.publish import build_snapshot
 from gateway.request import Request
 from gateway.resolve import Address, resolve
@@ -49,7 +50,7 @@ def forms_of(  # noqa: PLR0913 - three of them by name
     keys: bool = False,
     keys_stay: frozenset[str] = frozenset(),
     require_pushdown: bool = False,
-    link_cost: str = "cheap",
+    link_cost: str = "",
     parts: bool = False,
 ) -> Mapping[str, str]:
     """`bound`, `guarded`, `planned` of one statement of one user; `keys`: also what could narrow.
@@ -79,7 +80,7 @@ def forms_of(  # noqa: PLR0913 - three of them by name
         parameters=values,
         require_pushdown=require_pushdown,
         sizes=mesh.sizes,
-        link_cost=link_cost,
+        link_costs=LinkCosts(link_cost, sources=snapshot.mesh.sources),
         describe=lambda tree, given: tuple(
             (field.metadata or {})[b"type"].decode()
             for field in mesh.engine.describe(tree.sql("duckdb"), shapes, given, "UTC")

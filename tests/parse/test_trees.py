@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlglot import exp, parse_one
 
 from gateway.parse import parse_query
-from gateway.trees import Notes, with_cheap_notes
+from gateway.trees import DUCKDB, Notes, copied, noted, text_of, with_cheap_notes
+
+_PREDICATES = (
+    "a = 1", "t.a <> -2 AND (\"b c\" < 1.5 OR NOT b >= 'it''s')", "a BETWEEN $1 AND 2 + 3 * 4 - 1",
+    "a IN (1, 2, NULL) AND b IS NOT NULL AND c NOT LIKE '%x'", "a LIKE 'x' ESCAPE '!'",
+    "a > DATE '1994-01-01' AND b <= CAST('1.50' AS DECIMAL(15, 2))", "a IS TRUE OR FALSE",
+    "a IN (SELECT b FROM u)", "a IN ($1, $2) OR x[1] = 'z' OR a > ALL (SELECT 1)",
+    "date_trunc('month', a) = TIMESTAMP '2024-01-01 00:00:00' AND b->>'k' = 'v'",
+    "extract(year FROM a) = 2 AND substring(b, 1, 2) IN ('a', 'b') AND (a, b) = (1, 2)",
+)  # fmt: skip
 
 
 def test_copies_keep_places_and_share_nothing() -> None:
@@ -32,3 +42,40 @@ def test_a_parsed_statement_has_them() -> None:
     placed = [node.meta for node in tree.walk() if node.meta_get("line") is not None]
     assert placed
     assert {type(one) for one in placed} == {Notes}
+
+
+def _nodes(tree: exp.Expr) -> list[tuple[object, ...]]:
+    return [
+        (
+            type(one), type(one.parent), one.arg_key, one.index, dict(one._meta or {}),
+            tuple(one.args),
+        )
+        for one in tree.walk()
+    ]  # fmt: skip
+
+
+def test_a_copy_that_shares_its_notes_is_a_copy() -> None:
+    tree = parse_query(
+        "WITH c AS (SELECT a, /* said */ b FROM t) SELECT sum(b) AS s, "
+        "CASE WHEN a IN (1, 2) THEN 1 END FROM c LEFT JOIN u USING (a) "
+        "WHERE b > DATE '2024-01-01' GROUP BY ALL ORDER BY 1 LIMIT 3"
+    ).tree
+    assert tree is not None
+    before = _nodes(tree)
+    made = copied(tree)
+    assert made == tree
+    assert _nodes(made) == before
+    assert made.sql(DUCKDB) == tree.sql(DUCKDB)
+    for one in list(made.find_all(exp.Column)):
+        noted(one, bound=True)
+        one.replace(exp.Literal.number(1))
+    assert _nodes(tree) == before
+
+
+@pytest.mark.parametrize("text", _PREDICATES)
+def test_a_text_is_the_one_of_a_copy_and_changes_nothing(text: str) -> None:
+    tree = parse_one(text, dialect=DUCKDB)
+    before = _nodes(tree)
+    assert text_of(tree) == tree.copy().sql(DUCKDB)
+    assert text_of(tree) == tree.copy().sql(DUCKDB)
+    assert _nodes(tree) == before

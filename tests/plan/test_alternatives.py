@@ -12,6 +12,7 @@ import pytest
 from gateway.alternatives import Option, Priced, Question, weigh
 from gateway.choosing import Prices
 from gateway.draft import InPlaceForm, Note, Plan, PlannedFragment
+from gateway.links import LinkCosts
 from gateway.resolve import Address
 from tests.plan.test_choosing import _fragment
 
@@ -27,7 +28,7 @@ def asked(
         lambda source: Prices(statement=0.5, row=1.5, key=0.4),
         lambda source: most,
         lambda source: places,
-        link_cost,
+        LinkCosts(link_cost),
     )
     plan = Plan(fragments, "SELECT 1", ("n",))
     return {name: one.questions for name, one in weigh(plan, priced).items()}

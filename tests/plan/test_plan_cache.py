@@ -26,9 +26,9 @@ from gateway.errors import UnknownTable
 from gateway.guard import guard
 from gateway.identity import principal_of
 from gateway.parse import parse
+from gateway.physical import physical_tables
 from gateway.plan import plan
 from gateway.plan_cache import Key, PlanCache, Remembered, key_of, with_parameters
-from gateway.prepare import physical_tables
 from gateway.publish import build_snapshot
 from gateway.request import Principal, Request
 from gateway.resolve import Directory, KnownProduct, ResolvedQuery, resolve

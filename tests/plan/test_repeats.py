@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 
 import duckdb
 import pytest
@@ -100,6 +101,25 @@ def test_rows_are_fetched_where_so_many_groups_cost_more(
     assert ("rows_cheaper" in planned) != wanted
     # Then the merge groups them itself before it joins them.
     assert ('JOIN (SELECT "f"."distance"' in planned) != wanted
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "wanted"),
+    [("", "", False), ("dear", "", True), ("dear", "cheap", False), ("cheap", "dear", True)],
+)
+def test_a_source_says_what_its_rows_cost_on_their_way(
+    said: str, asked: str, wanted: bool, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the session does not."""
+    mesh.sizes, known = _many(distance=150_000), mesh.snapshot
+    domains = tuple(
+        replace(one, sources=tuple(replace(each, link_cost=said) for each in one.sources))
+        for one in known.mesh.domains
+    )
+    far = replace(known, mesh=replace(known.mesh, domains=domains))
+    monkeypatch.setattr(mesh, "snapshot", far)
+    planned = forms_of(mesh, "nora", HIGH, link_cost=asked)["planned"]
+    assert ("rows_cheaper" in planned) != wanted
 
 
 @pytest.mark.parametrize(
