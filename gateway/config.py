@@ -41,23 +41,18 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class FlightEndpoint(Endpoint):
-    """Flight SQL. `idle_seconds`: how long a session may rest; 0: as long as its token."""
+class SessionEndpoint(Endpoint):
+    """One with sessions. `idle_seconds`: how long one may be silent; 0: as long as it likes."""
 
     idle_seconds: float = 28_800.0
 
 
 @dataclass(frozen=True, slots=True)
-class PgwireEndpoint(Endpoint):
-    """The PostgreSQL wire. `plaintext` lets rows travel in clear off the machine.
-
-    `connections`: how many at once. `idle_seconds`: how long one may be silent; 0: as long as it
-    likes.
-    """
+class PgwireEndpoint(SessionEndpoint):
+    """`plaintext` lets rows travel in clear off the machine. `connections`: how many at once."""
 
     plaintext: bool = False
     connections: int = 100
-    idle_seconds: float = 28_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +228,7 @@ class Config:
     paths: Paths = Paths()
     state_settings: StateSettings = StateSettings()
     http: Endpoint = Endpoint(port=7080)
-    flight: FlightEndpoint = FlightEndpoint(port=7051)
+    flight: SessionEndpoint = SessionEndpoint(port=7051)
     pgwire: PgwireEndpoint = PgwireEndpoint(port=7032)
     tls: Tls = Tls()
     limits: LimitSettings = LimitSettings()
@@ -286,7 +281,7 @@ _SECTIONS: Mapping[str, tuple[str, type]] = {
     "paths": ("paths", Paths),
     "state": ("state_settings", StateSettings),
     "http": ("http", Endpoint),
-    "flight": ("flight", FlightEndpoint),
+    "flight": ("flight", SessionEndpoint),
     "pgwire": ("pgwire", PgwireEndpoint),
     "tls": ("tls", Tls),
     "limits": ("limits", LimitSettings),

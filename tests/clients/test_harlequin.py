@@ -50,6 +50,8 @@ catalog = below(connection.get_catalog().items)
 print(json.dumps({"catalog": catalog, **asked(sql), "failure": failure}))
 """
 SQL = "SELECT origin, count(*) AS n FROM departures.flights GROUP BY origin ORDER BY origin"
+# As docs/clients/tools.md says them, which tests/docs/test_snippets.py holds against this.
+OPTIONS = {"driver_type": "flightsql", "db_kwargs_str": "username=nora;password=nora-demo"}
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 
@@ -64,12 +66,10 @@ class Harlequin:
         """What an adapter gives."""
         if adapter == "adbc":
             address, sql = self.gateway.flight, SQL.replace("departures.", "operations.departures.")
-            options = {
-                "driver_type": "flightsql", "db_kwargs_str": "username=nora;password=nora-demo",
-            }  # fmt: skip
+            options = OPTIONS
         else:
             address, sql = self.gateway.pgwire.replace("://", "://nora:nora-demo@"), SQL
-            address, options = f"{address}/operations", {}
+            address, options = f"{address}/operations", dict[str, str]()
         done = subprocess.run(
             [self.python, "-c", STEPS], input=json.dumps([adapter, address, options, sql]),
             capture_output=True, text=True, timeout=240, check=False,

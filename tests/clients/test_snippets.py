@@ -24,15 +24,15 @@ InteractiveShell.instance().run_cell(sys.stdin.read()).raise_error()
 """
 NOTEBOOKS = ("ipython", "jupysql==0.11.1", "marimo==0.25.2", "pandas", "polars", "sqlalchemy<3")
 EXPECTATIONS = ("great-expectations==1.24.1", "sqlalchemy<3")
+PAGES = {
+    "notebooks": (NOTEBOOKS, ["EWR", "EWR"]), "tools": (EXPECTATIONS, ['"success": true']),
+}  # fmt: skip
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 @pytest.mark.parametrize(
     ("page", "packages", "printed"),
-    [
-        ("notebooks", NOTEBOOKS, ["EWR", "EWR"]),
-        ("tools", EXPECTATIONS, ['"success": true']),
-    ],
+    [(page, *known) for page, known in PAGES.items()],
 )
 def test_a_page(
     sample: SampleMesh, tmp_path: Path, page: str, packages: tuple[str, ...], printed: list[str]

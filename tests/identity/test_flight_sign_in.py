@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -331,8 +331,11 @@ def test_a_session_that_rests_is_closed_with_all_it_has(
         rest(endpoint)
         assert within(30, lambda: len(held) == 1)
         assert within(30, lambda: queries.count == 1)
-        for call in (lambda: idle.start(COUNT), lambda: idle.prepare(COUNT),
-                     lambda: idle.client.do_get(ticket, idle.options).read_all()):  # fmt: skip
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: idle.start(COUNT), lambda: idle.prepare(COUNT),
+            lambda: idle.client.do_get(ticket, idle.options).read_all(),
+        )  # fmt: skip
+        for call in calls:
             with pytest.raises(flight.FlightUnauthenticatedError, match="has expired"):
                 call()
         # Who reads on does not rest.

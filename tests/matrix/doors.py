@@ -143,7 +143,7 @@ def _copied(house: House, sql: str, user: str) -> Read:
         cursor.execute(sql)
         table = cursor.fetch_arrow_table()
     types = [(one.metadata or {})[b"POSTGRESQL:type"].decode() for one in table.schema]
-    read = {"numeric": Decimal, "json": json.loads}
+    read: dict[str, Callable[[Any], Any]] = {"numeric": Decimal, "json": json.loads}
     return Read(tuple(types), tuple(
         [_read(read.get(kind.removeprefix("_"), _same), value) for value in column.to_pylist()]
         for kind, column in zip(types, table.columns, strict=True)

@@ -262,10 +262,8 @@ def _copied(house: House, sql: str, password: str | None = None, user: str = "no
             assert CODES["unauthenticated"].remedy in text
             return Told("unauthenticated", "28000", None, "", "", None, "", text)
         # The drivers' interface says that keys are text, and this one gives bytes.
-        told = {
-            bytes(key).decode().removeprefix("PG_DIAG_"): bytes(value).decode()
-            for key, value in error.details or ()
-        }
+        details: Any = error.details or ()
+        told = {key.decode().removeprefix("PG_DIAG_"): each.decode() for key, each in details}
         code, _, query = told.get("MESSAGE_DETAIL", "").partition(", query ")
         return Told(
             code, error.sqlstate, query or None, told.get("SCHEMA_NAME", ""),

@@ -97,7 +97,13 @@ def stopped(opened: Open, call: Callable[[], object], stop: Callable[[], object]
     thread = threading.Thread(target=run)
     thread.start()
     assert within(60, lambda: opened.is_busy)
-    assert within(60, lambda: (stop(), thread.join(0.3), not thread.is_alive())[-1])
+
+    def has_ended() -> bool:
+        stop()
+        thread.join(0.3)
+        return not thread.is_alive()
+
+    assert within(60, has_ended)
     yield
     assert within(60, lambda: not opened.is_busy)
 
@@ -228,15 +234,14 @@ def of_metrics(metrics: Metrics) -> Told:
 def test_every_endpoint_is_told_alike_by_audit_metrics_and_traces(tmp_path: Path) -> None:
     with collecting() as collector:
         with open_shop(tmp_path, settings(collector)) as shop, ExitStack() as stack:
-            over = FlightEndpoint(shop.opened, "127.0.0.1", 0), PgwireEndpoint(
-                shop.opened, "127.0.0.1", 0
-            )
-            for one in over:
-                stack.callback(one.stop)
+            by_flight = FlightEndpoint(shop.opened, "127.0.0.1", 0)
+            by_pgwire = PgwireEndpoint(shop.opened, "127.0.0.1", 0)
+            stack.callback(by_flight.stop)
+            stack.callback(by_pgwire.stop)
             local = stack.enter_context(sqluice.connect(f"{shop.folder}/", user="amy"))
             opened = Open(
-                shop, f"grpc://127.0.0.1:{over[0].start()}",
-                f"postgresql://127.0.0.1:{over[1].start()}", local,
+                shop, f"grpc://127.0.0.1:{by_flight.start()}",
+                f"postgresql://127.0.0.1:{by_pgwire.start()}", local,
             )  # fmt: skip
             over_http(opened)
             over_flight(opened)

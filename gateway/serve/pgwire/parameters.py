@@ -289,6 +289,7 @@ def _braced(body: str, place: int, element: int, deep: int) -> tuple[list[object
     place = _behind_blanks(body, place + 1)
     if body[place] == "}":
         return values, place + 1
+    value: object
     while True:
         if body[place] == "{":
             value, place = _braced(body, place, element, deep - 1)
