@@ -1,7 +1,7 @@
 """Rows out of cells: neighbouring cells of one width are written at once, as a matrix.
 
 Takes: for each column cells of one width (numpy) or of any (Arrow). Gives: the bytes of all rows,
-one behind the other. Never walks over rows in Python.
+one behind the other. Never walks over more than a few rows in Python.
 
 A join costs by the number of its pieces. So lengths, heads and cells of one width become one piece
 up to the next cell whose width differs from row to row.
@@ -22,6 +22,9 @@ from gateway.serve.pgwire.encoding.matrices import Field
 # All of one width and none of them NULL, or of any width.
 Cells: TypeAlias = Field | pa.Array
 _LENGTH = ">i4"
+# So many rows cost less one by one than whole columns of them.
+_FEW = 4
+_NULL = b"\xff\xff\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Frame:
 
 def packed(frame: Frame, columns: Sequence[Cells], rows: int) -> pa.Buffer:
     """All rows; each cell behind its length in four bytes, NULL with the length -1."""
+    if rows <= _FEW:
+        return pa.py_buffer(b"".join(_row(frame, columns, at) for at in range(rows)))
     sizes = np.full(rows, 4 + len(frame.lead) + 4 * len(columns), np.int32)
     lengths = [_lengths(cells, sizes) for cells in columns]
     lead = [_same(frame.lead)] if frame.lead else []
@@ -55,6 +60,25 @@ def packed(frame: Frame, columns: Sequence[Cells], rows: int) -> pa.Buffer:
     if block:
         pieces.append(_written(block, rows))
     return joined(pieces)
+
+
+def _row(frame: Frame, columns: Sequence[Cells], at: int) -> bytes:
+    """One row of them."""
+    parts = [frame.lead]
+    for cells in columns:
+        if isinstance(cells, np.ndarray):
+            # No scalar: those of numpy have the machine's own order of bytes.
+            cell = cells[at : at + 1]
+            content = (cell.astype(_LENGTH) if cell.dtype == np.int32 else cell).tobytes()
+        else:
+            held = cells[at].as_buffer()
+            if held is None:
+                parts.append(_NULL)
+                continue
+            content = held.to_pybytes()
+        parts += (len(content).to_bytes(4, "big"), content)
+    size = 4 + sum(map(len, parts))
+    return b"".join((frame.head, size.to_bytes(4, "big"), *parts))
 
 
 def _lengths(cells: Cells, sizes: Field) -> Field:
