@@ -35,7 +35,7 @@ from gateway.gate import Split, gate_reads, policy_mark, pseudonyms_of, split, w
 from gateway.guard import GuardedRelation
 from gateway.late_slots import late_slot
 from gateway.parting import may_be_parted
-from gateway.trees import as_type, last_text, noted, text_in, text_of
+from gateway.trees import as_type, last_text, noted, put, text_in, text_of
 from gateway.value_slots import value_slot
 
 # Stands around the number of a parameter while a text is cut; no name or number holds it.
@@ -391,9 +391,9 @@ def _finish(
         noted(place, number=number)
         if node.meta["type"] in abilities.cast_parameters:
             place = as_type(place, node.meta["type"])
-        node.replace(place)
+        put(node, place)
     for number, node in enumerate(list(shown.find_all(exp.Parameter)) if shown else (), start=1):
-        node.replace(exp.Var(this=f"${number}"))
+        put(node, exp.Var(this=f"${number}"))
     pieces: tuple[Piece, ...] = ()
     sql = ""
     if slots or (abilities.in_place and slots is not None):

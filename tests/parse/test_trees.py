@@ -6,7 +6,7 @@ import pytest
 from sqlglot import exp, parse_one
 
 from gateway.parse import parse_query
-from gateway.trees import DUCKDB, Notes, copied, noted, text_of, with_cheap_notes
+from gateway.trees import DUCKDB, Notes, copied, noted, put, text_of, with_cheap_notes
 
 _PREDICATES = (
     "a = 1", "t.a <> -2 AND (\"b c\" < 1.5 OR NOT b >= 'it''s')", "a BETWEEN $1 AND 2 + 3 * 4 - 1",
@@ -79,3 +79,19 @@ def test_a_text_is_the_one_of_a_copy_and_changes_nothing(text: str) -> None:
     assert text_of(tree) == tree.copy().sql(DUCKDB)
     assert text_of(tree) == tree.copy().sql(DUCKDB)
     assert _nodes(tree) == before
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1 IN (2, 3, 4)", "SELECT f(2, 3)", "SELECT 3 + 2"])
+def test_what_is_put_in_a_place_stands_there(sql: str) -> None:
+    """As `replace` would have it: with its parent and its number, and findable."""
+    for number in range(len(list(parse_one(sql).find_all(exp.Literal)))):
+        ours, theirs = parse_one(sql), parse_one(sql)
+        node, other = (list(one.find_all(exp.Literal))[number] for one in (ours, theirs))
+        place, same = exp.Var(this="$1"), exp.Var(this="$1")
+        put(node, place)
+        other.replace(same)
+        assert ours == theirs and node.parent is None
+        assert (place.arg_key, place.index) == (same.arg_key, same.index)
+        # And what is there can be put away again.
+        put(place, exp.Literal.number(9))
+        assert "$1" not in ours.sql() and "9" in ours.sql()
