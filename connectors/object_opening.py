@@ -7,16 +7,41 @@ machine knows of accounts, roles and addresses, and no plaintext beyond it unles
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from queue import Empty, SimpleQueue
 from types import MappingProxyType
 
+import pyarrow as pa
 from pyarrow import fs
 
-from connectors.base import ConnectorError
+from connectors.base import ConnectorError, ConnectorUnavailable
 
 _CONNECT_SECONDS, _REQUEST_SECONDS, _ATTEMPTS = 5, 20, 3
+# The library opens none while one that it has waits for an answer: nobody else waits as long.
+_OPEN_SECONDS = 5.0
+
+
+def opened_store(settings: Mapping[str, str]) -> fs.FileSystem:
+    """The store of `store`; ConnectorUnavailable where it takes too long, the library's errors."""
+    answers: SimpleQueue[tuple[fs.FileSystem | None, Exception | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((OPENERS[settings["store"]](settings), None))
+        except (OSError, ValueError, TypeError, pa.ArrowException, ConnectorError) as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, name="object-store", daemon=True).start()
+    try:
+        store, error = answers.get(timeout=_OPEN_SECONDS)
+    except Empty:
+        raise ConnectorUnavailable("the store does not answer") from None
+    if error is not None:
+        raise error
+    return store
 
 
 def _s3(settings: Mapping[str, str]) -> fs.FileSystem:

@@ -26,6 +26,8 @@ from connectors.base import ConnectorError
 
 PROTOCOL = "objects"
 _SECONDS, _LOOK_SECONDS = 30.0, 0.05
+# Who asks whether anybody is there waits before a statement that nobody can cancel yet.
+_PING_SECONDS = 5.0
 _MAXIMUM_FILES = 10_000
 _MAGIC = re.compile(r"[*?[\]]")
 # What S3 and GCS are told to say to who may not: to ask again does not help.
@@ -100,7 +102,7 @@ class ObjectStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # it has no
 
     def ping(self) -> None:
         """Ask the store for anything at all."""
-        self._bounded(lambda: self._store.get_file_info(self._root))
+        self._bounded(lambda: self._store.get_file_info(self._root), _PING_SECONDS)
 
     def open(self, path: str, mode: str = "rb", **_: object) -> ObjectReader:
         """An object that the statement named, as it was when it was first opened."""
@@ -156,7 +158,7 @@ class ObjectStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # it has no
 
         return self._bounded(look)
 
-    def _bounded(self, call: Callable[[], Value]) -> Value:
+    def _bounded(self, call: Callable[[], Value], most: float = _SECONDS) -> Value:
         """The value of a call that nothing can interrupt; given up where it takes too long."""
         answers: SimpleQueue[tuple[Value | None, BaseException | None]] = SimpleQueue()
 
@@ -170,7 +172,7 @@ class ObjectStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # it has no
             self.requests += 1
         threading.Thread(target=run, name="object-store", daemon=True).start()
         waited = 0.0
-        while waited < _SECONDS:
+        while waited < min(most, _SECONDS):
             if self._stopped.is_set():
                 raise OSError("stopped")
             try:

@@ -31,7 +31,7 @@ from connectors.file_reading import (
     pattern_of,
     reading_of,
 )  # fmt: skip
-from connectors.object_opening import OPENERS
+from connectors.object_opening import OPENERS, opened_store
 from connectors.object_sizes import size_of
 from connectors.object_store import PROTOCOL, ObjectStore
 
@@ -117,8 +117,8 @@ class ObjectsConnector:
     def connect(self, settings: Mapping[str, str]) -> ObjectsConnection:
         """Open what lies below `prefix` in a `bucket`."""
         unknown = sorted(set(settings) - _KNOWN)
-        opener = OPENERS.get(settings.get("store", ""))
-        if unknown or opener is None or not settings.get("bucket"):
+        is_known = settings.get("store") in OPENERS
+        if unknown or not is_known or not settings.get("bucket"):
             raise ConnectorError(
                 "objects takes store (s3, gcs, azure), bucket, prefix, format, types, region, "
                 "endpoint, tls, account and the secrets of the store"
@@ -129,7 +129,7 @@ class ObjectsConnector:
         root = "/".join(parts)
         reading = reading_of(settings)
         try:
-            objects = ObjectStore(opener(settings), root, reading.form == "parquet")
+            objects = ObjectStore(opened_store(settings), root, reading.form == "parquet")
         except (OSError, ValueError, TypeError, pa.ArrowException) as error:
             raise ConnectorError(str(error)) from error
         # Text is read on from where another thread stopped: by one thread, then.
