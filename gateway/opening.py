@@ -111,8 +111,7 @@ def open_gateway(config: Config, watch: bool = False) -> OpenGateway:
     statistics, learning = Statistics(pools), _learning(config, state, abilities)
     engine = _engine(config)
     closers += [statistics.close, learning.close, engine.close]
-    if watch:
-        closers.append(publisher.watch())
+    closers += [publisher.watch()] if watch else []
     limits, queries = statement_limits(config.limits), Queries()
     metrics, telemetry = _watching(config, queries, closers)
     owner_logs = OwnerLogs(config.logs)
