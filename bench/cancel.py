@@ -5,11 +5,13 @@ a statement has left the gateway's list of running queries and its source works 
 client's cancel, and from the end of the client's process. Never judges time.
 
 A server is asked itself what it runs (pg_stat_activity, the process list). SQLite and Parquet are
-read by the gateway and its processes: they work as long as those take processor time (Linux only).
+read by the gateway and its processes: they work as long as those take processor time or a thread of
+theirs waits for a processor (Linux only).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -78,6 +80,7 @@ class Client:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             cwd=Path(__file__).resolve().parents[1],
         )  # fmt: skip
+        self._is_killed = False
 
     @property
     def process_id(self) -> int:
@@ -91,6 +94,11 @@ class Client:
     def stop(self) -> None:
         """Cancel it as clients of this endpoint do."""
         self._do({"do": "stop"})
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is there, and its statement has not ended."""
+        return not self._is_killed and not self.ended
 
     @property
     def ended(self) -> str:
@@ -108,6 +116,7 @@ class Client:
 
     def kill(self) -> None:
         """End the process as a crash would."""
+        self._is_killed = True
         self._process.kill()
 
     def close(self) -> None:
@@ -153,7 +162,6 @@ class _Tree:
 
     def __init__(self, process_id: int) -> None:
         parents = {one: int(told[_PARENT]) for one in _processes() if (told := _stat(one))}
-        self._own = process_id
         self._members = {process_id}
         while more := {one for one, parent in parents.items() if parent in self._members}:
             if more <= self._members:
@@ -163,8 +171,21 @@ class _Tree:
     def is_busy(self) -> bool:
         """Whether one of them takes processor time, over a short while."""
         before = {one: _ticks(one) for one in self._members}
+        ready = self._ready()
         time.sleep(_WINDOW)
-        return sum(max(0, _ticks(one) - was) for one, was in before.items()) > _FEW_TICKS
+        taken = sum(max(0, _ticks(one) - was) for one, was in before.items())
+        # On a busy machine a thread may work and yet have had no turn.
+        return taken > _FEW_TICKS or not ready.isdisjoint(self._ready())
+
+    def _ready(self) -> set[str]:
+        """The threads that run, or would."""
+        found = set()
+        for one in self._members:
+            for told in Path(f"/proc/{one}/task").glob("*/stat"):
+                with contextlib.suppress(OSError):
+                    if told.read_text().rpartition(")")[2].split()[0] == "R":
+                        found.add(told.parent.name)
+        return found
 
 
 def _processes() -> Iterable[int]:
@@ -213,7 +234,8 @@ class _Running:
 
     def is_there(self) -> bool:
         """Whether the gateway or the source still knows of it."""
-        return bool(self.listed is not None and self.listed()) or self.is_busy()
+        known = bool(self.listed()) if self.listed is not None else self.client.waits
+        return known or self.is_busy()
 
     def end_by_force(self) -> None:
         """For what nothing else has ended."""

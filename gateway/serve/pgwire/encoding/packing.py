@@ -85,9 +85,9 @@ def joined(pieces: Sequence[pa.Array]) -> pa.Buffer:
     """The bytes of all rows, of each its pieces one behind the other; NULL is nothing."""
     rows = len(pieces[0])
     # Of all pieces in one column: the first of each, then the second of each, and so on.
-    kind = np.int32 if rows * len(pieces) < _MOST_PLACES else np.int64
-    firsts = np.arange(len(pieces), dtype=kind) * kind(rows)
-    order = np.add.outer(np.arange(rows, dtype=kind), firsts).ravel()
+    count = rows * len(pieces)
+    kind = np.int32 if count < _MOST_PLACES else np.int64
+    order = np.arange(count, dtype=kind).reshape(len(pieces), rows).T.ravel()
     whole = pa.concat_arrays(pieces).take(pa.array(order))
     offsets = np.frombuffer(whole.buffers()[1], np.int32)
     return whole.buffers()[2].slice(0, int(offsets[len(whole)]))
