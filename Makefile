@@ -45,6 +45,8 @@ lint: .venv/.test ## Style, types, import rules and the figures of the house sty
 bench: .venv/.test ## Measurements, beside the bounds that they are held to; ARGS="--sf 1" goes to TPC-H
 	@$(BIN)/python -m bench.policies
 	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench --sf 1 --wire
+	@$(BIN)/python -m bench --cancel
 
 clean: ## Remove what demo, test and lint made, except .venv
 	@for link in .state/*/*/cluster .state/*/*/programs .state/*/cluster .state/*/programs; do \

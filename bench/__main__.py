@@ -6,6 +6,7 @@
     python -m bench --sf 1 --pass-through
     python -m bench --sf 0.1 --clients 16
     python -m bench --sf 1 --wire
+    python -m bench --cancel
     python -m bench --short 16
 
 Takes: the command line. Gives: a table on standard output, and as JSON. Exit 1 where an answer is
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import clients, passing, short, wire
+from bench import cancel, clients, passing, short, wire
 from bench.link import Link
 from bench.report import beyond, fragments, table, to_handwritten, unlimited, wrong
 from bench.tables import LAYOUTS
@@ -47,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked_wire = wire.measure(given.folder, given.sf, given.repeat, told)
         figures = asdict(asked_wire)
         lines, problems = wire.table(asked_wire), wire.wrong(asked_wire)
+    elif given.cancel:
+        stopped = cancel.measure(given.folder, given.repeat, told)
+        figures = asdict(stopped)
+        lines, problems = cancel.table(stopped), cancel.wrong(stopped)
     elif given.short:
         costs = short.measure(given.folder, given.short, given.repeat, told)
         figures, lines, problems = asdict(costs), short.table(costs), []
@@ -94,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
         "--wire", action="store_true",
         help="instead: a million rows (times --sf), probes and a row by its key on each endpoint, "
         "beside PostgreSQL itself",
+    )  # fmt: skip
+    parts.add_argument(
+        "--cancel", action="store_true",
+        help="instead: how long a statement outlives its client's cancel, and its client, by "
+        "endpoint and kind of source; --repeat times each",
     )  # fmt: skip
     parts.add_argument(
         "--short", type=int,

@@ -71,7 +71,7 @@ def make_places(folder: Path, scale: float, server: Server, layout: Layout = MES
         if kind == "postgres":
             fill_postgres(made, domain, tables)
         elif kind == "sqlite" and not made.sqlite.exists():
-            _fill_sqlite(made, tables)
+            fill_sqlite(made, tables)
     return made
 
 
@@ -140,7 +140,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _fill_sqlite(places: Places, tables: Iterable[TpchTable]) -> None:
+def fill_sqlite(places: Places, tables: Iterable[TpchTable]) -> None:
+    """A domain's tables in the SQLite file."""
     unready = places.sqlite.with_suffix(".part")
     unready.unlink(missing_ok=True)
     with closing(duckdb.connect()) as reader, closing(sqlite3.connect(unready)) as database:

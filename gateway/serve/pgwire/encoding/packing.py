@@ -4,7 +4,8 @@ Takes: for each column cells of one width (numpy) or of any (Arrow). Gives: the 
 one behind the other. Never walks over more than a few rows in Python.
 
 A join costs by the number of its pieces. So lengths, heads and cells of one width become one piece
-up to the next cell whose width differs from row to row.
+up to the next cell whose width differs from row to row; texts that happen to be as wide as one
+another (dates, whole seconds, numbers of as many digits) are cells of one width too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ _LENGTH = ">i4"
 # So many rows cost less one by one than whole columns of them.
 _FEW = 4
 _NULL = b"\xff\xff\xff\xff"
+# Wider texts are joined as they are: in a matrix their bytes would be written twice.
+_MOST_WIDTH = 64
+_MOST_PLACES = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,11 @@ def packed(frame: Frame, columns: Sequence[Cells], rows: int) -> pa.Buffer:
     if rows <= _FEW:
         return pa.py_buffer(b"".join(_row(frame, columns, at) for at in range(rows)))
     sizes = np.full(rows, 4 + len(frame.lead) + 4 * len(columns), np.int32)
-    lengths = [_lengths(cells, sizes) for cells in columns]
+    measured = [_measured(cells, sizes) for cells in columns]
     lead = [_same(frame.lead)] if frame.lead else []
     block: list[Field] = [_same(frame.head), sizes, *lead]
     pieces: list[pa.Array] = []
-    for cells, length in zip(columns, lengths, strict=True):
+    for length, cells in measured:
         block.append(length)
         if isinstance(cells, np.ndarray):
             block.append(cells)
@@ -81,25 +85,36 @@ def _row(frame: Frame, columns: Sequence[Cells], at: int) -> bytes:
     return b"".join((frame.head, size.to_bytes(4, "big"), *parts))
 
 
-def _lengths(cells: Cells, sizes: Field) -> Field:
-    """What stands before each cell; the cells' sizes are added to those of the rows."""
+def _measured(cells: Cells, sizes: Field) -> tuple[Field, Cells]:
+    """What stands before each cell, and the cells; their sizes are added to those of the rows."""
     if isinstance(cells, np.ndarray):
         sizes += cells.dtype.itemsize
-        return np.array(cells.dtype.itemsize, _LENGTH)
+        return np.array(cells.dtype.itemsize, _LENGTH), cells
     found = pc.binary_length(cells)
-    if not cells.null_count:
-        made: Field = found.to_numpy(zero_copy_only=False)
-        sizes += made
-        return made
-    sizes += found.fill_null(0).to_numpy(zero_copy_only=False)
-    return found.fill_null(-1).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]  # no types
+    if cells.null_count:
+        sizes += found.fill_null(0).to_numpy(zero_copy_only=False)
+        return found.fill_null(-1).to_numpy(zero_copy_only=False), cells
+    lengths: Field = found.to_numpy(zero_copy_only=False)
+    sizes += lengths
+    width = int(lengths[0]) if len(lengths) else 0
+    if not 0 < width <= _MOST_WIDTH or int(lengths.min()) != width or int(lengths.max()) != width:
+        return lengths, cells
+    _, offsets, data = cells.buffers()
+    start = int(np.frombuffer(offsets, np.int32)[cells.offset])
+    same = np.frombuffer(data, f"V{width}", len(cells), start)
+    return np.array(width, _LENGTH), same
 
 
 def joined(pieces: Sequence[pa.Array]) -> pa.Buffer:
     """The bytes of all rows, of each its pieces one behind the other; NULL is nothing."""
-    rows = pc.binary_join_element_wise(*pieces, b"", null_handling="replace", null_replacement="")
-    offsets = np.frombuffer(rows.buffers()[1], np.int32)
-    return rows.buffers()[2].slice(0, int(offsets[len(rows)]))
+    rows = len(pieces[0])
+    # Of all pieces in one column: the first of each, then the second of each, and so on.
+    count = rows * len(pieces)
+    kind = np.int32 if count < _MOST_PLACES else np.int64
+    order = np.arange(count, dtype=kind).reshape(len(pieces), rows).T.ravel()
+    whole = pa.concat_arrays(pieces).take(pa.array(order))
+    offsets = np.frombuffer(whole.buffers()[1], np.int32)
+    return whole.buffers()[2].slice(0, int(offsets[len(whole)]))
 
 
 def _same(content: bytes) -> Field:
@@ -108,8 +123,12 @@ def _same(content: bytes) -> Field:
 
 def _written(block: Sequence[Field], rows: int) -> pa.Array:
     """A block as one value a row."""
-    data = _matrix(block, rows)
-    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(data.size // max(rows, 1))
+    if len(block) == 1 and block[0].ndim:
+        data, width = pa.py_buffer(block[0].astype(_LENGTH)), 4
+    else:
+        data = _matrix(block, rows)
+        width = data.size // max(rows, 1)
+    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(width)
     return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), data])
 
 

@@ -24,7 +24,7 @@ from gateway.serve.pgwire.encoding.matrices import (
     write_digits,
 )
 
-_DAY = 86_400_000_000
+_SECOND, _DAY = 1_000_000, 86_400_000_000
 # From 1970, where Arrow begins, to 2000, where PostgreSQL does.
 _EPOCH_DAYS = 10_957
 _EPOCH = _EPOCH_DAYS * _DAY
@@ -72,7 +72,8 @@ def timestamp_text(column: pa.Array) -> pa.Array:
     moments = integers(column)
     zone = column.type.tz
     if _is_utc(zone) and _is_within(moments, _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1):
-        texts = _trimmed(column.cast(pa.int64()).cast(pa.timestamp("us")))
+        plain = column.cast(pa.int64()).cast(pa.timestamp("us"))
+        texts = _seconds(plain) if _is_whole(moments) else _trimmed(plain)
         return pc.binary_join_element_wise(texts, b"+00", b"") if zone else texts
     never = np.abs(moments) >= _NO_MOMENT
     shown = np.where(never, 0, moments)
@@ -168,6 +169,16 @@ def _micro(column: pa.Array) -> pa.Array:
 def _trimmed(column: pa.Array) -> pa.Array:
     """As Arrow writes it, which is six digits of a second, without those at the end that are 0."""
     return pc.ascii_rtrim(pc.ascii_rtrim(column.cast(pa.string()), "0"), ".").cast(pa.binary())
+
+
+def _is_whole(moments: Integers) -> bool:
+    """Whether none has parts of a second; the first tells it of most that have."""
+    return bool(not len(moments) or (moments[0] % _SECOND == 0 and not (moments % _SECOND).any()))
+
+
+def _seconds(column: pa.Array) -> pa.Array:
+    """The same without a fraction, all as wide as one another."""
+    return column.cast(pa.timestamp("s")).cast(pa.string()).cast(pa.binary())
 
 
 def _is_utc(zone: str | None) -> bool:
