@@ -25,7 +25,16 @@ from gateway.probe.rules import (
     random_rules,
     rights_of,
 )
-from gateway.probe.shapes import DOMAIN, KINDS, Field, Shape, random_shape, tame, wild
+from gateway.probe.shapes import (
+    DOMAIN,
+    KINDS,
+    MARIADB,
+    Field,
+    Shape,
+    random_shape,
+    tame,
+    wild,
+)
 from gateway.probe.statements import Relation
 from gateway.request import Principal
 from gateway.snapshot import Snapshot
@@ -85,8 +94,8 @@ class Arena:
         )
 
 
-def build_arena(seed: int) -> Arena:
-    """A mesh with a table at each kind of source.
+def build_arena(seed: int, mariadb: bool = False) -> Arena:
+    """A mesh with a table at each kind of source, the one in MariaDB where there is a server.
 
     Of 22 seeds in a row each form of policy meets each kind twice.
     """
@@ -102,8 +111,24 @@ def build_arena(seed: int) -> Arena:
         physical = physical_name(kind, f"m{seed}_t{place}")
         tables.append(_attacked(chance, replace(shape, physical=physical), form, people))
     rights = _rights(chance, seed, people)
+    if mariadb:
+        # By another chance: the other tables are the same with and without it.
+        tables.insert(seed % (len(KINDS) + 1), _in_mariadb(seed, people))
+        if seed % 5 == 4:
+            shape = replace(rights.shape, kind=MARIADB)
+            physical = physical_name(MARIADB, f"m{seed}_rights")
+            rights = replace(rights, shape=replace(shape, physical=physical))
     snapshot = snapshot_of(seed, tables, rights)
     return Arena(seed, tuple(tables), people, snapshot, support=(rights,))
+
+
+def _in_mariadb(seed: int, people: Sequence[Principal]) -> Attacked:
+    chance, place = Random(f"mariadb {seed}"), len(KINDS)
+    form = FORMS[(seed // 2 + 2 * place) % len(FORMS)]
+    rows = _ROWS_LARGE if seed % 30 == place else chance.randint(6, _MOST_SMALL)
+    shape = random_shape(chance, MARIADB, MARIADB, f"t{place}", rows)
+    physical = physical_name(MARIADB, f"m{seed}_t{place}")
+    return _attacked(chance, replace(shape, physical=physical), form, people)
 
 
 def _rights(chance: Random, seed: int, people: Sequence[Principal]) -> Support:
@@ -237,7 +262,9 @@ def _changed(
 
 def snapshot_of(seed: int, tables: Sequence[Attacked], rights: Support) -> Snapshot:
     """The mesh of the tables, compiled as at load."""
-    sources = tuple(Source(DOMAIN, kind, "files" if kind == "csv" else kind) for kind in KINDS)
+    used = {rights.shape.kind, *(one.shape.kind for one in tables)}
+    kinds = (*KINDS, MARIADB) if MARIADB in used else KINDS
+    sources = tuple(Source(DOMAIN, kind, "files" if kind == "csv" else kind) for kind in kinds)
     products, grants, policies = [], list[Grant](), list[Policy]()
     for kind in dict.fromkeys(one.shape.kind for one in tables):
         mine = [one for one in tables if one.shape.kind == kind]

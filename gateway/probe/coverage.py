@@ -8,31 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from gateway.probe.shapes import KINDS
+from gateway.probe.shapes import KINDS, MARIADB
 from gateway.probe.statements import CLAUSES
 from gateway.probe.triples import Tally
 
 PLACES = (*KINDS, "merge")
+EVERYWHERE = (*KINDS, MARIADB, "merge")
 
 
-def empty_cells(tally: Tally, forms: Sequence[str]) -> list[tuple[str, str, str]]:
+def empty_cells(
+    tally: Tally, forms: Sequence[str], over: Sequence[str] = PLACES
+) -> list[tuple[str, str, str]]:
     """Cells of the whole table in which nothing ran."""
     return [
         (clause, form, place)
         for clause in CLAUSES
         for form in forms
-        for place in PLACES
+        for place in over
         if not tally.cells[clause, form, place]
     ]
 
 
-def empty_pairs(tally: Tally, forms: Sequence[str]) -> list[tuple[str, ...]]:
+def empty_pairs(
+    tally: Tally, forms: Sequence[str], over: Sequence[str] = PLACES
+) -> list[tuple[str, ...]]:
     """Cells of the two flat tables, clause by connector and form by connector."""
     clauses, by_form = tally.by(0, 2), tally.by(1, 2)
-    pairs = [(clause, place) for clause in CLAUSES for place in PLACES]
+    pairs = [(clause, place) for clause in CLAUSES for place in over]
     empty: list[tuple[str, ...]] = [one for one in pairs if not clauses[one]]
     return empty + [
-        (form, place) for form in forms for place in PLACES if not by_form[form, place]
+        (form, place) for form in forms for place in over if not by_form[form, place]
     ]
 
 
@@ -49,7 +54,7 @@ def as_json(tally: Tally) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
 
 def places(tally: Tally) -> tuple[str, ...]:
     """The connectors that were met."""
-    return tuple(one for one in PLACES if tally.connectors[one])
+    return tuple(one for one in EVERYWHERE if tally.connectors[one])
 
 
 def rows(tally: Tally) -> Iterator[tuple[object, ...]]:

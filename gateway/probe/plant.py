@@ -1,7 +1,7 @@
 """Random tables planted at real sources.
 
-Takes: shapes, raw rows, places to plant in. Gives: the same rows in PostgreSQL, SQLite, DuckDB
-and Parquet. Never plants anywhere but where it was told, and nothing that breaks a contract.
+Takes: shapes, raw rows, places to plant in. Gives: the same rows in PostgreSQL, MariaDB, SQLite,
+DuckDB and Parquet. Never plants anywhere but where it was told, and nothing that breaks a contract.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import duckdb
 from adbc_driver_postgresql import dbapi
 
 from catalog.model import Source
+from gateway.probe.mariadb import plant_mariadb
 from gateway.probe.oracle import Row, fill
-from gateway.probe.shapes import CSV, DOMAIN, Field, Shape
+from gateway.probe.shapes import CSV, DOMAIN, MARIADB, Field, Shape
 
 Planted = tuple[Shape, Sequence[Row]]
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where to plant: a folder, and the URL of an empty PostgreSQL database that may be filled."""
+    """Where to plant: a folder, and the URLs of empty databases that may be filled."""
 
     folder: Path
     postgres: str | None = None
+    mariadb: str | None = None
 
     def settings(self, source: Source) -> dict[str, str]:
         """The settings of a source of the probe's mesh."""
@@ -39,6 +41,7 @@ class Ground:
             "duckdb": {"path": str(self.folder / "probe.duckdb")},
             "files": {"path": str(self.folder / "files"), "format": "parquet"},
             "postgres": {"url": self.postgres or ""},
+            MARIADB: {"url": self.mariadb or ""},
         }
         return paths["csv" if (source.domain, source.name) == (DOMAIN, "csv") else source.kind]
 
@@ -47,7 +50,7 @@ def physical_name(kind: str, name: str) -> str:
     """What a table is called at its source."""
     forms = {
         "postgres": "public.{}", "sqlite": "{}", "duckdb": "main.{}", "files": "{}/*.parquet",
-        "csv": "{}/*.csv",
+        "csv": "{}/*.csv", MARIADB: "{}",
     }  # fmt: skip
     return forms[kind].format(name)
 
@@ -62,6 +65,7 @@ def plant(ground: Ground, tables: Iterable[Planted]) -> None:
     light = sqlite3.connect(ground.folder / "probe.sqlite")
     light.execute("CREATE TABLE planted (id integer)")
     statements: list[str] = []
+    at_mariadb: list[Planted] = []
     for shape, rows in tables:
         name = shape.physical.removeprefix("public.").removeprefix("main.").split("/")[0]
         match shape.kind:
@@ -71,11 +75,15 @@ def plant(ground: Ground, tables: Iterable[Planted]) -> None:
                 _plant_file(scratch, ground.folder / "files" / name, shape, rows)
             case "sqlite":
                 _plant_sqlite(light, name, shape, rows)
+            case "mysql":
+                at_mariadb.append((shape, rows))
             case _:
                 statements += _postgres(name, shape, rows)
     light.commit()
     for each in (light, embedded, scratch):
         each.close()
+    if at_mariadb and ground.mariadb:
+        plant_mariadb(ground.mariadb, at_mariadb)
     if statements and ground.postgres:
         with (
             dbapi.connect(ground.postgres, autocommit=True) as connection,

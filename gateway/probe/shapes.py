@@ -17,6 +17,8 @@ from types import MappingProxyType
 
 # `files` are Parquet; `csv` are files too, of a source of its own.
 KINDS = ("postgres", "sqlite", "duckdb", "files", "csv")
+# Where there is a server of it, a table of each arena lies in MariaDB too.
+MARIADB = "mysql"
 MINUTE = timedelta(minutes=1)
 DOMAIN = "probe"
 
@@ -83,6 +85,7 @@ TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "files": (
             *_EVERYWHERE, "TINYINT", "FLOAT", "INTERVAL", "DECIMAL(38,6)", "INTEGER[]", "VARCHAR[]",
         ),
+        MARIADB: (*_EVERYWHERE, "TINYINT", "DECIMAL(38,6)"),
     }
 )
 TENANTS = ("A", "B", "C", "a", "O'Neil", "ü")

@@ -21,6 +21,7 @@ from tests.differential.test_traps import traps
 from tests.differential.traps_mesh import TrapsMesh
 from tests.joins.places import ADDRESSES, Joined, open_joined
 from tests.joins.sets import as_a_set
+from tests.mysql import mysql_or_none
 from tests.plain_mesh import PlainMesh, PlainSource, PlainTable, open_plain
 from tests.settled import settled
 
@@ -86,7 +87,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Joined]:
-    with closing(open_joined(tmp_path_factory.mktemp("joins"), server)) as made:
+    folder = tmp_path_factory.mktemp("joins")
+    with mysql_or_none() as mariadb, closing(open_joined(folder, server, mariadb)) as made:
         yield made
 
 

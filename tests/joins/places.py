@@ -1,8 +1,9 @@
-"""Small tables with awkward keys over five sources, and the same in plain DuckDB.
+"""Small tables with awkward keys over six sources, and the same in plain DuckDB.
 
-Takes: a folder, a PostgreSQL server. Gives: a mesh whose tables are joined by `k`, of another type
-in each, and by `s`, and a DuckDB in which they have the same addresses. Keys are NULL, repeated,
-negative, beyond a narrower type, or without a partner; texts differ by case and blanks.
+Takes: a folder, a PostgreSQL server, a MariaDB server where there is one. Gives: a mesh whose
+tables are joined by `k`, of another type in each, and by `s`, and a DuckDB in which they have the
+same addresses. Keys are NULL, repeated, negative, beyond a narrower type, or without a partner;
+texts differ by case and blanks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from random import Random
 import duckdb
 import pyarrow as pa
 
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
 from tests.plain_mesh import PlainMesh, PlainSource, PlainTable, open_plain
 
@@ -25,13 +27,14 @@ TABLES: Mapping[str, tuple[str, str, int]] = {
     "a": ("north", "integer", 16), "b": ("north", "bigint", 15), "c": ("south", "bigint", 14),
     "d": ("south", "smallint", 0), "e": ("east", "integer", 13), "f": ("east", "bigint", 9),
     "g": ("west", "integer", 12), "h": ("west", "decimal(10,0)", 10), "i": ("files", "bigint", 40),
-    "j": ("files", "integer", 1),
+    "j": ("files", "integer", 1), "k": ("shore", "bigint", 15), "l": ("shore", "integer", 12),
 }  # fmt: skip
 ADDRESSES = tuple(f"{domain}.{name}" for name, (domain, _, _) in TABLES.items())
 _KEYS = (None, None, 1, 1, 2, 2, 3, 4, 5, 7, -1, 0)
 _WIDE = (2**31, -(2**40), 40000)
 _TEXTS = (None, "", "a", "A", "a ", "b", "é", "1", "2")
 _NUMBERS = (None, -2, 0, 1, 2, 3)
+_SHORE, _EQUAL = "joins_shore", "utf8mb4_general_ci"
 _SERVERS = {"north": "joins_north", "south": "joins_south"}
 
 
@@ -53,8 +56,8 @@ class Joined:
         self.reference.close()
 
 
-def open_joined(folder: Path, server: Server) -> Joined:
-    """Make the rows, spread them, open a gateway over them."""
+def open_joined(folder: Path, server: Server, mariadb: mysql.Server | None) -> Joined:
+    """Make the rows, spread them, open a gateway over them; without MariaDB the shore is SQLite."""
     reference = duckdb.connect()
     for domain in dict.fromkeys(domain for domain, _, _ in TABLES.values()):
         reference.execute(f"CREATE SCHEMA {domain}")
@@ -70,15 +73,35 @@ def open_joined(folder: Path, server: Server) -> Joined:
                 values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
                 server.run(database, f"INSERT INTO {name} VALUES {values}")
     _fill_files(folder, reference)
-    return Joined(open_plain(folder, _sources(server), _tables()), reference)
+    if mariadb is None:
+        _fill_sqlite(folder, reference, "shore")
+        shore = PlainSource("sqlite", {"path": "shore.sqlite"}, {})
+    else:
+        _fill_mariadb(mariadb, reference)
+        shore = PlainSource("mysql", {}, {"url": mariadb.url(_SHORE)})
+    sources = {**_sources(server), "shore": shore}
+    return Joined(open_plain(folder, sources, _tables()), reference)
 
 
-def _fill_files(folder: Path, reference: duckdb.DuckDBPyConnection) -> None:
-    with closing(sqlite3.connect(folder / "east.sqlite")) as database:
-        for name, (kind, rows) in _of(reference, "east").items():
+def _fill_mariadb(server: mysql.Server, reference: duckdb.DuckDBPyConnection) -> None:
+    """By itself it takes texts that differ in case, or by blanks at their end, for equal."""
+    server.run(f"DROP DATABASE IF EXISTS {_SHORE}", f"CREATE DATABASE {_SHORE} COLLATE {_EQUAL}")
+    for name, (kind, rows) in _of(reference, "shore").items():
+        server.run(f"CREATE TABLE {_SHORE}.{name} ({_columns(kind)})")
+        values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
+        server.run(f"INSERT INTO {_SHORE}.{name} VALUES {values}")
+
+
+def _fill_sqlite(folder: Path, reference: duckdb.DuckDBPyConnection, domain: str) -> None:
+    with closing(sqlite3.connect(folder / f"{domain}.sqlite")) as database:
+        for name, (kind, rows) in _of(reference, domain).items():
             database.execute(f"CREATE TABLE {name} ({_columns(kind)})")
             database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?)", rows)
         database.commit()
+
+
+def _fill_files(folder: Path, reference: duckdb.DuckDBPyConnection) -> None:
+    _fill_sqlite(folder, reference, "east")
     reference.execute(f"ATTACH '{folder}/west.duckdb' AS other")
     for name in _of(reference, "west"):
         reference.execute(f"CREATE TABLE other.{name} AS FROM west.{name}")

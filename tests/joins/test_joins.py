@@ -23,6 +23,7 @@ from tests.differential.compare import assert_same, is_ordered
 from tests.differential.test_keys import always, always_ranges
 from tests.joins.chains import chain
 from tests.joins.places import Joined, open_joined
+from tests.mysql import mysql_or_none, no_mysql
 
 WRITTEN = tuple(
     line.removesuffix(";")
@@ -35,10 +36,17 @@ QUICK, PARTS, PER_PART = 60, 5, 200
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Joined]:
     folder = tmp_path_factory.mktemp("joins")
-    with find_server(folder / "postgres") as server:
-        with closing(open_joined(folder, server)) as made:
+    with find_server(folder / "postgres") as server, mysql_or_none() as mariadb:
+        with closing(open_joined(folder, server, mariadb)) as made:
             yield made
         server.discard()
+
+
+def test_mariadb_is_among_them(joined: Joined) -> None:
+    """Else SQLite stands there in its place: said aloud, and a failure where it must be there."""
+    sources = joined.mesh.opened.publisher.current().mesh.sources
+    if sources["shore.rows"].kind != "mysql":
+        no_mysql()
 
 
 def _check(sql: str, joined: Joined) -> int:
@@ -102,7 +110,8 @@ def test_written_ones_with_ranges(
 def test_written_ones_with_keys(joined: Joined, keyed: Counter[str]) -> None:
     for sql in WRITTEN:
         _check(sql, joined)
-    assert min(keyed[one] for one in ("north.rows", "south.rows", "east.rows")) > 0, keyed
+    told = [keyed[f"{domain}.rows"] for domain in ("north", "south", "east", "shore")]
+    assert min(told) > 0, keyed
 
 
 def test_generated_ones(joined: Joined) -> None:
@@ -126,9 +135,12 @@ def test_many_more_with_keys(joined: Joined, keyed: Counter[str]) -> None:
     assert keyed.total() > PER_PART // 4, keyed
 
 
-def test_joins_go_down(joined: Joined) -> None:
+@pytest.mark.parametrize("sql", [
+    "select a.id x, b.id y from north.a a full join north.b b on a.k = b.k",
+    "select k.id x, l.id y from shore.k k left join shore.l l on k.k = l.k and k.s = l.s",
+])  # fmt: skip
+def test_joins_go_down(sql: str, joined: Joined) -> None:
     """Two tables of one source that meet are one fragment: its own joins are compared too."""
-    sql = "select a.id x, b.id y from north.a a full join north.b b on a.k = b.k"
     result = joined.mesh.start(sql)
     assert sum(batch.num_rows for batch in result.batches()) > 0
     assert len(result.fetched) == 1

@@ -22,9 +22,9 @@ from gateway.probe.arenas import WORLDS, Arena, Attacked, build_arena, snapshot_
 from gateway.probe.expressions import Column, Speaker
 from gateway.probe.lots import Lot, Ways
 from gateway.probe.oracle import Row, seen
-from gateway.probe.plant import physical_name
+from gateway.probe.plant import Ground, physical_name
 from gateway.probe.rules import Given, Rules, principals
-from gateway.probe.shapes import KINDS, Shape, random_shape, tame, wild
+from gateway.probe.shapes import KINDS, MARIADB, Shape, random_shape, tame, wild
 from gateway.probe.shrink import shrunk
 from gateway.probe.statements import CLAUSES, Statement, random_statement
 from gateway.request import Principal
@@ -90,21 +90,24 @@ class Differing(Speaker):
         return form.format(c=column.ref, a=self.constant(column.field))
 
 
-def open_arena(seed: int) -> Arena:
+def open_arena(seed: int, mariadb: bool = False) -> Arena:
     """Two tables at each source, with wild values in some cells, all of it to be seen."""
     chance = Random(f"open {seed}")
     people = principals(chance)
-    tables = [_table(chance, seed, place, people) for place in range(len(PLACES))]
+    places = (*PLACES, MARIADB, MARIADB) if mariadb else PLACES
+    tables = [
+        _table(chance, f"open{seed}_t{place}", kind, people) for place, kind in enumerate(places)
+    ]
     rights = build_arena(seed).support[0]
     return Arena(
         seed, tuple(tables), people, snapshot_of(seed, tables, rights), support=(rights,)
     )
 
 
-def _table(chance: Random, seed: int, place: int, people: Sequence[Principal]) -> Attacked:
-    kind = PLACES[place]
-    shape = random_shape(chance, kind, kind, f"t{place}", chance.randint(_LEAST, _MOST))
-    shape = replace(shape, physical=physical_name(kind, f"open{seed}_t{place}"))
+def _table(chance: Random, label: str, kind: str, people: Sequence[Principal]) -> Attacked:
+    name = label.rpartition("_")[2]
+    shape = random_shape(chance, kind, kind, name, chance.randint(_LEAST, _MOST))
+    shape = replace(shape, physical=physical_name(kind, label))
     rows = tuple(_row(chance, shape, number + 1) for number in range(shape.rows))
     view = seen(shape, [(OPEN, who) for who in people], rows)
     return Attacked(shape, OPEN, dict.fromkeys(WORLDS, rows), view, 0)
@@ -118,10 +121,17 @@ def _row(chance: Random, shape: Shape, number: int) -> Row:
         made = (wild if chance.random() < share else tame)(chance, one)
         if one.type == "VARCHAR" and isinstance(made, str) and chance.random() < _SWAPPED:
             made = made.swapcase()
-        if shape.kind == "sqlite" and isinstance(made, float) and math.isnan(made):
-            made = None  # SQLite keeps no NaN
+        if isinstance(made, float) and _is_beyond(shape.kind, made):
+            made = None
         values.append(number if one.name == "id" else made)
     return tuple(values)
+
+
+def _is_beyond(kind: str, value: float) -> bool:
+    """Whether a kind of source cannot keep it: SQLite has no NaN, MariaDB no infinity either."""
+    return (kind == "sqlite" and math.isnan(value)) or (
+        kind == MARIADB and not math.isfinite(value)
+    )
 
 
 def statement_of(arena: Arena, number: int, kind: str | None = None) -> tuple[int, Statement]:
@@ -138,11 +148,9 @@ def statement_of(arena: Arena, number: int, kind: str | None = None) -> tuple[in
     return who, random_statement(speaker, relations, target, CLAUSES[number % len(CLAUSES)])
 
 
-def ask_both_ways(
-    arenas: Sequence[Arena], each: int, folder: Path, server: Server
-) -> Asked:
+def ask_both_ways(arenas: Sequence[Arena], each: int, ground: Ground) -> Asked:
     """Ask `each` statements of every arena; says how to make again what is wrong."""
-    lot = Lot(arenas, {WORLDS[0]: ground_of(folder, server, "pushed")})
+    lot = Lot(arenas, {WORLDS[0]: ground})
     asked = Asked()
     try:
         with settled():
@@ -151,7 +159,7 @@ def ask_both_ways(
                     _ask(lot, arena, number, asked)
     finally:
         lot.close()
-        shutil.rmtree(folder)
+        shutil.rmtree(ground.folder)
     sys.stdout.write(f"{asked.asked} asked, {asked.answered} answered, {asked.whole} whole, ")
     sys.stdout.write(f"{dict(asked.codes)}\n")
     return asked

@@ -14,6 +14,7 @@ from pathlib import Path
 from gateway.demo.postgres import find_server
 from gateway.probe.arenas import Arena
 from gateway.probe.triples import Tally, Triple, triple_of, try_triple
+from tests.mysql import mysql_or_none
 from tests.property.runs import open_lot
 
 
@@ -24,7 +25,10 @@ def main(name: str) -> int:
         server = find_server(Path(folder, "postgres"))
         server.start()
         try:
-            with open_lot([triple.arena], Path(folder, "lot"), server) as lot:
+            with (
+                mysql_or_none() as mariadb,
+                open_lot([triple.arena], Path(folder, "lot"), server, mariadb) as lot,
+            ):
                 arena = lot.arenas[0]
                 _show(arena, triple)
                 tally = Tally()

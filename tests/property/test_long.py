@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.demo import mysql
 from gateway.demo.postgres import Server
 from gateway.probe.coverage import empty_cells
 from gateway.probe.rules import FORMS
 from gateway.probe.triples import Tally
-from tests.property.halves import check
+from tests.property.halves import check, places
 
 PARTS, PER_PART = 14, 18
 
@@ -25,10 +26,11 @@ PARTS, PER_PART = 14, 18
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nothing_hidden_has_an_influence_anywhere(
-    part: int, tmp_path: Path, server: Server, tmp_path_factory: pytest.TempPathFactory
+    part: int, tmp_path_factory: pytest.TempPathFactory, server: Server,
+    mariadb: mysql.Server | None,
 ) -> None:
     first = 1000 + part * PER_PART
-    tally = check(range(first, first + PER_PART), tmp_path, server)
+    tally = check(range(first, first + PER_PART), tmp_path_factory.mktemp("lots"), server, mariadb)
     parts = _shared(tmp_path_factory)
     _write(parts / f"{part}.json", tally)
     found = sorted(parts.glob("*.json"))
@@ -36,7 +38,7 @@ def test_nothing_hidden_has_an_influence_anywhere(
         whole = Tally()
         for one in found:
             whole.cells.update(_read(one))
-        assert empty_cells(whole, FORMS) == []
+        assert empty_cells(whole, FORMS, places(mariadb)) == []
 
 
 def _shared(factory: pytest.TempPathFactory) -> Path:
