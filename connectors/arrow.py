@@ -200,11 +200,7 @@ class StreamingConnection(ABC):
     ) -> tuple[tuple[pa.Field, pa.Field, bool], ...]:
         """The columns of both; looked at once for batches that follow each other with the same."""
         known = self._fits
-        if (
-            known is None
-            or known.wanted is not wanted
-            or not known.came.equals(came, check_metadata=True)
-        ):
+        if known is None or known.wanted is not wanted or not known.came.equals(came, True):
             # With columns that tell of misfits there are more wanted than came.
             pairs = zip(came, wanted, strict=False)
             columns = tuple((*pair, self._is_as_it_is(*pair)) for pair in pairs)

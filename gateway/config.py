@@ -446,10 +446,9 @@ def _out_of_bounds(key: str, value: object) -> str | None:
             return "must be finite"
         if value < 0:
             return "must not be negative"
-        if key == "sample" and value > 1:
-            return "must be at most 1"
-        if key == "port" and value > _LAST_PORT:
-            return f"must be at most {_LAST_PORT}"
+        most = {"sample": 1, "port": _LAST_PORT}.get(key, value)
+        if value > most:
+            return f"must be at most {most}"
     return None
 
 

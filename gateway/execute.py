@@ -22,7 +22,6 @@ from gateway.engines.base import MergeSession
 from gateway.errors import Cancelled, InternalError, SqluiceError, TimedOut
 from gateway.fetching import Fetching, raw_schema
 from gateway.loading import Loading
-from gateway.plan_cache import Remembered
 from gateway.result import Result, bounded, cast_batch, require_digits, whole_numbers
 from gateway.run import Run
 from gateway.side_by_side import closing_batches
@@ -31,8 +30,6 @@ from gateway.streaming import Stream
 log = logging.getLogger("gateway.execute")
 # A cancel that meets a statement just before it starts is lost: it is said again until the end.
 _INSIST_SECONDS, _INSIST_AT_MOST = 0.2, 2.0
-# A remembered plan has the same schema each time.
-_whole_numbers = Remembered(whole_numbers)
 
 
 def execute(plan: Plan, run: Run, announce: Callable[[Result], None] = lambda _: None) -> Result:
@@ -184,7 +181,7 @@ class _Running:
         return session
 
     def _cast(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        whole = _whole_numbers(self.run.schema)
+        whole = whole_numbers(self.run.schema)
         try:
             for batch in batches:
                 made = cast_batch(batch, self.run.schema)
