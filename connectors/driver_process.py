@@ -187,9 +187,9 @@ def declared(settings: Mapping[str, str], kind: str) -> Abilities:
 
 
 def with_marks(sql: str, dialect: str, mark: str) -> str:
-    """The statement with another mark for each `?1`, `?2` ... outside of texts and names."""
+    """The statement with another mark for each `?1` or `$1` ... outside of texts and names."""
     escape = r"\\.|" if dialect in _BACKSLASHES else ""
-    parts = rf"""'(?:{escape}''|[^'])*'|"(?:{escape}""|[^"])*"|`(?:``|[^`])*`|\?(\d+)"""
+    parts = rf"""'(?:{escape}''|[^'])*'|"(?:{escape}""|[^"])*"|`(?:``|[^`])*`|(?<![\w$])[?$](\d+)"""
     return re.sub(
         parts, lambda found: mark.format(found[1]) if found[1] else found[0], sql, flags=re.DOTALL
     )

@@ -30,6 +30,7 @@ APART = (
 FIRST = (
     "tests/property/test_long.py",
     "tests/packaging/test_wheels.py",
+    "tests/differential/test_any_source.py",
     "tests/differential/test_traps.py",
     "tests/joins/test_joins.py",
     "tests/soak/test_soak.py",

@@ -311,3 +311,11 @@ def test_policies_hold_over_it(tmp_path: Path) -> None:
                       parameters=(2,))["n"].to_pylist() == [0]  # fmt: skip
     finally:
         gateway.close()
+
+
+@pytest.mark.parametrize("mark", ["?1", "$1"])
+def test_parameters_as_the_owner_declares_them(postgres: Connection, mark: str) -> None:
+    """`parameter_style = "dollar"` is declared for PostgreSQL; a text or name keeps its own."""
+    sql = f"""SELECT {mark} AS n WHERE '{mark}' <> '' AND {mark} > 1"""
+    (batch,) = postgres.stream(Fragment(sql, LARGE, (), (7,), ("BIGINT",)))
+    assert batch.column(0).to_pylist() == [7]

@@ -65,7 +65,7 @@ def _products(case: dict[str, Any], traps: TrapsMesh) -> list[str]:
     return [one for one in traps.products if over == "text" or one in over]
 
 
-def _check(case: dict[str, Any], sql: str, way: Way, product: str, traps: TrapsMesh) -> None:
+def check(case: dict[str, Any], sql: str, way: Way, product: str, traps: TrapsMesh) -> None:
     """One statement, asked by one user one way, against plain DuckDB."""
     user, push_down = way
     zone = case.get("timezone", "UTC")
@@ -89,8 +89,8 @@ def _check(case: dict[str, Any], sql: str, way: Way, product: str, traps: TrapsM
 def test_one_answer(number: int, case: dict[str, Any], sql: str, traps: TrapsMesh) -> None:
     """Pushed and, in turn, pulled or under a policy: plain DuckDB's answer, of products in turn."""
     products = _products(case, traps)
-    _check(case, sql, WAYS[0], products[number % len(products)], traps)
-    _check(case, sql, WAYS[1 + number % 3], products[(number // 3) % len(products)], traps)
+    check(case, sql, WAYS[0], products[number % len(products)], traps)
+    check(case, sql, WAYS[1 + number % 3], products[(number // 3) % len(products)], traps)
 
 
 @pytest.mark.long
@@ -105,7 +105,7 @@ def test_one_answer_everywhere(way: Way, traps: TrapsMesh) -> None:
         for one in traps.products:
             for case, sql in CASES:
                 if one in _products(case, traps):
-                    _check(case, sql, way, one, traps)
+                    check(case, sql, way, one, traps)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,13 @@ def test_what_goes_down(case: dict[str, Any], sql: str, traps: TrapsMesh) -> Non
     for product in _products(case, traps):
         text = sql.format(t=f"traps.{product}.probe", **MANY)
         if product in (*case.get("whole", ()), *case.get("stays", ())):
-            assert _is_whole(traps.ask("open", f"explain {text}")) == (
+            assert is_whole(traps.ask("open", f"explain {text}")) == (
                 product in case.get("whole", ())
             ), text
 
 
-def _is_whole(plan: pa.Table) -> bool:
+def is_whole(plan: pa.Table) -> bool:
+    """Whether one fragment is all of a plan that EXPLAIN shows."""
     return any(
         row["step"] == "merge" and row["what"] == "none" for row in plan.to_pylist()
     )

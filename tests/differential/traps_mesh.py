@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import yaml
 
 from gateway.config import load_config
 from gateway.demo import mysql
@@ -35,10 +36,10 @@ from tests.connectors.conformance.samples import (
 )
 
 EMBEDDED = {"sqlite": in_sqlite, "duckdb": in_duckdb, "files": in_files}
-_SOURCES = {
-    "sqlite": "{connector: sqlite, settings: {path: sqlite/rows.sqlite}}",
-    "duckdb": "{connector: duckdb, settings: {path: duckdb/rows.duckdb}}",
-    "files": "{connector: files, settings: {path: files, format: parquet}}",
+_SOURCES: Mapping[str, Mapping[str, object]] = {
+    "sqlite": {"connector": "sqlite", "settings": {"path": "sqlite/rows.sqlite"}},
+    "duckdb": {"connector": "duckdb", "settings": {"path": "duckdb/rows.duckdb"}},
+    "files": {"connector": "files", "settings": {"path": "files", "format": "parquet"}},
 }
 _COLUMNS = {
     "id": "integer, physicalType: integer", "b": "boolean, physicalType: boolean",
@@ -94,6 +95,16 @@ VISIBLE: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A source as its domain's file says it, its secrets, its table, its rows in plain DuckDB."""
+
+    source: Mapping[str, object]
+    secrets: Mapping[str, str]
+    table: str
+    reference: duckdb.DuckDBPyConnection
+
+
+@dataclass(frozen=True, slots=True)
 class TrapsMesh:
     """An open gateway, the products it has, and the reference of each user."""
 
@@ -140,19 +151,32 @@ def open_over(
     folder: Path, samples: Mapping[str, Sample], urls: Mapping[str, str], settings: str = ""
 ) -> TrapsMesh:
     """Open a gateway over these sources, with these lines in gateway.toml."""
+    places = {name: place_of(name, sample, urls.get(name)) for name, sample in samples.items()}
+    return open_places(folder, places, settings)
+
+
+def place_of(name: str, sample: Sample, url: str | None = None) -> Place:
+    """Where the rows of a sample lie; closes its connection."""
+    sample.connection.close()
+    source = _SOURCES.get(name) or {"connector": sample.kind}
+    return Place(source, {} if url is None else {"url": url}, sample.table, sample.reference)
+
+
+def open_places(folder: Path, places: Mapping[str, Place], settings: str = "") -> TrapsMesh:
+    """Open a gateway over the rows at these places; closes their references."""
     conf = folder / "conf"
-    _write_mesh(conf, samples)
+    _write_mesh(conf, places)
     (conf / "gateway.toml").write_text(settings)
-    for flavour, url in urls.items():
-        secret = folder / "secrets" / "traps" / f"URL_{flavour.upper()}"
-        secret.parent.mkdir(parents=True, exist_ok=True)
-        secret.write_text(url)
-    reference = {user: _permitted(user, samples) for user in VISIBLE}
-    for one in samples.values():
-        one.connection.close()
-        one.reference.close()
+    for name, place in places.items():
+        for setting, value in place.secrets.items():
+            secret = folder / "secrets" / "traps" / _secret(setting, name)
+            secret.parent.mkdir(parents=True, exist_ok=True)
+            secret.write_text(value)
+    reference = {user: _permitted(user, places) for user in VISIBLE}
+    for place in places.values():
+        place.reference.close()
     opened = open_gateway(load_config(conf, {"SQLUICE_DATA": str(folder)}))
-    return TrapsMesh(opened, tuple(samples), reference)
+    return TrapsMesh(opened, tuple(places), reference)
 
 
 def _samples(
@@ -171,14 +195,14 @@ def _samples(
             yield flavour, in_postgres(server, flavour)
 
 
-def _permitted(user: str, samples: Mapping[str, Sample]) -> duckdb.DuckDBPyConnection:
+def _permitted(user: str, places: Mapping[str, Place]) -> duckdb.DuckDBPyConnection:
     columns, rows = VISIBLE[user]
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("ATTACH ':memory:' AS traps")
-    for product, sample in samples.items():
-        raw = sample.reference.sql(f"SELECT {', '.join(_COLUMNS)} FROM probe").to_arrow_table()
-        described = sample.reference.execute("DESCRIBE probe").fetchall()
+    for product, place in places.items():
+        raw = place.reference.sql(f"SELECT {', '.join(_COLUMNS)} FROM probe").to_arrow_table()
+        described = place.reference.execute("DESCRIBE probe").fetchall()
         types = {row[0]: row[1] for row in described}
         shown = ", ".join(f"{name}::{types[name]} AS {name}" for name in _COLUMNS)
         connection.register("raw_rows", raw)
@@ -191,37 +215,35 @@ def _permitted(user: str, samples: Mapping[str, Sample]) -> duckdb.DuckDBPyConne
     return connection
 
 
-def _write_mesh(conf: Path, samples: Mapping[str, Sample]) -> None:
+def _write_mesh(conf: Path, places: Mapping[str, Place]) -> None:
     base = conf / "domains" / "traps"
     for folder in (base / "contracts", base / "grants", conf / "governance" / "policies"):
         folder.mkdir(parents=True)
     (conf / "gateway.toml").write_text("")
-    sources = "".join(
-        f"  {one}: {_SOURCES.get(one, _server_source(one, samples))}\n" for one in samples
-    )
-    (base / "domain.yaml").write_text(
-        "kind: Domain\nname: traps\ndescription: Rows that trip engines up.\n"
-        f"owners: [nobody]\nsources:\n{sources}"
-    )
+    domain = {
+        "kind": "Domain", "name": "traps", "description": "Rows that trip engines up.",
+        "owners": ["nobody"],
+        "sources": {
+            name: {**one.source, "secrets": {key: _secret(key, name) for key in one.secrets}}
+            for name, one in places.items()
+        },
+    }  # fmt: skip
+    (base / "domain.yaml").write_text(yaml.safe_dump(domain, sort_keys=False))
     (conf / "governance" / "taxonomy.yaml").write_text(
         "kind: Taxonomy\ntags: {hidden.n: x, hidden.s: x, hidden.d: x, hidden.f: x}\n"
     )
     users = "".join(f"  {name}: {{groups: [{name}]}}\n" for name in VISIBLE)
     (conf / "identities.yaml").write_text(f"kind: Identities\nusers:\n{users}")
     (conf / "governance" / "policies" / "all.yaml").write_text(_POLICIES)
-    for name, sample in samples.items():
-        _write_product(base, name, sample)
+    for name, place in places.items():
+        _write_product(base, name, place.table)
 
 
-def _server_source(name: str, samples: Mapping[str, Sample]) -> str:
-    secret, account = f"url: URL_{name.upper()}", ""
-    if samples[name].kind == "flightsql":
-        secret += f", password: URL_{name.upper()}_PASSWORD"
-        account = ", settings: {user: gate, identity: service}"
-    return f"{{connector: {samples[name].kind}, secrets: {{{secret}}}{account}}}"
+def _secret(setting: str, product: str) -> str:
+    return f"{setting}_{product}".upper()
 
 
-def _write_product(base: Path, name: str, sample: Sample) -> None:
+def _write_product(base: Path, name: str, table: str) -> None:
     (base / f"{name}.odps.yaml").write_text(
         f"apiVersion: v1.0.0\nkind: DataProduct\nid: p-{name}\nname: {name}\nversion: 1.0.0\n"
         f"status: active\ndomain: traps\noutputPorts: [{{name: {name}, version: 1.0.0, "
@@ -237,7 +259,7 @@ def _write_product(base: Path, name: str, sample: Sample) -> None:
     (base / "contracts" / f"{name}.odcs.yaml").write_text(
         f"apiVersion: v3.2.0\nkind: DataContract\nid: c-{name}\nversion: 1.0.0\nstatus: active\n"
         f"customProperties: [{{property: source, value: {name}, vendor: sqluice}}]\n"
-        f'schema:\n  - name: probe\n    physicalName: "{sample.table}"\n'
+        f'schema:\n  - name: probe\n    physicalName: "{table}"\n'
         f"    properties:\n{columns}"
     )
     everyone = ", ".join(f"{{groups: [{user}]}}" for user in VISIBLE)

@@ -13,12 +13,10 @@ from typing import Any
 
 import pytest
 
-from connectors.base import load_connector
 from gateway.certify.rows import reference
-from tests.connectors.conformance.samples import Sample
 from tests.differential.compare import assert_same, is_ordered
 from tests.differential.test_traps import CASES, MANY, WAYS, Way
-from tests.differential.traps_mesh import TrapsMesh, open_over
+from tests.differential.traps_mesh import Place, TrapsMesh, open_places
 
 # Not those that join another product, which this mesh has not.
 CHOSEN = [
@@ -32,11 +30,11 @@ QUICK = [(WAYS[number // 7 % len(WAYS)], *CHOSEN[number]) for number in range(0,
 @pytest.fixture(scope="module")
 def traps(tmp_path_factory: pytest.TempPathFactory, far: str) -> Iterator[TrapsMesh]:
     """The near gateway, with the rows as a product `flightsql`."""
-    settings = {"url": far, "user": "gate", "password": "gate-demo", "identity": "service"}
-    connection = load_connector("flightsql").connect(settings)
-    sample = Sample("flightsql", "", "lab.probe", connection, reference())
-    urls = {"flightsql": far, "flightsql_password": "gate-demo"}
-    made = open_over(tmp_path_factory.mktemp("near"), {"flightsql": sample}, urls)
+    settings = {"user": "gate", "identity": "service"}
+    source = {"connector": "flightsql", "settings": settings}
+    secrets = {"url": far, "password": "gate-demo"}
+    place = Place(source, secrets, "lab.probe", reference())
+    made = open_places(tmp_path_factory.mktemp("near"), {"flightsql": place})
     with closing(made):
         yield made
 
