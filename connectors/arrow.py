@@ -175,7 +175,8 @@ class StreamingConnection(ABC):
                 f"{batch.num_columns} columns came, {len(fragment.columns)} were asked for"
             )
         arrays, misfits = [], []
-        for array, known in zip(batch.columns, self._fits_of(batch.schema, schema), strict=True):
+        fits = self._fits_of(batch.schema, schema)
+        for array, known in zip(batch.columns, fits.columns, strict=True):
             source, target, is_as_it_is = known
             if is_as_it_is and not fragment.tells_misfits:
                 arrays.append(array)
@@ -195,9 +196,7 @@ class StreamingConnection(ABC):
             arrays + (misfits if fragment.tells_misfits else []), schema=schema
         )
 
-    def _fits_of(
-        self, came: pa.Schema, wanted: pa.Schema
-    ) -> tuple[tuple[pa.Field, pa.Field, bool], ...]:
+    def _fits_of(self, came: pa.Schema, wanted: pa.Schema) -> _Fits:
         """The columns of both; looked at once for batches that follow each other with the same."""
         known = self._fits
         if known is None or known.wanted is not wanted or not known.came.equals(came, True):
@@ -205,7 +204,7 @@ class StreamingConnection(ABC):
             pairs = zip(came, wanted, strict=False)
             columns = tuple((*pair, self._is_as_it_is(*pair)) for pair in pairs)
             self._fits = known = _Fits(came, wanted, columns)
-        return known.columns
+        return known
 
     def _is_as_it_is(self, source: pa.Field, target: pa.Field) -> bool:
         """Whether `_fit` gives any array of such a column back as it came."""
@@ -390,7 +389,9 @@ def cast_exactly(array: pa.Array, target: pa.DataType) -> pa.Array:
         return _cast_decimal(array, target)
     if not _same_family(source, target):
         raise pa.ArrowTypeError(f"{source} is no {target}")
-    return pc.cast(array, target)
+    # Arrow multiplies by a power of ten: 0.1 with 20 digits came as 0.09999999999999999.
+    is_divided = pa.types.is_decimal(source) and pa.types.is_float64(target)
+    return pc.cast(pc.cast(array, pa.string()) if is_divided else array, target)
 
 
 def _same_family(source: pa.DataType, target: pa.DataType) -> bool:

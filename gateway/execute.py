@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
 import pyarrow as pa
 
@@ -97,13 +97,12 @@ class _Running:
         if stream is not None:
             stream.stop()
 
-    def _insist(self) -> None:
-        """Stop it again and again until it has ended; sources less and less often."""
-        pause = _INSIST_SECONDS
-        while not self.is_over:
+    def _insist(self, pause: float = _INSIST_SECONDS) -> None:
+        """Stop it again and again until it has ended, less and less often."""
+        if not self.is_over:
             self._stop()
-            time.sleep(pause)
-            pause = min(pause * 1.2, _INSIST_AT_MOST)
+            longer = min(pause * 1.2, _INSIST_AT_MOST)
+            DEADLINES.after(pause, partial(self._insist, longer))
 
     def stream(self, result: Result) -> Generator[pa.RecordBatch, None, None]:
         """All batches of the answer, cast, counted, bounded; tells the outcome once."""

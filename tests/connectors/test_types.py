@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import duckdb
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from connectors.arrow import BATCH_ROWS, batch_rows
+from connectors.arrow import BATCH_ROWS, batch_rows, cast_exactly
 from connectors.base import (
     Connection,
     ConnectorError,
@@ -30,6 +31,7 @@ MATRIX: dict[str, list[dict[str, Any]]] = yaml.safe_load(
     Path(__file__).with_name("types.yaml").read_text(encoding="utf-8")
 )
 NOWHERE = ("INTERVAL",)
+_WIDE = Context(prec=60)
 TYPES = sorted({one["type"] for cases in MATRIX.values() for one in cases})
 
 
@@ -224,3 +226,15 @@ def test_columns_of_embedded(embedded: Sample) -> None:
 )
 def test_wide_rows_come_in_fewer_at_once(columns: int, rows: int) -> None:
     assert batch_rows(columns) == rows
+
+
+def test_decimals_are_the_nearest_doubles() -> None:
+    """As means of decimals come by some drivers; the control: Arrow's own are not."""
+    chance = Random(20)
+    texts = ["0.10000000000000000000", "-2.5", "9999999999.99", "0"]
+    texts += [f"{chance.randint(-10**17, 10**17)}e-{chance.randint(0, 20)}" for _ in range(500)]
+    given = pa.array([*(Decimal(one).quantize(Decimal("1e-20"), context=_WIDE) for one in texts),
+                      None], pa.decimal256(60, 20))  # fmt: skip
+    nearest = [None if one is None else float(one) for one in given.to_pylist()]
+    assert cast_exactly(given, pa.float64()).to_pylist() == nearest
+    assert given.cast(pa.float64()).to_pylist() != nearest

@@ -258,12 +258,13 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
+            # Looked at while they are here: a call that has ended well is not active either.
             with self._lock:
-                calls = list(self._calls.values())
-            for call, cancel in calls:
-                if not call.is_active():
-                    cancel()
-            self._sweep({call.session.token for call, _ in calls})
+                busy = {call.session.token for call, _ in self._calls.values()}
+                cancels = [cancel for call, cancel in self._calls.values() if not call.is_active()]
+            for one in cancels:
+                one()
+            self._sweep(busy)
 
     def close(self) -> None:
         """Stop watching."""
