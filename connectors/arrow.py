@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import decimal
-import json
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -322,39 +321,6 @@ def number_of(text: object) -> float | None:
     with contextlib.suppress(ValueError):
         return float((date.fromisoformat(str(text)[:10]) - date(1970, 1, 1)).days)
     return None
-
-
-def as_json(keys: pa.Array) -> str:
-    """Keys as a JSON array; a ConnectorError for a text that SQLite's JSON would cut."""
-    if pa.types.is_integer(keys.type):
-        return f"[{_joined(keys)}]"
-    texts = pc.cast(keys, pa.string()).to_pylist()
-    if any("\0" in one for one in texts):
-        raise ConnectorError("a key holds a NUL")
-    return json.dumps(texts)
-
-
-def as_array(keys: pa.Array) -> str:
-    """Keys as PostgreSQL writes an array; it has no texts with a NUL, so they match none."""
-    if pa.types.is_integer(keys.type):
-        return f"{{{_joined(keys)}}}"
-    texts = (one for one in pc.cast(keys, pa.string()).to_pylist() if "\0" not in one)
-    escaped = (one.replace("\\", "\\\\").replace('"', '\\"') for one in texts)
-    return "{" + ",".join(f'"{one}"' for one in escaped) + "}"
-
-
-def as_list(keys: pa.Array) -> str:
-    """Keys as DuckDB reads a list from a text."""
-    if pa.types.is_integer(keys.type):
-        return f"[{_joined(keys)}]"
-    texts = pc.cast(keys, pa.string()).to_pylist()
-    escaped = (one.replace("\\", "\\\\").replace('"', '\\"') for one in texts)
-    return "[" + ",".join(f'"{one}"' for one in escaped) + "]"
-
-
-def _joined(keys: pa.Array) -> str:
-    texts = pa.ListArray.from_arrays([0, len(keys)], pc.cast(keys, pa.string()))
-    return str(pc.binary_join(texts, ",")[0].as_py())
 
 
 def what_fits(

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from connectors.arrow import as_list
+from connectors.key_texts import as_list
 
 _LARGEST = 2**63 - 1
 

@@ -23,8 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pymysql.err import OperationalError, raise_mysql_exception
 
-from connectors.arrow import as_json, cast_exactly, decimals, parameters_of
+from connectors.arrow import cast_exactly, decimals, parameters_of
 from connectors.base import ConnectorError, Fragment, load_tables
+from connectors.key_texts import as_json
 
 TABLES = load_tables("mysql")
 COLLATION = "utf8mb4_nopad_bin"

@@ -15,7 +15,7 @@ import adbc_driver_manager
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from connectors.arrow import BATCH_ROWS, as_array, decimals, parameters_of
+from connectors.arrow import BATCH_ROWS, decimals, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
@@ -28,8 +28,8 @@ from connectors.cutting import with_cut
 from connectors.postgres_address import address_of
 from connectors.postgres_parts import DEFAULT_STREAMS, PartingConnection, streams_of
 from connectors.postgres_values import (
+    array_for,
     is_as_it_is,
-    latin_array,
     marked,
     names_of,
     size_of,
@@ -107,7 +107,7 @@ class PostgresConnection(PartingConnection):
 
     def _delivered(self, fragment: Fragment) -> Generator[pa.RecordBatch, None, None]:
         """Few rows at once; more as a stream."""
-        values = parameters_of(fragment, latin_array if self._is_latin else as_array)
+        values = parameters_of(fragment, array_for(self._is_latin))
         expected = fragment.expected_rows
         if expected is not None and expected <= FEW_ROWS and fragment.columns:
             sql = wrapped(fragment.sql, fragment, MOST_ROWS + 1)

@@ -18,7 +18,7 @@ import adbc_driver_manager
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from connectors.arrow import StreamingConnection, as_array, parameters_of
+from connectors.arrow import StreamingConnection, parameters_of
 from connectors.base import (
     ConnectorCancelled,
     ConnectorError,
@@ -26,6 +26,7 @@ from connectors.base import (
     Fragment,
     load_tables,
 )
+from connectors.key_texts import as_array
 from connectors.parting import NotPartedError
 from connectors.postgres_values import names_of, wrapped, written_out
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.arrow import as_array, cast_exactly, number_of, scaled
+from connectors.arrow import cast_exactly, number_of, scaled
 from connectors.base import (
     ConnectorError,
     Fragment,
@@ -26,6 +26,7 @@ from connectors.base import (
     SourceSize,
     arrow_type,
 )
+from connectors.key_texts import as_array
 
 _REFUSED = (b"money", b"oid")  # the driver gives bare integers for them
 # The first day that PostgreSQL knows; what is before is its infinity, wrapped.
@@ -103,8 +104,13 @@ def marked(batch: pa.RecordBatch, fragment: Fragment) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields))
 
 
-def latin_array(keys: pa.Array) -> str:
-    """Keys for a database in LATIN1: texts with other letters match nothing there."""
+def array_for(is_latin: bool) -> Callable[[pa.Array], str]:
+    """How keys are written for a database in LATIN1 or in UTF8."""
+    return _latin_array if is_latin else as_array
+
+
+def _latin_array(keys: pa.Array) -> str:
+    """Texts with other letters match nothing there."""
     if pa.types.is_string(keys.type) or pa.types.is_large_string(keys.type):
         keys = keys.filter(pc.match_substring_regex(keys, _LATIN))
     return as_array(keys)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from connectors.arrow import StreamingConnection, as_json, decimals, parameters_of
+from connectors.arrow import StreamingConnection, decimals, parameters_of
 from connectors.base import (
     ConnectorError,
     ConnectorUnavailable,
@@ -23,6 +23,7 @@ from connectors.base import (
     SourceColumn,
     SourceSize,
 )
+from connectors.key_texts import as_json
 from connectors.sqlite_sizes import size_of
 from connectors.sqlite_values import PART, TABLES, columns_of, statement, typed, with_part
 

@@ -17,7 +17,6 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from connectors.arrow import as_array, as_json
 from connectors.base import (
     Connection,
     ConnectorError,
@@ -26,6 +25,7 @@ from connectors.base import (
     load_abilities,
     load_connector,
 )
+from connectors.key_texts import as_array, as_json
 from gateway.demo import mysql as mariadb
 from gateway.demo.postgres import Server
 from tests.objects.store import Store, serving

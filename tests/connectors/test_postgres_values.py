@@ -10,7 +10,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from connectors.arrow import BATCH_ROWS, as_array, parameters_of
+from connectors.arrow import BATCH_ROWS, parameters_of
 from connectors.base import (
     Connection,
     ConnectorError,
@@ -19,6 +19,7 @@ from connectors.base import (
     load_abilities,
     load_connector,
 )
+from connectors.key_texts import as_array
 from connectors.postgres import FEW_ROWS, MOST_ROWS
 from connectors.postgres_values import written_out
 from gateway.demo.postgres import Server

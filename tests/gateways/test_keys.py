@@ -16,8 +16,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from connectors.arrow import as_list
 from connectors.base import Fragment, FragmentColumn, Sizing, load_abilities, load_connector
+from connectors.key_texts import as_list
 from gateway.opening import OpenGateway
 from gateway.serve.flight.server import FlightEndpoint
 from tests.differential.compare import assert_same
