@@ -15,11 +15,9 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +25,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.client_process import ClientProcess
 from bench.endless import End, Source, placed_rows, statements, watched
 from bench.mesh import PASSWORD, environment
 from bench.places import Places
@@ -69,31 +68,21 @@ class Cancelling:
     problems: tuple[str, ...]
 
 
-class Client:
+class Client(ClientProcess):
     """A process that asks."""
 
     def __init__(self, kind: str, address: str, password: str) -> None:
-        """Start it; it has connected when it first answers."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.cancel_client", kind,
-             json.dumps([address, _USER, password])],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            cwd=Path(__file__).resolve().parents[1],
-        )  # fmt: skip
+        """Start it."""
+        super().__init__("bench.cancel_client", kind, address, _USER, password)
         self._is_killed = False
-
-    @property
-    def process_id(self) -> int:
-        """Of the process."""
-        return self._process.pid
 
     def run(self, sql: str) -> None:
         """Ask, without waiting for the answer."""
-        self._do({"do": "run", "sql": sql})
+        self.do({"do": "run", "sql": sql})
 
     def stop(self) -> None:
         """Cancel it as clients of this endpoint do."""
-        self._do({"do": "stop"})
+        self.do({"do": "stop"})
 
     @property
     def waits(self) -> bool:
@@ -103,26 +92,12 @@ class Client:
     @property
     def ended(self) -> str:
         """How the statement has ended; '' while it runs."""
-        return self._do({"do": "over"})
-
-    def _do(self, task: Mapping[str, str]) -> str:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("a client has ended; it said why on standard error")
-        return str(json.loads(line))
+        return str(self.do({"do": "over"}))
 
     def kill(self) -> None:
         """End the process as a crash would."""
         self._is_killed = True
-        self._process.kill()
-
-    def close(self) -> None:
-        """End it, and wait."""
-        self._process.kill()
-        self._process.communicate()
+        super().kill()
 
 
 class _Listed:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import random
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.client_process import ClientProcess
 from bench.mesh import PASSWORD, environment
 from bench.places import Places
 from bench.readings import KEPT, LIVE, READINGS, placed_readings
@@ -74,47 +73,22 @@ class Wire:
     problems: tuple[str, ...]
 
 
-class Client:
+class Client(ClientProcess):
     """A process that asks one endpoint."""
 
     def __init__(self, kind: str, address: str, user: str = "", password: str = "") -> None:
         """Start it."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.wire_client", kind,
-             json.dumps([address, user, password])],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            cwd=Path(__file__).resolve().parents[1],
-        )  # fmt: skip
-
-    @property
-    def process_id(self) -> int:
-        """Of the process that asks."""
-        return self._process.pid
+        super().__init__("bench.wire_client", kind, address, user, password)
 
     def pull(self, sql: str, form: str) -> tuple[float, int]:
         """Seconds and rows of a whole answer."""
-        found = self._do({"do": "pull", "sql": sql, "form": form})
+        found = self.do({"do": "pull", "sql": sql, "form": form})
         return found["took"][0], found["rows"]
 
     def ask(self, sql: str, values: Iterable[Sequence[object]]) -> tuple[list[float], list[Any]]:
         """Seconds of each time, and the last answer."""
-        found = self._do({"do": "ask", "sql": sql, "values": list(values)})
+        found = self.do({"do": "ask", "sql": sql, "values": list(values)})
         return found["took"], found["answer"]
-
-    def _do(self, task: Mapping[str, object]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("a client has ended; it said why on standard error")
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
 
 
 def measure(
