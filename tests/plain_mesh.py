@@ -19,6 +19,7 @@ from gateway.opening import OpenGateway, open_gateway
 from gateway.request import Limits, Request
 from gateway.result import Result
 from gateway.sessions import new_query_id
+from tests.served import within
 
 USER = "reader"
 _LOGICAL = {
@@ -80,6 +81,15 @@ class PlainMesh:
         """The whole answer to a statement."""
         result = self.start(sql, **fields)
         return pa.Table.from_batches(list(result.batches()), result.schema)
+
+    def hear_sizes(self, tables: Sequence[PlainTable]) -> None:
+        """Let sources tell how large these tables are: once, and on a busy machine late."""
+        statistics = self.opened.services.statistics
+        assert statistics is not None
+        for one in tables:
+            self.ask(f"explain select count(*) from {one.address}")
+        sources = {f"{one.domain}.rows" for one in tables}
+        assert within(60, lambda: not statistics.is_asking(sources))
 
     def close(self) -> None:
         """Close the gateway."""

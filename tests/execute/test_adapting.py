@@ -7,7 +7,6 @@ Gives: how many rows move, with what was learned on the way and without; and the
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -69,14 +68,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainMesh]:
     tables = [PlainTable("south", "big", "big", BIG)]
     tables += [PlainTable("north", name, name, SMALL) for name in HELD]
     made = open_plain(folder, sources, tables)
-    # What sources know of their tables is asked once; a busy machine may be late.
-    statistics = made.opened.services.statistics
-    assert statistics is not None
-    for one in tables:
-        made.ask(f"explain select count(*) from {one.address}")
-    until = time.monotonic() + 60
-    while statistics.is_asking(("north.rows", "south.rows")) and time.monotonic() < until:
-        time.sleep(0.02)
+    made.hear_sizes(tables)
     yield made
     made.close()
 

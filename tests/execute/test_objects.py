@@ -8,7 +8,6 @@ many rows moved, how many keys were sent, how many bytes left the store; what EX
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,14 +85,7 @@ def mesh(folder: Path, store: Store) -> Iterator[PlainMesh]:
         PlainTable("duck", "big", "big", COLUMNS),
     ]
     made = open_plain(folder, sources, tables)
-    # Sizes are asked once; a busy machine may be late.
-    statistics = made.opened.services.statistics
-    assert statistics is not None
-    for one in tables:
-        made.ask(f"explain select count(*) from {one.address}")
-    until = time.monotonic() + 60
-    while statistics.is_asking([f"{one}.rows" for one in sources]) and time.monotonic() < until:
-        time.sleep(0.02)
+    made.hear_sizes(tables)
     yield made
     made.close()
 
